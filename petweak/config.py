@@ -1,0 +1,169 @@
+"""The settings of a study, and the profiles: named defaults, every one of which can be overridden.
+
+A profile changes numbers, never the code that runs. `settings("photos", epochs=3)` is the way in;
+`--set key=value` on the command line and papermill's `-p key value` end in the same function.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field, fields
+from typing import Any, get_type_hints
+
+
+def _one_of(default: str, *known: str) -> Any:
+    """A text field with a closed list of values, which `Settings` checks."""
+    return field(default=default, metadata={"known": known})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Every value that a result can depend on. The defaults are those of `photos`."""
+
+    profile: str = "photos"
+    sources: tuple[str, ...] = (
+        "ground_truth",
+        "mask_rcnn",
+        "gradcam_pretrained",
+        "gradcam_finetuned",
+    )
+    labels: tuple[str, ...] = ("breed", "species")
+    seed: int = 0
+    val_fraction: float = 0.1  # of train, drawn breed by breed; every choice is made there
+
+    # the frozen backbone
+    backbone: str = "efficientnet_lite0"
+    image_size: int = 256  # pixels; a photo is resized to image_size x image_size, whole
+    scales: tuple[float, ...] = (1.0,)  # further scales cost one more pass each
+    store: tuple[str, ...] = ("last", "before", "stride16")  # the taps that the pass writes
+    engine: str = _one_of("auto", "auto", "eager", "onnxruntime")
+    pass_batch: int = 16  # photos in one batch of the pass
+
+    # pseudo-masks
+    detector: str = _one_of("auto", "auto", "v1", "v2", "compact")  # auto: v1, offline compact
+    score_threshold: float = 0.5  # of a detection
+    mask_threshold: float = 0.5  # of a detection's soft mask
+    cam: str = "gradcam"  # or any method of pytorch-grad-cam, by name
+    cam_target: str = _one_of("pets", "pets", "top1")  # top1 is the paper's
+    cam_mirror: bool = True  # average the map of the photo with that of its mirror image
+    threshold: str = "val"  # of a CAM: a number (the paper's way), otsu, or chosen on val
+    finetune_labels: str = _one_of("breed", "breed", "species")
+    finetune_epochs: int = 20
+    finetune_lr: float = 1e-3
+    external_masks: str = ""  # the folder of PNGs that the source `external` reads
+
+    # the student
+    border: str = _one_of("pet", "pet", "ignore", "background")  # in training
+    taps: tuple[str, ...] = ("last",)  # `last` alone is the paper's model, more is petweak+
+    decoder_channels: int = 64
+    queries: int = 8
+    epochs: int = 10
+    batch_size: int = 16
+    lr: float = 5e-4
+    weight_decay: float = 0.01
+    schedule: str = _one_of("onecycle", "onecycle", "cosine")
+    clip: float = 1.0  # the largest norm of a gradient
+    class_weight: float = 2.0
+    mask_weight: float = 5.0
+    dice_weight: float = 5.0
+    no_object_weight: float = 0.1
+
+    # everything else
+    bootstrap: int = 1000  # resamples behind an interval
+    device: str = "auto"  # auto, cpu, cuda, cuda:1, mps
+    workers: int = 0  # processes that decode photos; 0 decodes in this one
+
+    def __post_init__(self) -> None:
+        for f in fields(self):
+            value, known = getattr(self, f.name), f.metadata.get("known")
+            if known and value not in known:
+                raise ValueError(f"{f.name}={value!r}: known are {', '.join(known)}")
+        for name in ("image_size", "queries", "epochs", "batch_size", "pass_batch", "bootstrap"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)}: has to be at least 1")
+        if not 0 < self.val_fraction < 1:
+            raise ValueError(f"val_fraction={self.val_fraction}: has to lie between 0 and 1")
+        if self.image_size % 32:
+            raise ValueError(f"image_size={self.image_size}: has to be a multiple of 32")
+        if not self.scales or self.scales[0] != 1.0 or len(set(self.scales)) < len(self.scales):
+            raise ValueError(f"scales={self.scales}: starts with 1.0, each scale once")
+        if missing := [tap for tap in self.taps if tap not in self.store]:
+            raise ValueError(f"taps={self.taps}: {missing} is not in store={self.store}")
+        if self.threshold not in ("otsu", "val"):
+            try:
+                inside = 0 < float(self.threshold) < 1
+            except ValueError:
+                inside = False
+            if not inside:
+                raise ValueError(
+                    f"threshold={self.threshold!r}: otsu, val, or a number between 0 and 1"
+                )
+        if unknown := set(self.labels) - {"breed", "species"}:
+            raise ValueError(f"labels: {', '.join(sorted(unknown))} unknown; breed, species")
+
+
+PROFILES: dict[str, dict[str, Any]] = {
+    # Rendered pets: small pictures and a small decoder, so that the whole study is minutes on a CPU.
+    "embedded": dict(image_size=192, decoder_channels=32, epochs=8, bootstrap=500),
+    # A folder in the official layout, on a laptop.
+    "photos": dict(),
+    # The paper's: all photos, ResNet-50, COCO Mask R-CNN, a GPU.
+    "paper": dict(
+        backbone="resnet50",
+        detector="v1",
+        image_size=512,
+        decoder_channels=256,
+        queries=100,
+        epochs=20,
+        workers=8,
+    ),
+}
+
+# Where a profile looks for `oxford-iiit-pet/` unless told otherwise (--data-root).
+DATA_ROOTS = {"embedded": "data/rendered", "photos": "data", "paper": "data"}
+
+
+def settings(profile: str, **overrides: Any) -> Settings:
+    """The settings of `profile` with `overrides` on top; text is turned into the field's type.
+
+    Raises ValueError for an unknown profile or key (the message lists the known ones) and for a
+    value that cannot be what the field holds.
+    """
+    if profile not in PROFILES:
+        raise ValueError(f"unknown profile {profile!r}: known are {', '.join(PROFILES)}")
+    types = get_type_hints(Settings)
+    if unknown := sorted(set(overrides) - set(types)):
+        raise ValueError(
+            f"unknown setting {', '.join(unknown)}: known are {', '.join(sorted(types))}"
+        )
+    values = PROFILES[profile] | {k: _parse(k, v, types[k]) for k, v in overrides.items()}
+    return Settings(**{"profile": profile, **values})
+
+
+def parse_assignments(pairs: list[str]) -> dict[str, str]:
+    """`["epochs=3", "taps=last,before"]` -> `{"epochs": "3", "taps": "last,before"}`."""
+    for pair in pairs:
+        if "=" not in pair:
+            raise ValueError(f"{pair!r}: write key=value, for example epochs=3")
+    return dict(pair.split("=", 1) for pair in pairs)
+
+
+def to_dict(s: Settings) -> dict[str, Any]:
+    """The settings as plain values for JSON (tuples become lists)."""
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(s).items()}
+
+
+def _parse(key: str, value: Any, kind: Any) -> Any:
+    try:
+        if kind in (tuple[str, ...], tuple[float, ...]):
+            item = kind.__args__[0]
+            parts = value.split(",") if isinstance(value, str) else list(value)
+            return tuple(item(p.strip() if isinstance(p, str) else p) for p in parts if p != "")
+        if kind is bool:
+            return {"true": True, "false": False, "1": True, "0": False}[str(value).lower()]
+        if kind is int and float(value) != int(float(value)):
+            raise ValueError
+        return int(float(value)) if kind is int else kind(value)
+    except (ValueError, KeyError, TypeError):
+        wanted = getattr(kind, "__name__", str(kind))
+        raise ValueError(f"{key}={value!r}: not a value of type {wanted}") from None

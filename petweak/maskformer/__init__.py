@@ -1,0 +1,1 @@
+"""The simplified MaskFormer: model, matching, loss, training, prediction."""

@@ -1,0 +1,107 @@
+"""The simplified MaskFormer of the paper, section 2.2, for any number of classes K.
+
+    frozen map, stride 32                                     (B, C, h, w)
+      |-> pixel decoder: 4 x [conv 3x3, GroupNorm, ReLU, x2]  (B, D, 16h, 16w)
+      |     -> mask head: one 1x1 convolution                 (B, D, 16h, 16w)  pixel embeddings
+      |-> 1x1 projection -> keys of a TransformerDecoder
+            learned queries -> 3 layers, 8 heads              (B, Q, D)         query embeddings
+              -> class head: MLP, 768 hidden                  (B, Q, K + 1)     last: "no object"
+    mask of a query = pixel embeddings . query embedding      (B, Q, 16h, 16w)
+
+What differs from MaskFormer (Cheng et al. 2021), all of it the paper's doing: no feature pyramid,
+no positional encoding, no mask MLP on the queries, no loss on the layers between. What differs from
+the paper, in time and not in numbers: see `_masks`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+@dataclass(frozen=True)
+class MaskFormerConfig:
+    """What the tensors' shapes follow from; saved beside them as config.json."""
+
+    num_classes: int
+    in_channels: tuple[int, ...]  # of each tap, in the order of `taps`
+    taps: tuple[str, ...] = ("last",)
+    decoder_channels: int = 64
+    queries: int = 8
+    layers: int = 3
+    heads: int = 8
+    hidden: int = 768
+
+
+class MaskFormer(nn.Module):
+    """forward: one map (B, C, h, w) per tap -> {"class_logits": (B, Q, K + 1),
+    "mask_logits": (B, Q, 16h, 16w)}."""
+
+    def __init__(self, config: MaskFormerConfig) -> None:
+        super().__init__()
+        self.config = config
+        d, channels = config.decoder_channels, sum(config.in_channels)
+        self.pixel_decoder = nn.ModuleList([block(channels if i == 0 else d, d) for i in range(4)])
+        self.mask_head = nn.Conv2d(d, d, kernel_size=1)
+        self.project = nn.Conv2d(channels, d, kernel_size=1)
+        self.queries = nn.Embedding(config.queries, d)
+        layer = nn.TransformerDecoderLayer(d, config.heads, 4 * d, batch_first=True)
+        self.transformer = nn.TransformerDecoder(layer, config.layers, norm=nn.LayerNorm(d))
+        self.class_head = nn.Sequential(
+            nn.Linear(d, config.hidden), nn.ReLU(), nn.Linear(config.hidden, config.num_classes + 1)
+        )
+
+    def forward(self, maps: list[Tensor]) -> dict[str, Tensor]:
+        size = maps[0].shape[-2:]
+        # Taps of another stride (petweak+) are averaged to the first one's grid.
+        x = torch.cat(
+            [m if m.shape[-2:] == size else F.adaptive_avg_pool2d(m, size) for m in maps], 1
+        )
+        memory = self.project(x).flatten(2).transpose(1, 2)  # (B, hw, D)
+        queries = self.queries.weight.expand(len(x), -1, -1)
+        queries = self.transformer(queries, memory)
+        return {"class_logits": self.class_head(queries), "mask_logits": self._masks(x, queries)}
+
+    def _masks(self, x: Tensor, queries: Tensor) -> Tensor:
+        """(B, C, h, w), (B, Q, D) -> (B, Q, 16h, 16w).
+
+        By the definition: q . (W up(p) + b) at every pixel. The 1x1 convolution is linear, so it is
+        folded into the query, (W^T q) . up(p) + q . b; the bilinear upsampling is linear, too, with
+        weights that sum to 1, so it comes after the product: up((W^T q) . p + q . b). That is D
+        channels less to upsample and a quarter of the pixels to multiply.
+        """
+        for part in self.pixel_decoder[:-1]:
+            x = upsample(part(x))
+        x = self.pixel_decoder[-1](x)  # stride 4; its upsampling comes last
+        weight, bias = self.mask_head.weight[:, :, 0, 0], self.mask_head.bias
+        masks = torch.einsum("bqd,bdhw->bqhw", queries @ weight, x)
+        return upsample(masks + (queries @ bias)[:, :, None, None])
+
+
+def block(inputs: int, outputs: int) -> nn.Sequential:
+    """Conv 3x3 -> GroupNorm -> ReLU; `upsample` follows every one of them."""
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, kernel_size=3, padding=1, bias=False),
+        nn.GroupNorm(min(8, outputs // 4), outputs),
+        nn.ReLU(),
+    )
+
+
+def upsample(x: Tensor) -> Tensor:
+    return F.interpolate(x, scale_factor=2, mode="bilinear")
+
+
+def foreground(out: dict[str, Tensor]) -> Tensor:
+    """(B, 16h, 16w) in [0, 1]: the queries' masks, each weighted by how sure it is of an object."""
+    sure = 1 - out["class_logits"].softmax(-1)[..., -1]  # (B, Q)
+    weight = sure / sure.sum(-1, keepdim=True).clamp(min=1e-6)
+    return torch.einsum("bq,bqhw->bhw", weight, out["mask_logits"].sigmoid())
+
+
+def class_probabilities(out: dict[str, Tensor]) -> Tensor:
+    """(B, K), summing to 1: the image-level classes, summed over the queries."""
+    by_class = out["class_logits"].softmax(-1)[..., :-1].sum(1)
+    return by_class / by_class.sum(-1, keepdim=True).clamp(min=1e-6)

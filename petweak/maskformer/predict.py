@@ -1,0 +1,124 @@
+"""A trained student's answers: from the cache in a study, from photos elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+from torch.nn import functional as F
+
+from petweak.backbones import Backbone, load_backbone
+from petweak.data.pets import load_photo
+from petweak.features import Features, photo_tensor
+from petweak.files import project_path, read_json
+from petweak.maskformer.model import MaskFormer, MaskFormerConfig, class_probabilities, foreground
+from petweak.pseudo_masks.store import BACKGROUND, PET, write_mask
+
+
+@dataclass
+class Student:
+    """A trained model with what is needed to use it."""
+
+    model: MaskFormer
+    classes: tuple[str, ...]
+    backbone: str
+    image_size: int
+
+    @property
+    def taps(self) -> tuple[str, ...]:
+        return self.model.config.taps
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One photo: soft foreground (G, G) in [0, 1], and class probabilities (K,)."""
+
+    soft: np.ndarray
+    classes: np.ndarray
+
+    def mask(self, height: int, width: int) -> np.ndarray:
+        """(H, W) bool: upsampled to the photo's size, then decided at 0.5."""
+        soft = torch.from_numpy(self.soft)[None, None]
+        return (F.interpolate(soft, (height, width), mode="bilinear")[0, 0] > 0.5).numpy()
+
+
+def load_student(folder: str | Path, device: torch.device | str = "cpu") -> Student:
+    """Open `models/<source>-<labels>/`. FileNotFoundError where it is not a trained student."""
+    folder = Path(folder)
+    config = read_json(folder / "config.json")
+    weights = folder / "model.safetensors"
+    if config is None or not weights.is_file():
+        raise FileNotFoundError(
+            f"{folder} holds no trained student (config.json and model.safetensors); "
+            "`petweak train` makes one in runs/<name>/models/<source>-<labels>/"
+        )
+    fields = {k: tuple(v) if isinstance(v, list) else v for k, v in config["model"].items()}
+    model = MaskFormer(MaskFormerConfig(**fields))
+    model.load_state_dict(load_file(weights))
+    settings = config["settings"]
+    return Student(
+        model.to(device).eval(),
+        tuple(config["classes"]),
+        settings["backbone"],
+        settings["image_size"],
+    )
+
+
+@torch.inference_mode()
+def predict_cached(
+    student: Student, features: Features, ids: list[str], batch_size: int = 32
+) -> Iterator[tuple[str, Answer]]:
+    """The student's answer to each of `ids`, from cached maps."""
+    device = next(student.model.parameters()).device
+    for k in range(0, len(ids), batch_size):
+        part = ids[k : k + batch_size]
+        yield from zip(
+            part,
+            _answers(student, [features.batch(t, part).to(device) for t in student.taps]),
+            strict=True,
+        )
+
+
+@torch.inference_mode()
+def predict_photo(student: Student, photo: Image.Image, backbone: Backbone | None = None) -> Answer:
+    """The answer to a photo that is in no cache: the frozen backbone runs here."""
+    backbone = backbone or load_backbone(student.backbone)
+    maps = backbone(photo_tensor(photo, student.image_size)[None])
+    # The cache holds float16, and so the student was trained on float16's values.
+    return _answers(student, [maps[tap].half().float() for tap in student.taps])[0]
+
+
+def _answers(student: Student, maps: list[torch.Tensor]) -> list[Answer]:
+    out = student.model(maps)
+    soft, classes = foreground(out).cpu().numpy(), class_probabilities(out).cpu().numpy()
+    return [Answer(s, c) for s, c in zip(soft, classes, strict=True)]
+
+
+def predict_files(photos: list[str], model: str | Path, out: str | Path) -> Iterator[Path]:
+    """Write `<out>/<photo's stem>.png` (0 or 255, the photo's size) for each photo; yields paths.
+
+    Raises ValueError, before any work, where two photos would have one name or a file is no
+    picture.
+    """
+    paths = [Path(p) for p in photos]
+    stems = [p.stem for p in paths]
+    if twice := sorted({s for s in stems if stems.count(s) > 1}):
+        raise ValueError(f"two photos would both become {twice[0]}.png: predict them one by one")
+    for path in paths:
+        try:
+            load_photo(path)
+        except Exception as error:  # Pillow's many kinds, see data.pets.check
+            raise ValueError(f"{path} cannot be read as a picture: {error}") from None
+    student = load_student(project_path(model))
+    backbone = load_backbone(student.backbone)
+    for path in paths:
+        photo = load_photo(path)
+        mask = predict_photo(student, photo, backbone).mask(photo.height, photo.width)
+        target = Path(out) / f"{path.stem}.png"
+        write_mask(target, np.where(mask, PET, BACKGROUND).astype(np.uint8))
+        yield target

@@ -1,0 +1,116 @@
+"""Class activation maps on cached features.
+
+The score of a class is w . mean(A) + b, A the last map (C, h, w). So d score / d A is w / (h w)
+everywhere, Grad-CAM's weights (Selvaraju et al. 2017: the gradient's mean over the map) are w up to
+a factor that normalisation removes, and the map is relu(w . A): a matrix product.
+
+Any other method of pytorch-grad-cam runs on the head alone, from the same cache.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytorch_grad_cam as library
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from petweak.backbones import Backbone
+
+Score = Callable[[Tensor], Tensor]  # logits (B, K) -> (B,)
+
+# ImageNet-1k's dogs (Chihuahua ... Mexican hairless) and house cats (tabby ... Egyptian cat).
+DOGS, CATS = range(151, 269), range(281, 286)
+
+
+def pet_log_odds(logits: Tensor) -> Tensor:
+    """(B, 1000) -> (B,): log p(a cat or a dog) - log p(anything else)."""
+    pets = torch.zeros(logits.shape[-1], dtype=torch.bool, device=logits.device)
+    pets[[*DOGS, *CATS]] = True
+    return logits[..., pets].logsumexp(-1) - logits[..., ~pets].logsumexp(-1)
+
+
+def top1(logits: Tensor) -> Tensor:
+    """(B, K) -> (B,): the logit of the class that the classifier names (the paper's)."""
+    return logits.max(dim=-1).values
+
+
+def grad_cam(maps: Tensor, head: nn.Linear, score: Score) -> Tensor:
+    """Grad-CAM of `score`, in closed form: (B, C, h, w) -> (B, h, w), at least 0.
+
+    The only gradient taken is that of the score with respect to the logits, a (B, K) table.
+    """
+    with torch.enable_grad():
+        logits = head(maps.mean(dim=(-2, -1))).detach().requires_grad_()
+        (by_logit,) = torch.autograd.grad(score(logits).sum(), logits)
+    weights = by_logit @ head.weight.detach() / (maps.shape[-2] * maps.shape[-1])
+    return torch.einsum("bc,bchw->bhw", weights, maps).relu()
+
+
+def min_max(maps: Tensor) -> Tensor:
+    """(B, h, w) -> [0, 1] each, as pytorch-grad-cam does it (the 1e-7 is its)."""
+    maps = maps - maps.amin(dim=(-2, -1), keepdim=True)
+    return maps / (1e-7 + maps.amax(dim=(-2, -1), keepdim=True))
+
+
+def upsample(maps: Tensor, size: int) -> Tensor:
+    """(B, h, w) -> (B, size, size), normalised before and, as in pytorch-grad-cam, again after."""
+    maps = F.interpolate(min_max(maps)[:, None], (size, size), mode="bilinear")[:, 0]
+    return min_max(maps)
+
+
+METHODS = {
+    "gradcam": library.GradCAM,
+    "gradcam++": library.GradCAMPlusPlus,
+    "xgradcam": library.XGradCAM,
+    "hirescam": library.HiResCAM,
+    "gradcamelementwise": library.GradCAMElementWise,
+    "layercam": library.LayerCAM,
+    "eigencam": library.EigenCAM,
+    "eigengradcam": library.EigenGradCAM,
+    "kpcacam": library.KPCA_CAM,
+    "fem": library.FEM,
+    "ablationcam": library.AblationCAM,
+    "shapleycam": library.ShapleyCAM,
+    "randomcam": library.RandomCAM,
+    "scorecam": library.ScoreCAM,
+    "fullgrad": library.FullGrad,
+}
+# These change or attribute the photo itself, so the whole network has to run.
+NEED_PHOTOS = ("scorecam", "fullgrad")
+
+
+class Head(nn.Module):
+    """What follows the last map: (B, C, h, w) -> logits."""
+
+    def __init__(self, linear: nn.Linear) -> None:
+        super().__init__()
+        self.map, self.linear = nn.Identity(), linear
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return self.linear(self.map(maps).mean(dim=(-2, -1)))
+
+
+class Network(nn.Module):
+    """Backbone and head: photos (B, 3, S, S) in [0, 1] -> logits."""
+
+    def __init__(self, backbone: Backbone, linear: nn.Linear) -> None:
+        super().__init__()
+        self.backbone, self.linear = backbone, linear
+
+    def forward(self, photos: Tensor) -> Tensor:
+        return self.linear(self.backbone(photos)["last"].mean(dim=(-2, -1)))
+
+
+def library_cam(method: str, model: nn.Module, layer: nn.Module, x: Tensor, score: Score) -> Tensor:
+    """A method of pytorch-grad-cam by name: (B, h', w') in [0, 1], at the size of `x`.
+
+    Its hooks are gone when this returns, also by an error. ValueError for an unknown method.
+    """
+    if method not in METHODS:
+        raise ValueError(f"cam={method!r}: known are {', '.join(METHODS)}")
+    with torch.enable_grad(), METHODS[method](model=model, target_layers=[layer]) as cam:
+        x = x.detach().clone().requires_grad_()
+        maps = cam(x, targets=[score] * len(x))
+    return torch.from_numpy(maps).float()

