@@ -117,7 +117,7 @@ BACKBONES = {
 
 
 def load_backbone(name: str) -> Backbone:
-    """The backbone `name`, frozen. ValueError for an unknown name, FileNotFoundError for weights."""
+    """The backbone `name`. ValueError for an unknown one, FileNotFoundError for its weights."""
     if name not in BACKBONES:
         raise ValueError(f"unknown backbone {name!r}: known are {', '.join(BACKBONES)}")
     return BACKBONES[name]()

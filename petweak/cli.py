@@ -48,8 +48,13 @@ def _doctor(args: argparse.Namespace) -> None:
 def _data_make(args: argparse.Namespace) -> None:
     from petweak.data.rendered import make_rendered
 
-    root = make_rendered(_root(args.data_root or DATA_ROOTS["embedded"]), seed=args.seed,
-                         train_per_breed=args.train, test_per_breed=args.test, size=args.size)  # fmt: skip
+    root = make_rendered(
+        _root(args.data_root or DATA_ROOTS["embedded"]),
+        seed=args.seed,
+        train_per_breed=args.train,
+        test_per_breed=args.test,
+        size=args.size,
+    )
     print(f"rendered pets in {root}")
 
 
@@ -110,10 +115,14 @@ def _study(args: argparse.Namespace) -> None:
 
 
 def _notebooks(args: argparse.Namespace) -> None:
-    from petweak.notebooks import run_notebooks
+    from petweak.notebooks import NotebookUsageError, run_notebooks
 
-    run_notebooks(args.profile, _data_root(args), _root(args.run or f"runs/{args.profile}"),
-                  only=args.only, parameters=_assignments(args.parameter))  # fmt: skip
+    try:
+        run_notebooks(
+            args.profile, args.run, args.data_root, args.only, _assignments(args.parameter)
+        )
+    except NotebookUsageError as error:
+        raise UsageError(error) from None
 
 
 def _report(args: argparse.Namespace) -> None:
@@ -211,16 +220,6 @@ def _root(path: str | Path) -> Path:
     return project_path(path)
 
 
-def _data_root(args: argparse.Namespace) -> Path:
-    """The folder with the data set; the rendered one is drawn here if it is lacking."""
-    root = _root(args.data_root or DATA_ROOTS[args.profile])
-    if args.profile == "embedded" and args.data_root is None:
-        from petweak.data.rendered import make_rendered
-
-        make_rendered(root)
-    return root
-
-
 def _assignments(pairs: list[str]) -> dict[str, str]:
     from petweak.config import parse_assignments
 
@@ -232,13 +231,13 @@ def _assignments(pairs: list[str]) -> dict[str, str]:
 
 def _run(args: argparse.Namespace, **chosen):
     """The run that the arguments mean. A bad name or value is bad usage, found before any work."""
-    from petweak.config import settings
-    from petweak.study import Run
+    from petweak.study import open_run
 
+    overrides = _assignments(args.settings)
     try:
-        s = settings(args.profile, **_assignments(args.settings), **chosen)
-        folder, root = _root(args.run or f"runs/{args.profile}"), _data_root(args)
-        return Run(folder, root, s)
+        return open_run(
+            args.profile, args.run or "", args.data_root or "", **{**overrides, **chosen}
+        )
     except (ValueError, TypeError) as error:
         raise UsageError(error) from None
 

@@ -103,7 +103,7 @@ class Settings:
 
 
 PROFILES: dict[str, dict[str, Any]] = {
-    # Rendered pets: small pictures and a small decoder, so that the whole study is minutes on a CPU.
+    # Rendered pets: small pictures, a small decoder; the whole study is minutes on a CPU.
     "embedded": dict(image_size=192, decoder_channels=32, epochs=8, bootstrap=500),
     # A folder in the official layout, on a laptop.
     "photos": dict(),

@@ -13,8 +13,8 @@ import torchvision
 from petweak import weights
 from petweak.config import DATA_ROOTS, PROFILES, settings
 from petweak.data.pets import read_pets
-from petweak.pseudo_masks.mask_rcnn import detector_in_use
 from petweak.files import project_path
+from petweak.pseudo_masks.mask_rcnn import detector_in_use
 
 
 @dataclass(frozen=True)

@@ -58,7 +58,7 @@ def score_baseline(samples: Iterable[Sample], name: str) -> pd.DataFrame:
 def score_student(
     answers: Iterable[tuple[Sample, Answer]], folder: Path, labels: str
 ) -> pd.DataFrame:
-    """A student against ground truth and against its source's masks in `folder`, a row per photo."""
+    """A student against ground truth and its source's masks in `folder`, a row per photo."""
 
     def score(pair: tuple[Sample, Answer]) -> dict[str, Any]:
         s, answer = pair

@@ -14,15 +14,19 @@ import petweak
 from petweak.files import project_path, read_json, replacing, write_json
 
 
+class NotebookUsageError(ValueError):
+    """A number or a parameter that no notebook has."""
+
+
 def series(only: list[str] | None = None) -> list[Path]:
     """The numbered notebooks, in order; `only` picks by number ("03", "3").
 
-    Raises ValueError for a number that no notebook has, listing those that there are.
+    Raises NotebookUsageError for a number that no notebook has, listing those that there are.
     """
     found = {p.name[:2]: p for p in sorted(project_path("notebooks").glob("[0-9][0-9]_*.ipynb"))}
     wanted = list(found) if only is None else [n.zfill(2) for n in only]
     if unknown := [n for n in wanted if n not in found]:
-        raise ValueError(f"no notebook {', '.join(unknown)}: there are {', '.join(found)}")
+        raise NotebookUsageError(f"no notebook {', '.join(unknown)}: there are {', '.join(found)}")
     return [found[n] for n in wanted]
 
 
@@ -40,26 +44,30 @@ def parameters_of(notebook: Path) -> dict[str, Any]:
 
 def run_notebooks(
     profile: str,
-    data_root: Path,
-    run_folder: Path,
+    run: str | Path | None = None,
+    data_root: str | Path | None = None,
     only: list[str] | None = None,
     parameters: dict[str, Any] | None = None,
 ) -> list[Path]:
-    """Execute notebooks into `<run_folder>/notebooks/`; returns the executed files.
+    """Execute notebooks into `<run>/notebooks/`; returns the executed files.
 
-    `parameters` go to every notebook that has them. Raises ValueError, before anything runs, for
-    one that none has; papermill's own error where a cell fails.
+    `parameters` go to every notebook that has them. Raises NotebookUsageError, before anything
+    runs, for one that none has; papermill's own error where a cell fails.
     """
     notebooks, extra = series(only), parameters or {}
     known = {n: parameters_of(n) for n in notebooks}
     names = sorted({name for found in known.values() for name in found})
     if unknown := sorted(set(extra) - set(names)):
-        raise ValueError(f"unknown parameter {', '.join(unknown)}: known are {', '.join(names)}")
-    common = {"profile": profile, "data_root": str(data_root), "run": str(run_folder)}
+        text = f"unknown parameter {', '.join(unknown)}: known are {', '.join(names)}"
+        raise NotebookUsageError(text)
+    folder = project_path(run or f"runs/{profile}")
+    common = {"profile": profile, "run": str(folder)}
+    if data_root:
+        common["data_root"] = str(project_path(data_root))
     executed = []
     for notebook in notebooks:
         values = {k: v for k, v in (common | extra).items() if k in known[notebook]}
-        executed.append(_execute(notebook, run_folder / "notebooks" / notebook.name, values))
+        executed.append(_execute(notebook, folder / "notebooks" / notebook.name, values))
     return executed
 
 

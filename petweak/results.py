@@ -47,7 +47,7 @@ def collect_results(run: Run) -> pd.DataFrame:
         profile=s.profile, dataset=run.pets.name, backbone=s.backbone, seed=s.seed
     )
     write_frame(run.folder / "results.csv", frame[list(COLUMNS)])
-    write_run_json(run.folder, s, run.pets.name, len(run.pets))
+    write_run_json(run.folder, s, run.data_root, run.pets.name, len(run.pets))
     return read_results(run.folder)
 
 

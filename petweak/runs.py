@@ -43,7 +43,7 @@ def pick(settings: Settings, names: tuple[str, ...]) -> dict[str, Any]:
 
 
 def pick_device(wanted: str) -> torch.device:
-    """auto: the GPU where there is one, else Apple's, else the CPU. ValueError if it is not there."""
+    """auto: the GPU where there is one, else Apple's, else the CPU. ValueError if it is absent."""
     if wanted != "auto":
         device = torch.device(wanted)
         if device.type == "cuda" and not torch.cuda.is_available():
@@ -85,13 +85,16 @@ def write_frame(path: Path, frame: pd.DataFrame) -> None:
         frame.to_csv(beside, index=False, lineterminator="\n")
 
 
-def write_run_json(folder: Path, settings: Settings, dataset: str, n_photos: int) -> None:
+def write_run_json(
+    folder: Path, settings: Settings, data_root: Path, dataset: str, n_photos: int
+) -> None:
     """run.json: what was asked for, with which versions, on what hardware."""
     write_json(
         folder / "run.json",
         {
             "profile": settings.profile,
             "dataset": dataset,
+            "data_root": str(data_root),
             "n_photos": n_photos,
             "settings": to_dict(settings),
             "seed": settings.seed,

@@ -1,4 +1,4 @@
-"""The grid of sources and labels, stage by stage; each stage is made when it is asked for and lacking.
+"""The grid of sources and labels: a stage is made when it is asked for and lacking.
 
     run = Run("runs/photos", "data", settings("photos"))
     run.masks("gradcam_pretrained")              # makes the features, too, if they are lacking
@@ -22,10 +22,11 @@ from filelock import FileLock
 
 from petweak import evaluate
 from petweak.backbones import Backbone, load_backbone
-from petweak.config import Settings
+from petweak.config import DATA_ROOTS, Settings, settings
 from petweak.data import pets as data
+from petweak.data.rendered import make_rendered
 from petweak.features import Features, extract_features, open_features
-from petweak.files import read_json, write_csv, write_json
+from petweak.files import project_path, read_json, write_csv, write_json
 from petweak.maskformer.predict import load_student, predict_cached
 from petweak.maskformer.targets import load_targets
 from petweak.maskformer.train import is_trained, train_student
@@ -83,7 +84,7 @@ class Run:
 
     @cached_property
     def pets(self) -> data.Pets:
-        """The usable photos. Files are opened once per content; bad ones stand in quarantine.csv."""
+        """The usable photos. Files are opened once per content; bad ones go to quarantine.csv."""
         pets = data.read_pets(self.data_root)
         content = data.fingerprint(pets)
         known = read_json(self.folder / "data.json")
@@ -92,14 +93,18 @@ class Run:
             pets = pets.with_quarantine(bad)
         else:
             pets = data.check(pets)
-            bad = [vars(q) for q in pets.quarantine]
-            write_json(self.folder / "data.json", {"content": content, "quarantine": bad})
-            write_csv(self.folder / "quarantine.csv", ("id", "file", "reason"), bad)
-            write_run_json(self.folder, self.settings, pets.name, len(pets))
+        bad = [vars(q) for q in pets.quarantine]
+        write_json(self.folder / "data.json", {"content": content, "quarantine": bad})
+        write_csv(self.folder / "quarantine.csv", ("id", "file", "reason"), bad)
+        write_run_json(self.folder, self.settings, self.data_root, pets.name, len(pets))
         for q in pets.quarantine:
             log.warning("left out: %s: %s", q.file, q.reason)
-        self.content = data.fingerprint(pets)
         return pets
+
+    @cached_property
+    def content(self) -> dict[str, str]:
+        """Hashes of the usable photos, labels and trimaps."""
+        return data.fingerprint(self.pets)
 
     @cached_property
     def val_ids(self) -> frozenset[str]:
@@ -172,7 +177,6 @@ class Run:
 
     def masks(self, name: str) -> dict:
         """The manifest of the source's masks, which are made if they are lacking."""
-        self.pets  # noqa: B018 - the content that keys are made of is read here
         folder, key = self.masks_folder(name), self.masks_key(name)
         with self._lock:
             found = manifest(folder, key)
@@ -263,7 +267,6 @@ class Run:
         return self._scores_key(source, student=self.student_key(source, labels))
 
     def _scores_key(self, source: str, **of: str) -> str:
-        self.pets  # noqa: B018 - as in masks()
         return stage_key(stage="scores", version=1, trimaps=self.content["trimaps"],
                          labels=self.content["labels"], **of,
                          **pick(self.settings, MATTERS["scores"]))  # fmt: skip
@@ -282,3 +285,19 @@ class Run:
                 # Read back, so that the first call and every later one give the same numbers.
                 found = open_scores(folder, key)
         return found
+
+
+def open_run(
+    profile: str = "embedded", run: str | Path = "", data_root: str | Path = "", **overrides
+) -> Run:
+    """A run by its name: what the notebooks and the commands begin with.
+
+    run: its folder, runs/<profile> unless given; data_root: the folder that holds oxford-iiit-pet/,
+    the profile's own unless given, and the rendered set is drawn there if it is lacking. Relative
+    paths count from the project. `overrides` are settings; bad ones raise ValueError.
+    """
+    chosen = settings(profile, **overrides)
+    root = project_path(data_root or DATA_ROOTS[profile])
+    if profile == "embedded" and not data_root:
+        make_rendered(root)
+    return Run(project_path(run or f"runs/{profile}"), root, chosen)

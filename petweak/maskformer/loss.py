@@ -1,4 +1,4 @@
-"""What training minimises: cross-entropy of all queries, mask and dice losses of the matched ones."""
+"""What training minimises: cross-entropy of all queries, mask and dice of the matched ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A source's masks as training targets: one thing per photo, on the grid of the student's output."""
+"""A source's masks as training targets: one thing a photo, on the student's grid."""
 
 from __future__ import annotations
 

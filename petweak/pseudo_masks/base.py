@@ -30,7 +30,7 @@ class Batch:
 
 
 class Context:
-    """What a source may learn from: settings, the frozen backbone, its features, labels of train."""
+    """What a source may learn from: settings, the frozen backbone, features, train's labels."""
 
     def __init__(
         self,
@@ -100,5 +100,5 @@ class Source:
         return None
 
     def depends_on(self) -> dict[str, object]:
-        """Further things its masks depend on, for the key of the stage: a file's hash, a version."""
+        """Further things its masks depend on, for the key of the stage: the hash of a file, say."""
         return {}

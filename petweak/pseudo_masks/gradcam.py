@@ -1,4 +1,4 @@
-"""Grad-CAM masks: of the ImageNet classifier as it is, and with its last layer finetuned on pets."""
+"""Grad-CAM masks: of the ImageNet classifier as it is, and with a last layer for pets."""
 
 from __future__ import annotations
 

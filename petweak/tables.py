@@ -1,0 +1,270 @@
+"""The tables of a study: frames of numbers for notebooks, and the same as text for a reader.
+
+    results = read_results("runs/photos")
+    compare_with_paper(results)             # numbers, a row per figure of the paper
+    readable(study_overview(results))       # "0.741 [0.722, 0.760]" instead of three columns
+
+Every value is an IoU or a share in [0, 1] unless a column's name says otherwise.
+"""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from petweak import metrics
+
+BASELINES = ("all_ones", "centre_box")
+NO_BORDER = "-"  # the column `border` of a metric that ground truth has no part in
+BELOW = "below all_ones"
+OVERVIEW = (
+    *(("mask_iou_gt", border) for border in metrics.BORDERS),
+    ("pseudo_iou_gt", "pet"),
+    ("class_accuracy", NO_BORDER),
+    ("class_iou", NO_BORDER),
+    ("dataset_iou_gt", "pet"),
+    ("boundary_iou_gt", "pet"),
+)
+# What the metrics are called where people read; results.csv has the names on the left.
+HEADINGS = {
+    "mask_iou": "Mask IoU vs own masks",
+    "mask_iou_gt": "Mask IoU vs truth",
+    "pseudo_iou_gt": "Pseudo-mask IoU vs truth",
+    "class_accuracy": "Class accuracy",
+    "class_iou": "Class IoU",
+    "dataset_iou_gt": "Pooled IoU vs truth",
+    "boundary_iou_gt": "Boundary IoU vs truth",
+    "iou": "Mask IoU vs truth",
+}
+
+
+def paper_tables() -> pd.DataFrame:
+    """Tables 1 to 4 and section 3.4 of the paper: source, labels, split, metric, value, where."""
+    with resources.files("petweak").joinpath("data/paper_tables.csv").open() as file:
+        return pd.read_csv(file)
+
+
+def students(results: pd.DataFrame) -> list[tuple[str, str]]:
+    """The (source, labels) that `results` has figures of, in its order, without the baselines."""
+    found = results.loc[~results["source"].isin(BASELINES), ["source", "labels"]]
+    return [tuple(row) for row in found.drop_duplicates().itertuples(index=False)]
+
+
+def compare_with_paper(results: pd.DataFrame, border: str = "pet") -> pd.DataFrame:
+    """The paper's figures beside those of `results`.
+
+    Returns:
+        A row per (where, source, labels, metric, split) of the paper, in its order, then the
+        baselines. `paper`, `ours` (at `border`, or without one where the metric has none), `low`
+        and `high` (ours, 95 % bootstrap), `difference` (ours - paper), `n_images`,
+        `ours_border_ignored` (for metrics against ground truth), `below all_ones` (bool, ours).
+        Empty (NaN) where `results` has no such figure.
+
+    Raises:
+        ValueError: an unknown `border`, or `results` holds more than one run (several seeds, say).
+    """
+    if border not in metrics.BORDERS:
+        raise ValueError(f"unknown border {border!r}, expected one of {metrics.BORDERS}")
+    keys = ["source", "labels", "split", "metric"]
+    ours = results[results["border"].isin((border, NO_BORDER))]
+    ignored = results[results["border"] == "ignore"]
+    if ours.duplicated(keys).any():
+        raise ValueError("several values for one figure: pass the results of one run")
+    extra = ours[ours["source"].isin(BASELINES) & (ours["metric"] == "mask_iou_gt")]
+    wanted = pd.concat(
+        [paper_tables().rename(columns={"value": "paper"}), extra[keys].assign(where="Baselines")],
+        ignore_index=True,
+    )
+    values = ours[[*keys, "value", "low", "high", "n_images"]].rename(columns={"value": "ours"})
+    table = wanted.merge(values, "left", on=keys).merge(
+        ignored[[*keys, "value"]].rename(columns={"value": "ours_border_ignored"}), "left", on=keys
+    )
+    table["difference"] = table["ours"] - table["paper"]
+    table["n_images"] = table["n_images"].astype("Int64")
+    floor = _floor(results)
+    table[BELOW] = [
+        not pd.isna(r.n_images) and _below(floor, r.metric, border, r.split, r.ours)
+        for r in table.itertuples()
+    ]
+    return table[["where", *keys[:2], "metric", "split", "paper", "ours", "low", "high",
+                  "difference", "n_images", "ours_border_ignored", BELOW]]  # fmt: skip
+
+
+def study_overview(results: pd.DataFrame, split: str = "test") -> pd.DataFrame:
+    """A row per source and labels, the two baselines among them.
+
+    Returns:
+        `source`, `labels`, `n_images`; `metric/border` (`metric` alone where it has no border) of
+        `OVERVIEW`, each followed by `... low` and `... high`; `below all_ones`, bool: a figure
+        against ground truth is worse than calling the whole image pet, the result is degenerate.
+
+    Raises:
+        ValueError: `results` holds more than one run.
+    """
+    return _wide(results, OVERVIEW, split)
+
+
+def baselines(results: pd.DataFrame) -> pd.DataFrame:
+    """`all_ones` and `centre_box` on both splits, in all borders; columns as `study_overview`."""
+    part = results[results["source"].isin(BASELINES)]
+    columns = [c for c in OVERVIEW if c[0] in ("mask_iou_gt", "dataset_iou_gt", "boundary_iou_gt")]
+    tables = [_wide(part, columns, split).assign(split=split) for split in ("train", "test")]
+    table = pd.concat(tables, ignore_index=True).drop(columns="labels")
+    return table[["source", "split", *[c for c in table if c not in ("source", "split")]]]
+
+
+def per_breed(run_folder: str | Path, source: str, labels: str, split: str = "test"):
+    """One student, breed by breed: `breed`, `n_images`, `iou/<border>` (means), `accuracy`.
+
+    The last rows are `all breeds`, `all_ones` and `centre_box`, each over the whole split. A
+    breed is what stands before the number in a photo's id, so `species` students have them too.
+
+    Raises:
+        FileNotFoundError: the student has no scores.csv.
+    """
+    scores = read_scores(run_folder, source, labels, split)
+    parts = [*scores.groupby(_breed(scores)), ("all breeds", scores)]
+    parts += [(name, read_scores(run_folder, name, "-", split)) for name in BASELINES]
+    rows = []
+    for breed, part in parts:
+        row = {"breed": breed, "n_images": len(part)}
+        row |= {f"iou/{border}": part[f"iou/{border}"].mean() for border in metrics.BORDERS}
+        if "predicted" in part:
+            row["accuracy"] = (part["predicted"] == part["class"]).mean()
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def breeds_compared(
+    run_folder: str | Path,
+    of: list[tuple[str, str]],
+    split: str = "test",
+    border: str = "pet",
+) -> pd.DataFrame:
+    """`breed`, `n_images`, and the mean mask IoU of each (source, labels) of `of`, then baselines.
+
+    Columns are named `<source>-<labels>`, or by the baseline; the last row is `all breeds`.
+    """
+    columns = {}
+    for source, labels in [*of, *((name, "-") for name in BASELINES)]:
+        scores = read_scores(run_folder, source, labels, split)
+        groups = scores[f"iou/{border}"].groupby(_breed(scores))
+        columns.setdefault("n_images", {**groups.size(), "all breeds": len(scores)})
+        name = source if source in BASELINES else f"{source}-{labels}"
+        columns[name] = {**groups.mean(), "all breeds": scores[f"iou/{border}"].mean()}
+    return pd.DataFrame(columns).rename_axis("breed").reset_index()
+
+
+def costs(timings: pd.DataFrame) -> pd.DataFrame:
+    """What a source's masks cost, in seconds per photo; a row per source of timings.csv.
+
+    Returns:
+        `source`, `n_images`, `masks_seconds` (the source's own stage), `features_seconds` (the
+        frozen backbone's pass, all views; one pass serves all sources that read it and all
+        students), `seconds` (their sum). `features_seconds` is 0 for a source that reads no
+        features, and NaN where the pass was not timed.
+    """
+    from petweak.pseudo_masks import SOURCES  # imports torch, which the other tables do not need
+
+    passes = timings.loc[timings["stage"] == "features", "seconds"].sum(min_count=1)
+    rows = []
+    for r in timings[timings["stage"] == "masks"].itertuples():
+        reads = r.source in SOURCES and SOURCES[r.source].features
+        own, shared = r.seconds / r.n_images, passes / r.n_images if reads else 0.0
+        rows.append((r.source, r.n_images, own, shared, own + shared))
+    return pd.DataFrame(
+        rows, columns=["source", "n_images", "masks_seconds", "features_seconds", "seconds"]
+    )
+
+
+def read_scores(
+    run_folder: str | Path, source: str, labels: str, split: str = "test"
+) -> pd.DataFrame:
+    """scores.csv of a student or a baseline, one row per photo of `split`; `labels` "masks": of the
+    source's masks. FileNotFoundError where it is missing."""
+    folder = {"-": f"baselines/{source}", "masks": f"masks/{source}"}
+    path = Path(run_folder) / folder.get(labels, f"models/{source}-{labels}") / "scores.csv"
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing: `petweak study --run {run_folder}` writes it")
+    scores = pd.read_csv(path, float_precision="round_trip")
+    return scores[scores["split"] == split].reset_index(drop=True)
+
+
+def pick_examples(scores: pd.DataFrame, border: str = "pet") -> dict[str, str]:
+    """{"best": id, "median": id, "worst": id} by mask IoU; equal photos in the order of ids."""
+    ranked = scores.sort_values([f"iou/{border}", "id"])["id"].tolist()
+    return {"best": ranked[-1], "median": ranked[(len(ranked) - 1) // 2], "worst": ranked[0]}
+
+
+def readable(frame: pd.DataFrame, digits: int = 3) -> pd.DataFrame:
+    """A frame of this module as text: intervals in one cell, headings in words, empty for NaN.
+
+    "▼" marks a figure against ground truth that is below the frame's own `all_ones` row.
+    """
+    floor = frame[frame["source"] == "all_ones"] if "source" in frame and BELOW in frame else []
+    out = {}
+    for column in frame:
+        if column in ("low", "high") or column.endswith((" low", " high")):
+            continue
+        low, high = ("low", "high") if column == "ours" else (f"{column} low", f"{column} high")
+        cells = [_text(v, digits, signed=column == "difference") for v in frame[column]]
+        if low in frame:
+            limits = zip(frame[low], frame[high], strict=True)
+            limits = [f" [{_text(a, digits)}, {_text(b, digits)}]" for a, b in limits]
+            cells = [c + i if c else "" for c, i in zip(cells, limits, strict=True)]
+        if "_gt" in column and len(floor) == 1:
+            base = floor[column].iloc[0]
+            marks = (pd.notna(v) and metrics.degenerate(v, base) for v in frame[column])
+            cells = [c + " ▼" * m for c, m in zip(cells, marks, strict=True)]
+        metric, _, border = column.partition("/")
+        heading = HEADINGS.get(metric, metric.replace("_", " "))
+        out[heading + (f", border {border}" if border else "")] = cells
+    if "metric" in out:
+        out["metric"] = [HEADINGS.get(m, m) for m in out["metric"]]
+    return pd.DataFrame(out)
+
+
+def _wide(results: pd.DataFrame, columns: Any, split: str) -> pd.DataFrame:
+    rows, floor = [], _floor(results)
+    part = results[results["split"] == split]
+    for (source, labels), group in part.groupby(["source", "labels"], sort=False):
+        found = group.set_index(["metric", "border"], verify_integrity=True)
+        row = {"source": source, "labels": labels, "n_images": int(group["n_images"].max())}
+        below = False
+        for metric, border in columns:
+            name = metric if border == NO_BORDER else f"{metric}/{border}"
+            one = found.loc[(metric, border)] if (metric, border) in found.index else {}
+            row |= {name + end: one.get(key, float("nan")) for end, key in
+                    (("", "value"), (" low", "low"), (" high", "high"))}  # fmt: skip
+            below |= bool(len(one)) and _below(floor, metric, border, split, row[name])
+        rows.append(row | {BELOW: below})
+    return pd.DataFrame(rows)
+
+
+def _floor(results: pd.DataFrame) -> dict[tuple, float]:
+    """The figures of `all_ones`, below which a result is degenerate."""
+    rows = results[results["source"] == "all_ones"]
+    return dict(zip(zip(rows["metric"], rows["border"], rows["split"], strict=True),
+                    rows["value"], strict=True))  # fmt: skip
+
+
+def _below(floor: dict[tuple, float], metric: str, border: str, split: str, value: float) -> bool:
+    base = floor.get((metric, border, split))
+    return base is not None and metrics.degenerate(value, base)
+
+
+def _breed(scores: pd.DataFrame) -> pd.Series:
+    return scores["id"].str.rsplit("_", n=1).str[0]
+
+
+def _text(value: Any, digits: int, signed: bool = False) -> str:
+    if isinstance(value, bool) or type(value).__name__ == "bool":
+        return "yes" if value else ""
+    if pd.isna(value):
+        return ""
+    if isinstance(value, float):
+        return f"{value:{'+' if signed else ''}.{digits}f}".replace("-", "\N{MINUS SIGN}")
+    return str(value)

@@ -1,0 +1,74 @@
+import pytest
+import torch
+from torch.nn import functional as F
+
+from petweak.maskformer.model import (
+    MaskFormer,
+    MaskFormerConfig,
+    class_probabilities,
+    foreground,
+    upsample,
+)
+
+
+def model(classes=37, channels=(24,), **kw) -> MaskFormer:
+    config = MaskFormerConfig(classes, channels, decoder_channels=16, queries=3, hidden=32, **kw)
+    return MaskFormer(config).eval()
+
+
+@pytest.mark.parametrize("classes", [1, 2, 37])
+def test_shapes_for_any_number_of_classes(classes):
+    out = model(classes)([torch.randn(2, 24, 4, 5)])
+    assert out["class_logits"].shape == (2, 3, classes + 1)
+    assert out["mask_logits"].shape == (2, 3, 64, 80)
+    assert foreground(out).shape == (2, 64, 80)
+    assert torch.allclose(class_probabilities(out).sum(1), torch.ones(2))
+    assert 0 <= foreground(out).min() and foreground(out).max() <= 1
+
+
+def test_the_folded_mask_head_gives_the_numbers_of_the_definition():
+    """Definition: upsample, 1x1 convolution to pixel embeddings, dot product with the query."""
+    m, x = model(), torch.randn(2, 24, 4, 4)
+    out = m([x])
+    pixels = x
+    for part in m.pixel_decoder:
+        pixels = upsample(part(pixels))
+    pixels = m.mask_head(pixels)
+    memory = m.project(x).flatten(2).transpose(1, 2)
+    queries = m.transformer(m.queries.weight.expand(2, -1, -1), memory)
+    expected = torch.einsum("bqd,bdhw->bqhw", queries, pixels)
+    assert torch.allclose(out["mask_logits"], expected, atol=1e-5)
+
+
+def test_a_batch_gives_what_its_photos_give_alone():
+    m, x = model(), torch.randn(4, 24, 4, 4)
+    together = m([x])
+    for i in range(4):
+        alone = m([x[i : i + 1]])
+        for name in together:
+            assert torch.allclose(together[name][i], alone[name][0], atol=1e-5)
+
+
+def test_the_parts_are_the_papers():
+    m = MaskFormer(MaskFormerConfig(37, (2048,), decoder_channels=256, queries=100))
+    assert len(m.pixel_decoder) == 4 and len(m.transformer.layers) == 3
+    assert m.transformer.layers[0].self_attn.num_heads == 8
+    assert m.class_head[0].out_features == 768 and m.class_head[-1].out_features == 38
+    assert m.mask_head.kernel_size == (1, 1)
+    kinds = [[type(layer).__name__ for layer in part] for part in m.pixel_decoder]
+    assert kinds == [["Conv2d", "GroupNorm", "ReLU"]] * 4
+
+
+def test_more_taps_are_brought_to_the_first_ones_grid():
+    m = model(channels=(24, 6), taps=("last", "stride16"))
+    out = m([torch.randn(1, 24, 4, 4), torch.randn(1, 6, 8, 8)])
+    assert out["mask_logits"].shape == (1, 3, 64, 64)
+
+
+def test_foreground_is_the_mask_of_the_query_that_is_sure():
+    out = {
+        "class_logits": torch.tensor([[[20.0, 0.0, 0.0], [0.0, 0.0, 20.0]]]),
+        "mask_logits": torch.tensor([[[[4.0, -4.0]], [[-9.0, 9.0]]]]),
+    }
+    assert torch.allclose(foreground(out), F.sigmoid(torch.tensor([[[4.0, -4.0]]])), atol=1e-6)
+    assert class_probabilities(out).argmax(1).item() == 0
