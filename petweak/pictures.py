@@ -34,8 +34,9 @@ SOURCE_COLOURS = {
     "centre_box": "#A8A8A8",
 }
 SPARE_COLOURS = ("#56B4E9", "#882255", "#999933", "#44AA99", "#AA4499", "#6699CC")
-TRUTH_COLOUR = "#F0E442"
-_TRUTH_NOTE = "yellow line: ground truth, border as pet"
+TRUTH_COLOUR = "#FFFFFF"  # with a black edge, so that it shows on a white cat, too
+BORDER_COLOUR = "#F0E442"
+_TRUTH_NOTE = "white line: ground truth, border as pet"
 
 
 class Figure(_Figure):
@@ -115,7 +116,7 @@ def overlay(
     photo: Any, mask: np.ndarray | None, colour: str, truth: np.ndarray | None = None
 ) -> np.ndarray:
     """The photo (H, W, 3) uint8 with `mask` tinted and outlined in `colour`, `truth` (bool)
-    outlined in yellow; unsure pixels (128) are greyed. ValueError where shapes differ."""
+    outlined in white; unsure pixels (128) are greyed. ValueError where shapes differ."""
     out = np.array(photo, dtype=np.uint8)
     line = max(1, round(float(np.hypot(*out.shape[:2])) / 220))
     for m in (mask, truth):
@@ -138,13 +139,13 @@ def show_masks(
     photo: Any, masks: Mapping[str, np.ndarray], trimap: np.ndarray | None = None, columns: int = 3
 ) -> Figure:
     """The photo and each of `masks` on it. With a trimap (H, W) of 1, 2, 3: truth is outlined, the
-    trimap has its own panel (border hatched in yellow), and titles give the IoU, border as pet."""
+    trimap has its own panel (its border in yellow), and titles give the IoU, border as pet."""
     colours, truth = palette(masks), None
     panels = [(np.asarray(photo), "photo")]
     if trimap is not None:
         truth, _ = metrics.truth(trimap, "pet")
         drawn = overlay(photo, trimap == 1, SOURCE_COLOURS["ground_truth"])
-        drawn[trimap == 3] = _rgb(TRUTH_COLOUR)
+        drawn[trimap == 3] = _rgb(BORDER_COLOUR)
         panels.append((drawn, "trimap"))
     for name, mask in masks.items():
         pet = mask if mask.dtype == bool else mask == 255
@@ -196,7 +197,7 @@ def _outline(image: np.ndarray, mask: np.ndarray, rgb: tuple[int, ...], width: i
 
 
 def _rows(panels: list, columns: int) -> list[list]:
-    columns = min(columns, len(panels))
+    columns = -(-len(panels) // -(-len(panels) // columns))  # four panels are 2 x 2, not 3 + 1
     return [panels[i : i + columns] for i in range(0, len(panels), columns)]
 
 
@@ -220,7 +221,8 @@ def _panels(rows: list[list], titles: Sequence[str] = (), note: str = "") -> Fig
             ax = fig.add_axes((left / WIDTH, (top - height) / total, cell / WIDTH, height / total))
             ax.imshow(image)
             ax.set_axis_off()
-            ax.set_title(text, fontsize=9, pad=3, loc="left")
+            size = min(9.0, cell * 72 / (0.62 * max(len(text), 1)))  # long names stay inside
+            ax.set_title(text, fontsize=size, pad=3, loc="left")
         top -= heights[r] + gap
     if note:
         fig.text(gap / WIDTH, 0.1 / total, note, fontsize=9)

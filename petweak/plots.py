@@ -70,7 +70,7 @@ def overview_bars(results: pd.DataFrame, split: str = "test", paper: bool = True
         ax.barh(y, row[value], 0.62, color=colours[name[0]])
         limits = (row[value] - row[f"{value} low"], row[f"{value} high"] - row[value])
         ax.errorbar(row[value], y, xerr=np.array(limits)[:, None], color=_ink(), capsize=3, lw=1.2)
-        ax.text(0.015, y, f"{row[value]:.3f}", va="center", color="#000", weight="bold")
+        ax.text(1.04, y, f"{row[value]:.3f}", va="center", weight="bold")
     marks = [("D", "its pseudo-masks", [table.loc[n, "pseudo_iou_gt/pet"] for n in names])]
     if paper:
         marks.append(("X", "the paper's student", [theirs.get(n, np.nan) for n in names]))
@@ -94,7 +94,8 @@ def learning_curves(
     folders = sorted(p.parent for p in Path(run_folder).glob("models/*/history.csv"))
     if students is not None:
         wanted = [f"{source}-{labels}" for source, labels in students]
-        folders = [Path(run_folder) / "models" / n for n in wanted if n in [f.name for f in folders]]
+        named = {f.name: f for f in folders}
+        folders = [named[name] for name in wanted if name in named]
     configs = {f: read_json(f / "config.json") or {} for f in folders}
     of = {f: configs[f].get("source", f.name.rsplit("-", 1)[0]) for f in folders}
     colours = palette(of.values())
@@ -148,6 +149,7 @@ def breed_points(table: pd.DataFrame) -> Figure:
         marker = "|" if name in tables.BASELINES else "s" if name.endswith("-species") else "o"
         ax.scatter(table[name], range(len(table)), 55, marker=marker, label=name,
                    color=colours[name.rsplit("-", 1)[0]], linewidths=1.8)  # fmt: skip
+    ax.axhline(len(table) - 1.5, color=_ink(), lw=0.8)
     labels = [f"{r.breed} ({r.n_images})" for r in table.itertuples()]
     ax.set(yticks=range(len(table)), yticklabels=labels, xlim=(0, 1),
            xlabel="mean mask IoU against ground truth, border as pet")  # fmt: skip
@@ -164,8 +166,9 @@ def cost_bars(costs: pd.DataFrame) -> Figure:
     at = range(len(costs))
     shared = costs["features_seconds"].fillna(0)
     ax.barh(at, costs["masks_seconds"], 0.62, color=[colours[s] for s in costs["source"]])
-    ax.barh(at, shared, 0.62, left=costs["masks_seconds"], color=_paper(), edgecolor=_ink(),
-            hatch="///", lw=0.8, label="features pass (made once, shared)")  # fmt: skip
+    ax.barh(at, shared, 0.62 * (shared > 0), left=costs["masks_seconds"], color=_paper(),
+            edgecolor=_ink(), hatch="///", lw=0.8,
+            label="features pass (made once, shared)")  # fmt: skip
     for y, seconds in enumerate(costs["masks_seconds"] + shared):
         ax.text(seconds, y, f"  {seconds:.3f}", va="center")
     ax.set(yticks=at, yticklabels=costs["source"], xlabel="seconds per photo on this hardware")

@@ -13,21 +13,22 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from petweak import metrics
 
+Folder = str | Path
 BASELINES = ("all_ones", "centre_box")
 NO_BORDER = "-"  # the column `border` of a metric that ground truth has no part in
 BELOW = "below all_ones"
 OVERVIEW = (
-    *(("mask_iou_gt", border) for border in metrics.BORDERS),
-    ("pseudo_iou_gt", "pet"),
-    ("class_accuracy", NO_BORDER),
-    ("class_iou", NO_BORDER),
-    ("dataset_iou_gt", "pet"),
-    ("boundary_iou_gt", "pet"),
-)
+    *(("mask_iou_gt", border) for border in metrics.BORDERS), ("pseudo_iou_gt", "pet"),
+    ("class_accuracy", NO_BORDER), ("class_iou", NO_BORDER),
+    ("dataset_iou_gt", "pet"), ("boundary_iou_gt", "pet"),
+)  # fmt: skip
+# `all_ones` is no floor of the boundary IoU: its contour is the frame, which few pets reach.
+FLOORED = ("mask_iou_gt", "pseudo_iou_gt", "dataset_iou_gt")
 # What the metrics are called where people read; results.csv has the names on the left.
 HEADINGS = {
     "mask_iou": "Mask IoU vs own masks",
@@ -38,6 +39,10 @@ HEADINGS = {
     "dataset_iou_gt": "Pooled IoU vs truth",
     "boundary_iou_gt": "Boundary IoU vs truth",
     "iou": "Mask IoU vs truth",
+    "n_images": "photos",
+    "ours_border_ignored": "ours, border ignored",
+    "masks_seconds": "masks, s",
+    "features_seconds": "features pass, s",
 }
 
 
@@ -67,10 +72,9 @@ def compare_with_paper(results: pd.DataFrame, border: str = "pet") -> pd.DataFra
         ValueError: an unknown `border`, or `results` holds more than one run (several seeds, say).
     """
     if border not in metrics.BORDERS:
-        raise ValueError(f"unknown border {border!r}, expected one of {metrics.BORDERS}")
+        raise ValueError(f"unknown border {border!r}: known are {', '.join(metrics.BORDERS)}")
     keys = ["source", "labels", "split", "metric"]
     ours = results[results["border"].isin((border, NO_BORDER))]
-    ignored = results[results["border"] == "ignore"]
     if ours.duplicated(keys).any():
         raise ValueError("several values for one figure: pass the results of one run")
     extra = ours[ours["source"].isin(BASELINES) & (ours["metric"] == "mask_iou_gt")]
@@ -80,8 +84,8 @@ def compare_with_paper(results: pd.DataFrame, border: str = "pet") -> pd.DataFra
     )
     values = ours[[*keys, "value", "low", "high", "n_images"]].rename(columns={"value": "ours"})
     table = wanted.merge(values, "left", on=keys).merge(
-        ignored[[*keys, "value"]].rename(columns={"value": "ours_border_ignored"}), "left", on=keys
-    )
+        results.loc[results["border"] == "ignore", [*keys, "value"]], "left", on=keys
+    ).rename(columns={"value": "ours_border_ignored"})
     table["difference"] = table["ours"] - table["paper"]
     table["n_images"] = table["n_images"].astype("Int64")
     floor = _floor(results)
@@ -98,11 +102,9 @@ def study_overview(results: pd.DataFrame, split: str = "test") -> pd.DataFrame:
 
     Returns:
         `source`, `labels`, `n_images`; `metric/border` (`metric` alone where it has no border) of
-        `OVERVIEW`, each followed by `... low` and `... high`; `below all_ones`, bool: a figure
-        against ground truth is worse than calling the whole image pet, the result is degenerate.
-
-    Raises:
-        ValueError: `results` holds more than one run.
+        `OVERVIEW`, each followed by `... low` and `... high`; `below all_ones`, bool: an IoU with
+        ground truth is worse than calling the whole image pet, the result is degenerate.
+        ValueError where `results` holds more than one run.
     """
     return _wide(results, OVERVIEW, split)
 
@@ -113,17 +115,15 @@ def baselines(results: pd.DataFrame) -> pd.DataFrame:
     columns = [c for c in OVERVIEW if c[0] in ("mask_iou_gt", "dataset_iou_gt", "boundary_iou_gt")]
     tables = [_wide(part, columns, split).assign(split=split) for split in ("train", "test")]
     table = pd.concat(tables, ignore_index=True).drop(columns="labels")
-    return table[["source", "split", *[c for c in table if c not in ("source", "split")]]]
+    return table[["source", "split", *table.columns.drop(["source", "split"])]]
 
 
-def per_breed(run_folder: str | Path, source: str, labels: str, split: str = "test"):
+def per_breed(run_folder: Folder, source: str, labels: str, split: str = "test") -> pd.DataFrame:
     """One student, breed by breed: `breed`, `n_images`, `iou/<border>` (means), `accuracy`.
 
     The last rows are `all breeds`, `all_ones` and `centre_box`, each over the whole split. A
     breed is what stands before the number in a photo's id, so `species` students have them too.
-
-    Raises:
-        FileNotFoundError: the student has no scores.csv.
+    FileNotFoundError where the student has no scores.csv.
     """
     scores = read_scores(run_folder, source, labels, split)
     parts = [*scores.groupby(_breed(scores)), ("all breeds", scores)]
@@ -139,15 +139,10 @@ def per_breed(run_folder: str | Path, source: str, labels: str, split: str = "te
 
 
 def breeds_compared(
-    run_folder: str | Path,
-    of: list[tuple[str, str]],
-    split: str = "test",
-    border: str = "pet",
+    run_folder: Folder, of: list[tuple[str, str]], split: str = "test", border: str = "pet"
 ) -> pd.DataFrame:
-    """`breed`, `n_images`, and the mean mask IoU of each (source, labels) of `of`, then baselines.
-
-    Columns are named `<source>-<labels>`, or by the baseline; the last row is `all breeds`.
-    """
+    """`breed`, `n_images`, and a column of mean mask IoU for each (source, labels) of `of`, named
+    `<source>-<labels>`, and for each baseline; the last row is `all breeds`."""
     columns = {}
     for source, labels in [*of, *((name, "-") for name in BASELINES)]:
         scores = read_scores(run_folder, source, labels, split)
@@ -163,9 +158,8 @@ def costs(timings: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         `source`, `n_images`, `masks_seconds` (the source's own stage), `features_seconds` (the
-        frozen backbone's pass, all views; one pass serves all sources that read it and all
-        students), `seconds` (their sum). `features_seconds` is 0 for a source that reads no
-        features, and NaN where the pass was not timed.
+        backbone's pass, all views, which all that read it share; 0 for a source that does not, NaN
+        where it was not timed), `seconds` (their sum).
     """
     from petweak.pseudo_masks import SOURCES  # imports torch, which the other tables do not need
 
@@ -175,21 +169,18 @@ def costs(timings: pd.DataFrame) -> pd.DataFrame:
         reads = r.source in SOURCES and SOURCES[r.source].features
         own, shared = r.seconds / r.n_images, passes / r.n_images if reads else 0.0
         rows.append((r.source, r.n_images, own, shared, own + shared))
-    return pd.DataFrame(
-        rows, columns=["source", "n_images", "masks_seconds", "features_seconds", "seconds"]
-    )
+    columns = ["source", "n_images", "masks_seconds", "features_seconds", "seconds"]
+    return pd.DataFrame(rows, columns=columns)
 
 
-def read_scores(
-    run_folder: str | Path, source: str, labels: str, split: str = "test"
-) -> pd.DataFrame:
+def read_scores(run_folder: Folder, source: str, labels: str, split: str = "test") -> pd.DataFrame:
     """scores.csv of a student or a baseline, one row per photo of `split`; `labels` "masks": of the
     source's masks. FileNotFoundError where it is missing."""
     folder = {"-": f"baselines/{source}", "masks": f"masks/{source}"}
     path = Path(run_folder) / folder.get(labels, f"models/{source}-{labels}") / "scores.csv"
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing: `petweak study --run {run_folder}` writes it")
-    scores = pd.read_csv(path, float_precision="round_trip")
+    scores = pd.read_csv(path)
     return scores[scores["split"] == split].reset_index(drop=True)
 
 
@@ -212,24 +203,22 @@ def readable(frame: pd.DataFrame, digits: int = 3) -> pd.DataFrame:
         low, high = ("low", "high") if column == "ours" else (f"{column} low", f"{column} high")
         cells = [_text(v, digits, signed=column == "difference") for v in frame[column]]
         if low in frame:
-            limits = zip(frame[low], frame[high], strict=True)
-            limits = [f" [{_text(a, digits)}, {_text(b, digits)}]" for a, b in limits]
-            cells = [c + i if c else "" for c, i in zip(cells, limits, strict=True)]
-        if "_gt" in column and len(floor) == 1:
+            limits = zip(cells, frame[low], frame[high], strict=True)
+            cells = [f"{c} [{_text(a, digits)}, {_text(b, digits)}]" if c else ""
+                     for c, a, b in limits]  # fmt: skip
+        if column.startswith(FLOORED) and len(floor) == 1:
             base = floor[column].iloc[0]
             marks = (pd.notna(v) and metrics.degenerate(v, base) for v in frame[column])
             cells = [c + " ▼" * m for c, m in zip(cells, marks, strict=True)]
         metric, _, border = column.partition("/")
-        heading = HEADINGS.get(metric, metric.replace("_", " "))
-        out[heading + (f", border {border}" if border else "")] = cells
+        out[HEADINGS.get(metric, metric) + (f", border {border}" if border else "")] = cells
     if "metric" in out:
         out["metric"] = [HEADINGS.get(m, m) for m in out["metric"]]
     return pd.DataFrame(out)
 
 
 def _wide(results: pd.DataFrame, columns: Any, split: str) -> pd.DataFrame:
-    rows, floor = [], _floor(results)
-    part = results[results["split"] == split]
+    rows, floor, part = [], _floor(results), results[results["split"] == split]
     for (source, labels), group in part.groupby(["source", "labels"], sort=False):
         found = group.set_index(["metric", "border"], verify_integrity=True)
         row = {"source": source, "labels": labels, "n_images": int(group["n_images"].max())}
@@ -247,13 +236,12 @@ def _wide(results: pd.DataFrame, columns: Any, split: str) -> pd.DataFrame:
 def _floor(results: pd.DataFrame) -> dict[tuple, float]:
     """The figures of `all_ones`, below which a result is degenerate."""
     rows = results[results["source"] == "all_ones"]
-    return dict(zip(zip(rows["metric"], rows["border"], rows["split"], strict=True),
-                    rows["value"], strict=True))  # fmt: skip
+    return rows.set_index(["metric", "border", "split"])["value"].to_dict()
 
 
 def _below(floor: dict[tuple, float], metric: str, border: str, split: str, value: float) -> bool:
     base = floor.get((metric, border, split))
-    return base is not None and metrics.degenerate(value, base)
+    return metric in FLOORED and base is not None and metrics.degenerate(value, base)
 
 
 def _breed(scores: pd.DataFrame) -> pd.Series:
@@ -261,7 +249,7 @@ def _breed(scores: pd.DataFrame) -> pd.Series:
 
 
 def _text(value: Any, digits: int, signed: bool = False) -> str:
-    if isinstance(value, bool) or type(value).__name__ == "bool":
+    if isinstance(value, bool | np.bool_):
         return "yes" if value else ""
     if pd.isna(value):
         return ""

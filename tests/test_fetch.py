@@ -101,7 +101,8 @@ def official(*members):
     annotations = {f"annotations/trimaps/{i}.png": noise[:99] for i in IDS} | {
         "./._annotations": b"",
         "annotations/trainval.txt": b"# a comment\nAbyssinian_1 1 1 1\nbeagle_2 2 2 1\n",
-        "annotations/test.txt": b"pug_3 3 2 2\n"}
+        "annotations/test.txt": b"pug_3 3 2 2\n",
+    }
     images, annotations = ([member(*f) for f in files.items()] for files in (images, annotations))
     return {"images.tar.gz": pack([*images, *members]), "annotations.tar.gz": pack(annotations)}
 
@@ -211,12 +212,19 @@ def test_offline_says_what_was_tried(server, tmp_path):
     assert_whole(server.fetch(tmp_path, base_url=urls))
 
 
-@pytest.mark.parametrize("name, kind, target", [
-    ("../evil", tarfile.REGTYPE, ""), ("images/../../evil", tarfile.REGTYPE, ""),
-    ("/tmp/petweak-evil", tarfile.REGTYPE, ""), ("images/link", tarfile.SYMTYPE, "/etc/passwd"),
-    ("images/link", tarfile.SYMTYPE, "pug_3.jpg"), ("images/pipe", tarfile.FIFOTYPE, ""),
-    ("images/link", tarfile.LNKTYPE, "images/pug_3.jpg"), ("images/tty", tarfile.CHRTYPE, ""),
-])
+@pytest.mark.parametrize(
+    "name, kind, target",
+    [
+        ("../evil", tarfile.REGTYPE, ""),
+        ("images/../../evil", tarfile.REGTYPE, ""),
+        ("/tmp/petweak-evil", tarfile.REGTYPE, ""),
+        ("images/link", tarfile.SYMTYPE, "/etc/passwd"),
+        ("images/link", tarfile.SYMTYPE, "pug_3.jpg"),
+        ("images/pipe", tarfile.FIFOTYPE, ""),
+        ("images/link", tarfile.LNKTYPE, "images/pug_3.jpg"),
+        ("images/tty", tarfile.CHRTYPE, ""),
+    ],
+)
 def test_evil_archives_leave_nothing(server, tmp_path, name, kind, target):
     server.serve(official(member(name, b"", kind, target)))
     with pytest.raises(fetch.FetchError, match=f"refused to unpack '{re.escape(name)}'"):
@@ -244,6 +252,10 @@ def test_others_wait_and_find_it_done(server, tmp_path):
 
 def test_pooch_takes_the_downloader(server, tmp_path):
     server.files = {"/pets/a.bin": b"pet" * 1000}
-    path = pooch.retrieve(server.url + "a.bin", None, path=tmp_path,
-                          downloader=fetch.ResumingDownloader(progressbar=False))
+    path = pooch.retrieve(
+        server.url + "a.bin",
+        None,
+        path=tmp_path,
+        downloader=fetch.ResumingDownloader(progressbar=False),
+    )
     assert Path(path).read_bytes() == b"pet" * 1000

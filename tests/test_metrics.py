@@ -216,8 +216,15 @@ def test_bootstrap_edges():
     assert metrics.bootstrap(np.array([[3, 4]]), metrics.dataset_iou) == (0.75, 0.75)
     assert metrics.bootstrap(np.zeros((5, 2), int), metrics.dataset_iou) == (1.0, 1.0)
     pooled = {"statistic": metrics.dataset_iou}
-    for values, options in [([], {}), (1.0, {}), ([1, 1], {"n": 0}), ([1, 1], {"level": 1}),
-                            ([1, 1], pooled), ([[1, 1, 1]], pooled), ([[2, 1]], pooled)]:
+    for values, options in [
+        ([], {}),
+        (1.0, {}),
+        ([1, 1], {"n": 0}),
+        ([1, 1], {"level": 1}),
+        ([1, 1], pooled),
+        ([[1, 1, 1]], pooled),
+        ([[2, 1]], pooled),
+    ]:
         with pytest.raises(ValueError):
             metrics.bootstrap(np.array(values), **options)
 

@@ -15,8 +15,11 @@ SMALL = {"train_per_breed": 1, "test_per_breed": 1, "size": 64, "progress": Fals
 
 
 def digests(root):
-    return {p.relative_to(root).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest()
-            for p in sorted(root.rglob("*")) if p.is_file()}
+    return {
+        p.relative_to(root).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest()
+        for p in sorted(root.rglob("*"))
+        if p.is_file()
+    }
 
 
 @pytest.fixture(scope="module")
@@ -38,8 +41,10 @@ def test_layout_and_lists(made):
     data_root, root = made
     assert root == data_root / "oxford-iiit-pet"
     notes = root / "annotations"
-    lists = {n: [line.split() for line in (notes / f"{n}.txt").read_text().splitlines()]
-             for n in ("list", "trainval", "test")}
+    lists = {
+        n: [line.split() for line in (notes / f"{n}.txt").read_text().splitlines()]
+        for n in ("list", "trainval", "test")
+    }
     assert len(lists["trainval"]) == len(lists["test"]) == 37
     assert sorted(lists["list"]) == sorted(lists["trainval"] + lists["test"])
     by_class = {int(row[1]): row for row in lists["trainval"]}
@@ -60,7 +65,8 @@ def test_torchvision_opens_it(made):
     torchvision = pytest.importorskip("torchvision")
     for split in ("trainval", "test"):
         pets = torchvision.datasets.OxfordIIITPet(
-            made[0], split=split, target_types=["category", "segmentation"], download=False)
+            made[0], split=split, target_types=["category", "segmentation"], download=False
+        )
         assert len(pets) == 37 and len(pets.classes) == 37
         photo, (category, trimap) = pets[36]
         assert category == 36 and photo.size == trimap.size
@@ -89,13 +95,13 @@ def test_a_photo_depends_on_its_generator_alone():
 
 def test_another_seed_is_another_set(made, tmp_path, monkeypatch):
     monkeypatch.setattr(rendered, "BREEDS", BREEDS[:2])
-    a, b, c = (make_rendered(tmp_path / n, **SMALL, seed=s) for n, s in zip("abc", (0, 0, 1),
-                                                                           strict=True))
+    a, b, c = (
+        make_rendered(tmp_path / n, **SMALL, seed=s) for n, s in zip("abc", (0, 0, 1), strict=True)
+    )
     assert digests(a) == digests(b)
     assert digests(a)["images/Abyssinian_1.jpg"] != digests(c)["images/Abyssinian_1.jpg"]
     # Independent of order and of what else is drawn.
-    assert (digests(a)["images/Abyssinian_1.jpg"]
-            == digests(made[1])["images/Abyssinian_1.jpg"])
+    assert digests(a)["images/Abyssinian_1.jpg"] == digests(made[1])["images/Abyssinian_1.jpg"]
 
 
 def test_second_call_does_no_work(made, monkeypatch):

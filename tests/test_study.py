@@ -1,0 +1,181 @@
+"""The whole study on a small set: passes counted, work not repeated, bad files survived."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import time
+
+import pandas as pd
+import pytest
+import torch
+from conftest import SMALL, small
+from safetensors.torch import load_file
+
+from petweak.files import read_json
+from petweak.results import COLUMNS, collect_results, figure, read_results, run_study
+from petweak.runs import TIMINGS
+from petweak.study import Run
+
+
+@pytest.fixture(scope="module")
+def done(rendered, tmp_path_factory):
+    """A finished study of four sources x two labels."""
+    run = Run(tmp_path_factory.mktemp("study") / "run", rendered, small())
+    run_study(run)
+    return run
+
+
+def timings(run) -> pd.DataFrame:
+    return pd.read_csv(run.folder / "timings.csv")
+
+
+def test_the_backbone_runs_once_per_photo_and_view(done):
+    photos = len(done.pets)
+    assert done.backbone.passes == 2 * photos == 2 * 37 * 3
+    row = timings(done).query("stage == 'features'")
+    assert row.n_images.tolist() == [2 * photos]
+    students = [p.name for p in (done.folder / "models").iterdir()]
+    assert len(students) == 8
+
+
+def test_columns_are_the_studys(done):
+    header = (done.folder / "results.csv").read_text().splitlines()[0]
+    assert header == (
+        "profile,dataset,backbone,source,labels,split,border,metric,value,low,high,"
+        "n_images,seed,seconds"
+    )
+    assert header.split(",") == list(COLUMNS)
+    header = (done.folder / "timings.csv").read_text().splitlines()[0]
+    assert header == "stage,source,labels,n_images,seconds,images_per_second,peak_rss_mb"
+    assert header.split(",") == list(TIMINGS)
+
+
+def test_results_hold_every_figure_of_the_grid(done):
+    r = read_results(done.folder)
+    students = r[r.labels != "-"]
+    for (_, _, split), part in students.groupby(["source", "labels", "split"]):
+        assert split in ("train", "test")
+        for metric in ("mask_iou_gt", "pseudo_iou_gt", "dataset_iou_gt", "boundary_iou_gt"):
+            borders = part[part.metric == metric].border.tolist()
+            assert sorted(borders) == ["background", "ignore", "pet"]
+        for metric in ("class_iou", "class_accuracy", "mask_iou"):
+            assert len(part[part.metric == metric]) == 1
+    assert (r.low <= r.value).all() and (r.value <= r.high).all()
+    assert r.value.between(0, 1).all()
+    assert set(r[r.labels == "-"].source) == {"all_ones", "centre_box"}
+    assert figure(r, "pseudo_iou_gt", source="ground_truth", labels="breed", border="pet") == 1
+
+
+def test_own_mask_is_ground_truth_for_ground_truth(done):
+    r = read_results(done.folder)
+    where = dict(source="ground_truth", labels="breed")
+    assert figure(r, "mask_iou", **where) == figure(r, "mask_iou_gt", border="pet", **where)
+
+
+def test_a_second_study_does_no_work(done, rendered, monkeypatch):
+    before = {p: p.read_bytes() for p in done.folder.rglob("*.csv")}
+    for name in ("petweak.study.train_student", "petweak.study.make_masks"):
+        monkeypatch.setattr(name, lambda *a, **k: pytest.fail("finished work was done again"))
+    again = Run(done.folder, rendered, small())
+    run_study(again)
+    assert "backbone" not in vars(again) or again.backbone.passes == 0
+    after = {p: p.read_bytes() for p in done.folder.rglob("*.csv")}
+    assert after == before
+
+
+def test_what_is_deleted_comes_back_the_same(done, rendered, tmp_path):
+    shutil.copytree(done.folder, tmp_path / "run")
+    folder = tmp_path / "run"
+    mask = next((folder / "masks" / "gradcam_pretrained").glob("*.png"))
+    (folder / "models" / "gradcam_pretrained-breed" / "model.safetensors").unlink()
+    (folder / "results.csv").unlink()
+    mask.unlink()
+    run_study(Run(folder, rendered, small()))
+    for file in ("models/gradcam_pretrained-breed/model.safetensors", mask.relative_to(folder)):
+        assert (folder / file).read_bytes() == (done.folder / file).read_bytes()
+    assert_same_results(folder, done.folder)
+
+
+def test_a_changed_setting_remakes_what_depends_on_it_and_nothing_else(done, rendered, tmp_path):
+    shutil.copytree(done.folder, tmp_path / "run")
+    old = Run(tmp_path / "run", rendered, small())
+    new = Run(tmp_path / "run", rendered, small(threshold="0.3"))
+    assert new.features_key == old.features_key
+    assert new.masks_key("ground_truth") == old.masks_key("ground_truth")
+    assert new.masks_key("gradcam_pretrained") != old.masks_key("gradcam_pretrained")
+    changed = Run(tmp_path / "run", rendered, small(epochs=1))
+    assert changed.masks_key("gradcam_pretrained") == old.masks_key("gradcam_pretrained")
+    assert changed.student_key("mask_rcnn", "breed") != old.student_key("mask_rcnn", "breed")
+    # scores of other settings stay out of the table
+    assert set(collect_results(changed).source) == {"all_ones", "centre_box"}
+
+
+def test_two_unreadable_photos_do_not_stop_a_study(rendered, tmp_path):
+    shutil.copytree(rendered, tmp_path / "data")
+    images = sorted((tmp_path / "data" / "oxford-iiit-pet" / "images").glob("*.jpg"))
+    images[0].write_bytes(b"")
+    images[40].write_bytes(images[40].read_bytes()[:500])
+    run = Run(tmp_path / "run", tmp_path / "data",
+              small(sources=("gradcam_pretrained",), labels=("species",)))  # fmt: skip
+    results = run_study(run)
+    bad = pd.read_csv(tmp_path / "run" / "quarantine.csv")
+    assert sorted(bad.id) == sorted(p.stem for p in (images[0], images[40]))
+    counts = results[results.metric == "mask_iou_gt"].groupby("split").n_images.first()
+    assert counts.sum() == 37 * 3 - 2
+
+
+def assert_same_results(one, other):
+    """Equal to the last digit, but for measured seconds."""
+    tables = [
+        pd.read_csv(f / "results.csv", dtype=str).drop(columns="seconds") for f in (one, other)
+    ]
+    pd.testing.assert_frame_equal(*tables)
+
+
+def test_killed_at_any_stage_it_ends_with_the_same_tensors_and_results(rendered, tmp_path):
+    """SIGKILL during the pass, the masks and the training; then the run is left alone."""
+    chosen = SMALL | {"epochs": 4, "pass_batch": 4, "bootstrap": 5}
+    command = [sys.executable, "-m", "petweak.cli", "train", "--profile", "embedded",
+               "--data-root", str(rendered), "--source", "gradcam_finetuned",
+               "--labels", "species",
+               "--set", *(f"{k}={v}" for k, v in chosen.items())]  # fmt: skip
+    killed, alone = tmp_path / "killed", tmp_path / "alone"
+    signs = ("features.partial/progress.json", "masks/gradcam_finetuned/progress.json",
+             "models/gradcam_finetuned-species/checkpoint.safetensors")  # fmt: skip
+    for sign in signs:
+        process = subprocess.Popen([*command, "--run", str(killed)], stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 120
+        while not (killed / sign).exists() and process.poll() is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.002)
+        assert process.poll() is None, f"{sign}: the run ended before it could be killed"
+        process.kill()
+        process.wait()
+    for folder in (killed, alone):
+        subprocess.run([*command, "--run", str(folder)], check=True, capture_output=True)
+    file = "models/gradcam_finetuned-species/model.safetensors"
+    assert (killed / file).read_bytes() == (alone / file).read_bytes()
+    assert_same_results(killed, alone)
+    # the pass went on where it was killed: no photo was run again but those of one batch
+    passes = read_json(killed / "features" / "index.json")["passes"]
+    assert passes == 2 * 37 * 3
+
+
+def test_a_loss_that_is_no_number_names_the_photos(rendered, tmp_path):
+    run = Run(tmp_path / "run", rendered, small(lr=1e30, clip=1e30))
+    with pytest.raises(FloatingPointError, match="_[0-9]+"):
+        run.student("ground_truth", "species")
+
+
+def test_models_are_safetensors_and_their_config_says_what_they_are(done):
+    folder = done.student_folder("ground_truth", "breed")
+    tensors = load_file(folder / "model.safetensors")
+    assert all(torch.isfinite(t).all() for t in tensors.values())
+    config = read_json(folder / "config.json")
+    assert config["model"]["num_classes"] == 37 == len(config["classes"])
+    history = pd.read_csv(folder / "history.csv")
+    assert history.epoch.tolist() == [1, 2]
+    best = history.set_index("epoch").val_mask_iou
+    assert config["best_epoch"] == best[best == best.max()].index[-1]
