@@ -4,12 +4,12 @@ The way from the cached maps to an IoU has five steps, and a mistake is another 
 
     explain   Case -> (B, h, w)            what the head looks at, on a small map
     scale     (B, h, w), size -> (B, S, S)
-    decide    (H, W) -> bool               pet or not
+    decide    (H, W), threshold -> bool    pet or not
     target    trimap (H, W) -> bool        what the masks are held against
     score     mask, target -> number
 
 `MISTAKES["none"]` is the paper's section 3.2 done right: the class that the classifier names, a map
-normalised to [0, 1], a threshold of 0.5, the border as pet.
+normalised to [0, 1], one threshold for all photos, the border as pet.
 """
 
 from __future__ import annotations
@@ -112,29 +112,30 @@ def as_it_is(maps: Tensor, size: int) -> Tensor:
     return F.interpolate(maps[:, None], (size, size), mode="bilinear")[:, 0]
 
 
-def above_half(soft: np.ndarray) -> np.ndarray:
-    """Right: above 0.5."""
-    return soft > 0.5
+def above(soft: np.ndarray, threshold: float) -> np.ndarray:
+    """Right: above the threshold."""
+    return soft > threshold
 
 
-def below_half(soft: np.ndarray) -> np.ndarray:
+def below(soft: np.ndarray, threshold: float) -> np.ndarray:
     """Inverted: what the class does not need is called pet."""
-    return soft <= 0.5
+    return soft <= threshold
 
 
-def above_nine_tenths(soft: np.ndarray) -> np.ndarray:
+def the_peak(soft: np.ndarray, threshold: float) -> np.ndarray:
     """A threshold of 0.9: the peak alone."""
     return soft > 0.9
 
 
-def top_twentieth(soft: np.ndarray) -> np.ndarray:
-    """The 5 % of the pixels with the largest values, a percentile taken for a threshold."""
-    return soft > np.quantile(soft, 0.95)
+def top_twentieth(soft: np.ndarray, threshold: float) -> np.ndarray:
+    """The 5 % of the pixels with the largest values: a percentile instead of a threshold."""
+    k = int(0.95 * soft.size)
+    return soft > np.partition(soft, k, axis=None)[k]
 
 
-def above_127(soft: np.ndarray) -> np.ndarray:
-    """A threshold for 0 ... 255 on a map in [0, 1]: nothing is above it."""
-    return soft > 127
+def above_bytes(soft: np.ndarray, threshold: float) -> np.ndarray:
+    """A threshold meant for 0 ... 255 on a map in [0, 1]: nothing is above it."""
+    return soft > 255 * threshold
 
 
 def pet(trimap: np.ndarray) -> np.ndarray:
@@ -179,7 +180,7 @@ class Pipeline:
 
     explain: Callable[[Case], Tensor] = named_class
     scale: Callable[[Tensor, int], Tensor] = normalised
-    decide: Callable[[np.ndarray], np.ndarray] = above_half
+    decide: Callable[[np.ndarray, float], np.ndarray] = above
     target: Callable[[np.ndarray], np.ndarray] = pet
     score: Callable[[np.ndarray, np.ndarray], float] = metrics.iou
 
@@ -198,10 +199,10 @@ MISTAKES: dict[str, Pipeline] = {
     "earlier layer": Pipeline(explain=earlier_layer),
     "another photo": Pipeline(explain=another_photo),
     "not normalised": Pipeline(scale=as_it_is),
-    "inverted map": Pipeline(decide=below_half),
-    "threshold 0.9": Pipeline(decide=above_nine_tenths),
+    "inverted map": Pipeline(decide=below),
+    "peak above 0.9": Pipeline(decide=the_peak),
     "top 5 %": Pipeline(decide=top_twentieth),
-    "threshold 127": Pipeline(decide=above_127),
+    "0/255 threshold": Pipeline(decide=above_bytes),
     "target: background": Pipeline(target=background),
     "target: border": Pipeline(target=border),
     "target: not zero": Pipeline(target=not_zero),
@@ -212,7 +213,7 @@ HEADS = ("gradcam_pretrained", "gradcam_finetuned")
 
 
 def mistaken(
-    run: Run, source: str, ids: list[str], names: list[str]
+    run: Run, source: str, ids: list[str], names: list[str], threshold: float = 0.5
 ) -> Iterator[tuple[Sample, np.ndarray, dict[str, np.ndarray]]]:
     """Photo by photo: its sample, its trimap, and {mistake: mask (H, W) bool}, for the head of
     `source`, one of HEADS. KeyError for an unknown mistake, ValueError for a source without a head.
@@ -231,11 +232,13 @@ def mistaken(
         for row, sample in enumerate(part):
             trimap = load_trimap(sample.trimap)
             large = {way: _to_photo(maps[row], trimap.shape) for way, maps in soft.items()}
-            masks = {n: p.decide(large[p.explain, p.scale]) for n, p in pipelines.items()}
+            masks = {n: p.decide(large[p.explain, p.scale], threshold) for n, p in pipelines.items()}
             yield sample, trimap, masks
 
 
-def mistake_table(run: Run, ids: list[str], names: list[str] | None = None) -> pd.DataFrame:
+def mistake_table(
+    run: Run, ids: list[str], threshold: float = 0.5, names: list[str] | None = None
+) -> pd.DataFrame:
     """Mean scores over the photos `ids`, a row per mistake.
 
     Returns: `mistake`; `gradcam_pretrained` and `gradcam_finetuned`, the mean score with that head;
@@ -245,7 +248,7 @@ def mistake_table(run: Run, ids: list[str], names: list[str] | None = None) -> p
     rows: dict[str, dict] = {name: {"mistake": name} for name in names}
     for source in HEADS:
         scores: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
-        for _, trimap, masks in mistaken(run, source, ids, names):
+        for _, trimap, masks in mistaken(run, source, ids, names, threshold):
             for name, mask in masks.items():
                 p = MISTAKES[name]
                 scores[name].append((p.score(mask, p.target(trimap)), mask.mean()))

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
 import nbformat
 import papermill
+from IPython.display import Image as Shown
+from IPython.display import display
+from matplotlib.figure import Figure
+from PIL import Image
 
 import petweak
 from petweak.files import project_path, read_json, replacing, write_json
+
+SHOW_DPI = 130
 
 
 class NotebookUsageError(ValueError):
@@ -95,3 +103,51 @@ def _key(notebook: Path, values: dict[str, Any]) -> str:
     for file in sorted(Path(petweak.__file__).parent.rglob("*.py")):
         h.update(file.read_bytes())
     return h.hexdigest()
+
+
+def show(fig: Figure, alt: str) -> None:
+    """Show a figure in a notebook as the smaller of a PNG and a JPEG; `alt` says what is on it."""
+    whole = io.BytesIO()
+    fig.savefig(whole, format="png", dpi=SHOW_DPI)
+    image = Image.open(whole).convert("RGB")
+    png, jpeg = io.BytesIO(), io.BytesIO()
+    image.quantize(64, dither=Image.Dither.NONE).save(png, format="PNG", optimize=True)
+    image.save(jpeg, format="JPEG", quality=78, optimize=True)
+    small = "png" if len(png.getvalue()) < 1.2 * len(jpeg.getvalue()) else "jpeg"
+    data = {"png": png, "jpeg": jpeg}[small].getvalue()
+    width = int(fig.get_figwidth() * 110)
+    display(Shown(data, format=small, width=width, alt=alt))
+
+
+def refresh(only: list[str] | None = None) -> list[Path]:
+    """Execute the series in place, with the parameters as they stand; `make notebooks`.
+
+    A notebook is replaced when it has run to its end, whole or not at all.
+    """
+    os.environ["TQDM_DISABLE"] = "1"
+    notebooks = series(only)
+    for notebook in notebooks:
+        parameters_of(notebook)
+        with replacing(notebook) as beside:
+            papermill.execute_notebook(
+                str(notebook), str(beside), cwd=str(notebook.parent), kernel_name="python3"
+            )
+            nbformat.write(cleaned(nbformat.read(beside, as_version=4)), beside)
+        print(f"{notebook.name}: {notebook.stat().st_size / 1000:.0f} kB")
+    return notebooks
+
+
+def cleaned(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """Without what differs from machine to machine: times, paths, papermill's notes, widgets."""
+    notebook.metadata = {
+        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+        "language_info": {"name": "python"},
+    }
+    for cell in notebook.cells:
+        tags = [t for t in cell.metadata.get("tags", []) if t == "parameters"]
+        cell.metadata = nbformat.from_dict({"tags": tags} if tags else {})
+    return notebook
+
+
+if __name__ == "__main__":
+    refresh(sys.argv[1:] or None)

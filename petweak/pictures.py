@@ -42,8 +42,8 @@ _TRUTH_NOTE = "white line: ground truth, border as pet"
 class Figure(_Figure):
     """A matplotlib figure that a notebook shows without pyplot."""
 
-    def _repr_png_(self) -> bytes:
-        return png(self)
+    def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
+        return png(self), {"width": int(self.get_figwidth() * 110)}  # IPython: data, metadata
 
 
 def style(dark: bool = False):
@@ -93,9 +93,9 @@ def save_or_show(fig: _Figure, path: str | Path | None = None) -> Path | None:
     """Write the figure as a PNG to `path`, whole or not at all, and return the path; without a
     path show it in the notebook."""
     if path is None:
-        from IPython.display import Image, display
+        from IPython.display import display
 
-        display(Image(png(fig), width=int(fig.get_figwidth() * 110)))
+        display(fig)
         return None
     with replacing(path) as beside:
         beside.write_bytes(png(fig))

@@ -70,7 +70,8 @@ def overview_bars(results: pd.DataFrame, split: str = "test", paper: bool = True
         ax.barh(y, row[value], 0.62, color=colours[name[0]])
         limits = (row[value] - row[f"{value} low"], row[f"{value} high"] - row[value])
         ax.errorbar(row[value], y, xerr=np.array(limits)[:, None], color=_ink(), capsize=3, lw=1.2)
-        ax.text(1.04, y, f"{row[value]:.3f}", va="center", weight="bold")
+        ax.text(1.07, y, f"{row[value]:.3f}", va="center", weight="bold")
+    ax.text(1.07, -0.45, "student", fontsize=9)
     marks = [("D", "its pseudo-masks", [table.loc[n, "pseudo_iou_gt/pet"] for n in names])]
     if paper:
         marks.append(("X", "the paper's student", [theirs.get(n, np.nan) for n in names]))
@@ -146,13 +147,14 @@ def breed_points(table: pd.DataFrame) -> Figure:
     fig = Figure(figsize=(WIDTH, 1.7 + 0.1 * len(names) + 0.3 * len(table)), layout="constrained")
     ax = fig.add_subplot()
     for name in names:
-        marker = "|" if name in tables.BASELINES else "s" if name.endswith("-species") else "o"
+        marker = {"all_ones": "|", "centre_box": "x"}.get(name, "o")
+        marker = "s" if name.endswith("-species") else marker
         ax.scatter(table[name], range(len(table)), 55, marker=marker, label=name,
                    color=colours[name.rsplit("-", 1)[0]], linewidths=1.8)  # fmt: skip
     ax.axhline(len(table) - 1.5, color=_ink(), lw=0.8)
     labels = [f"{r.breed} ({r.n_images})" for r in table.itertuples()]
     ax.set(yticks=range(len(table)), yticklabels=labels, xlim=(0, 1),
-           xlabel="mean mask IoU against ground truth, border as pet")  # fmt: skip
+           ylim=(-0.6, len(table) - 0.4), xlabel="mean mask IoU, border as pet")  # fmt: skip
     _finish(fig, ax, columns=2)
     return fig
 

@@ -70,19 +70,12 @@ def _figures_of_merit(folder: Path, results: pd.DataFrame) -> Iterator[Section]:
         readable(tables.study_overview(results)),
         folded={"What the figures mean": meanings},
     )  # fmt: skip
-    paper = tables.compare_with_paper(results)
-    where = paper["where"] + ": " + paper["source"] + ", " + paper["labels"]
-    paper["where"] = where.mask(paper["where"] == "Baselines", "Baselines")
-    shown = readable(paper, 4)
-    for column in ("source", "labels"):  # they are in the headings, save for those of baselines
-        shown[column] = shown[column].where(paper["where"] == "Baselines", "")
-    shown["metric"] = (shown.pop("source") + " " + shown["metric"]).str.strip()
     yield Section(
         "The paper's tables beside ours",
         ["Ours: border as pet, with the 95 % interval; the difference is ours minus the paper's. "
-         "Empty: this run has no such student."],
-        table=shown.drop(columns="labels"),
-        group="where",
+         "Empty: not in the paper, or not in this run. ▼: below all_ones."],
+        table=_beside(tables.compare_with_paper(results)),
+        group="table",
     )  # fmt: skip
     yield Section("Known oddities of the paper", oddities(results))
     yield Section(
@@ -147,8 +140,8 @@ def _about_the_run(folder: Path, run: dict) -> Iterator[Section]:
         costs = tables.costs(timings)
         yield Section(
             "Costs",
-            ["Seconds per photo. The frozen backbone runs once over all photos, in both mirror "
-             "images; every source that reads its maps, and every student, shares that pass."],
+            ["Seconds per photo. The frozen backbone sees each photo and its mirror image once; "
+             "every source that reads its maps, and every student, shares that pass."],
             [Picture("costs", "Bars: seconds per photo of each source's masks, the shared features "
                      "pass apart.", partial(plots.cost_bars, costs))],
             readable(costs),
@@ -164,6 +157,24 @@ def _about_the_run(folder: Path, run: dict) -> Iterator[Section]:
     rows = [(k, "none" if v is None else str(v)) for k, v in made.items()]
     yield Section("Versions and hardware", table=pd.DataFrame(rows, columns=["what", "value"]),
                   folded={"All settings": _settings(run)})  # fmt: skip
+
+
+def _beside(paper: pd.DataFrame) -> pd.DataFrame:
+    """`tables.compare_with_paper` as text in the paper's own layout, test beside train."""
+    shown = readable(paper, 4)
+    baseline = paper["where"] == "Baselines"
+    heading = paper["where"] + ": " + paper["source"] + ", " + paper["labels"]
+    shown["table"] = heading.mask(baseline, "Baselines")
+    shown["metric"] = shown["metric"].where(~baseline, paper["source"] + ", " + shown["metric"])
+    shown["ours"] += paper[tables.BELOW].map({True: " ▼", False: ""})
+    keys, values = ["table", "metric"], ["paper", "ours", "difference", "ours, border ignored"]
+    test, train = (
+        shown.loc[paper["split"] == split, keys + values].rename(
+            columns={name: f"{split}: {name}" for name in values}
+        )
+        for split in ("test", "train")
+    )
+    return test.merge(train, "left", on=keys)
 
 
 def _settings(run: dict) -> pd.DataFrame:
@@ -226,7 +237,7 @@ def _examples(folder: Path, source: str, labels: str, samples: dict[str, Sample]
     answers = dict(predict_cached(student, features, list(dict.fromkeys(chosen.values()))))
     rows = []
     for which, i in chosen.items():
-        row = _row(samples[i], f"{which}: {i}, IoU {scores[i]:.2f}", {})
+        row = _row(samples[i], f"{which}, {labels} labels: {i}, IoU {scores[i]:.2f}", {})
         own = read_mask(folder / "masks" / source / f"{i}.png")
         student_mask = answers[i].mask(*row["truth"].shape)
         rows.append(row | {"masks": {f"{source} mask": own, f"{source} student": student_mask}})

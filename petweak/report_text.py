@@ -50,8 +50,8 @@ def asked(results: pd.DataFrame, run: dict[str, Any], breeds: int) -> list[str]:
     elif run["n_photos"] < OFFICIAL_PHOTOS:
         apart.append(f"the data set has {OFFICIAL_PHOTOS:,} photos, this run {run['n_photos']:,}")
     if breeds < PAPER_BREEDS:
-        apart.append(f"{breeds} breeds are easier to tell apart than {PAPER_BREEDS}, which the "
-                     "class figures show")  # fmt: skip
+        apart.append(f"{breeds} breeds are easier to tell apart than {PAPER_BREEDS}, so the class "
+                     "figures do not compare")  # fmt: skip
     if s["backbone"] != PAPER_BACKBONE:
         apart.append(f"the paper's backbone is {PAPER_BACKBONE}, here it is {s['backbone']}")
     if "mask_rcnn" in s["sources"] and s["detector"] not in ("v1", "v2"):

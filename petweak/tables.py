@@ -41,8 +41,7 @@ HEADINGS = {
     "iou": "Mask IoU vs truth",
     "n_images": "photos",
     "ours_border_ignored": "ours, border ignored",
-    "masks_seconds": "masks, s",
-    "features_seconds": "features pass, s",
+    **{"masks_seconds": "masks, s", "features_seconds": "features pass, s"},
 }
 
 
@@ -54,8 +53,8 @@ def paper_tables() -> pd.DataFrame:
 
 def students(results: pd.DataFrame) -> list[tuple[str, str]]:
     """The (source, labels) that `results` has figures of, in its order, without the baselines."""
-    found = results.loc[~results["source"].isin(BASELINES), ["source", "labels"]]
-    return [tuple(row) for row in found.drop_duplicates().itertuples(index=False)]
+    found = results[~results["source"].isin(BASELINES)]
+    return list(dict.fromkeys(zip(found["source"], found["labels"], strict=True)))
 
 
 def compare_with_paper(results: pd.DataFrame, border: str = "pet") -> pd.DataFrame:
@@ -67,9 +66,7 @@ def compare_with_paper(results: pd.DataFrame, border: str = "pet") -> pd.DataFra
         and `high` (ours, 95 % bootstrap), `difference` (ours - paper), `n_images`,
         `ours_border_ignored` (for metrics against ground truth), `below all_ones` (bool, ours).
         Empty (NaN) where `results` has no such figure.
-
-    Raises:
-        ValueError: an unknown `border`, or `results` holds more than one run (several seeds, say).
+        ValueError for an unknown `border`, or where `results` holds several runs (seeds, say).
     """
     if border not in metrics.BORDERS:
         raise ValueError(f"unknown border {border!r}: known are {', '.join(metrics.BORDERS)}")
@@ -78,10 +75,8 @@ def compare_with_paper(results: pd.DataFrame, border: str = "pet") -> pd.DataFra
     if ours.duplicated(keys).any():
         raise ValueError("several values for one figure: pass the results of one run")
     extra = ours[ours["source"].isin(BASELINES) & (ours["metric"] == "mask_iou_gt")]
-    wanted = pd.concat(
-        [paper_tables().rename(columns={"value": "paper"}), extra[keys].assign(where="Baselines")],
-        ignore_index=True,
-    )
+    theirs = paper_tables().rename(columns={"value": "paper"})
+    wanted = pd.concat([theirs, extra[keys].assign(where="Baselines")], ignore_index=True)
     values = ours[[*keys, "value", "low", "high", "n_images"]].rename(columns={"value": "ours"})
     table = wanted.merge(values, "left", on=keys).merge(
         results.loc[results["border"] == "ignore", [*keys, "value"]], "left", on=keys
@@ -126,15 +121,13 @@ def per_breed(run_folder: Folder, source: str, labels: str, split: str = "test")
     FileNotFoundError where the student has no scores.csv.
     """
     scores = read_scores(run_folder, source, labels, split)
-    parts = [*scores.groupby(_breed(scores)), ("all breeds", scores)]
-    parts += [(name, read_scores(run_folder, name, "-", split)) for name in BASELINES]
+    whole = [(name, read_scores(run_folder, name, "-", split)) for name in BASELINES]
     rows = []
-    for breed, part in parts:
+    for breed, part in [*scores.groupby(_breed(scores)), ("all breeds", scores), *whole]:
         row = {"breed": breed, "n_images": len(part)}
         row |= {f"iou/{border}": part[f"iou/{border}"].mean() for border in metrics.BORDERS}
-        if "predicted" in part:
-            row["accuracy"] = (part["predicted"] == part["class"]).mean()
-        rows.append(row)
+        right = (part["predicted"] == part["class"]).mean() if "predicted" in part else np.nan
+        rows.append(row | {"accuracy": right})
     return pd.DataFrame(rows)
 
 
@@ -191,12 +184,10 @@ def pick_examples(scores: pd.DataFrame, border: str = "pet") -> dict[str, str]:
 
 
 def readable(frame: pd.DataFrame, digits: int = 3) -> pd.DataFrame:
-    """A frame of this module as text: intervals in one cell, headings in words, empty for NaN.
-
-    "▼" marks a figure against ground truth that is below the frame's own `all_ones` row.
-    """
+    """A frame of this module as text: intervals in one cell, headings in words, empty for NaN;
+    "▼" marks an IoU with ground truth that is below the frame's own `all_ones` row."""
     floor = frame[frame["source"] == "all_ones"] if "source" in frame and BELOW in frame else []
-    out = {}
+    out: dict[str, list[str]] = {}
     for column in frame:
         if column in ("low", "high") or column.endswith((" low", " high")):
             continue
@@ -226,8 +217,8 @@ def _wide(results: pd.DataFrame, columns: Any, split: str) -> pd.DataFrame:
         for metric, border in columns:
             name = metric if border == NO_BORDER else f"{metric}/{border}"
             one = found.loc[(metric, border)] if (metric, border) in found.index else {}
-            row |= {name + end: one.get(key, float("nan")) for end, key in
-                    (("", "value"), (" low", "low"), (" high", "high"))}  # fmt: skip
+            for end, key in (("", "value"), (" low", "low"), (" high", "high")):
+                row[name + end] = one.get(key, np.nan)
             below |= bool(len(one)) and _below(floor, metric, border, split, row[name])
         rows.append(row | {BELOW: below})
     return pd.DataFrame(rows)
@@ -235,8 +226,8 @@ def _wide(results: pd.DataFrame, columns: Any, split: str) -> pd.DataFrame:
 
 def _floor(results: pd.DataFrame) -> dict[tuple, float]:
     """The figures of `all_ones`, below which a result is degenerate."""
-    rows = results[results["source"] == "all_ones"]
-    return rows.set_index(["metric", "border", "split"])["value"].to_dict()
+    rows = results[results["source"] == "all_ones"].set_index(["metric", "border", "split"])
+    return rows["value"].to_dict()
 
 
 def _below(floor: dict[tuple, float], metric: str, border: str, split: str, value: float) -> bool:
@@ -249,10 +240,10 @@ def _breed(scores: pd.DataFrame) -> pd.Series:
 
 
 def _text(value: Any, digits: int, signed: bool = False) -> str:
-    if isinstance(value, bool | np.bool_):
-        return "yes" if value else ""
     if pd.isna(value):
         return ""
+    if isinstance(value, bool | np.bool_):
+        return "yes" if value else ""
     if isinstance(value, float):
         return f"{value:{'+' if signed else ''}.{digits}f}".replace("-", "\N{MINUS SIGN}")
     return str(value)
