@@ -4,12 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 
-.PHONY: demo test install figures clean
+.PHONY: demo test install notebooks figures clean
 
 demo: $(READY)
 	$(BIN)/petweak notebooks --profile embedded --run runs/embedded
-	@cat runs/embedded/tables.md
-	@echo "report: $(CURDIR)/runs/embedded/report.html"
+	$(BIN)/petweak study --profile embedded --run runs/embedded
 
 test: $(READY)
 	$(BIN)/ruff check .
@@ -24,6 +23,13 @@ $(READY): pyproject.toml
 	$(BIN)/python -c "import torch, torchvision; torchvision.ops.nms(torch.rand(1, 4), torch.rand(1), 0.5)" \
 	  || (echo "torch and torchvision do not match: pip install --force-reinstall -e .[test]"; exit 1)
 	touch $@
+
+# Before a commit: the notebooks with their outputs, and what the README shows.
+notebooks: $(READY)
+	$(BIN)/python -m petweak.notebooks
+
+figures: $(READY)
+	$(BIN)/python -m petweak.figures
 
 clean:
 	rm -rf $(VENV) runs data

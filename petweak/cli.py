@@ -101,7 +101,7 @@ def _train(args: argparse.Namespace) -> None:
 
 
 def _study(args: argparse.Namespace) -> None:
-    from petweak.report import write_report
+    from petweak.report import ensure_report
     from petweak.results import run_study
 
     chosen = {k: tuple(v) for k, v in (("sources", args.sources), ("labels", args.labels)) if v}
@@ -109,7 +109,7 @@ def _study(args: argparse.Namespace) -> None:
         chosen["seed"] = args.seed
     run = _run(args, **chosen)
     run_study(run)
-    report = write_report(run.folder)
+    report = ensure_report(run.folder)
     print((run.folder / "tables.md").read_text())
     print(f"report: {report}")
 

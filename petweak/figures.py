@@ -89,7 +89,7 @@ def write_readme(readme: Path, out: Path) -> None:
     text = readme.read_text(encoding="utf-8")
     for name in TITLES:
         folder = out / "data" / name
-        results = pd.read_csv(folder / "results.csv", float_precision="round_trip")
+        results = pd.read_csv(folder / "results.csv")
         text = _between(text, f"results {name}", results_table(results))
         text = _between(text, f"costs {name}", costs_table(pd.read_csv(folder / "timings.csv")))
     if text != readme.read_text(encoding="utf-8"):

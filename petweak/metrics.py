@@ -84,8 +84,10 @@ def boundary_iou(
     """Boundary IoU: the IoU of the bands that lie within d pixels inside each mask's contour.
 
     d is `dilation_ratio` (not negative) times the image's diagonal, rounded, at least 1
-    pixel. The image frame is a contour too, as in the authors' reference code. `valid`
-    restricts both bands. Arguments and errors else as in `iou`; two empty bands: 1.0.
+    pixel. The image frame is a contour too, as in the authors' reference code. Pixels outside
+    `valid` are taken out of both masks before the bands are drawn: bands of whole masks would lie
+    in the ignored border and leave nothing to compare. Arguments and errors else as in `iou`; two
+    empty bands: 1.0.
 
     Source: Cheng et al., Boundary IoU, CVPR 2021; code: boundary-iou-api.
     """
@@ -93,7 +95,9 @@ def boundary_iou(
     if not dilation_ratio >= 0:
         raise ValueError(f"dilation_ratio must not be negative, got {dilation_ratio}")
     distance = max(1, round(dilation_ratio * float(np.hypot(*prediction.shape))))
-    return iou(_inner_band(prediction, distance), _inner_band(target, distance), valid)
+    if valid is not None:
+        prediction, target = prediction & valid, target & valid
+    return iou(_inner_band(prediction, distance), _inner_band(target, distance))
 
 
 def class_accuracy(predicted: np.ndarray, actual: np.ndarray) -> float:

@@ -85,12 +85,12 @@ def _execute(notebook: Path, out: Path, values: dict[str, Any]) -> Path:
     if out.is_file() and (read_json(note) or {}).get("key") == key:
         print(f"{notebook.name}: up to date")
         return out
-    # A bar in an executed notebook is a widget that nobody can move.
     os.environ["TQDM_DISABLE"] = "1"
     with replacing(out) as beside:
         papermill.execute_notebook(
             str(notebook), str(beside), values, cwd=str(notebook.parent), kernel_name="python3"
         )
+        nbformat.write(without_bars(nbformat.read(beside, as_version=4)), beside)
     write_json(note, {"key": key})
     return out
 
@@ -106,17 +106,17 @@ def _key(notebook: Path, values: dict[str, Any]) -> str:
 
 
 def show(fig: Figure, alt: str) -> None:
-    """Show a figure in a notebook as the smaller of a PNG and a JPEG; `alt` says what is on it."""
-    whole = io.BytesIO()
+    """Show a figure in a notebook, small: charts as PNG, photos as JPEG. `alt` says what is on it,
+    for those who cannot see it."""
+    whole, small = io.BytesIO(), io.BytesIO()
     fig.savefig(whole, format="png", dpi=SHOW_DPI)
     image = Image.open(whole).convert("RGB")
-    png, jpeg = io.BytesIO(), io.BytesIO()
-    image.quantize(64, dither=Image.Dither.NONE).save(png, format="PNG", optimize=True)
-    image.save(jpeg, format="JPEG", quality=78, optimize=True)
-    small = "png" if len(png.getvalue()) < 1.2 * len(jpeg.getvalue()) else "jpeg"
-    data = {"png": png, "jpeg": jpeg}[small].getvalue()
-    width = int(fig.get_figwidth() * 110)
-    display(Shown(data, format=small, width=width, alt=alt))
+    if chart := image.getcolors(5000) is not None:  # photos have many more colours
+        image.quantize(128, dither=Image.Dither.NONE).save(small, format="PNG", optimize=True)
+    else:
+        image.save(small, format="JPEG", quality=80, optimize=True)
+    form, width = "png" if chart else "jpeg", int(fig.get_figwidth() * 110)
+    display(Shown(small.getvalue(), format=form, width=width, alt=alt))
 
 
 def refresh(only: list[str] | None = None) -> list[Path]:
@@ -125,16 +125,33 @@ def refresh(only: list[str] | None = None) -> list[Path]:
     A notebook is replaced when it has run to its end, whole or not at all.
     """
     os.environ["TQDM_DISABLE"] = "1"
-    notebooks = series(only)
+    template = [] if only else [project_path("notebooks/_template.ipynb")]
+    notebooks = series(only) + template
     for notebook in notebooks:
         parameters_of(notebook)
         with replacing(notebook) as beside:
             papermill.execute_notebook(
                 str(notebook), str(beside), cwd=str(notebook.parent), kernel_name="python3"
             )
-            nbformat.write(cleaned(nbformat.read(beside, as_version=4)), beside)
+            done = cleaned(without_bars(nbformat.read(beside, as_version=4)))
+            nbformat.write(done, beside)
         print(f"{notebook.name}: {notebook.stat().st_size / 1000:.0f} kB")
     return notebooks
+
+
+def without_bars(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """Without progress bars: in an executed notebook each is a widget that nobody can move, or a
+    line of text that has stopped. (tqdm's widgets do not ask TQDM_DISABLE.)"""
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs = [o for o in cell.outputs if not _is_bar(o)]
+    return notebook
+
+
+def _is_bar(output: nbformat.NotebookNode) -> bool:
+    widget = "application/vnd.jupyter.widget-view+json" in output.get("data", {})
+    lines = output.text.split("\n") if output.get("name") == "stderr" else [""]
+    return widget or ("%|" in lines[0] and all("%|" in x or not x.strip() for x in lines))
 
 
 def cleaned(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:

@@ -7,6 +7,7 @@ written twice from the same files, it is the same twice.
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 import time
 from pathlib import Path
@@ -16,10 +17,10 @@ import pandas as pd
 from PIL import Image
 
 from petweak import plots
-from petweak.files import read_json, write_text
+from petweak.files import read_json, write_json, write_text
 from petweak.report_sections import Section, all_sections
 from petweak.results import read_results
-from petweak.runs import write_timing
+from petweak.runs import stage_key, write_timing
 
 MAX_BYTES = 5_000_000  # of report.html: it can be sent by mail, and opened on a phone
 # Quality and width of the pictures of photos in it, tried until it is small enough.
@@ -51,6 +52,34 @@ def write_report(run_folder: str | Path) -> Path:
     write_text(folder / "report.html", _html(title, sections, folder / "figures"))
     write_timing(folder, "report", run["n_photos"], time.perf_counter() - start)
     return folder / "report.html"
+
+
+def ensure_report(run_folder: str | Path) -> Path:
+    """The run's report.html, written anew only where what it is drawn from has changed."""
+    folder = Path(run_folder)
+    note, written = folder / "report.json", [folder / "report.html", folder / "tables.md"]
+    key = stage_key(stage="report", version=1, **_content(folder))
+    known = read_json(note) or {}
+    pictures = [folder / "figures" / name for name in known.get("figures", [])]
+    if known.get("key") != key or not all(p.is_file() for p in (*written, *pictures)):
+        note.unlink(missing_ok=True)
+        write_report(folder)
+        names = sorted(p.name for p in (folder / "figures").glob("*.png"))
+        write_json(note, {"key": key, "figures": names})
+    return written[0]
+
+
+def _content(folder: Path) -> dict[str, str]:
+    """Hashes of the files that the report is drawn from; timings.csv is not asked, because the
+    report writes a row of its own there and the others change with the files here."""
+    files = [folder / name for name in ("results.csv", "run.json", "quarantine.csv")]
+    for pattern in ("models/*/scores.json", "masks/*/manifest.json", "models/*/history.csv"):
+        files += sorted(folder.glob(pattern))
+    return {
+        str(f.relative_to(folder)): hashlib.blake2b(f.read_bytes(), digest_size=16).hexdigest()
+        for f in files
+        if f.is_file()
+    }
 
 
 def _markdown(title: str, sections: list[Section]) -> str:

@@ -56,7 +56,7 @@ def read_results(folder: str | Path) -> pd.DataFrame:
     path = Path(folder) / "results.csv"
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing: `petweak study --run {folder}` writes it")
-    return pd.read_csv(path, float_precision="round_trip")
+    return pd.read_csv(path)
 
 
 def figure(results: pd.DataFrame, metric: str, **where: Any) -> float:

@@ -125,4 +125,4 @@ def _git_commit() -> str | None:
     found = subprocess.run(
         ["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True
     )
-    return found.stdout.strip() or None
+    return found.stdout.strip() if found.returncode == 0 else None

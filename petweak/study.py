@@ -67,7 +67,7 @@ def open_scores(folder: Path, key: str) -> Scores | None:
     note, table = read_json(folder / "scores.json"), folder / "scores.csv"
     if note is None or note["key"] != key or not table.is_file():
         return None
-    return Scores(pd.read_csv(table, float_precision="round_trip"), note["rows"])
+    return Scores(pd.read_csv(table), note["rows"])
 
 
 class Run:
@@ -181,6 +181,8 @@ class Run:
         with self._lock:
             found = manifest(folder, key)
             if found is None:
+                if source_named(name).features:
+                    self.features  # noqa: B018 - made now, so that the pass has its own seconds
                 ids = [s.id for s in self.pets.samples]
                 found = make_masks(self.source(name), name, ids, self.context, folder, key)
                 write_timing(self.folder, "masks", len(ids), found["seconds"], name)

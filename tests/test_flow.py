@@ -24,9 +24,9 @@ ROOMS = (
     ("evaluate",),
     ("study",),
     ("results",),
-    ("mistakes", "sweeps"),
-    ("tables", "plots"),
-    ("report", "figures"),
+    ("mistakes", "sweeps", "compact_mask_rcnn_train"),
+    ("tables", "pictures", "plots"),
+    ("report", "report_sections", "report_text", "figures"),
     ("notebooks", "doctor"),
     ("cli",),
 )

@@ -33,8 +33,15 @@ def boundary_reference(prediction, target, valid=None, dilation_ratio=0.02):
         return mask & ~padded[1:-1, 1:-1].astype(bool)
 
     valid = np.ones_like(target) if valid is None else valid
-    a, b = band(prediction) & valid, band(target) & valid
+    a, b = band(prediction & valid), band(target & valid)
     return (a & b).sum() / (a | b).sum() if (a | b).any() else 1.0
+
+
+def test_boundary_iou_of_the_right_answer_is_1_with_the_border_ignored():
+    """A mask that reaches through the ignored ring and one that stops at it are both right."""
+    wide, narrow = disc((60, 60), (30, 30), 20), disc((60, 60), (30, 30), 16)
+    valid = ~(wide & ~narrow)
+    assert metrics.boundary_iou(wide, narrow, valid) == 1.0
 
 
 def disc(shape, centre, radius):

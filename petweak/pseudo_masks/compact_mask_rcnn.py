@@ -1,7 +1,7 @@
 """A compact Mask R-CNN (He et al. 2017) for machines that cannot download COCO's weights.
 
 It has learnt from rendered scenes alone, whose breeds, places and palettes are not those of the
-rendered pets, and has seen no photo: `petweak.pseudo_masks.compact_mask_rcnn_train` is all of it.
+rendered pets, and has seen no photo: `petweak.compact_mask_rcnn_train` is all of it.
 The frozen ImageNet backbone comes with an installed package, so the file beside this module holds
 only the feature pyramid and the heads.
 
@@ -42,7 +42,7 @@ STRIDES = (8, 16, 32)
 BODY_CHANNELS = (40, 112, 320)
 CHANNELS = 64
 WEIGHTS = Path(__file__).with_suffix(".safetensors")
-MODULE = f"{__name__}_train"
+MODULE = "petweak.compact_mask_rcnn_train"
 
 FROZEN = "backbone.body."  # prefix of what is not stored
 

@@ -1,6 +1,6 @@
 """Make the compact Mask R-CNN's weights, from nothing but rendered scenes of the other domain.
 
-    python -m petweak.pseudo_masks.compact_mask_rcnn_train [--photos DATA_ROOT]
+    python -m petweak.compact_mask_rcnn_train [--photos DATA_ROOT]
 
 draws the scenes, trains, measures, and writes compact_mask_rcnn.safetensors and
 compact_mask_rcnn_log.csv beside this module. The log has one row per epoch (mean losses, seconds

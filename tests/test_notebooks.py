@@ -1,0 +1,130 @@
+"""The series as it is committed: form, size, and that it has been executed. Nothing runs here."""
+
+from __future__ import annotations
+
+import ast
+import io
+import json
+import re
+import tokenize
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from petweak import notebooks
+from petweak.notebooks import NotebookUsageError, parameters_of, run_notebooks
+
+FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
+SERIES = sorted(FOLDER.glob("[0-9][0-9]_*.ipynb"))
+ALL = [*SERIES, FOLDER / "_template.ipynb"]
+IDS = [p.name for p in ALL]
+
+
+def read(path: Path) -> nbformat.NotebookNode:
+    return nbformat.read(path, as_version=4)
+
+
+def code_cells(path: Path) -> list:
+    return [c for c in read(path).cells if c.cell_type == "code"]
+
+
+def prose(path: Path) -> str:
+    return "\n".join(c.source for c in read(path).cells if c.cell_type == "markdown")
+
+
+def test_the_series_is_numbered_without_gaps():
+    assert [p.name[:2] for p in SERIES] == [f"{n:02d}" for n in range(1, len(SERIES) + 1)]
+    assert len(SERIES) >= 8
+
+
+@pytest.mark.parametrize("path", ALL, ids=IDS)
+def test_one_cell_of_parameters_literals_with_a_comment_each(path):
+    (cell,) = [c for c in code_cells(path) if "parameters" in c.metadata.get("tags", [])]
+    tokens = list(tokenize.generate_tokens(io.StringIO(cell.source).readline))
+    commented = {t.start[0] for t in tokens if t.type == tokenize.COMMENT and len(t.string) > 4}
+    for statement in ast.parse(cell.source).body:
+        assert isinstance(statement, ast.Assign)
+        ast.literal_eval(statement.value)
+        assert statement.lineno in commented, ast.unparse(statement)
+    assert {"profile", "run", "data_root", "seed"} <= set(parameters_of(path))
+
+
+@pytest.mark.parametrize("path", ALL, ids=IDS)
+def test_form(path):
+    cells = read(path).cells
+    assert cells[0].cell_type == "markdown" and cells[0].source.startswith("# ")
+    for words in ("**Question.**", "**You will learn**", "## Takeaways", "## Exercises"):
+        assert words in prose(path), words
+    exercises = prose(path).split("## Exercises")[1]
+    assert 2 <= len(re.findall(r"^\d\. ", exercises, re.M)) <= 4
+    assert "**Predict" in prose(path)
+    after = next(i for i, c in enumerate(cells) if "## Takeaways" in c.source)
+    assert "Markdown(f" in cells[after + 1].source  # takeaways read their numbers
+
+
+@pytest.mark.parametrize("path", SERIES, ids=IDS[:-1])
+def test_links_lead_to_neighbours(path):
+    targets = set(re.findall(r"\]\((\S+\.ipynb)\)", prose(path)))
+    i = SERIES.index(path)
+    neighbours = {p.name for p in (*SERIES[max(0, i - 1) : i], *SERIES[i + 1 : i + 2])}
+    assert neighbours <= targets
+    assert all((FOLDER / t).is_file() for t in targets)
+
+
+@pytest.mark.parametrize("path", ALL, ids=IDS)
+def test_cells_are_short_and_leave_the_work_to_the_package(path):
+    for cell in code_cells(path):
+        assert len(cell.source.splitlines()) <= 15, cell.source
+        assert max(map(len, cell.source.splitlines())) <= 100, cell.source
+        for node in ast.walk(ast.parse(cell.source)):
+            assert not isinstance(node, ast.ClassDef), cell.source
+            if isinstance(node, ast.FunctionDef):
+                assert len(node.body) <= 6 and node.end_lineno - node.lineno <= 6, cell.source
+
+
+@pytest.mark.parametrize("path", ALL, ids=IDS)
+def test_executed_clean_and_small(path):
+    assert path.stat().st_size < 600_000
+    cells = code_cells(path)
+    counts = [c.execution_count for c in cells]
+    assert counts == list(range(1, len(cells) + 1)), "run `make notebooks`"
+    for cell in cells:
+        for output in cell.outputs:
+            assert output.output_type != "error"
+            assert output.get("name") != "stderr", output.text
+            assert "application/vnd.jupyter.widget-view+json" not in output.get("data", {})
+            text = json.dumps({k: v for k, v in output.get("data", {}).items() if "image" not in k})
+            text += output.get("text", "")
+            assert not re.search(r"(?<![\w<.])/(home|root|tmp|work|Users)/", text), text[:300]
+
+
+@pytest.mark.parametrize("path", ALL, ids=IDS)
+def test_nothing_of_the_machine_is_kept(path):
+    nb = read(path)
+    assert set(nb.metadata) <= {"kernelspec", "language_info"}
+    assert all(set(c.metadata) <= {"tags"} for c in nb.cells)
+
+
+def test_a_notebook_without_its_parameters_cell_is_refused(tmp_path):
+    nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("profile = 'embedded'")])
+    nbformat.write(nb, tmp_path / "01_x.ipynb")
+    with pytest.raises(ValueError, match="0 cells are tagged"):
+        parameters_of(tmp_path / "01_x.ipynb")
+
+
+def test_an_unknown_parameter_is_refused_before_anything_runs(monkeypatch, tmp_path):
+    monkeypatch.setattr(notebooks, "_execute", lambda *a: pytest.fail("something ran"))
+    with pytest.raises(NotebookUsageError, match="unknown parameter epoch: known are"):
+        run_notebooks("embedded", tmp_path, parameters={"epoch": 3})
+    with pytest.raises(NotebookUsageError, match="no notebook 99"):
+        run_notebooks("embedded", tmp_path, only=["99"])
+
+
+def test_cleaning_keeps_the_tag_and_nothing_else():
+    cell = nbformat.v4.new_code_cell("x = 1")
+    cell.metadata = nbformat.from_dict({"tags": ["parameters", "y"], "papermill": {"duration": 1}})
+    nb = nbformat.v4.new_notebook(cells=[cell], metadata={"papermill": {"input_path": "/root/x"}})
+    clean = notebooks.cleaned(nb)
+    assert clean.cells[0].metadata == {"tags": ["parameters"]}
+    assert set(clean.metadata) == {"kernelspec", "language_info"}
