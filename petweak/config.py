@@ -33,7 +33,7 @@ class Settings:
 
     # the frozen backbone
     backbone: str = "efficientnet_lite0"
-    image_size: int = 256  # pixels; a photo is resized to image_size x image_size, whole
+    image_size: int = 320  # pixels; a photo is resized to image_size x image_size, whole
     scales: tuple[float, ...] = (1.0,)  # further scales cost one more pass each
     store: tuple[str, ...] = ("last", "before", "stride16")  # the taps that the pass writes
     engine: str = _one_of("auto", "auto", "eager", "onnxruntime")
@@ -56,7 +56,7 @@ class Settings:
     border: str = _one_of("pet", "pet", "ignore", "background")  # in training
     taps: tuple[str, ...] = ("last",)  # `last` alone is the paper's model, more is petweak+
     decoder_channels: int = 64
-    queries: int = 8
+    queries: int = 2  # one for the pet, one to spare: more share the photos out among them
     epochs: int = 10
     batch_size: int = 16
     lr: float = 5e-4
@@ -67,6 +67,7 @@ class Settings:
     mask_weight: float = 5.0
     dice_weight: float = 5.0
     no_object_weight: float = 0.1
+    predict_mirror: bool = True  # average the answers for the photo and its mirror image
 
     # everything else
     bootstrap: int = 1000  # resamples behind an interval

@@ -26,8 +26,9 @@ TITLES = {"embedded": "Rendered pets", "photos": "Real photos, three breeds"}
 SHOWN = 3  # photos in a picture
 ATTRIBUTION = (
     "`photos-masks.png` shows photos of the Oxford-IIIT Pet data set (O. M. Parkhi, A. Vedaldi, "
-    "A. Zisserman, C. V. Jawahar, *Cats and Dogs*, CVPR 2012), licensed CC BY-SA 4.0; the copyright "
-    "of each photo stays with its owner. The masks were drawn on them by petweak. Shown are:\n\n"
+    "A. Zisserman, C. V. Jawahar, *Cats and Dogs*, CVPR 2012), licensed CC BY-SA 4.0; the "
+    "copyright of each photo stays with its owner. The masks were drawn on them by petweak. "
+    "Shown are:\n\n"
 )
 
 

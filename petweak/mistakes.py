@@ -1,4 +1,4 @@
-"""Which mistake makes Grad-CAM masks as bad as the paper's Table 3, whose masks have an IoU of 0.09?
+"""Which mistake makes Grad-CAM masks as bad as the paper's Table 3, with its IoU of 0.09?
 
 The way from the cached maps to an IoU has five steps, and a mistake is another version of one:
 
@@ -49,7 +49,7 @@ class Case:
     backbone: Backbone
 
 
-# --- explain ---------------------------------------------------------------------------------------
+# --- explain
 
 
 def named_class(case: Case) -> Tensor:
@@ -63,7 +63,7 @@ def minus_gradient(case: Case) -> Tensor:
 
 
 def label_as_class_id(case: Case) -> Tensor:
-    """The data set's label as the index of the class. ImageNet's first 37 are fish, birds, newts."""
+    """The data set's label as the class's index. ImageNet's first 37 are fish, birds, newts."""
     return _weighted(_weights(case, case.labels), case.maps)
 
 
@@ -99,7 +99,7 @@ def another_photo(case: Case) -> Tensor:
     return named_class(case).roll(1, 0)
 
 
-# --- scale, decide, target, score ------------------------------------------------------------------
+# --- scale, decide, target, score
 
 
 def normalised(maps: Tensor, size: int) -> Tensor:
@@ -171,12 +171,12 @@ def mean_over_absent_classes(mask: np.ndarray, target: np.ndarray) -> float:
     return both / (len(OFFICIAL) + 1)
 
 
-# --- the mistakes ----------------------------------------------------------------------------------
+# --- the mistakes
 
 
 @dataclass(frozen=True)
 class Pipeline:
-    """From maps to a score; `about` is the docstring of the step that differs from the right one."""
+    """From maps to a score; `about` is the docstring of the step that is not the right one."""
 
     explain: Callable[[Case], Tensor] = named_class
     scale: Callable[[Tensor, int], Tensor] = normalised
@@ -232,7 +232,9 @@ def mistaken(
         for row, sample in enumerate(part):
             trimap = load_trimap(sample.trimap)
             large = {way: _to_photo(maps[row], trimap.shape) for way, maps in soft.items()}
-            masks = {n: p.decide(large[p.explain, p.scale], threshold) for n, p in pipelines.items()}
+            masks = {
+                n: p.decide(large[p.explain, p.scale], threshold) for n, p in pipelines.items()
+            }
             yield sample, trimap, masks
 
 

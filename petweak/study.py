@@ -49,7 +49,7 @@ MATTERS = {
     "features": ("backbone", "image_size", "scales", "store", "engine", "pass_batch"),
     "student": ("seed", "val_fraction", "taps", "decoder_channels", "queries", "epochs",
                 "batch_size", "lr", "weight_decay", "schedule", "clip", "class_weight",
-                "mask_weight", "dice_weight", "no_object_weight"),
+                "mask_weight", "dice_weight", "no_object_weight", "predict_mirror"),
     "scores": ("bootstrap",),
 }  # fmt: skip
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from petweak import compact_mask_rcnn_train as training
 from petweak.metrics import all_ones, iou
 from petweak.pseudo_masks import compact_mask_rcnn as compact
-from petweak import compact_mask_rcnn_train as training
 
 
 @pytest.fixture(scope="module", autouse=True)

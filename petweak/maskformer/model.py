@@ -48,6 +48,9 @@ class MaskFormer(nn.Module):
         self.mask_head = nn.Conv2d(d, d, kernel_size=1)
         self.project = nn.Conv2d(channels, d, kernel_size=1)
         self.queries = nn.Embedding(config.queries, d)
+        # Nearly equal at first: only the query that is matched to a photo learns its mask, and
+        # queries that differ from the start would share the photos out among them at random.
+        nn.init.normal_(self.queries.weight, std=0.02)
         layer = nn.TransformerDecoderLayer(d, config.heads, 4 * d, batch_first=True)
         self.transformer = nn.TransformerDecoder(layer, config.layers, norm=nn.LayerNorm(d))
         self.class_head = nn.Sequential(

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from PIL import Image
 from safetensors.torch import load_file
+from torch import Tensor
 from torch.nn import functional as F
 
 from petweak.backbones import Backbone, load_backbone
@@ -28,6 +29,7 @@ class Student:
     classes: tuple[str, ...]
     backbone: str
     image_size: int
+    mirror: bool  # whether answers are averaged over the photo and its mirror image
 
     @property
     def taps(self) -> tuple[str, ...]:
@@ -66,6 +68,7 @@ def load_student(folder: str | Path, device: torch.device | str = "cpu") -> Stud
         tuple(config["classes"]),
         settings["backbone"],
         settings["image_size"],
+        settings["predict_mirror"],
     )
 
 
@@ -77,26 +80,36 @@ def predict_cached(
     device = next(student.model.parameters()).device
     for k in range(0, len(ids), batch_size):
         part = ids[k : k + batch_size]
-        yield from zip(
-            part,
-            _answers(student, [features.batch(t, part).to(device) for t in student.taps]),
-            strict=True,
-        )
+        views = [
+            [features.batch(tap, part, mirror).to(device) for tap in student.taps]
+            for mirror in (False, True)[: 1 + student.mirror]
+        ]
+        yield from zip(part, _answers(student, views), strict=True)
 
 
 @torch.inference_mode()
 def predict_photo(student: Student, photo: Image.Image, backbone: Backbone | None = None) -> Answer:
     """The answer to a photo that is in no cache: the frozen backbone runs here."""
     backbone = backbone or load_backbone(student.backbone)
-    maps = backbone(photo_tensor(photo, student.image_size)[None])
-    # The cache holds float16, and so the student was trained on float16's values.
-    return _answers(student, [maps[tap].half().float() for tap in student.taps])[0]
+    x = photo_tensor(photo, student.image_size)[None]
+    views = []
+    for picture in (x, x.flip(-1))[: 1 + student.mirror]:
+        maps = backbone(picture)
+        # The cache holds float16, and so the student was trained on float16's values.
+        views.append([maps[tap].half().float() for tap in student.taps])
+    return _answers(student, views)[0]
 
 
-def _answers(student: Student, maps: list[torch.Tensor]) -> list[Answer]:
-    out = student.model(maps)
-    soft, classes = foreground(out).cpu().numpy(), class_probabilities(out).cpu().numpy()
-    return [Answer(s, c) for s, c in zip(soft, classes, strict=True)]
+def _answers(student: Student, views: list[list[Tensor]]) -> list[Answer]:
+    """The mean answer over views; the first is the photo, the second its mirror image."""
+    soft, classes = 0, 0
+    for mirror, maps in enumerate(views):
+        out = student.model(maps)
+        found = foreground(out)
+        soft = soft + (found.flip(-1) if mirror else found) / len(views)
+        classes = classes + class_probabilities(out) / len(views)
+    rows = zip(soft.cpu().numpy(), classes.cpu().numpy(), strict=True)
+    return [Answer(s, c) for s, c in rows]
 
 
 def predict_files(photos: list[str], model: str | Path, out: str | Path) -> Iterator[Path]:
