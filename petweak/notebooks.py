@@ -19,7 +19,7 @@ from PIL import Image
 import petweak
 from petweak.files import project_path, read_json, replacing, write_json
 
-SHOW_DPI = 130
+SHOW_DPI = 120
 
 
 class NotebookUsageError(ValueError):
@@ -114,7 +114,7 @@ def show(fig: Figure, alt: str) -> None:
     if chart := image.getcolors(5000) is not None:  # photos have many more colours
         image.quantize(128, dither=Image.Dither.NONE).save(small, format="PNG", optimize=True)
     else:
-        image.save(small, format="JPEG", quality=80, optimize=True)
+        image.save(small, format="JPEG", quality=75, optimize=True)
     form, width = "png" if chart else "jpeg", int(fig.get_figwidth() * 110)
     display(Shown(small.getvalue(), format=form, width=width, alt=alt))
 

@@ -172,8 +172,10 @@ class Run:
         if source.reads_trimaps:
             parts["trimaps"] = self.content["trimaps"]
         ids = [s.id for s in self.pets.samples]
-        return stage_key(stage="masks", source=name, version=source.version, ids=ids, **parts,
-                         **pick(s, source.settings), **self.source(name).depends_on())  # fmt: skip
+        return stage_key(
+            stage="masks", source=name, version=source.version, ids=ids, **parts,
+            settings=pick(s, source.settings), own=self.source(name).depends_on(),
+        )  # fmt: skip
 
     def masks(self, name: str) -> dict:
         """The manifest of the source's masks, which are made if they are lacking."""

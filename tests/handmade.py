@@ -120,5 +120,5 @@ def _student(folder, source: str) -> None:
     filled = MaskFormer(MaskFormerConfig(**(model | {"in_channels": (4,)})))
     save_file(filled.state_dict(), folder / "model.safetensors")
     config = {"source": source, "labels": "breed", "classes": ["a", "b"], "best_epoch": 2}
-    settings = {"backbone": "efficientnet_lite0", "image_size": 64}
+    settings = {"backbone": "efficientnet_lite0", "image_size": 64, "predict_mirror": True}
     write_json(folder / "config.json", config | {"model": model, "settings": settings})
