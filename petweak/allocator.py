@@ -2,7 +2,7 @@
 
 Training allocates and frees the same few tens of megabytes hundreds of times a second. glibc's
 defaults return such blocks to the kernel on every free and fault them in again on every use.
-`benchmarks/allocator.py` measures what that costs.
+`tests/measure_allocator.py` measures what that costs; PETWEAK_KEEP_MEMORY=0 turns this off.
 """
 
 from __future__ import annotations
@@ -20,7 +20,10 @@ LIMITS = {
 
 
 def keep_memory() -> bool:
-    """Raise glibc's thresholds for this process. False where the C library is another one."""
+    """Raise glibc's thresholds for this process. False where the C library is another
+    one, or PETWEAK_KEEP_MEMORY=0."""
+    if os.environ.get("PETWEAK_KEEP_MEMORY") == "0":
+        return False
     try:
         mallopt = ctypes.CDLL("libc.so.6").mallopt
     except (OSError, AttributeError):

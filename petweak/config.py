@@ -37,7 +37,7 @@ class Settings:
     scales: tuple[float, ...] = (1.0,)  # further scales cost one more pass each
     store: tuple[str, ...] = ("last", "before", "stride16")  # the taps that the pass writes
     engine: str = _one_of("auto", "auto", "eager", "onnxruntime")
-    pass_batch: int = 16  # photos in one batch of the pass
+    pass_batch: int = 8  # photos in one batch of the pass; each goes through twice, mirrored
 
     # pseudo-masks
     detector: str = _one_of("auto", "auto", "v1", "v2", "compact")  # auto: v1, offline compact
