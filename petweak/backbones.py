@@ -18,8 +18,6 @@ from torch import Tensor, nn
 
 from petweak import weights
 
-TAPS = ("last", "before", "stride16")
-
 
 class Backbone(nn.Module):
     """A frozen classifier in `eval()` for good: calling `train()` leaves it as it is.

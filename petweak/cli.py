@@ -27,8 +27,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("petweak: stopped; the same command goes on from here", file=sys.stderr)
         return 130
-    except (OSError, ValueError, FloatingPointError, RuntimeError) as error:
-        print(f"petweak: {error}", file=sys.stderr)
+    except (OSError, ValueError, FloatingPointError, RuntimeError, KeyError) as error:
+        text = error.args[0] if isinstance(error, KeyError) and error.args else error
+        print(f"petweak: {text}", file=sys.stderr)
         return 1
     return 0
 
@@ -48,6 +49,8 @@ def _doctor(args: argparse.Namespace) -> None:
 def _data_make(args: argparse.Namespace) -> None:
     from petweak.data.rendered import make_rendered
 
+    if args.size < 32 or min(args.train, args.test) < 1:
+        raise UsageError("--size is at least 32, --train and --test at least 1")
     root = make_rendered(
         _root(args.data_root or DATA_ROOTS["embedded"]),
         seed=args.seed,
@@ -75,7 +78,7 @@ def _data_check(args: argparse.Namespace) -> None:
 
 
 def _masks(args: argparse.Namespace) -> None:
-    run = _run(args, sources=(args.source,))
+    run = _run(args, args.source)
     made = run.masks(args.source)
     scores = {
         r["border"]: r["value"] for r in run.mask_scores(args.source).rows if r["split"] == "test"
@@ -88,9 +91,7 @@ def _masks(args: argparse.Namespace) -> None:
 def _train(args: argparse.Namespace) -> None:
     from petweak.results import collect_results
 
-    run = _run(args, sources=(args.source,), labels=(args.labels,))
-    for name in ("all_ones", "centre_box"):
-        run.baseline_scores(name)
+    run = _run(args, args.source)
     run.mask_scores(args.source)
     scores = run.student_scores(args.source, args.labels)
     collect_results(run)
@@ -134,6 +135,8 @@ def _report(args: argparse.Namespace) -> None:
 def _predict(args: argparse.Namespace) -> None:
     from petweak.maskformer.predict import predict_files
 
+    if missing := [p for p in args.photo if not Path(p).is_file()]:
+        raise UsageError(f"no such file: {', '.join(missing)}")
     for path in predict_files(args.photo, args.model, args.out):
         print(path)
 
@@ -194,10 +197,17 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+class _Help(argparse.ArgumentDefaultsHelpFormatter):
+    """Appends defaults, but for None and [], whose meaning the help text says itself."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        return action.help if not action.default else super()._get_help_string(action)
+
+
 def _command(commands, name: str, call, about: str) -> argparse.ArgumentParser:
     p = commands.add_parser(
         name, help=about, description=about,
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=_Help,
     )  # fmt: skip
     p.set_defaults(call=call)
     return p
@@ -229,16 +239,21 @@ def _assignments(pairs: list[str]) -> dict[str, str]:
         raise UsageError(error) from None
 
 
-def _run(args: argparse.Namespace, **chosen):
+def _run(args: argparse.Namespace, source: str | None = None, **chosen):
     """The run that the arguments mean. A bad name or value is bad usage, found before any work."""
+    from petweak.pseudo_masks import source_named
     from petweak.study import open_run
 
-    overrides = _assignments(args.settings)
+    overrides = _assignments(args.settings) | chosen
+    for key in ("profile", "run", "data_root"):
+        if key in overrides:
+            raise UsageError(f"{key} is not a setting: say --{key.replace('_', '-')}")
     try:
-        return open_run(
-            args.profile, args.run or "", args.data_root or "", **{**overrides, **chosen}
-        )
-    except (ValueError, TypeError) as error:
+        run = open_run(args.profile, args.run or "", args.data_root or "", **overrides)
+        if source is not None:
+            source_named(source).check(run.settings)
+        return run
+    except ValueError as error:
         raise UsageError(error) from None
 
 

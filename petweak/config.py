@@ -7,8 +7,11 @@ A profile changes numbers, never the code that runs. `settings("photos", epochs=
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass, field, fields
 from typing import Any, get_type_hints
+
+TAPS = ("last", "before", "stride16")  # of every backbone, see petweak.backbones
 
 
 def _one_of(default: str, *known: str) -> Any:
@@ -35,12 +38,12 @@ class Settings:
     backbone: str = "efficientnet_lite0"
     image_size: int = 320  # pixels; a photo is resized to image_size x image_size, whole
     scales: tuple[float, ...] = (1.0,)  # further scales cost one more pass each
-    store: tuple[str, ...] = ("last", "before", "stride16")  # the taps that the pass writes
+    store: tuple[str, ...] = TAPS  # the taps that the pass writes
     engine: str = _one_of("auto", "auto", "eager", "onnxruntime")
-    pass_batch: int = 8  # photos in one batch of the pass; each goes through twice, mirrored
+    pass_batch: int = 8  # photos in one batch of the pass; each goes through twice
 
     # pseudo-masks
-    detector: str = _one_of("auto", "auto", "v1", "v2", "compact")  # auto: v1, offline compact
+    detector: str = _one_of("auto", "auto", "v1", "v2", "compact")  # auto: v1 if in TORCH_HOME
     score_threshold: float = 0.5  # of a detection
     mask_threshold: float = 0.5  # of a detection's soft mask
     cam: str = "gradcam"  # or any method of pytorch-grad-cam, by name
@@ -79,15 +82,38 @@ class Settings:
             value, known = getattr(self, f.name), f.metadata.get("known")
             if known and value not in known:
                 raise ValueError(f"{f.name}={value!r}: known are {', '.join(known)}")
-        for name in ("image_size", "queries", "epochs", "batch_size", "pass_batch", "bootstrap"):
+        for name in ("image_size", "queries", "epochs", "batch_size", "pass_batch", "bootstrap",
+                     "finetune_epochs", "decoder_channels"):  # fmt: skip
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)}: has to be at least 1")
+        for name in ("seed", "workers", "weight_decay", "class_weight", "mask_weight",
+                     "dice_weight", "no_object_weight"):  # fmt: skip
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name}={getattr(self, name)}: has to be 0 or more")
+        for name in ("lr", "finetune_lr", "clip"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"{name}={getattr(self, name)}: has to be more than 0")
+        for name in ("score_threshold", "mask_threshold"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name}={getattr(self, name)}: has to lie between 0 and 1")
+        if self.decoder_channels % 8:
+            raise ValueError(
+                f"decoder_channels={self.decoder_channels}: has to be a multiple of 8, the heads"
+            )
+        if unknown := [tap for tap in self.store if tap not in TAPS] or "last" not in self.store:
+            raise ValueError(f"store={self.store}: last and any of {', '.join(TAPS)}; {unknown}")
+        if not self.taps:
+            raise ValueError(f"taps is empty: name some of store={self.store}")
+        if not self.sources or not self.labels:
+            raise ValueError("sources and labels: name at least one of each")
         if not 0 < self.val_fraction < 1:
             raise ValueError(f"val_fraction={self.val_fraction}: has to lie between 0 and 1")
         if self.image_size % 32:
             raise ValueError(f"image_size={self.image_size}: has to be a multiple of 32")
-        if not self.scales or self.scales[0] != 1.0 or len(set(self.scales)) < len(self.scales):
+        if self.scales[:1] != (1.0,) or len(set(self.scales)) < len(self.scales):
             raise ValueError(f"scales={self.scales}: starts with 1.0, each scale once")
+        if not all(0 < scale <= 8 for scale in self.scales):
+            raise ValueError(f"scales={self.scales}: each has to lie between 0 and 8")
         if missing := [tap for tap in self.taps if tap not in self.store]:
             raise ValueError(f"taps={self.taps}: {missing} is not in store={self.store}")
         if self.threshold not in ("otsu", "val"):
@@ -112,6 +138,10 @@ PROFILES: dict[str, dict[str, Any]] = {
     "paper": dict(
         backbone="resnet50",
         detector="v1",
+        cam_target="top1",
+        cam_mirror=False,
+        predict_mirror=False,
+        threshold="0.5",
         image_size=512,
         decoder_channels=256,
         queries=100,
@@ -165,6 +195,6 @@ def _parse(key: str, value: Any, kind: Any) -> Any:
         if kind is int and float(value) != int(float(value)):
             raise ValueError
         return int(float(value)) if kind is int else kind(value)
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError):
         wanted = getattr(kind, "__name__", str(kind))
         raise ValueError(f"{key}={value!r}: not a value of type {wanted}") from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -120,7 +121,11 @@ def student_rows(table: pd.DataFrame, num_classes: int, resamples: int) -> list[
 def _table(score, items) -> pd.DataFrame:
     # Decoding and OpenCV let go of the interpreter's lock, so two threads are nearly twice as fast.
     with ThreadPoolExecutor(2) as pool:
-        return pd.DataFrame(pool.map(score, items))
+        rows: list[dict[str, Any]] = []
+        items = iter(items)
+        while chunk := list(islice(items, 64)):  # map() would first collect all answers
+            rows += pool.map(score, chunk)
+    return pd.DataFrame(rows)
 
 
 def _mean(values, resamples: int) -> dict[str, float]:

@@ -133,7 +133,6 @@ def extract_features(
         state = {"key": key, "engine": None, "done": {}, "passes": 0, "seconds": 0.0}
     for scale in settings.scales:
         _extract_scale(samples, backbone, settings, scale, partial, state, device)
-    (partial / "progress.json").unlink()
     index = {
         "key": key,
         "engine": state["engine"],
@@ -144,8 +143,13 @@ def extract_features(
         "ids": [s.id for s in samples],
     }
     write_json(partial / "index.json", index)
-    shutil.rmtree(folder, ignore_errors=True)
+    if folder.exists():  # aside first: the new cache is in its place before the old one is deleted
+        old = folder.with_name(folder.name + ".old")
+        shutil.rmtree(old, ignore_errors=True)
+        os.replace(folder, old)
     os.replace(partial, folder)
+    (folder / "progress.json").unlink()
+    shutil.rmtree(folder.with_name(folder.name + ".old"), ignore_errors=True)
     return open_features(folder, key)
 
 

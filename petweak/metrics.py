@@ -115,14 +115,13 @@ def class_iou(predicted: np.ndarray, actual: np.ndarray, num_classes: int) -> fl
     Both arrays integer (N,) in [0, num_classes). A class that occurs in neither has no
     Jaccard index and is left out of the mean.
 
-    Raises ValueError: as in `class_accuracy`; a label out of range; fewer than two classes.
+    Raises ValueError: as in `class_accuracy`; a label out of range.
     """
     predicted, actual = _labels(predicted, actual)
     present = np.union1d(predicted, actual)
-    if num_classes < 2 or present[0] < 0 or present[-1] >= num_classes:
+    if present[0] < 0 or present[-1] >= num_classes:
         raise ValueError(
-            f"labels must lie in [0, {num_classes}) with at least 2 classes, "
-            f"got {present[0]} to {present[-1]}"
+            f"labels must lie in [0, {num_classes}), got {present[0]} to {present[-1]}"
         )
     # Here and not above: the masks' metrics need no torch, and its import takes seconds.
     import torch
@@ -131,7 +130,7 @@ def class_iou(predicted: np.ndarray, actual: np.ndarray, num_classes: int) -> fl
     per_class = multiclass_jaccard_index(
         torch.as_tensor(predicted.astype(np.int64)),
         torch.as_tensor(actual.astype(np.int64)),
-        num_classes,
+        max(num_classes, 2),  # torchmetrics knows no single class
         average="none",
         validate_args=False,  # done above, with errors that name the labels
     )

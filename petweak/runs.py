@@ -63,7 +63,23 @@ def write_timing(
     folder: Path, stage: str, n_images: int, seconds: float, source: str = "-", labels: str = "-"
 ) -> None:
     """Put the stage's row into timings.csv, in the place of an earlier one."""
-    row = {
+    _put_timing(folder, _timing(stage, n_images, seconds, source, labels))
+
+
+def restore_timing(
+    folder: Path, stage: str, n_images: int, seconds: float, source: str = "-", labels: str = "-"
+) -> None:
+    """Put back a row that was deleted, or that a kill prevented, from what the stage itself has
+    noted. The memory it took is not known any more: the row's is this process's."""
+    path = folder / "timings.csv"
+    same = {"stage": stage, "source": source, "labels": labels}
+    rows = pd.read_csv(path).to_dict("records") if path.is_file() else []
+    if not any(all(r[k] == v for k, v in same.items()) for r in rows):
+        write_timing(folder, stage, n_images, seconds, source, labels)
+
+
+def _timing(stage: str, n_images: int, seconds: float, source: str, labels: str) -> dict:
+    return {
         "stage": stage,
         "source": source,
         "labels": labels,
@@ -72,6 +88,9 @@ def write_timing(
         "images_per_second": round(n_images / max(seconds, 1e-9), 2),
         "peak_rss_mb": round(peak_rss_mb(), 1),
     }
+
+
+def _put_timing(folder: Path, row: dict) -> None:
     path = folder / "timings.csv"
     rows = pd.read_csv(path).to_dict("records") if path.is_file() else []
     same = ("stage", "source", "labels")

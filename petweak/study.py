@@ -3,7 +3,7 @@
     run = Run("runs/photos", "data", settings("photos"))
     run.masks("gradcam_pretrained")              # makes the features, too, if they are lacking
     run.student("gradcam_pretrained", "breed")   # trains
-    run.study()                                  # everything, and results.csv
+    petweak.results.run_study(run)               # everything, and results.csv
 
 A stage is up to date when the key it was made with is the key it would be made with now. Keys hold
 the content of files, the settings that matter to the stage, and the keys of the stages before.
@@ -21,7 +21,7 @@ import pandas as pd
 from filelock import FileLock
 
 from petweak import evaluate
-from petweak.backbones import Backbone, load_backbone
+from petweak.backbones import BACKBONES, Backbone, load_backbone
 from petweak.config import DATA_ROOTS, Settings, settings
 from petweak.data import pets as data
 from petweak.data.rendered import make_rendered
@@ -36,6 +36,7 @@ from petweak.pseudo_masks.store import make_masks, manifest
 from petweak.runs import (
     pick,
     pick_device,
+    restore_timing,
     stage_key,
     write_frame,
     write_run_json,
@@ -49,8 +50,8 @@ MATTERS = {
     "features": ("backbone", "image_size", "scales", "store", "engine", "pass_batch"),
     "student": ("seed", "val_fraction", "taps", "decoder_channels", "queries", "epochs",
                 "batch_size", "lr", "weight_decay", "schedule", "clip", "class_weight",
-                "mask_weight", "dice_weight", "no_object_weight", "predict_mirror"),
-    "scores": ("bootstrap",),
+                "mask_weight", "dice_weight", "no_object_weight"),
+    "scores": ("bootstrap", "predict_mirror"),
 }  # fmt: skip
 
 
@@ -60,6 +61,7 @@ class Scores:
 
     photos: pd.DataFrame
     rows: list[dict]
+    seconds: float  # that scoring took
 
 
 def open_scores(folder: Path, key: str) -> Scores | None:
@@ -67,15 +69,19 @@ def open_scores(folder: Path, key: str) -> Scores | None:
     note, table = read_json(folder / "scores.json"), folder / "scores.csv"
     if note is None or note["key"] != key or not table.is_file():
         return None
-    return Scores(pd.read_csv(table), note["rows"])
+    return Scores(pd.read_csv(table), note["rows"], note["seconds"])
 
 
 class Run:
     """One run: a folder, a data set, settings. Nothing is computed until a method asks for it."""
 
     def __init__(self, folder: str | Path, data_root: str | Path, settings: Settings) -> None:
+        # Unknown names are refused before anything runs.
         for source in settings.sources:
-            source_named(source)  # an unknown one is refused before anything runs
+            source_named(source).check(settings)
+        if settings.backbone not in BACKBONES:
+            known = ", ".join(BACKBONES)
+            raise ValueError(f"unknown backbone {settings.backbone!r}: known are {known}")
         self.folder, self.data_root, self.settings = Path(folder), Path(data_root), settings
         self.device = pick_device(settings.device)
         self._lock = FileLock(self.folder / ".lock")
@@ -96,7 +102,8 @@ class Run:
         bad = [vars(q) for q in pets.quarantine]
         write_json(self.folder / "data.json", {"content": content, "quarantine": bad})
         write_csv(self.folder / "quarantine.csv", ("id", "file", "reason"), bad)
-        write_run_json(self.folder, self.settings, self.data_root, pets.name, len(pets))
+        if not (self.folder / "run.json").is_file():  # results.csv renews it
+            write_run_json(self.folder, self.settings, self.data_root, pets.name, len(pets))
         for q in pets.quarantine:
             log.warning("left out: %s: %s", q.file, q.reason)
         return pets
@@ -133,6 +140,7 @@ class Run:
                     self.pets.samples, self.backbone, self.settings, folder, key, self.device
                 )
                 write_timing(self.folder, "features", found.passes, found.seconds)
+            restore_timing(self.folder, "features", found.passes, found.seconds)
         return found
 
     # --- pseudo-masks
@@ -144,6 +152,7 @@ class Run:
         return Context(
             settings=self.settings,
             open_features=lambda: self.features,
+            open_backbone=lambda: self.backbone,
             photo_paths={s.id: s.photo for s in samples},
             train_labels={
                 s.id: {"breed": s.breed, "species": s.species} for s in self.pets.split("train")
@@ -188,6 +197,7 @@ class Run:
                 ids = [s.id for s in self.pets.samples]
                 found = make_masks(self.source(name), name, ids, self.context, folder, key)
                 write_timing(self.folder, "masks", len(ids), found["seconds"], name)
+            restore_timing(self.folder, "masks", len(found["ids"]), found["seconds"], name)
         return found
 
     # --- students
@@ -212,10 +222,15 @@ class Run:
                 about = {"source": source, "labels": labels}
                 train_student(features, train, val, self.pets.classes(labels), s, folder, key,
                               self.device, about)  # fmt: skip
-                history = pd.read_csv(folder / "history.csv")
-                seen = len(train.ids) * len(history)
-                write_timing(self.folder, "train", seen, history.seconds.sum(), source, labels)
+                write_timing(self.folder, "train", *self._trained(folder), source, labels)
+            restore_timing(self.folder, "train", *self._trained(folder), source, labels)
         return folder
+
+    def _trained(self, folder: Path) -> tuple[int, float]:
+        """Photos that training looked at, over all epochs, and the seconds it took."""
+        history = pd.read_csv(folder / "history.csv")
+        photos = len(self.pets.split("train")) - len(self.val_ids)
+        return photos * len(history), history["seconds"].sum()
 
     def _targets(self, source: str, labels: str, held_out: bool, grid: int):
         samples = [s for s in self.pets.split("train") if (s.id in self.val_ids) == held_out]
@@ -245,7 +260,7 @@ class Run:
             return table, evaluate.truth_rows(table, resamples) + pseudo
 
         folder = self.folder / "baselines" / name
-        return self._scores(folder, self._scores_key(name, baseline=name), make, name)
+        return self._scores(folder, self._scores_key(baseline=name), make, name)
 
     def student_scores(self, source: str, labels: str) -> Scores:
         """The student's answers against ground truth and against its source's masks
@@ -254,6 +269,7 @@ class Run:
 
         def make() -> tuple[pd.DataFrame, list[dict]]:
             student = load_student(folder, self.device)
+            student.mirror = self.settings.predict_mirror  # of no matter to training
             ids = [s.id for s in self.pets.samples]
             answers = (a for _, a in predict_cached(student, self.features, ids))
             pairs = zip(self.pets.samples, answers, strict=True)
@@ -265,12 +281,12 @@ class Run:
         return self._scores(folder, self.student_scores_key(source, labels), make, source, labels)
 
     def mask_scores_key(self, source: str) -> str:
-        return self._scores_key(source, masks=self.masks_key(source))
+        return self._scores_key(masks=self.masks_key(source))
 
     def student_scores_key(self, source: str, labels: str) -> str:
-        return self._scores_key(source, student=self.student_key(source, labels))
+        return self._scores_key(student=self.student_key(source, labels))
 
-    def _scores_key(self, source: str, **of: str) -> str:
+    def _scores_key(self, **of: str) -> str:
         return stage_key(stage="scores", version=1, trimaps=self.content["trimaps"],
                          labels=self.content["labels"], **of,
                          **pick(self.settings, MATTERS["scores"]))  # fmt: skip
@@ -283,11 +299,14 @@ class Run:
                 (folder / "scores.json").unlink(missing_ok=True)
                 table, rows = make()
                 write_frame(folder / "scores.csv", table)
-                write_json(folder / "scores.json", {"key": key, "rows": rows})
                 seconds = time.perf_counter() - start
+                note = {"key": key, "rows": rows, "seconds": seconds}
+                write_json(folder / "scores.json", note)
                 write_timing(self.folder, "evaluate", len(table), seconds, source, labels)
                 # Read back, so that the first call and every later one give the same numbers.
                 found = open_scores(folder, key)
+            photos = len(found.photos)
+            restore_timing(self.folder, "evaluate", photos, found.seconds, source, labels)
         return found
 
 
@@ -302,6 +321,11 @@ def open_run(
     """
     chosen = settings(profile, **overrides)
     root = project_path(data_root or DATA_ROOTS[profile])
+    opened = Run(project_path(run or f"runs/{profile}"), root, chosen)
     if profile == "embedded" and not data_root:
-        make_rendered(root)
-    return Run(project_path(run or f"runs/{profile}"), root, chosen)
+        root.mkdir(parents=True, exist_ok=True)
+        with FileLock(root / ".lock"):
+            note = read_json(root / "oxford-iiit-pet" / "annotations" / "rendered.json")
+            if note is None or not note["complete"]:  # a set of the user's own stays as it is
+                make_rendered(root)
+    return opened

@@ -4,7 +4,8 @@ import torch
 from conftest import small
 
 from petweak import weights
-from petweak.backbones import TAPS, load_backbone
+from petweak.backbones import load_backbone
+from petweak.config import TAPS
 from petweak.data.pets import load_photo, read_pets
 from petweak.engines import make_engine
 from petweak.features import extract_features, open_features, photo_tensor, scaled_size

@@ -89,7 +89,7 @@ def read_pets(data_root: str | Path) -> Pets:
                 f"{path} is missing. --data-root is the folder that holds oxford-iiit-pet/; "
                 "`petweak data make` writes the rendered pets, `petweak data fetch` the photos."
             )
-        for n, line in enumerate(path.read_text().splitlines(), 1):
+        for n, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1):
             if not line.strip() or line.startswith("#"):
                 continue
             try:
@@ -120,8 +120,9 @@ def read_pets(data_root: str | Path) -> Pets:
         )
         for image_id, (class_id, species, split) in entries.items()
     )
-    if not samples:
-        raise ValueError(f"{root / 'annotations'}: the lists are empty")
+    for split, file in LISTS.items():
+        if not any(s.split == split for s in samples):
+            raise ValueError(f"{root / 'annotations' / file} lists no photo")
     rendered = (root / "annotations" / "rendered.json").is_file()
     breeds = tuple(names[class_id] for class_id in sorted(names))
     return Pets(root, "rendered" if rendered else "oxford-iiit-pet", breeds, samples)
@@ -200,7 +201,8 @@ def resize(image: Image.Image, size: int) -> Image.Image:
 
 
 def val_ids(pets: Pets, fraction: float, seed: int) -> frozenset[str]:
-    """The seeded `fraction` of train that choices are made on: at least one photo of each breed."""
+    """The seeded `fraction` of train that choices are made on: at least one photo of each breed
+    that has two. ValueError where no breed has."""
     rng = np.random.default_rng(seed)
     chosen: list[str] = []
     for breed in range(len(pets.breeds)):
@@ -208,6 +210,8 @@ def val_ids(pets: Pets, fraction: float, seed: int) -> frozenset[str]:
         if len(ids) > 1:
             n = max(1, round(fraction * len(ids)))
             chosen += rng.choice(ids, size=n, replace=False).tolist()
+    if not chosen:
+        raise ValueError(f"{pets.root}: no breed has two photos in train, so none can be held out")
     return frozenset(chosen)
 
 

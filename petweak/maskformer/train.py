@@ -107,6 +107,7 @@ def train_student(
         _save(checkpoint, key, model, optimizer, best, history)
         epochs.set_postfix(loss=f"{history[-1]['loss']:.3f}", val=f"{iou:.3f}")
 
+    (folder / "config.json").unlink(missing_ok=True)  # while the files disagree, there is no model
     with replacing(folder / "model.safetensors") as beside:
         save_file(best, beside)
     rounded = [{k: round(v, 6) for k, v in row.items()} for row in history]

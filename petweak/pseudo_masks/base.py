@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from petweak.backbones import Backbone, load_backbone
+from petweak.backbones import Backbone
 from petweak.config import Settings
 from petweak.data.pets import load_photo
 from petweak.features import Features
@@ -36,6 +36,7 @@ class Context:
         self,
         settings: Settings,
         open_features: Callable[[], Features],
+        open_backbone: Callable[[], Backbone],
         photo_paths: dict[str, Path],
         train_labels: dict[str, dict[str, int]],
         num_classes: dict[str, int],
@@ -43,7 +44,7 @@ class Context:
         device: torch.device,
     ) -> None:
         self.settings = settings
-        self._open_features = open_features
+        self._open_features, self._open_backbone = open_features, open_backbone
         self.photo_paths = photo_paths
         self.train_labels = train_labels  # {id: {"breed": 3, "species": 1}}, train photos only
         self.num_classes = num_classes  # {"breed": 37, "species": 2}
@@ -60,8 +61,8 @@ class Context:
 
     @cached_property
     def backbone(self) -> Backbone:
-        """Loaded when a source first asks for it (for its linear layer, as a rule)."""
-        return load_backbone(self.settings.backbone).to(self.device)
+        """The study's own, whose passes are counted; for its linear layer, as a rule."""
+        return self._open_backbone()
 
 
 class Source:
@@ -82,6 +83,10 @@ class Source:
 
     def __init__(self, context: Context) -> None:
         self.context = context
+
+    @classmethod
+    def check(cls, settings: Settings) -> None:
+        """Raise ValueError where `settings` cannot work for this source; before anything runs."""
 
     def fit(self) -> None:
         """Whatever has to be learnt from train before the first batch. Nothing, as a rule."""

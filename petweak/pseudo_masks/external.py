@@ -10,6 +10,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from petweak.config import Settings
+from petweak.files import project_path
 from petweak.pseudo_masks.base import Batch, Source
 
 
@@ -21,14 +23,17 @@ class External(Source):
 
     settings = ("external_masks",)
 
-    def folder(self) -> Path:
-        folder = self.context.settings.external_masks
-        if not folder or not Path(folder).is_dir():
+    @classmethod
+    def check(cls, settings: Settings) -> None:
+        if not settings.external_masks or not project_path(settings.external_masks).is_dir():
             raise ValueError(
-                f"external_masks={folder!r} is not a folder: the source `external` reads "
-                "<image_id>.png from there (--set external_masks=FOLDER)"
+                f"external_masks={settings.external_masks!r} is not a folder: the source "
+                "`external` reads <image_id>.png from there (--set external_masks=FOLDER)"
             )
-        return Path(folder)
+
+    def folder(self) -> Path:
+        self.check(self.context.settings)
+        return project_path(self.context.settings.external_masks)
 
     def probabilities(self, batch: Batch) -> Tensor:
         return torch.stack([self._read(self.folder() / f"{i}.png") for i in batch.ids])
@@ -48,4 +53,6 @@ class External(Source):
             )
         with Image.open(path) as image:
             mask = np.asarray(image.convert("L"), dtype=np.float32) / 255
+        if 0 < mask.max() < 2 / 255:
+            raise ValueError(f"{path}: holds 0 and 1 only; white (255) is pet, 1 is nearly black")
         return torch.from_numpy(mask)

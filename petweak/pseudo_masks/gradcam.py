@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from petweak.config import Settings
 from petweak.features import photo_tensor
 from petweak.pseudo_masks import cam
 from petweak.pseudo_masks.base import Batch, Context, Source
@@ -21,6 +24,11 @@ class GradCAM(Source):
     batch_size = 32
     head: nn.Linear
     score: cam.Score
+
+    @classmethod
+    def check(cls, settings: Settings) -> None:
+        if settings.cam not in cam.METHODS:
+            raise ValueError(f"cam={settings.cam!r}: known are {', '.join(cam.METHODS)}")
 
     def probabilities(self, batch: Batch) -> Tensor:
         """(B, S, S) in [0, 1], the mean over scales and, if `cam_mirror`, the mirror image."""
@@ -68,7 +76,7 @@ class GradCAMPretrained(GradCAM):
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
-        self.head = context.backbone.classifier.cpu()
+        self.head = copy.deepcopy(context.backbone.classifier).cpu()
         self.score = {"pets": cam.pet_log_odds, "top1": cam.top1}[context.settings.cam_target]
 
 
