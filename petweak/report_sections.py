@@ -47,8 +47,10 @@ def all_sections(folder: Path, results: pd.DataFrame, run: dict) -> list[Section
     """The report's parts in order; `run` is what run.json holds."""
     breeds = tables.read_scores(folder, "all_ones", "-")["id"].str.rsplit("_", n=1).str[0].nunique()
     changed = _changed(run)
+    made = read_json(folder / "masks" / "mask_rcnn" / "manifest.json") or {}
+    detector = made.get("detector")  # what `auto` came to
     return [
-        Section("What was asked", asked(results, run, breeds), table=changed),
+        Section("What was asked", asked(results, run, breeds, detector), table=changed),
         *_figures_of_merit(folder, results),
         *_photo_sections(folder, results, run),
         *_about_the_run(folder, run),

@@ -28,7 +28,9 @@ MEANINGS = {
 }
 
 
-def asked(results: pd.DataFrame, run: dict[str, Any], breeds: int) -> list[str]:
+def asked(
+    results: pd.DataFrame, run: dict[str, Any], breeds: int, detector: str | None = None
+) -> list[str]:
     """What the run is about, and what stands between its figures and the paper's."""
     s = run["settings"]
     counts = results[results["source"] == "all_ones"].groupby("split")["n_images"].max()
@@ -54,8 +56,8 @@ def asked(results: pd.DataFrame, run: dict[str, Any], breeds: int) -> list[str]:
                      "figures do not compare")  # fmt: skip
     if s["backbone"] != PAPER_BACKBONE:
         apart.append(f"the paper's backbone is {PAPER_BACKBONE}, here it is {s['backbone']}")
-    if "mask_rcnn" in s["sources"] and s["detector"] not in ("v1", "v2"):
-        apart.append("without a network, mask_rcnn is the compact detector instead of COCO's")
+    if detector == "compact":
+        apart.append("mask_rcnn is the compact detector instead of COCO's")
     if apart:
         text.append("Not the paper's setting: " + "; ".join(apart) + ".")
     return text

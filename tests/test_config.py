@@ -31,6 +31,14 @@ def test_every_value_of_a_profile_can_be_overridden():
         (dict(labels="colour"), "breed, species"),
         (dict(scales="0.5"), "starts with 1.0"),
         (dict(val_fraction=0), "between 0 and 1"),
+        (dict(decoder_channels=12), "multiple of 8"),
+        (dict(lr="nan"), "more than 0"),
+        (dict(queries="inf"), "not a value of type int"),
+        (dict(store="before", taps="before"), "last and any of"),
+        (dict(taps=""), "taps is empty"),
+        (dict(sources=""), "at least one"),
+        (dict(score_threshold=7), "between 0 and 1"),
+        (dict(seed=-1), "0 or more"),
     ],
 )
 def test_a_bad_value_is_refused_with_the_way_out(bad, says):

@@ -59,6 +59,29 @@ def test_further_scales_cost_further_passes(rendered, tmp_path, backbone):
         features.map("last", 2.0)
 
 
+def test_a_pass_that_was_stopped_goes_on_where_it_was(rendered, tmp_path, backbone, monkeypatch):
+    samples, _ = photos(rendered, 10)
+    settings, whole = small(pass_batch=2), type(backbone).forward
+    calls = []
+
+    def stops(self, x):
+        calls.append(len(x))
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return whole(self, x)
+
+    monkeypatch.setattr(type(backbone), "forward", stops)
+    with pytest.raises(KeyboardInterrupt):
+        extract_features(samples, backbone, settings, tmp_path / "f", "key", CPU)
+    monkeypatch.undo()
+    before = backbone.passes
+    features = extract_features(samples, backbone, settings, tmp_path / "f", "key", CPU)
+    assert backbone.passes - before == 2 * (10 - 3 * 2)  # three batches were done
+    assert features.passes == 2 * 10
+    alone = extract_features(samples, backbone, settings, tmp_path / "g", "key", CPU)
+    assert np.array_equal(features.map("last"), alone.map("last"))
+
+
 def test_a_cache_of_another_key_or_with_a_file_gone_is_not_opened(rendered, tmp_path, backbone):
     samples, _ = photos(rendered, 2)
     extract_features(samples, backbone, small(), tmp_path / "f", "key", CPU)

@@ -36,20 +36,15 @@ def torch_home(tmp_path, monkeypatch):
 
 @pytest.fixture
 def sixteen_photos(rendered, tmp_path):
-    """Four breeds, three photos in train and one in test each, in the official layout."""
+    """16 photos in the official layout: five breeds, eleven photos in train and five in test."""
     root = tmp_path / "data" / "oxford-iiit-pet"
     shutil.copytree(rendered / "oxford-iiit-pet", root)
     annotations = root / "annotations"
     (annotations / "rendered.json").unlink()
-    train = (annotations / "trainval.txt").read_text().splitlines()
-    test = (annotations / "test.txt").read_text().splitlines()
-    kept = sorted({line.split()[1] for line in train}, key=int)[:: len(train) // 8][:4]
-    pick = [[x for x in lines if x.split()[1] in kept] for lines in (train + test, [])]
-    lines = pick[0][:16]
-    extra = [x for x in train if x not in lines][: 16 - len(lines)]
-    lines += extra
-    (annotations / "trainval.txt").write_text("\n".join(lines[:12]) + "\n")
-    (annotations / "test.txt").write_text("\n".join(lines[12:]) + "\n")
+    for file, count in (("trainval.txt", 11), ("test.txt", 5)):
+        lines = (annotations / file).read_text().splitlines()
+        lines.sort(key=lambda line: int(line.split()[1]))
+        (annotations / file).write_text("\n".join(lines[:count]) + "\n")
     return root.parent
 
 

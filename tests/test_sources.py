@@ -107,9 +107,8 @@ def test_an_ignored_border_is_128_in_the_masks_of_ground_truth(world, tmp_path):
 def test_unknown_and_incomplete_sources_are_refused(world, tmp_path):
     with pytest.raises(ValueError, match="known are ground_truth, mask_rcnn"):
         source_named("grabcut")
-    run = Run(tmp_path / "run", world / "data", small())
     with pytest.raises(ValueError, match="external_masks"):
-        run.masks("external")
+        Run(tmp_path / "run", world / "data", small(sources="external"))
     (tmp_path / "empty").mkdir()
     run = Run(tmp_path / "run", world / "data", small(external_masks=str(tmp_path / "empty")))
     with pytest.raises(FileNotFoundError, match="needs a PNG for every photo"):

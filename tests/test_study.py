@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import pandas as pd
 import pytest
 import torch
 from conftest import SMALL, small
+from safetensors import safe_open
 from safetensors.torch import load_file
 
 from petweak.files import read_json
@@ -91,11 +93,15 @@ def test_what_is_deleted_comes_back_the_same(done, rendered, tmp_path):
     mask = next((folder / "masks" / "gradcam_pretrained").glob("*.png"))
     (folder / "models" / "gradcam_pretrained-breed" / "model.safetensors").unlink()
     (folder / "results.csv").unlink()
+    (folder / "timings.csv").unlink()
     mask.unlink()
     run_study(Run(folder, rendered, small()))
     for file in ("models/gradcam_pretrained-breed/model.safetensors", mask.relative_to(folder)):
         assert (folder / file).read_bytes() == (done.folder / file).read_bytes()
     assert_same_results(folder, done.folder)
+    stages = ["stage", "source", "labels", "n_images"]
+    back, before = (pd.read_csv(f / "timings.csv")[stages] for f in (folder, done.folder))
+    assert sorted(map(tuple, back.values)) == sorted(map(tuple, before.values))
 
 
 def test_a_changed_setting_remakes_what_depends_on_it_and_nothing_else(done, rendered, tmp_path):
@@ -144,6 +150,7 @@ def test_killed_at_any_stage_it_ends_with_the_same_tensors_and_results(rendered,
     killed, alone = tmp_path / "killed", tmp_path / "alone"
     signs = ("features.partial/progress.json", "masks/gradcam_finetuned/progress.json",
              "models/gradcam_finetuned-species/checkpoint.safetensors")  # fmt: skip
+    masks = killed / "masks" / "gradcam_finetuned"
     for sign in signs:
         process = subprocess.Popen([*command, "--run", str(killed)], stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + 120
@@ -153,14 +160,22 @@ def test_killed_at_any_stage_it_ends_with_the_same_tensors_and_results(rendered,
         assert process.poll() is None, f"{sign}: the run ended before it could be killed"
         process.kill()
         process.wait()
+    finished = {p: p.stat().st_mtime_ns for p in masks.glob("*_*.png")}
+    with safe_open(killed / signs[-1], "pt") as checkpoint:
+        epochs = json.loads(checkpoint.metadata()["history"])
     for folder in (killed, alone):
         subprocess.run([*command, "--run", str(folder)], check=True, capture_output=True)
     file = "models/gradcam_finetuned-species/model.safetensors"
     assert (killed / file).read_bytes() == (alone / file).read_bytes()
     assert_same_results(killed, alone)
-    # the pass went on where it was killed: no photo was run again but those of one batch
-    passes = read_json(killed / "features" / "index.json")["passes"]
-    assert passes == 2 * 37 * 3
+    # what was finished was not done again: the masks are the files of then, and an epoch that was
+    # trained before the kill still has the seconds that it took then
+    assert finished and {p: p.stat().st_mtime_ns for p in finished} == finished
+    history = pd.read_csv(killed / "models" / "gradcam_finetuned-species" / "history.csv")
+    assert (
+        epochs
+        and [round(e["seconds"], 6) for e in epochs] == history.seconds[: len(epochs)].tolist()
+    )
 
 
 def test_a_loss_that_is_no_number_names_the_photos(rendered, tmp_path):
