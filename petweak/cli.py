@@ -78,11 +78,14 @@ def _data_check(args: argparse.Namespace) -> None:
 
 
 def _masks(args: argparse.Namespace) -> None:
+    from petweak.results import collect_results
+
     run = _run(args, args.source)
     made = run.masks(args.source)
     scores = {
         r["border"]: r["value"] for r in run.mask_scores(args.source).rows if r["split"] == "test"
     }
+    collect_results(run)  # without the students of masks that are no more
     print(f"{len(made['ids'])} masks in {run.masks_folder(args.source)}")
     print("IoU with ground truth on test, border as " + ", ".join(
         f"{border}: {value:.4f}" for border, value in scores.items()))  # fmt: skip

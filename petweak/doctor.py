@@ -77,7 +77,7 @@ def data(profile: str, data_root: str | Path | None = None) -> Finding:
 
 
 def profile(name: str, data_root: str | Path | None = None) -> Finding:
-    """Whether a profile can run now. The first thing that is missing gives the command."""
+    """Whether a profile can run now, and the one command line that fetches what is missing."""
     s = settings(name)
     needs = [weight(s.backbone)]
     detector = detector_in_use(s.detector)
@@ -88,7 +88,7 @@ def profile(name: str, data_root: str | Path | None = None) -> Finding:
     missing = [n for n in needs if not n.good]
     if missing:
         reasons = "; ".join(f"{n.what}: {n.found}" for n in missing)
-        return Finding(f"profile {name}", False, reasons, missing[0].way_out)
+        return Finding(f"profile {name}", False, reasons, " && ".join(n.way_out for n in missing))
     return Finding(f"profile {name}", True, f"can run, detector {detector}")
 
 
