@@ -44,8 +44,8 @@ def write_figures(run_folder: Path, name: str, out: Path) -> None:
         _copy(run_folder / file, data / file)
     for history in sorted((run_folder / "models").glob("*/history.csv")):
         _copy(history, data / f"history-{history.parent.name}.csv")
-    _save(plots.overview_bars(results), out / f"{name}-overview.png")
-    _save(plots.learning_curves(run_folder), out / f"{name}-curves.png")
+    plots.save_or_show(plots.overview_bars(results), out / f"{name}-overview.png")
+    plots.save_or_show(plots.learning_curves(run_folder), out / f"{name}-curves.png")
     ids = _draw_masks(run_folder, Path(run["data_root"]), out / f"{name}-masks.png")
     if run["dataset"] == "oxford-iiit-pet":
         write_text(out / "ATTRIBUTION.md", ATTRIBUTION + "".join(f"- {i}\n" for i in ids))
@@ -120,12 +120,8 @@ def _draw_masks(run_folder: Path, data_root: Path, path: Path) -> list[str]:
         rows.append(
             {"title": s.id, "photo": load_photo(s.photo), "truth": trimap != 2, "masks": masks}
         )
-    _save(plots.gallery(rows, columns=2 + len(folders)), path)
+    plots.save_or_show(plots.gallery(rows, columns=2 + len(folders)), path)
     return [s.id for s in samples]
-
-
-def _save(figure: plots.Figure, path: Path) -> None:
-    plots.save_or_show(figure, path)
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -63,7 +63,21 @@ def write_timing(
     folder: Path, stage: str, n_images: int, seconds: float, source: str = "-", labels: str = "-"
 ) -> None:
     """Put the stage's row into timings.csv, in the place of an earlier one."""
-    _put_timing(folder, _timing(stage, n_images, seconds, source, labels))
+    row = {
+        "stage": stage,
+        "source": source,
+        "labels": labels,
+        "n_images": n_images,
+        "seconds": round(seconds, 3),
+        "images_per_second": round(n_images / max(seconds, 1e-9), 2),
+        "peak_rss_mb": round(peak_rss_mb(), 1),
+    }
+    path = folder / "timings.csv"
+    rows = pd.read_csv(path).to_dict("records") if path.is_file() else []
+    same = ("stage", "source", "labels")
+    rows = [r for r in rows if any(r[k] != row[k] for k in same)] + [row]
+    rows.sort(key=lambda r: STAGES.index(r["stage"]))
+    write_frame(path, pd.DataFrame(rows, columns=TIMINGS))
 
 
 def restore_timing(
@@ -76,27 +90,6 @@ def restore_timing(
     rows = pd.read_csv(path).to_dict("records") if path.is_file() else []
     if not any(all(r[k] == v for k, v in same.items()) for r in rows):
         write_timing(folder, stage, n_images, seconds, source, labels)
-
-
-def _timing(stage: str, n_images: int, seconds: float, source: str, labels: str) -> dict:
-    return {
-        "stage": stage,
-        "source": source,
-        "labels": labels,
-        "n_images": n_images,
-        "seconds": round(seconds, 3),
-        "images_per_second": round(n_images / max(seconds, 1e-9), 2),
-        "peak_rss_mb": round(peak_rss_mb(), 1),
-    }
-
-
-def _put_timing(folder: Path, row: dict) -> None:
-    path = folder / "timings.csv"
-    rows = pd.read_csv(path).to_dict("records") if path.is_file() else []
-    same = ("stage", "source", "labels")
-    rows = [r for r in rows if any(r[k] != row[k] for k in same)] + [row]
-    rows.sort(key=lambda r: STAGES.index(r["stage"]))
-    write_frame(path, pd.DataFrame(rows, columns=TIMINGS))
 
 
 def write_frame(path: Path, frame: pd.DataFrame) -> None:
