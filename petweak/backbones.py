@@ -1,4 +1,4 @@
-"""The frozen ImageNet classifiers, seen as three named maps and one linear layer.
+"""The frozen ImageNet classifiers, seen as four named maps and one linear layer.
 
 Both families end in the same way: last map -> mean over the map -> linear layer -> 1000 logits.
 That is all the CAM sources need, and it is why Grad-CAM is a matrix product here.
@@ -7,6 +7,7 @@ That is all the CAM sources need, and it is why Grad-CAM is a matrix product her
     last       layer4[2], 2048        conv_head, 1280         what the classifier pools, stride 32
     before     layer4[1], 2048        blocks[6], 320          the block before it, stride 32
     stride16   layer3, 1024           blocks[4], 112          twice the resolution
+    stride8    layer2, 512            blocks[2], 40           four times the resolution
 """
 
 from __future__ import annotations
@@ -51,12 +52,16 @@ class Backbone(nn.Module):
             self.passes += len(photos)
         return self.maps((photos - self._mean) / self._std)
 
+    def logits(self, maps: Tensor, tap: str) -> Tensor:
+        """What the rest of the network makes of one of its maps: (B, C, h, w) -> (B, 1000)."""
+        return self.classifier(self.last_of(maps, tap).mean(dim=(-2, -1)))
+
 
 class ResNet50(Backbone):
     """torchvision's, with the weights that TORCH_HOME holds or the network gives."""
 
     name = "resnet50"
-    channels = {"last": 2048, "before": 2048, "stride16": 1024}
+    channels = {"last": 2048, "before": 2048, "stride16": 1024, "stride8": 512}
     mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
     def __init__(self) -> None:
@@ -68,9 +73,18 @@ class ResNet50(Backbone):
 
     def maps(self, x: Tensor) -> dict[str, Tensor]:
         n = self.net
-        stride16 = n.layer3(n.layer2(n.layer1(n.maxpool(n.relu(n.bn1(n.conv1(x)))))))
+        stride8 = n.layer2(n.layer1(n.maxpool(n.relu(n.bn1(n.conv1(x))))))
+        stride16 = n.layer3(stride8)
         before = n.layer4[1](n.layer4[0](stride16))
-        return {"last": n.layer4[2](before), "before": before, "stride16": stride16}
+        last = n.layer4[2](before)
+        return {"last": last, "before": before, "stride16": stride16, "stride8": stride8}
+
+    def last_of(self, x: Tensor, tap: str) -> Tensor:
+        n = self.net
+        rest = {"stride8": [n.layer3, n.layer4], "stride16": [n.layer4], "before": [n.layer4[2]]}
+        for part in rest.get(tap, []):
+            x = part(x)
+        return x
 
 
 class EfficientNetLite(Backbone):
@@ -95,15 +109,24 @@ class EfficientNetLite(Backbone):
             "last": self.net.num_features,
             "before": stages["blocks.6"],
             "stride16": stages["blocks.4"],
+            "stride8": stages["blocks.2"],
         }
         self.classifier, self.last_layer = self.net.classifier, self.net.bn2
         self._freeze()
 
     def maps(self, x: Tensor) -> dict[str, Tensor]:
         n = self.net
-        stride16 = n.blocks[:5](n.bn1(n.conv_stem(x)))
+        stride8 = n.blocks[:3](n.bn1(n.conv_stem(x)))
+        stride16 = n.blocks[3:5](stride8)
         before = n.blocks[5:](stride16)
-        return {"last": n.bn2(n.conv_head(before)), "before": before, "stride16": stride16}
+        last = n.bn2(n.conv_head(before))
+        return {"last": last, "before": before, "stride16": stride16, "stride8": stride8}
+
+    def last_of(self, x: Tensor, tap: str) -> Tensor:
+        if tap == "last":
+            return x
+        first = {"stride8": 3, "stride16": 5, "before": 7}[tap]
+        return self.net.bn2(self.net.conv_head(self.net.blocks[first:](x)))
 
 
 BACKBONES = {

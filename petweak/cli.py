@@ -94,7 +94,7 @@ def _masks(args: argparse.Namespace) -> None:
 def _train(args: argparse.Namespace) -> None:
     from petweak.results import collect_results
 
-    run = _run(args, args.source)
+    run = _run(args, args.source, args.labels)
     run.mask_scores(args.source)
     scores = run.student_scores(args.source, args.labels)
     collect_results(run)
@@ -102,6 +102,29 @@ def _train(args: argparse.Namespace) -> None:
     for row in scores.rows:
         if row["split"] == "test" and row["metric"] in ("mask_iou_gt", "class_accuracy"):
             print(f"{row['metric']} on test, border {row['border']}: {row['value']:.4f}")
+
+
+def _selftrain(args: argparse.Namespace) -> None:
+    from petweak.results import collect_results, score_rounds
+    from petweak.selftrain import check
+
+    run = _run(args, args.source, args.labels)
+    try:
+        check(run.settings)
+    except ValueError as error:
+        raise UsageError(error) from None
+    run.mask_scores(args.source)
+    for r, scores in score_rounds(run, args.source, args.labels):
+        values = {
+            row["border"]: row["value"]
+            for row in scores.rows
+            if (row["split"], row["metric"]) == ("test", "mask_iou_gt")
+        }
+        agreed = "" if r.agreement is None else f", masks agree {r.agreement:.4f} with the last"
+        shown = ", ".join(f"{border}: {value:.4f}" for border, value in values.items())
+        print(f"round {r.number}: {r.kept} photos{agreed}; mask_iou_gt on test, border {shown}")
+    print(f"student in {run.self_trained(args.source, args.labels)}")
+    collect_results(run)
 
 
 def _study(args: argparse.Namespace) -> None:
@@ -178,6 +201,11 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--source", required=True, help="where its masks come from")
     p.add_argument("--labels", choices=("breed", "species"), default="breed", help="its classes")
 
+    p = _command(commands, "selftrain", _selftrain, "rounds of predicting, refining, retraining")
+    _run_arguments(p)
+    p.add_argument("--source", required=True, help="where the first masks come from")
+    p.add_argument("--labels", choices=("breed", "species"), default="species", help="its classes")
+
     p = _command(commands, "study", _study, "the whole grid, results.csv and the report")
     _run_arguments(p)
     p.add_argument("--sources", nargs="+", metavar="S", help="default: the profile's four")
@@ -242,9 +270,9 @@ def _assignments(pairs: list[str]) -> dict[str, str]:
         raise UsageError(error) from None
 
 
-def _run(args: argparse.Namespace, source: str | None = None, **chosen):
+def _run(args: argparse.Namespace, source: str = "", trained_on: str = "", **chosen):
     """The run that the arguments mean. A bad name or value is bad usage, found before any work."""
-    from petweak.pseudo_masks import source_named
+    from petweak.stages import check_source
     from petweak.study import open_run
 
     overrides = _assignments(args.settings) | chosen
@@ -253,8 +281,10 @@ def _run(args: argparse.Namespace, source: str | None = None, **chosen):
             raise UsageError(f"{key} is not a setting: say --{key.replace('_', '-')}")
     try:
         run = open_run(args.profile, args.run or "", args.data_root or "", **overrides)
-        if source is not None:
-            source_named(source).check(run.settings)
+        if source:
+            check_source(source, run.settings)
+        if trained_on:
+            run.check_labels(source, trained_on)
         return run
     except ValueError as error:
         raise UsageError(error) from None

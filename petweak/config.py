@@ -11,7 +11,9 @@ import math
 from dataclasses import dataclass, field, fields
 from typing import Any, get_type_hints
 
-TAPS = ("last", "before", "stride16")  # of every backbone, see petweak.backbones
+# The frozen maps of every backbone, see petweak.backbones: pixels from one cell to the next.
+STRIDES = {"last": 32, "before": 32, "stride16": 16, "stride8": 8}
+TAPS = tuple(STRIDES)
 
 
 def _one_of(default: str, *known: str) -> Any:
@@ -32,12 +34,13 @@ class Settings:
     )
     labels: tuple[str, ...] = ("breed", "species")
     seed: int = 0
+    leave_out: str = ""  # a breed that nothing is learnt from: its photos are a split `left_out`
     val_fraction: float = 0.1  # of train, drawn breed by breed; every choice is made there
 
     # the frozen backbone
     backbone: str = "efficientnet_lite0"
     image_size: int = 320  # pixels; a photo is resized to image_size x image_size, whole
-    scales: tuple[float, ...] = (1.0,)  # further scales cost one more pass each
+    scales: tuple[float, ...] = (1.0,)  # of the pass; further ones cost one more pass each
     store: tuple[str, ...] = TAPS  # the taps that the pass writes
     engine: str = _one_of("auto", "auto", "eager", "onnxruntime")
     pass_batch: int = 8  # photos in one batch of the pass; each goes through twice
@@ -53,6 +56,16 @@ class Settings:
     finetune_labels: str = _one_of("breed", "breed", "species")
     finetune_epochs: int = 20
     finetune_lr: float = 1e-3
+    refine: tuple[str, ...] = ()  # refiners one after the other, a chain's name, or auto
+    refine_scales: tuple[float, ...] = (0.5, 0.75, 1.0, 1.25, 1.5)  # of the refiner multiscale
+    fuse: tuple[str, ...] = ("before", "stride16")  # what the refiner fusion adds to the last map
+    vote: tuple[str, ...] = ("affinity", "colour", "affinity_colour")  # of the refiner vote
+    walk_taps: tuple[str, ...] = ("stride16", "stride8")
+    walk_beta: float = 8.0  # IRN has 10
+    walk_steps: int = 128  # IRN has 256
+    choose_by: tuple[str, ...] = ("agreement", "mirror", "scale", "area", "otsu")  # see signals
+    panel: int = 4  # how many of the best chains refine=auto takes the mean of
+    unsure: tuple[float, ...] = ()  # two probabilities: what lies between is left out of training
     external_masks: str = ""  # the folder of PNGs that the source `external` reads
 
     # the student
@@ -71,6 +84,15 @@ class Settings:
     dice_weight: float = 5.0
     no_object_weight: float = 0.1
     predict_mirror: bool = True  # average the answers for the photo and its mirror image
+
+    # self-training
+    rounds: int = 4  # at most
+    round_epochs: int = 6  # of every round but the last, which has `epochs`
+    keep: tuple[float, ...] = (0.5, 0.7, 0.8, 1.0)  # of train, round by round; the last one's last
+    settled: float = 0.975  # the next round is the last when two rounds' masks agree by this IoU
+    round_refine: tuple[str, ...] = ("walk",)
+    round_walk_steps: int = 32
+    selftrain_taps: tuple[str, ...] = TAPS  # petweak+: the student's eyes have to be good
 
     # everything else
     bootstrap: int = 1000  # resamples behind an interval
@@ -106,6 +128,23 @@ class Settings:
             raise ValueError(f"taps is empty: name some of store={self.store}")
         if not self.sources or not self.labels:
             raise ValueError("sources and labels: name at least one of each")
+        if missing := [tap for tap in self.taps if tap not in self.store]:
+            raise ValueError(f"taps={self.taps}: {missing} is not in store={self.store}")
+        for name in ("taps", "selftrain_taps"):
+            if not {"last", "before"} & set(getattr(self, name)):
+                raise ValueError(f"{name}: name last or before, where the pixel decoder begins")
+        for name in ("rounds", "round_epochs", "walk_steps", "round_walk_steps"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)}: has to be at least 1")
+        if self.panel < 2:
+            raise ValueError(f"panel={self.panel}: a vote takes two chains or more")
+        if not self.keep or not all(0 < share <= 1 for share in self.keep):
+            raise ValueError(f"keep={self.keep}: shares of train, each in (0, 1]")
+        low, high = self.unsure if len(self.unsure) == 2 else (0.0, 1.0)
+        if len(self.unsure) not in (0, 2) or not 0 <= low < high <= 1:
+            raise ValueError(f"unsure={self.unsure}: two probabilities, the lower one first")
+        if not self.refine_scales or not all(0 < scale <= 8 for scale in self.refine_scales):
+            raise ValueError(f"refine_scales={self.refine_scales}: each between 0 and 8")
         if not 0 < self.val_fraction < 1:
             raise ValueError(f"val_fraction={self.val_fraction}: has to lie between 0 and 1")
         if self.image_size % 32:
@@ -114,8 +153,6 @@ class Settings:
             raise ValueError(f"scales={self.scales}: starts with 1.0, each scale once")
         if not all(0 < scale <= 8 for scale in self.scales):
             raise ValueError(f"scales={self.scales}: each has to lie between 0 and 8")
-        if missing := [tap for tap in self.taps if tap not in self.store]:
-            raise ValueError(f"taps={self.taps}: {missing} is not in store={self.store}")
         if self.threshold not in ("otsu", "val"):
             try:
                 inside = 0 < float(self.threshold) < 1
@@ -131,7 +168,10 @@ class Settings:
 
 PROFILES: dict[str, dict[str, Any]] = {
     # Rendered pets: small pictures, a small decoder; the whole study is minutes on a CPU.
-    "embedded": dict(image_size=192, decoder_channels=32, epochs=8, bootstrap=500),
+    "embedded": dict(
+        image_size=192, decoder_channels=32, epochs=8, bootstrap=500,
+        refine_scales=(0.75, 1.0, 1.25), rounds=3, round_epochs=4,
+    ),  # fmt: skip
     # A folder in the official layout, on a laptop.
     "photos": dict(),
     # The paper's: all photos, ResNet-50, COCO Mask R-CNN, a GPU.
@@ -147,6 +187,9 @@ PROFILES: dict[str, dict[str, Any]] = {
         queries=100,
         epochs=20,
         workers=8,
+        store=("last", "before", "stride16"),  # stride 8 would be 8 MB a photo and view
+        selftrain_taps=("last", "before", "stride16"),
+        walk_taps=("before", "stride16"),
     ),
 }
 

@@ -77,6 +77,17 @@ def score_student(
     return _table(score, answers)
 
 
+def mean_iou(answers: Iterable[tuple[Sample, Answer]]) -> dict[str, float]:
+    """{border: mask_iou_gt} of a student, and nothing else."""
+
+    def score(pair: tuple[Sample, Answer]) -> dict[str, Any]:
+        trimap = load_trimap(pair[0].trimap)
+        found = pair[1].mask(*trimap.shape)
+        return {b: metrics.iou(found, *metrics.truth(trimap, b)) for b in metrics.BORDERS}
+
+    return _table(score, answers).mean().to_dict()
+
+
 def mask_rows(table: pd.DataFrame, resamples: int) -> list[dict[str, Any]]:
     """The metrics of a source's masks: `pseudo_iou_gt` for both splits and all borders."""
     return [

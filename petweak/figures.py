@@ -1,7 +1,8 @@
 """Pictures and numbers for the README and a report, from finished runs: `make figures`.
 
     figures/data/<run>/{results,timings}.csv, history-*.csv     what the pictures are drawn from
-    figures/<run>-{overview,masks,curves}.png                   drawn from it
+    figures/data/<run>/{beyond,signals,probes,unseen,labelling}.csv   of `petweak.beyond`
+    figures/<run>-{overview,masks,curves,labelling}.png         drawn from it
     README.md                                                   the tables between the marks
 
 Real photos are shown with their attribution in `figures/ATTRIBUTION.md`: three, at most.
@@ -17,12 +18,16 @@ from pathlib import Path
 import pandas as pd
 
 from petweak import plots, tables
+from petweak.beyond import summary
 from petweak.data.pets import load_photo, load_trimap, read_pets
 from petweak.files import project_path, read_json, replacing, write_text
+from petweak.plots_beyond import labelling_lines
+from petweak.pseudo_masks import SOURCES
 from petweak.pseudo_masks.store import read_mask
 from petweak.results import read_results
 
 TITLES = {"embedded": "Rendered pets", "photos": "Real photos, three breeds"}
+BEYOND = ("beyond.csv", "signals.csv", "probes.csv", "unseen.csv", "labelling.csv")
 SHOWN = 3  # photos in a picture
 ATTRIBUTION = (
     "`photos-masks.png` shows photos of the Oxford-IIIT Pet data set (O. M. Parkhi, A. Vedaldi, "
@@ -43,6 +48,8 @@ def write_figures(run_folder: Path, name: str, out: Path) -> None:
     for file in ("results.csv", "timings.csv"):
         _copy(run_folder / file, data / file)
     for history in sorted((run_folder / "models").glob("*/history.csv")):
+        if "-round" in history.parent.name:
+            continue
         _copy(history, data / f"history-{history.parent.name}.csv")
     plots.save_or_show(plots.overview_bars(results), out / f"{name}-overview.png")
     plots.save_or_show(plots.learning_curves(run_folder), out / f"{name}-curves.png")
@@ -51,12 +58,24 @@ def write_figures(run_folder: Path, name: str, out: Path) -> None:
         write_text(out / "ATTRIBUTION.md", ATTRIBUTION + "".join(f"- {i}\n" for i in ids))
 
 
+def write_beyond(run_folder: Path, name: str, out: Path) -> None:
+    """Copy what `petweak.beyond` left in a run's folder to `out/data/<name>/`, and draw its curve;
+    what it did not leave stays as it is."""
+    data = out / "data" / name
+    for file in BEYOND:
+        if (run_folder / file).is_file():
+            _copy(run_folder / file, data / file)
+    if (data / "labelling.csv").is_file():
+        lines = labelling_lines(pd.read_csv(data / "labelling.csv"))
+        plots.save_or_show(lines, out / f"{name}-labelling.png")
+
+
 def results_table(results: pd.DataFrame) -> str:
     """The README's table as Markdown: test, ground truth as judge, the paper's figure beside it."""
     paper = tables.compare_with_paper(results).query("metric == 'mask_iou_gt' and split == 'test'")
     paper = paper.set_index(["source", "labels"])["paper"]
     rows = []
-    wanted = results[results.split == "test"]
+    wanted = tables.final(results).query("split == 'test'")
     for (source, labels), part in wanted.groupby(["source", "labels"], sort=False):
         figures = part.set_index(["metric", "border"])
         row = {"source": source, "labels": labels}
@@ -77,6 +96,20 @@ def results_table(results: pd.DataFrame) -> str:
     return pd.DataFrame(rows).to_markdown(index=False, disable_numparse=True)
 
 
+def beyond_table(table: pd.DataFrame) -> str:
+    """The means over seeds of beyond.csv as Markdown."""
+    shown = summary(table).query("border != 'background'").drop(columns=["source", "labels"])
+    spread = shown["smallest"].map("{:.3f} to ".format) + shown["largest"].map("{:.3f}".format)
+    cells = {
+        "learnt from": shown["what"],
+        "border": shown["border"],
+        "first masks, train": shown["masks"].map("{:.3f}".format),
+        "student, test": shown["student"].map("{:.3f}".format),
+        "of seeds": shown["seeds"].astype(str) + ": " + spread,
+    }
+    return pd.DataFrame(cells).to_markdown(index=False, disable_numparse=True)
+
+
 def costs_table(timings: pd.DataFrame) -> str:
     """Seconds a photo, by source, as Markdown."""
     return tables.readable(tables.costs(timings)).to_markdown(index=False, disable_numparse=True)
@@ -93,6 +126,9 @@ def write_readme(readme: Path, out: Path) -> None:
         results = pd.read_csv(folder / "results.csv")
         text = _between(text, f"results {name}", results_table(results))
         text = _between(text, f"costs {name}", costs_table(pd.read_csv(folder / "timings.csv")))
+        if (folder / "beyond.csv").is_file():
+            table = beyond_table(pd.read_csv(folder / "beyond.csv"))
+            text = _between(text, f"beyond {name}", table)
     if text != readme.read_text(encoding="utf-8"):
         write_text(readme, text)
 
@@ -109,7 +145,9 @@ def _draw_masks(run_folder: Path, data_root: Path, path: Path) -> list[str]:
     test = read_pets(data_root).split("test")
     samples = test[:: len(test) // SHOWN][:SHOWN]
     folders = [
-        f for f in sorted((run_folder / "masks").iterdir()) if (f / "manifest.json").is_file()
+        f
+        for f in sorted((run_folder / "masks").iterdir())
+        if f.name in SOURCES and (f / "manifest.json").is_file()
     ]
     order = {name: i for i, name in enumerate(plots.SOURCE_COLOURS)}
     folders.sort(key=lambda f: order.get(f.name, len(order)))
@@ -134,9 +172,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=main.__doc__)
     for name in TITLES:
         parser.add_argument(f"--{name}", default=f"runs/{name}", help="the run's folder")
+    parser.add_argument("--beyond", default="runs/photos", help="the run of petweak.beyond")
+    parser.add_argument("--only-beyond", action="store_true", help="leave the rest as it is")
     args, out = parser.parse_args(), project_path("figures")
-    for name in TITLES:
+    for name in () if args.only_beyond else TITLES:
         write_figures(project_path(getattr(args, name)), name, out)
+    write_beyond(project_path(args.beyond), "photos", out)
     write_readme(project_path("README.md"), out)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+import pandas as pd
 import papermill
 from IPython.display import Image as Shown
 from IPython.display import display
@@ -117,6 +118,17 @@ def show(fig: Figure, alt: str) -> None:
         image.save(small, format="JPEG", quality=75, optimize=True)
     form, width = "png" if chart else "jpeg", int(fig.get_figwidth() * 110)
     display(Shown(small.getvalue(), format=form, width=width, alt=alt))
+
+
+def stored(run: str, file: str) -> pd.DataFrame:
+    """A table of a finished run, as it lies in figures/data/: what cannot be made in minutes.
+
+    FileNotFoundError where there is none.
+    """
+    path = project_path("figures/data") / run / file
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing: `python -m petweak.figures` copies it there")
+    return pd.read_csv(path)
 
 
 def refresh(only: list[str] | None = None) -> list[Path]:

@@ -29,11 +29,12 @@ SOURCE_COLOURS = {
     "mask_rcnn": "#0072B2",
     "gradcam_pretrained": "#E69F00",
     "gradcam_finetuned": "#D55E00",
+    "labels_free": "#56B4E9",
     "external": "#CC79A7",
     "all_ones": "#808080",
     "centre_box": "#A8A8A8",
 }
-SPARE_COLOURS = ("#56B4E9", "#882255", "#999933", "#44AA99", "#AA4499", "#6699CC")
+SPARE_COLOURS = ("#882255", "#999933", "#44AA99", "#AA4499", "#6699CC")
 TRUTH_COLOUR = "#FFFFFF"  # with a black edge, so that it shows on a white cat, too
 BORDER_COLOUR = "#F0E442"
 _TRUTH_NOTE = "white line: ground truth, border as pet"

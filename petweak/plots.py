@@ -93,6 +93,7 @@ def learning_curves(
     """Loss on train and mask IoU on val by epoch, from each models/*/history.csv of a run (or of
     `students`, (source, labels) each); a ring marks the epoch that was kept."""
     folders = sorted(p.parent for p in Path(run_folder).glob("models/*/history.csv"))
+    folders = [f for f in folders if "-round" not in f.name]
     if students is not None:
         wanted = [f"{source}-{labels}" for source, labels in students]
         named = {f.name: f for f in folders}

@@ -16,6 +16,7 @@ from petweak.data.pets import Sample, load_photo, load_trimap, read_pets
 from petweak.features import open_features
 from petweak.files import project_path, read_json
 from petweak.maskformer.predict import load_student, predict_cached
+from petweak.plots_beyond import round_lines
 from petweak.pseudo_masks.store import read_mask
 from petweak.report_text import MEANINGS, asked, oddities
 from petweak.tables import readable
@@ -49,9 +50,11 @@ def all_sections(folder: Path, results: pd.DataFrame, run: dict) -> list[Section
     changed = _changed(run)
     made = read_json(folder / "masks" / "mask_rcnn" / "manifest.json") or {}
     detector = made.get("detector")  # what `auto` came to
+    every, results = results, tables.final(results)
     return [
         Section("What was asked", asked(results, run, breeds, detector), table=changed),
         *_figures_of_merit(folder, results),
+        *_self_training(every),
         *_photo_sections(folder, results, run),
         *_about_the_run(folder, run),
     ]
@@ -94,13 +97,26 @@ def _figures_of_merit(folder: Path, results: pd.DataFrame) -> Iterator[Section]:
         readable(breeds),
         folded={f"{s}, {n}": readable(tables.per_breed(folder, s, n)) for s, n in students},
     )  # fmt: skip
-    if any((folder / "models" / f"{s}-{n}" / "history.csv").is_file() for s, n in students):
+    if any((tables.student_folder(folder, *s) / "history.csv").is_file() for s in students):
         yield Section(
             "Learning curves",
             ["The mask IoU on val compares with the source's own masks, so that no ground truth "
              "decides which epoch is kept (the ring)."],
             [Picture("learning_curves", "Lines: loss on train and mask IoU on val by epoch.",
                      partial(plots.learning_curves, folder, students))],
+        )  # fmt: skip
+
+
+def _self_training(results: pd.DataFrame) -> Iterator[Section]:
+    rounds = tables.rounds(results)
+    if len(rounds):
+        yield Section(
+            "Rounds of self-training",
+            ["The masks that a round begins with against ground truth on train, and its student on "
+             "test with its 95 % interval; border ignored. No round has seen ground truth."],
+            [Picture("rounds", "Lines: IoU of masks and student by round of self-training.",
+                     partial(round_lines, rounds))],
+            readable(rounds),
         )  # fmt: skip
 
 
@@ -235,7 +251,7 @@ def _examples(folder: Path, source: str, labels: str, samples: dict[str, Sample]
     features = open_features(folder / "features", index["key"]) if index else None
     if features is None:
         raise FileNotFoundError("no features")
-    student = load_student(folder / "models" / f"{source}-{labels}")
+    student = load_student(tables.student_folder(folder, source, labels))
     answers = dict(predict_cached(student, features, list(dict.fromkeys(chosen.values()))))
     rows = []
     for which, i in chosen.items():

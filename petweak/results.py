@@ -9,25 +9,47 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from petweak.evaluate import BASELINES
-from petweak.files import read_json
-from petweak.pseudo_masks import SOURCES
+from petweak.files import read_json, write_json
+from petweak.pseudo_masks import SOURCES, source_named
 from petweak.runs import write_frame, write_run_json
-from petweak.study import Run, open_scores
+from petweak.selftrain import Round
+from petweak.study import Run, Scores, grid, open_scores
 
 COLUMNS = ("profile", "dataset", "backbone", "source", "labels", "split", "border", "metric",
-           "value", "low", "high", "n_images", "seed", "seconds")  # fmt: skip
+           "value", "low", "high", "n_images", "seed", "seconds", "round")  # fmt: skip
 
 
 def run_study(run: Run) -> pd.DataFrame:
     """Make every stage of the grid `sources` x `labels` that is lacking; write results.csv."""
-    grid = [(s, labels) for s in run.settings.sources for labels in run.settings.labels]
+    students = grid(run.settings)
+    if not students:
+        s = run.settings
+        raise ValueError(f"none of {', '.join(s.sources)} knows {', '.join(s.labels)}")
     for name in BASELINES:
         run.baseline_scores(name)
     for source in run.settings.sources:
         run.mask_scores(source)
-    for source, labels in tqdm(grid, desc="study", unit="student"):
+    for source, labels in tqdm(students, desc="study", unit="student"):
         run.student_scores(source, labels)
+        if source_named(source).self_trained:
+            score_rounds(run, source, labels)
     return collect_results(run)
+
+
+def score_rounds(run: Run, source: str, labels: str) -> list[tuple[Round, Scores]]:
+    """Self-train from `source` as far as it is lacking, and score every round. Their rows go into
+    results.csv at the next `collect_results`; runs/<name>/rounds.json says which there are."""
+    scored = [(r, run.round_scores(source, labels, r)) for r in run.rounds(source, labels)]
+    path = run.folder / "rounds.json"
+    known = read_json(path) or {}
+    known[f"{source}-{labels}"] = [
+        {"rounds_key": run.rounds_key(source, labels), "round": r.number,
+         "student": r.student.name, "masks": r.masks.name, "kept": r.kept,
+         "agreement": r.agreement, "seconds": r.seconds}
+        for r, _ in scored
+    ]  # fmt: skip
+    write_json(path, known)
+    return scored
 
 
 def collect_results(run: Run) -> pd.DataFrame:
@@ -42,10 +64,12 @@ def collect_results(run: Run) -> pd.DataFrame:
     for source in SOURCES:
         for labels in ("breed", "species"):
             rows += _student_rows(run, source, labels)
+            rows += _round_rows(run, source, labels)
     s = run.settings
     frame = pd.DataFrame(rows).assign(
         profile=s.profile, dataset=run.pets.name, backbone=s.backbone, seed=s.seed
     )
+    frame["round"] = frame.get("round", pd.Series(dtype=float)).astype("Int64")
     write_frame(run.folder / "results.csv", frame[list(COLUMNS)])
     write_run_json(run.folder, s, run.data_root, run.pets.name, len(run.pets))
     return read_results(run.folder)
@@ -62,8 +86,11 @@ def read_results(folder: str | Path) -> pd.DataFrame:
 def figure(results: pd.DataFrame, metric: str, **where: Any) -> float:
     """One value of results.csv: `figure(r, "mask_iou_gt", source="ground_truth", border="pet")`.
 
-    `split` is test unless told otherwise. KeyError where not exactly one row fits.
+    `split` is test unless told otherwise, and rows of rounds count only where `round` is given.
+    KeyError where not exactly one row fits.
     """
+    if "round" in results and "round" not in where:
+        results = results[results["round"].isna()]
     where = {"split": "test", "metric": metric} | where
     found = results
     for column, value in where.items():
@@ -90,6 +117,25 @@ def _student_rows(run: Run, source: str, labels: str) -> list[dict[str, Any]]:
     return _labelled(student.rows, source=source, labels=labels, seconds=trained) + _labelled(
         pseudo.rows, source=source, labels=labels, seconds=made
     )
+
+
+def _round_rows(run: Run, source: str, labels: str) -> list[dict[str, Any]]:
+    """The rows of every round that is up to date with the settings."""
+    rows: list[dict[str, Any]] = []
+    for note in (read_json(run.folder / "rounds.json") or {}).get(f"{source}-{labels}", []):
+        try:
+            current = run.rounds_key(source, labels)
+        except (ValueError, FileNotFoundError):
+            return []
+        folder = run.folder / "models" / note["student"]
+        if note["rounds_key"] != current or not (folder / "config.json").is_file():
+            return []
+        found = open_scores(folder, run.round_scores_key(folder))
+        if found is None:
+            return []
+        part = _labelled(found.rows, source=source, labels=labels, seconds=note["seconds"])
+        rows += [row | {"round": note["round"]} for row in part]
+    return rows
 
 
 def _labelled(rows: list[dict], source: str, labels: str, seconds: float) -> list[dict[str, Any]]:

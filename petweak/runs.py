@@ -88,6 +88,7 @@ def restore_timing(
     path = folder / "timings.csv"
     same = {"stage": stage, "source": source, "labels": labels}
     rows = pd.read_csv(path).to_dict("records") if path.is_file() else []
+    same |= {"n_images": n_images, "seconds": round(seconds, 3)}  # else it is of an earlier one
     if not any(all(r[k] == v for k, v in same.items()) for r in rows):
         write_timing(folder, stage, n_images, seconds, source, labels)
 

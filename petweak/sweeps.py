@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from petweak import metrics
 from petweak.data.pets import load_trimap
+from petweak.pseudo_masks.store import prepare
 from petweak.pseudo_masks.thresholds import GRID, separation_curve
 from petweak.study import Run
 
@@ -50,8 +51,8 @@ def criterion_curve(run: Run, source: str, ids: list[str]) -> dict[float, float]
 def soft_maps(run: Run, source: str, ids: list[str]) -> Iterator[tuple[list[str], Tensor]]:
     """Batch by batch: ids, and the source's probabilities (B, H, W)."""
     fitted = run.source(source)
-    fitted.fit()
+    prepare(fitted)
     for k in range(0, len(ids), fitted.batch_size):
         batch = run.context.batch(ids[k : k + fitted.batch_size])
         with torch.no_grad():
-            yield batch.ids, fitted.probabilities(batch)
+            yield batch.ids, fitted.refined(batch)

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from petweak import metrics
+from petweak.files import read_json
 
 Folder = str | Path
 BASELINES = ("all_ones", "centre_box")
@@ -51,8 +52,31 @@ def paper_tables() -> pd.DataFrame:
         return pd.read_csv(file)
 
 
+def final(results: pd.DataFrame) -> pd.DataFrame:
+    """The rows that are not of one round of self-training."""
+    return results[results["round"].isna()] if "round" in results else results
+
+
+def rounds(results: pd.DataFrame, split: str = "test", border: str = "ignore") -> pd.DataFrame:
+    """A row per round of self-training: `source`, `labels`, `round`, `masks` (pseudo_iou_gt on
+    train), `student` with `student low`, `student high` (mask_iou_gt on `split`)."""
+    if "round" not in results or results["round"].isna().all():
+        return pd.DataFrame(columns=["source", "labels", "round", "masks", "student"])
+    part = results[results["round"].notna() & (results["border"] == border)]
+    keys = ["source", "labels", "round"]
+    masks = part[(part["metric"] == "pseudo_iou_gt") & (part["split"] == "train")]
+    student = part[(part["metric"] == "mask_iou_gt") & (part["split"] == split)]
+    table = student[[*keys, "value", "low", "high"]].merge(
+        masks[[*keys, "value"]].rename(columns={"value": "masks"}), "left", on=keys
+    )
+    names = {"value": "student", "low": "student low", "high": "student high"}
+    table = table.rename(columns=names).astype({"round": int})
+    return table[[*keys, "masks", "student", "student low", "student high"]]
+
+
 def students(results: pd.DataFrame) -> list[tuple[str, str]]:
     """The (source, labels) that `results` has figures of, in its order, without the baselines."""
+    results = final(results)
     found = results[~results["source"].isin(BASELINES)]
     return list(dict.fromkeys(zip(found["source"], found["labels"], strict=True)))
 
@@ -70,6 +94,7 @@ def compare_with_paper(results: pd.DataFrame, border: str = "pet") -> pd.DataFra
     """
     if border not in metrics.BORDERS:
         raise ValueError(f"unknown border {border!r}: known are {', '.join(metrics.BORDERS)}")
+    results = final(results)
     keys = ["source", "labels", "split", "metric"]
     ours = results[results["border"].isin((border, NO_BORDER))]
     if ours.duplicated(keys).any():
@@ -106,7 +131,7 @@ def study_overview(results: pd.DataFrame, split: str = "test") -> pd.DataFrame:
 
 def baselines(results: pd.DataFrame) -> pd.DataFrame:
     """`all_ones` and `centre_box` on both splits, in all borders; columns as `study_overview`."""
-    part = results[results["source"].isin(BASELINES)]
+    part = final(results)[final(results)["source"].isin(BASELINES)]
     columns = [c for c in OVERVIEW if c[0] in ("mask_iou_gt", "dataset_iou_gt", "boundary_iou_gt")]
     tables = [_wide(part, columns, split).assign(split=split) for split in ("train", "test")]
     table = pd.concat(tables, ignore_index=True).drop(columns="labels")
@@ -156,7 +181,8 @@ def costs(timings: pd.DataFrame) -> pd.DataFrame:
     """
     from petweak.pseudo_masks import SOURCES  # imports torch, which the other tables do not need
 
-    passes = timings.loc[timings["stage"] == "features", "seconds"].sum(min_count=1)
+    own_pass = (timings["stage"] == "features") & (timings["source"] == "-")
+    passes = timings.loc[own_pass, "seconds"].sum(min_count=1)
     rows = []
     for r in timings[timings["stage"] == "masks"].itertuples():
         reads = r.source in SOURCES and SOURCES[r.source].features
@@ -170,11 +196,24 @@ def read_scores(run_folder: Folder, source: str, labels: str, split: str = "test
     """scores.csv of a student or a baseline, one row per photo of `split`; `labels` "masks": of the
     source's masks. FileNotFoundError where it is missing."""
     folder = {"-": f"baselines/{source}", "masks": f"masks/{source}"}
-    path = Path(run_folder) / folder.get(labels, f"models/{source}-{labels}") / "scores.csv"
+    found = folder.get(labels)
+    parent = Path(run_folder) / found if found else student_folder(run_folder, source, labels)
+    path = parent / "scores.csv"
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing: `petweak study --run {run_folder}` writes it")
     scores = pd.read_csv(path)
     return scores[scores["split"] == split].reset_index(drop=True)
+
+
+def student_folder(run_folder: Folder, source: str, labels: str) -> Path:
+    """models/<source>-<labels>, or its `-plus` where the run's students see more than the last
+    map and there is one."""
+    folder = Path(run_folder)
+    run = read_json(folder / "run.json") or {}
+    plain = folder / "models" / f"{source}-{labels}"
+    plus = plain.with_name(plain.name + "-plus")
+    seen = run.get("settings", {}).get("taps", ["last"])
+    return plus if seen != ["last"] and plus.is_dir() else plain
 
 
 def pick_examples(scores: pd.DataFrame, border: str = "pet") -> dict[str, str]:
@@ -209,6 +248,7 @@ def readable(frame: pd.DataFrame, digits: int = 3) -> pd.DataFrame:
 
 
 def _wide(results: pd.DataFrame, columns: Any, split: str) -> pd.DataFrame:
+    results = final(results)
     rows, floor, part = [], _floor(results), results[results["split"] == split]
     for (source, labels), group in part.groupby(["source", "labels"], sort=False):
         found = group.set_index(["metric", "border"], verify_integrity=True)

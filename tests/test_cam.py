@@ -47,6 +47,27 @@ def test_every_method_runs_on_the_head_alone(method):
     assert found.shape == (2, 3, 3) and 0 <= found.min() and found.max() <= 1
 
 
+@pytest.mark.parametrize("tap", ["before", "stride16", "stride8"])
+def test_the_rest_of_the_network_is_the_network(backbone, tap):
+    photos = torch.rand(2, 3, 96, 96)
+    with torch.no_grad():
+        maps = backbone(photos)
+        whole = backbone.classifier(maps["last"].mean((2, 3)))
+        assert torch.allclose(backbone.logits(maps[tap], tap), whole, atol=1e-3)
+
+
+def test_layer_cam_on_an_inner_map_is_pytorch_grad_cams():
+    backbone = load_backbone("efficientnet_lite0")
+    photos = torch.rand(2, 3, 96, 96)
+    network = cam.Network(backbone, backbone.classifier)
+    layer = backbone.net.blocks[4]
+    theirs = cam.library_cam("layercam", network, layer, photos, cam.pet_log_odds)
+    with torch.no_grad():
+        maps = backbone(photos)["stride16"]
+    ours = cam.layer_cam(maps, lambda m: backbone.logits(m, "stride16"), cam.pet_log_odds)
+    assert (cam.upsample(ours, 96) - theirs).abs().max() < 1e-3
+
+
 @pytest.mark.parametrize("method", ["gradcam++", "layercam"])
 def test_the_head_alone_gives_what_the_whole_network_gives(method):
     backbone = load_backbone("efficientnet_lite0")

@@ -23,6 +23,7 @@ NAMES = {
     "IPython": "jupyterlab",
     "nbformat": "nbconvert",
     "urllib3": "requests",
+    "pydensecrf": "pydensecrf2",
 }
 
 

@@ -59,10 +59,24 @@ def test_the_parts_are_the_papers():
     assert kinds == [["Conv2d", "GroupNorm", "ReLU"]] * 4
 
 
-def test_more_taps_are_brought_to_the_first_ones_grid():
-    m = model(channels=(24, 6), taps=("last", "stride16"))
-    out = m([torch.randn(1, 24, 4, 4), torch.randn(1, 6, 8, 8)])
+def test_finer_taps_join_by_one_lateral_convolution_where_the_decoder_has_their_grid():
+    """petweak+ by its definition, in the order in which the taps were named."""
+    taps = ("last", "before", "stride16", "stride8")
+    m = model(channels=(24, 10, 6, 5), taps=taps)
+    maps = [torch.randn(1, 24, 4, 4), torch.randn(1, 10, 4, 4), torch.randn(1, 6, 8, 8),
+            torch.randn(1, 5, 16, 16)]  # fmt: skip
+    out = m(maps)
     assert out["mask_logits"].shape == (1, 3, 64, 64)
+    assert {k: v.kernel_size for k, v in m.laterals.items()} == dict.fromkeys(taps[2:], (1, 1))
+    x = torch.cat(maps[:2], 1)
+    pixels = upsample(m.pixel_decoder[0](x)) + m.laterals["stride16"](maps[2])
+    pixels = upsample(m.pixel_decoder[1](pixels)) + m.laterals["stride8"](maps[3])
+    pixels = upsample(m.pixel_decoder[3](upsample(m.pixel_decoder[2](pixels))))
+    memory = m.project(x).flatten(2).transpose(1, 2)
+    queries = m.transformer(m.queries.weight.expand(1, -1, -1), memory)
+    expected = torch.einsum("bqd,bdhw->bqhw", queries, m.mask_head(pixels))
+    assert torch.allclose(out["mask_logits"], expected, atol=1e-5)
+    assert not model().laterals
 
 
 def test_foreground_is_the_mask_of_the_query_that_is_sure():

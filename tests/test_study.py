@@ -46,7 +46,7 @@ def test_columns_are_the_studys(done):
     header = (done.folder / "results.csv").read_text().splitlines()[0]
     assert header == (
         "profile,dataset,backbone,source,labels,split,border,metric,value,low,high,"
-        "n_images,seed,seconds"
+        "n_images,seed,seconds,round"
     )
     assert header.split(",") == list(COLUMNS)
     header = (done.folder / "timings.csv").read_text().splitlines()[0]
@@ -78,7 +78,7 @@ def test_own_mask_is_ground_truth_for_ground_truth(done):
 
 def test_a_second_study_does_no_work(done, rendered, monkeypatch):
     before = {p: p.read_bytes() for p in done.folder.rglob("*.csv")}
-    for name in ("petweak.study.train_student", "petweak.study.make_masks"):
+    for name in ("petweak.students.train_student", "petweak.stages.make_masks"):
         monkeypatch.setattr(name, lambda *a, **k: pytest.fail("finished work was done again"))
     again = Run(done.folder, rendered, small())
     run_study(again)

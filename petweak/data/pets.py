@@ -29,7 +29,7 @@ class Sample:
     trimap: Path
     breed: int
     species: int
-    split: str  # train or test
+    split: str  # train or test, left_out where a study leaves a breed out
 
     def label(self, labels: str) -> int:
         return {"breed": self.breed, "species": self.species}[labels]
@@ -68,6 +68,16 @@ class Pets:
         bad = {q.id for q in quarantine}
         good = tuple(s for s in self.samples if s.id not in bad)
         return replace(self, samples=good, quarantine=quarantine)
+
+
+    def leaving_out(self, breed: str) -> Pets:
+        """The same set with all photos of one breed in a split of their own, `left_out`: neither
+        train nor test. ValueError for an unknown breed."""
+        if breed not in self.breeds:
+            raise ValueError(f"leave_out={breed!r}: known are {', '.join(self.breeds)}")
+        out = self.breeds.index(breed)
+        samples = tuple(replace(s, split="left_out") if s.breed == out else s for s in self.samples)
+        return replace(self, samples=samples)
 
 
 def read_pets(data_root: str | Path) -> Pets:

@@ -11,6 +11,10 @@
 What differs from MaskFormer (Cheng et al. 2021), all of it the paper's doing: no feature pyramid,
 no positional encoding, no mask MLP on the queries, no loss on the layers between. What differs from
 the paper, in time and not in numbers: see `_masks`.
+
+petweak+ departs from the paper where `taps` names more than the last map. Maps of stride 32 are
+stacked; one of stride 16 or 8 joins by a lateral 1x1 convolution, added where the pixel decoder
+has come to its resolution (Lin et al. 2017, feature pyramid networks, without the 3x3 after it).
 """
 
 from __future__ import annotations
@@ -20,6 +24,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from petweak.config import STRIDES
 
 
 @dataclass(frozen=True)
@@ -43,8 +49,12 @@ class MaskFormer(nn.Module):
     def __init__(self, config: MaskFormerConfig) -> None:
         super().__init__()
         self.config = config
-        d, channels = config.decoder_channels, sum(config.in_channels)
+        d, taps = config.decoder_channels, dict(zip(config.taps, config.in_channels, strict=True))
+        channels = sum(c for tap, c in taps.items() if STRIDES[tap] == 32)
         self.pixel_decoder = nn.ModuleList([block(channels if i == 0 else d, d) for i in range(4)])
+        self.laterals = nn.ModuleDict(
+            {tap: nn.Conv2d(c, d, kernel_size=1) for tap, c in taps.items() if STRIDES[tap] < 32}
+        )
         self.mask_head = nn.Conv2d(d, d, kernel_size=1)
         self.project = nn.Conv2d(channels, d, kernel_size=1)
         self.queries = nn.Embedding(config.queries, d)
@@ -58,26 +68,27 @@ class MaskFormer(nn.Module):
         )
 
     def forward(self, maps: list[Tensor]) -> dict[str, Tensor]:
-        size = maps[0].shape[-2:]
-        # Taps of another stride (petweak+) are averaged to the first one's grid.
-        x = torch.cat(
-            [m if m.shape[-2:] == size else F.adaptive_avg_pool2d(m, size) for m in maps], 1
-        )
+        named = dict(zip(self.config.taps, maps, strict=True))
+        x = torch.cat([m for tap, m in named.items() if STRIDES[tap] == 32], 1)
         memory = self.project(x).flatten(2).transpose(1, 2)  # (B, hw, D)
         queries = self.queries.weight.expand(len(x), -1, -1)
         queries = self.transformer(queries, memory)
-        return {"class_logits": self.class_head(queries), "mask_logits": self._masks(x, queries)}
+        masks = self._masks(x, named, queries)
+        return {"class_logits": self.class_head(queries), "mask_logits": masks}
 
-    def _masks(self, x: Tensor, queries: Tensor) -> Tensor:
-        """(B, C, h, w), (B, Q, D) -> (B, Q, 16h, 16w).
+    def _masks(self, x: Tensor, named: dict[str, Tensor], queries: Tensor) -> Tensor:
+        """(B, C, h, w), {tap: map}, (B, Q, D) -> (B, Q, 16h, 16w).
 
         By the definition: q . (W up(p) + b) at every pixel. The 1x1 convolution is linear, so it is
         folded into the query, (W^T q) . up(p) + q . b; the bilinear upsampling is linear, too, with
         weights that sum to 1, so it comes after the product: up((W^T q) . p + q . b). That is D
         channels less to upsample and a quarter of the pixels to multiply.
         """
-        for part in self.pixel_decoder[:-1]:
+        for stride, part in zip((16, 8, 4), self.pixel_decoder[:-1], strict=True):
             x = upsample(part(x))
+            for tap, lateral in self.laterals.items():
+                if STRIDES[tap] == stride:
+                    x = x + lateral(named[tap])
         x = self.pixel_decoder[-1](x)  # stride 4; its upsampling comes last
         weight, bias = self.mask_head.weight[:, :, 0, 0], self.mask_head.bias
         masks = torch.einsum("bqd,bdhw->bqhw", queries @ weight, x)

@@ -50,5 +50,10 @@ def load_targets(folder: Path, ids: list[str], classes: list[int], grid: int) ->
     return Targets(ids, torch.tensor(classes), torch.from_numpy(masks), torch.from_numpy(valid))
 
 
+def no_targets() -> Targets:
+    """Of no photo: for a student that trains without val."""
+    return Targets([], torch.empty(0, dtype=torch.long), torch.empty(0), torch.empty(0))
+
+
 def _shrink(mask: np.ndarray, grid: int) -> np.ndarray:
     return np.asarray(resize(Image.fromarray(mask.astype(np.float32)), grid))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import time
 from pathlib import Path
 
@@ -35,6 +36,15 @@ def is_trained(folder: Path, key: str) -> bool:
     return here and config is not None and config["key"] == key
 
 
+def publish(student: Path, folder: Path, key: str) -> None:
+    """Copy a finished student to another folder, under another key."""
+    (folder / "config.json").unlink(missing_ok=True)
+    for name in FILES[:1] + FILES[2:]:
+        with replacing(folder / name) as beside:
+            shutil.copyfile(student / name, beside)
+    write_json(folder / "config.json", read_json(student / "config.json") | {"key": key})
+
+
 def train_student(
     features: Features,
     train: Targets,
@@ -46,8 +56,9 @@ def train_student(
     device: torch.device,
     about: dict[str, str],
 ) -> None:
-    """Train on `train`, keep the epoch that is best on `val` (against the source's own masks), and
-    write `model.safetensors`, `history.csv` and `config.json` into `folder`.
+    """Train on `train`, keep the epoch that is best on `val` (against the source's own masks; the
+    last epoch where `val` has no photo), and write `model.safetensors`, `history.csv` and
+    `config.json` into `folder`.
 
     Raises FloatingPointError with the photos' ids where a loss is not finite.
     """
@@ -68,7 +79,7 @@ def train_student(
     history, best = _resume(checkpoint, key, model, optimizer)
     steps = math.ceil(len(train.ids) / settings.batch_size)
 
-    name = f"{about['source']}-{about['labels']}"
+    name = "-".join(about.values())
     epochs = tqdm(
         range(len(history), settings.epochs),
         desc=f"train {name}",
@@ -91,7 +102,7 @@ def train_student(
             terms = _step(model, features, train, rows, mirror, settings, optimizer, scaler, device)
             for term, value in terms.items():
                 sums[term] = sums.get(term, 0.0) + value * len(rows) / len(train.ids)
-        iou = val_mask_iou(model, features, val, settings, device)
+        iou = val_mask_iou(model, features, val, settings, device) if val.ids else 0.0
         history.append(
             {
                 "epoch": epoch + 1,
@@ -102,7 +113,7 @@ def train_student(
                 "seconds": time.perf_counter() - start,
             }
         )
-        if best is None or iou >= max(row["val_mask_iou"] for row in history):
+        if not val.ids or iou >= max(row["val_mask_iou"] for row in history):
             best = {k: v.detach().cpu().clone() for k, v in model.state_dict().items()}
         _save(checkpoint, key, model, optimizer, best, history)
         epochs.set_postfix(loss=f"{history[-1]['loss']:.3f}", val=f"{iou:.3f}")
@@ -121,6 +132,8 @@ def train_student(
             "classes": list(classes),
             "best_epoch": best_row["epoch"],
             "val_mask_iou": best_row["val_mask_iou"],
+            "photos": len(train.ids),
+            "seconds": round(sum(row["seconds"] for row in history), 3),
             "model": vars(config),
             "settings": to_dict(settings),
         },

@@ -4,6 +4,7 @@ from petweak.pseudo_masks.base import Source
 from petweak.pseudo_masks.external import External
 from petweak.pseudo_masks.gradcam import GradCAMFinetuned, GradCAMPretrained
 from petweak.pseudo_masks.ground_truth import GroundTruth
+from petweak.pseudo_masks.labels_free import LabelsFree
 from petweak.pseudo_masks.mask_rcnn import MaskRCNN
 
 SOURCES: dict[str, type[Source]] = {
@@ -11,6 +12,7 @@ SOURCES: dict[str, type[Source]] = {
     "mask_rcnn": MaskRCNN,
     "gradcam_pretrained": GradCAMPretrained,
     "gradcam_finetuned": GradCAMFinetuned,
+    "labels_free": LabelsFree,
     "external": External,
 }
 

@@ -48,6 +48,18 @@ def grad_cam(maps: Tensor, head: nn.Linear, score: Score) -> Tensor:
     return torch.einsum("bc,bchw->bhw", weights, maps).relu()
 
 
+def layer_cam(maps: Tensor, logits_of: Callable[[Tensor], Tensor], score: Score) -> Tensor:
+    """LayerCAM (Jiang et al. 2021) of `score` on an inner map: (B, C, h, w) -> (B, h, w), >= 0.
+
+    logits_of: what the network makes of the map, (B, C, h, w) -> (B, K). Here a gradient is needed,
+    because what follows an inner map is not linear.
+    """
+    with torch.enable_grad():
+        maps = maps.detach().requires_grad_()
+        (gradient,) = torch.autograd.grad(score(logits_of(maps)).sum(), maps)
+    return (gradient.relu() * maps.detach()).sum(1).relu()
+
+
 def min_max(maps: Tensor) -> Tensor:
     """(B, h, w) -> [0, 1] each, as pytorch-grad-cam does it (the 1e-7 is its)."""
     maps = maps - maps.amin(dim=(-2, -1), keepdim=True)

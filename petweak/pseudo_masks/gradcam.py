@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from petweak.config import Settings
-from petweak.features import photo_tensor
+from petweak.features import Features, photo_tensor, scaled_size
 from petweak.pseudo_masks import cam
 from petweak.pseudo_masks.base import Batch, Context, Source
 from petweak.pseudo_masks.thresholds import choose_threshold
@@ -21,6 +21,7 @@ class GradCAM(Source):
 
     settings = ("cam", "cam_target", "cam_mirror", "threshold")
     features = True
+    views = True
     batch_size = 32
     head: nn.Linear
     score: cam.Score
@@ -35,27 +36,34 @@ class GradCAM(Source):
         settings, total = self.context.settings, 0
         for scale in settings.scales:
             for mirror in (False, True)[: 1 + settings.cam_mirror]:
-                maps = self._map(batch, mirror, scale)
+                maps = self._map(batch, mirror, self.context.features, scale)
                 total = total + (maps.flip(-1) if mirror else maps)
         return cam.min_max(total)
 
+    def view(self, batch: Batch) -> Tensor:
+        """(B, S, S) in [0, 1] of one view; another scale has a cache of its own."""
+        return self._map(batch, batch.mirror, self.context.more_features(batch.scale))
+
     def threshold(self) -> float | str:
         wanted = self.context.settings.threshold
+        if wanted == "val" and self.chain is not None and self.chain.centres:
+            return 0.5  # where Otsu's cut of each map was put
         if wanted == "val":
             return choose_threshold(self._maps_of_val(), self.context)
         return wanted if wanted == "otsu" else float(wanted)
 
-    def _map(self, batch: Batch, mirror: bool, scale: float) -> Tensor:
+    def _map(self, batch: Batch, mirror: bool, features: Features, scale: float = 1.0) -> Tensor:
         settings, size = self.context.settings, self.context.settings.image_size
-        maps = self.context.features.batch("last", batch.ids, mirror, scale)
+        maps = features.batch("last", batch.ids, mirror, scale)
         if settings.cam == "gradcam":
             return cam.upsample(cam.grad_cam(maps, self.head, self.score), size)
         if settings.cam not in cam.NEED_PHOTOS:
             head = cam.Head(self.head)
             found = cam.library_cam(settings.cam, head, head.map, maps, self.score)
             return cam.upsample(found, size)
-        photos = torch.stack([photo_tensor(p, size) for p in batch.images()])
-        photos = photos.flip(-1) if mirror else photos
+        pictures = batch.seen(mirror).images()
+        seen = scaled_size(size, batch.scale)
+        photos = torch.stack([photo_tensor(p, seen) for p in pictures])
         backbone = self.context.backbone
         network = cam.Network(backbone, self.head)
         found = cam.library_cam(settings.cam, network, backbone.last_layer, photos, self.score)
@@ -64,7 +72,7 @@ class GradCAM(Source):
     def _maps_of_val(self) -> tuple[list[str], Tensor]:
         ids = sorted(self.context.val_ids)
         chunks = [ids[k : k + self.batch_size] for k in range(0, len(ids), self.batch_size)]
-        return ids, torch.cat([self.probabilities(self.context.batch(c)) for c in chunks])
+        return ids, torch.cat([self.refined(self.context.batch(c)) for c in chunks])
 
 
 class GradCAMPretrained(GradCAM):

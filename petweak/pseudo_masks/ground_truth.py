@@ -15,6 +15,7 @@ class GroundTruth(Source):
 
     settings = ("border",)
     reads_trimaps = True
+    refinable = False
 
     def unsure(self) -> tuple[float, float]:
         return 0.25, 0.75

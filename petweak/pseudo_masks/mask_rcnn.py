@@ -39,6 +39,7 @@ class MaskRCNN(Source):
     """
 
     settings = ("detector", "score_threshold", "mask_threshold")
+    views = True
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)

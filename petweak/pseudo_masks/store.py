@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,8 @@ from tqdm.auto import tqdm
 
 from petweak.files import read_json, replacing, write_json
 from petweak.pseudo_masks.base import Context, Source
+from petweak.pseudo_masks.refiners import CHAINS, Chain
+from petweak.pseudo_masks.signals import confidence, rank_chains
 from petweak.pseudo_masks.thresholds import otsu
 
 PET, UNSURE, BACKGROUND = 255, 128, 0  # the values of a mask's pixels
@@ -40,16 +43,17 @@ def to_mask(
 ) -> np.ndarray:
     """Probabilities (h, w) -> (H, W) uint8: brought to the photo's size, then decided.
 
-    Above `threshold` is pet; what lies strictly between the two numbers of `unsure` is 128.
+    Above `threshold` is pet. With `unsure` the threshold has no say: pet is what reaches the upper
+    of the two numbers, background what does not exceed the lower one, and 128 what lies between.
     """
     if tuple(soft.shape) != shape:
         soft = F.interpolate(soft[None, None], shape, mode="bilinear")[0, 0]
     soft = soft.numpy()
-    cut = otsu(soft) if threshold == "otsu" else threshold
-    mask = np.where(soft > cut, PET, BACKGROUND).astype(np.uint8)
     if unsure is not None:
-        mask[(soft > unsure[0]) & (soft < unsure[1])] = UNSURE
-    return mask
+        sure = [soft >= unsure[1], soft <= unsure[0]]
+        return np.select(sure, [PET, BACKGROUND], UNSURE).astype(np.uint8)
+    cut = otsu(soft) if threshold == "otsu" else threshold
+    return np.where(soft > cut, PET, BACKGROUND).astype(np.uint8)
 
 
 def manifest(folder: Path, key: str) -> dict | None:
@@ -60,6 +64,23 @@ def manifest(folder: Path, key: str) -> dict | None:
         return None
     here = {p.stem for p in folder.glob("*.png")}
     return found if here.issuperset(found["ids"]) else None
+
+
+def prepare(source: Source) -> dict:
+    """Fit a source and put its refiners behind it; what was chosen on the way, for the manifest."""
+    source.fit()
+    s = source.context.settings
+    names, note = source.refine(s), {}
+    if not names:
+        return note
+    context = source.context
+    if names == ("auto",):
+        ranked = rank_chains(source, [c for c in CHAINS if c != "consensus"])
+        vote = tuple(ranked["chain"][: s.panel])
+        note["ranking"], note["vote"] = ranked.round(5).to_dict("records"), list(vote)
+        names, context = ("vote",), context.with_settings(replace(s, vote=vote))
+    source.chain = Chain(names, context, source)
+    return note | {"refine": list(names)}
 
 
 def make_masks(
@@ -76,18 +97,21 @@ def make_masks(
         state = {"key": key, "seconds": 0.0}
     (folder / "manifest.json").unlink(missing_ok=True)
     write_json(state_file, state)
-    missing = [i for i in ids if not (folder / f"{i}.png").is_file()]
+    noted = state.get("confidence", {})
+    missing = [i for i in ids if i not in noted or not (folder / f"{i}.png").is_file()]
 
-    source.fit()
-    threshold = source.threshold()
+    note = prepare(source)
+    threshold, sure = source.threshold(), state.get("confidence", {})
     step = source.batch_size
     bar = tqdm(total=len(ids), initial=len(ids) - len(missing), desc=f"masks {name}", unit="photo")
     before = state["seconds"]
     with torch.no_grad(), ThreadPoolExecutor(1) as writer:
         for k in range(0, len(missing), step):
             batch = context.batch(missing[k : k + step])
-            soft = source.probabilities(batch)
+            soft = source.refined(batch)
             _check(soft, name, batch.ids)
+            cut = 0.5 if threshold == "otsu" else threshold
+            sure |= zip(batch.ids, confidence(soft, cut).tolist(), strict=True)
             jobs = [
                 writer.submit(_write, folder / f"{i}.png", m, path, threshold, source.unsure())
                 for i, m, path in zip(batch.ids, soft, batch.paths, strict=True)
@@ -95,6 +119,7 @@ def make_masks(
             for job in jobs:
                 job.result()
             bar.update(len(batch.ids))
+            state["confidence"] = sure
             state["seconds"] = before + time.perf_counter() - start
             write_json(state_file, state)
     bar.close()
@@ -103,8 +128,10 @@ def make_masks(
         "source": name,
         "threshold": threshold,
         "seconds": round(before + time.perf_counter() - start, 3),
+        **note,
         **source.depends_on(),
         "ids": ids,
+        "confidence": {i: round(sure[i], 4) for i in ids},
     }
     write_json(folder / "manifest.json", done)
     state_file.unlink()

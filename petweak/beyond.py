@@ -1,0 +1,128 @@
+"""Beyond the paper, over several seeds: what notebooks 09 and 10 show of real photos.
+
+    python -m petweak.beyond --profile photos --data-root ../shared/data --run runs/photos
+
+writes beyond.csv (this table), signals.csv, probes.csv, unseen.csv and labelling.csv into the run's
+folder; whatever is there already is not made again. Nothing is chosen by ground truth.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+import pandas as pd
+
+from petweak.choices import compare_settings
+from petweak.config import PROFILES
+from petweak.labelling import SHARES, labelling_curve
+from petweak.metrics import BORDERS
+from petweak.probes import probe_taps
+from petweak.runs import write_frame
+from petweak.study import Run, Scores, open_run
+from petweak.unseen import leave_one_out
+
+# What is compared: a name, the source, its labels.
+CHAINS = (
+    ("no labels", "labels_free", "species"),
+    ("breed labels", "gradcam_finetuned", "breed"),
+)
+REFINED = "auto"  # what is behind gradcam_finetuned, as it is behind labels_free
+
+
+def of_seed(run: Run, seed: int, **changes) -> Run:
+    """The run itself, or its variant, with another seed."""
+    if (seed, changes) == (run.settings.seed, {}):
+        return run
+    name = "-".join([f"seed-{seed}", *(f"{k}-{v}" for k, v in changes.items() if k == "border")])
+    return run.variant(name, seed=seed, **changes)
+
+
+def compare(
+    run: Run, seeds: Sequence[int], sources: Sequence[str] = tuple(c[1] for c in CHAINS)
+) -> pd.DataFrame:
+    """A row per student, seed and border: `what`, `source`, `labels`, `seed`, `border`, `masks`
+    (pseudo_iou_gt of the first masks on train), `student` (mask_iou_gt on test), `seconds` (of the
+    masks of train, and of all rounds; the features pass not among them)."""
+    rows = []
+    for seed in seeds:
+        for what, source, labels in [c for c in CHAINS if c[1] in sources]:
+            changes = {} if source == "labels_free" else {"refine": (REFINED,)}
+            one = of_seed(run, seed, **changes)
+            masks, student = one.mask_scores(source), one.self_trained_scores(source, labels)
+            seconds = sum(r.seconds for r in one.rounds(source, labels))
+            rows += _rows(what, source, labels, seed, masks, student, seconds, BORDERS)
+        for border in ("ignore", "pet"):
+            one = of_seed(run, seed, border=border, taps=run.settings.selftrain_taps)
+            masks = one.mask_scores("ground_truth")
+            student = one.student_scores("ground_truth", "species")
+            rows += _rows("true masks", "ground_truth", "species", seed, masks, student,
+                          0.0, (border,))  # fmt: skip
+    frame = pd.DataFrame(rows)
+    write_frame(run.folder / "beyond.csv", frame)
+    return frame
+
+
+def summary(table: pd.DataFrame) -> pd.DataFrame:
+    """Means over seeds of what `compare` returns, with the smallest and the largest student."""
+    groups = table.groupby(["what", "source", "labels", "border"], sort=False)
+    return groups.agg(
+        seeds=("seed", "nunique"), masks=("masks", "mean"), student=("student", "mean"),
+        smallest=("student", "min"), largest=("student", "max"), seconds=("seconds", "mean"),
+    ).reset_index()  # fmt: skip
+
+
+def _rows(what, source, labels, seed, masks: Scores, student: Scores, seconds, borders) -> list:
+    def value(scores: Scores, metric: str, split: str, border: str) -> float:
+        wanted = (metric, split, border)
+        return next(r["value"] for r in scores.rows
+                    if (r["metric"], r["split"], r["border"]) == wanted)  # fmt: skip
+
+    about = {"what": what, "source": source, "labels": labels, "seed": seed}
+    return [
+        about
+        | {
+            "border": border,
+            "masks": value(masks, "pseudo_iou_gt", "train", border),
+            "student": value(student, "mask_iou_gt", "test", border),
+            "seconds": seconds,
+        }
+        for border in borders
+    ]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--profile", choices=tuple(PROFILES), default="photos")
+    parser.add_argument("--data-root", default="")
+    parser.add_argument("--run", default="")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--sources", nargs="+", default=[c[1] for c in CHAINS])
+    parser.add_argument("--shares", type=float, nargs="+", default=list(SHARES))
+    parser.add_argument("--steps", type=int, default=100, help="of a student of the curve")
+    parser.add_argument("--only", nargs="+", default=["compare", "signals", "probes", "unseen",
+                                                      "labelling"])  # fmt: skip
+    args = parser.parse_args()
+    run = open_run(args.profile, args.run, args.data_root)
+    if "compare" in args.only:
+        print(summary(compare(run, args.seeds, args.sources)).round(4).to_string())
+    if "probes" in args.only:
+        write_frame(run.folder / "probes.csv", probe_taps(run))
+    if "unseen" in args.only:
+        parts = []
+        for _, source, labels in [c for c in CHAINS if c[1] in args.sources]:
+            changes = {} if source == "labels_free" else {"refine": (REFINED,)}
+            for seed in args.seeds:
+                one = of_seed(run, seed)
+                parts.append(leave_one_out(one, source, labels, **changes).assign(seed=seed))
+        unseen = pd.concat(parts, ignore_index=True)
+        write_frame(run.folder / "unseen.csv", unseen)
+        print(unseen.round(4).to_string())
+    if "labelling" in args.only:
+        print(labelling_curve(run, shares=args.shares, seeds=args.seeds, steps=args.steps))
+    if "signals" in args.only:
+        write_frame(run.folder / "signals.csv", compare_settings(run))
+
+
+if __name__ == "__main__":
+    main()

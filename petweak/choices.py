@@ -1,0 +1,72 @@
+"""Settings compared after the choice: what each signal says of them, and what ground truth says.
+
+Nothing here is read by a source. The photos are of train, and the oracle is called one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy.stats import spearmanr
+from torch.nn import functional as F
+
+from petweak import metrics
+from petweak.data.pets import load_trimap
+from petweak.pseudo_masks.refiners import CHAINS
+from petweak.pseudo_masks.signals import SIGNALS, Maps, mean_ranks, sample_of_train
+from petweak.study import Run
+
+CUTS = (0.3, 0.4, 0.5, 0.6, 0.7)
+BALLOT = ("agreement", "mirror", "scale", "area", "otsu")  # the setting choose_by as it comes
+
+
+@torch.no_grad()
+def compare_settings(
+    run: Run,
+    source: str = "labels_free",
+    chains: Iterable[str] = tuple(CHAINS),
+    cuts: Iterable[float] = CUTS,
+) -> pd.DataFrame:
+    """A row per chain and threshold: `chain`, `cut`, the mean of every signal over the sample that
+    `refine=auto` chooses on, and `iou/ignore`, `iou/pet`: mean IoU with ground truth there."""
+    fitted = run.source(source)
+    fitted.fit()
+    ids = sample_of_train(fitted)
+    trimaps = {s.id: s.trimap for s in run.pets.samples}
+    truths = [load_trimap(trimaps[i]) for i in ids]
+    rows = []
+    for chain in chains:
+        maps = Maps(fitted, (chain,), ids)
+        for cut in cuts:
+            row = {"chain": chain, "cut": cut}
+            row |= {name: signal(maps, cut).mean().item() for name, signal in SIGNALS.items()}
+            row |= {f"iou/{b}": _iou(maps, truths, cut, b) for b in ("ignore", "pet")}
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def rank_signals(compared: pd.DataFrame, border: str = "ignore") -> pd.DataFrame:
+    """How well each signal ranks settings: `signal`, `spearman` (with ground truth, over all rows),
+    `chain`, `cut` and `iou` of the setting where it is largest. `ballot` is the mean rank that
+    `refine=auto` goes by; the last row is the oracle, which looks at ground truth."""
+    truth = compared[f"iou/{border}"]
+    columns = {name: compared[name] for name in SIGNALS}
+    columns |= {"ballot": mean_ranks(compared[list(BALLOT)]), "oracle": truth}
+    rows = []
+    for name, values in columns.items():
+        best = values.idxmax()
+        setting = compared.loc[best, ["chain", "cut"]]
+        rows.append((name, spearmanr(values, truth).statistic, *setting, truth[best]))
+    return pd.DataFrame(rows, columns=["signal", "spearman", "chain", "cut", "iou"])
+
+
+def _iou(maps: Maps, truths: list[np.ndarray], cut: float, border: str) -> float:
+    ious = []
+    for soft, trimap in zip(maps.soft, truths, strict=True):
+        target, valid = metrics.truth(trimap, border)
+        large = F.interpolate(soft[None, None], target.shape, mode="bilinear")[0, 0].numpy()
+        ious.append(metrics.iou(large > cut, target, valid))
+    return float(np.mean(ious))

@@ -1,0 +1,37 @@
+"""The recommended chain: masks and species from an ImageNet classifier, and nothing else."""
+
+from __future__ import annotations
+
+from petweak.config import Settings
+from petweak.pseudo_masks import cam
+from petweak.pseudo_masks.base import Context
+from petweak.pseudo_masks.gradcam import GradCAMPretrained
+
+
+class LabelsFree(GradCAMPretrained):
+    """`gradcam_pretrained` for the log-odds of all cats and dogs, refined, then self-trained.
+
+    No mask and no label of the target set is read: the species, too, is what ImageNet's classes say
+    of the photo. So its students know species only.
+    """
+
+    settings = tuple(s for s in GradCAMPretrained.settings if s != "cam_target")
+    labels = ("species",)
+    self_trained = True
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self.score = cam.pet_log_odds
+
+    @classmethod
+    def refine(cls, settings: Settings) -> tuple[str, ...]:
+        return settings.refine or ("auto",)
+
+    def image_labels(self) -> dict[str, dict[str, int]]:
+        """0 cat, 1 dog, of every photo: the likelier one, summed over ImageNet's breeds and over
+        the photo and its mirror image."""
+        features = self.context.features
+        logits = self.head(features.pooled(list(features.ids)))  # (N, 2, 1000)
+        cat, dog = (logits[..., list(part)].logsumexp(-1).mean(1) for part in (cam.CATS, cam.DOGS))
+        dogs = (dog > cat).int().tolist()
+        return {i: {"species": d} for i, d in zip(features.ids, dogs, strict=True)}

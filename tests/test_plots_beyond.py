@@ -1,0 +1,76 @@
+"""The tables and figures of what goes beyond the paper, from frames made by hand."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from petweak import tables
+from petweak.beyond import summary
+from petweak.choices import BALLOT, rank_signals
+from petweak.config import Settings
+from petweak.figures import beyond_table
+from petweak.plots_beyond import labelling_lines, probe_bars, round_lines
+from petweak.pseudo_masks.signals import SIGNALS
+
+CURVE = pd.DataFrame(
+    [(kind, masks, seed, "ignore", 0.5 + 0.01 * masks + 0.02 * seed)
+     for kind, points in (("pseudo", [0]), ("true", [3, 30]), ("both", [3, 30]))
+     for masks in points for seed in (0, 1)],
+    columns=["kind", "masks", "seed", "border", "value"],
+)  # fmt: skip
+
+
+def results() -> pd.DataFrame:
+    rows = [
+        ("train", "pseudo_iou_gt", 0.6, 0), ("test", "mask_iou_gt", 0.7, 0),
+        ("train", "pseudo_iou_gt", 0.8, 1), ("test", "mask_iou_gt", 0.9, 1),
+        ("test", "mask_iou_gt", 0.9, None),
+    ]  # fmt: skip
+    frame = pd.DataFrame(rows, columns=["split", "metric", "value", "round"])
+    return frame.assign(source="labels_free", labels="species", border="ignore", low=0.1, high=1.0)
+
+
+def test_rounds_are_a_table_of_their_own():
+    table = tables.rounds(results())
+    assert table["round"].tolist() == [0, 1]
+    assert table["masks"].tolist() == [0.6, 0.8] and table["student"].tolist() == [0.7, 0.9]
+    assert len(tables.final(results())) == 1
+    assert tables.rounds(results().drop(columns="round")).empty
+    assert len(round_lines(table).axes[0].get_xticks()) == 2
+
+
+def test_the_curve_shows_means_and_bands():
+    axes = labelling_lines(CURVE).axes[0]
+    true = next(line for line in axes.lines if line.get_label() == "true masks alone")
+    assert true.get_xdata().tolist() == [3, 30]
+    assert true.get_ydata() == pytest.approx([0.54, 0.81])
+    assert len(axes.collections) >= 3
+
+
+def test_probe_bars():
+    probes = pd.DataFrame({"tap": ["last", "stride8"], "channels": [8, 4], "iou": [0.5, 0.75]})
+    assert [bar.get_width() for bar in probe_bars(probes).axes[0].patches] == [0.5, 0.75]
+
+
+def test_the_summary_is_over_seeds():
+    rows = [("no labels", "labels_free", "species", s, "pet", 0.6, v, 9.0)
+            for s, v in ((0, 0.7), (1, 0.8))]  # fmt: skip
+    table = pd.DataFrame(rows, columns=["what", "source", "labels", "seed", "border", "masks",
+                                        "student", "seconds"])  # fmt: skip
+    (row,) = summary(table).to_dict("records")
+    assert (row["seeds"], row["smallest"], row["largest"]) == (2, 0.7, 0.8)
+    assert row["student"] == pytest.approx(0.75)
+    assert "0.750" in beyond_table(table) and "2: 0.700 to 0.800" in beyond_table(table)
+
+
+def test_signals_are_ranked_against_the_truth():
+    truth = [0.1, 0.2, 0.3, 0.4]
+    compared = pd.DataFrame({name: truth for name in SIGNALS}).assign(
+        chain=list("abcd"), cut=0.5, area=truth[::-1], **{"iou/ignore": truth}
+    )
+    table = rank_signals(compared).set_index("signal")
+    assert table.loc["mirror", "spearman"] == pytest.approx(1)
+    assert table.loc["area", "spearman"] == pytest.approx(-1) and table.loc["area", "iou"] == 0.1
+    assert table.loc["ballot", "chain"] == table.loc["oracle", "chain"] == "d"
+    assert BALLOT == Settings().choose_by

@@ -1,0 +1,172 @@
+"""Self-training on the rendered set: what it leaves behind, what it reads, how it stops."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pandas as pd
+import pytest
+from conftest import small
+from safetensors.numpy import load_file
+
+from petweak.cli import main
+from petweak.labelling import crossing, labelled_part, labelling_curve
+from petweak.probes import probe_taps
+from petweak.results import collect_results, figure, run_study, score_rounds
+from petweak.selftrain import surest
+from petweak.study import Run, grid
+from petweak.unseen import leave_one_out
+
+ROUNDS = dict(rounds=2, round_epochs=1, epochs=1, refine="multiscale,walk", refine_scales=(1.0,),
+              threshold="otsu", labels="species", sources="labels_free,ground_truth",
+              taps="last,before,stride16,stride8", walk_steps=4, round_walk_steps=2)  # fmt: skip
+
+
+def blind(rendered, root):
+    """A data root whose lists are read, and whose trimaps are then taken away."""
+    shutil.copytree(rendered, root / "data")
+    return root / "data"
+
+
+@pytest.fixture(scope="module")
+def run(rendered, tmp_path_factory) -> Run:
+    run = Run(tmp_path_factory.mktemp("selftrain"), rendered, small(**ROUNDS))
+    run_study(run)
+    return run
+
+
+def test_the_study_leaves_the_two_students_and_a_row_per_round(run):
+    assert (run.folder / "models" / "labels_free-species" / "model.safetensors").is_file()
+    plus = json.loads((run.folder / "models/ground_truth-species-plus/config.json").read_text())
+    assert plus["model"]["taps"] == ["last", "before", "stride16", "stride8"]
+    results = pd.read_csv(run.folder / "results.csv")
+    assert results.columns[-1] == "round"
+    ours = results[(results["source"] == "labels_free") & (results["metric"] == "mask_iou_gt")]
+    assert sorted(ours["round"].dropna().unique()) == [0, 1] and ours["round"].isna().any()
+    last = dict(source="labels_free", labels="species", border="pet")
+    assert figure(results, "mask_iou_gt", **last) == figure(results, "mask_iou_gt", round=1, **last)
+    assert set(results[results["source"] == "ground_truth"]["round"].dropna()) == set()
+    masks = results[(results["metric"] == "pseudo_iou_gt") & results["round"].notna()]
+    assert set(masks["split"]) == {"train"}
+
+
+def test_a_second_study_makes_nothing(run, monkeypatch):
+    before = (run.folder / "results.csv").read_bytes()
+    monkeypatch.setattr("petweak.selftrain.train_student", None)
+    run_study(Run(run.folder, run.data_root, run.settings))
+    assert (run.folder / "results.csv").read_bytes() == before
+
+
+def test_no_trimap_and_no_label_is_read(run, rendered, tmp_path, monkeypatch):
+    """Without trimaps, and with the species of train swapped: the same tensors."""
+    root = blind(rendered, tmp_path)
+    other = Run(tmp_path / "run", root, run.settings)
+    assert len(other.pets) == len(run.pets)
+    shutil.rmtree(root / "oxford-iiit-pet" / "annotations" / "trimaps")
+    monkeypatch.setattr("petweak.data.pets.Sample.label", None)
+    folder = other.student("labels_free", "species")
+    ours, theirs = (load_file(f / "model.safetensors")
+                    for f in (folder, run.student_folder("labels_free", "species")))  # fmt: skip
+    assert all((ours[k] == theirs[k]).all() for k in theirs)
+
+
+def test_a_killed_round_goes_on(run, tmp_path, monkeypatch):
+    other = Run(tmp_path, run.data_root, run.settings)
+    shutil.copytree(run.features_folder, other.features_folder)
+    import petweak.selftrain as selftrain
+
+    def killed(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(selftrain, "_next_masks", killed)
+    with pytest.raises(KeyboardInterrupt):
+        other.rounds("labels_free", "species")
+    monkeypatch.undo()
+    first = (tmp_path / "models" / "labels_free-species-round0" / "model.safetensors").stat()
+    other.student("labels_free", "species")
+    after = (tmp_path / "models" / "labels_free-species-round0" / "model.safetensors").stat()
+    assert first.st_mtime_ns == after.st_mtime_ns
+    ours, theirs = (load_file(r.student_folder("labels_free", "species") / "model.safetensors")
+                    for r in (other, run))  # fmt: skip
+    assert all((ours[k] == theirs[k]).all() for k in theirs)
+
+
+def test_rounds_end_when_masks_agree(run, tmp_path):
+    early = Run(tmp_path, run.data_root, small(**ROUNDS | dict(rounds=4, settled=0.01)))
+    rounds = early.rounds("labels_free", "species")
+    assert [r.number for r in rounds] == [0, 1] and rounds[1].agreement >= 0.01
+    assert rounds[0].kept < rounds[1].kept == len(early.pets.split("train"))
+
+
+def test_selftrain_of_any_source(run, tmp_path, capsys):
+    arguments = ["selftrain", "--source", "gradcam_finetuned", "--labels", "breed",
+                 "--data-root", str(run.data_root), "--run", str(tmp_path), "--set"]  # fmt: skip
+    chosen = {k: v for k, v in ROUNDS.items() if k not in ("sources", "labels", "refine_scales")}
+    chosen |= dict(image_size=64, decoder_channels=8, bootstrap=20, engine="eager",
+                   refine_scales="1.0")  # fmt: skip
+    assert main([*arguments, *(f"{k}={v}" for k, v in chosen.items())]) == 0
+    assert "round 1:" in capsys.readouterr().out
+    assert (tmp_path / "models" / "gradcam_finetuned-breed-selftrained" / "config.json").is_file()
+    results = pd.read_csv(tmp_path / "results.csv")
+    rows = results[results["source"] == "gradcam_finetuned"]
+    assert sorted(rows["round"].unique()) == [0, 1]
+    assert main(["selftrain", "--source", "labels_free", "--labels", "breed",
+                 "--data-root", str(run.data_root), "--run", str(tmp_path)]) == 2  # fmt: skip
+    assert "labels_free knows no breed" in capsys.readouterr().err
+
+
+def test_rounds_of_other_settings_leave_the_table(run):
+    other = Run(run.folder, run.data_root, small(**ROUNDS | dict(seed=5)))
+    assert collect_results(other)["round"].isna().all()
+    score_rounds(run, "labels_free", "species")
+    assert collect_results(run)["round"].notna().any()
+
+
+def test_the_grid_leaves_out_labels_that_a_source_does_not_know():
+    pairs = grid(small(sources="labels_free,ground_truth", labels="breed,species"))
+    assert ("labels_free", "breed") not in pairs and len(pairs) == 3
+
+
+def test_surest_takes_the_largest_and_at_least_one():
+    sure = {"a": 0.1, "b": 0.9, "c": 0.5, "d": 0.9}
+    assert surest(sure, 0.5) == ["b", "d"] and surest(sure, 0.01) == ["b"]
+
+
+def test_probes_have_a_row_per_tap(run):
+    table = probe_taps(run)
+    assert list(table["tap"]) == list(run.features.taps) and table["iou"].between(0, 1).all()
+    assert table.set_index("tap")["iou"].max() > figure(
+        pd.read_csv(run.folder / "results.csv"), "mask_iou_gt", source="all_ones", border="ignore")
+
+
+def test_the_labelling_curve(run):
+    curve = labelling_curve(run, shares=(0.02, 1.0), seeds=(0,), steps=2)
+    assert set(curve["kind"]) == {"true", "pseudo", "both"} and len(curve) == 5 * 3
+    train = run.pets.split("train")
+    assert curve[curve["share"] == 1.0]["masks"].unique().tolist() == [len(train)]
+    few, more = (set(labelled_part(train, share, 0)) for share in (0.1, 0.5))
+    assert few < more and len(labelled_part(train, 1e-9, 0)) == 1
+    again = labelling_curve(run, shares=(0.02, 1.0), seeds=(0,), steps=2)
+    assert again.equals(curve)
+
+
+def test_where_curves_cross():
+    rows = [("pseudo", 0, 0.6), ("true", 10, 0.5), ("true", 1000, 0.7)]
+    curve = pd.DataFrame(rows, columns=["kind", "masks", "value"]).assign(border="ignore")
+    assert crossing(curve) == pytest.approx(100)  # half way in the logarithm
+    assert crossing(curve.assign(value=[0.9, 0.5, 0.7])) == float("inf")
+    assert crossing(curve.assign(value=[0.1, 0.5, 0.7])) == 10
+
+
+def test_a_breed_that_is_left_out_is_in_no_other_split(run):
+    breed = run.pets.breeds[3]
+    table = leave_one_out(run, "labels_free", "species", breeds=[breed])
+    without = run.variant(f"without-{breed}", leave_out=breed)
+    out = {s.id for s in without.pets.split("left_out")}
+    assert out == {s.id for s in run.pets.samples if s.id.startswith(breed)}
+    assert not out & (set(without.context.train_labels) | without.val_ids)
+    assert not out & {s.id for s in without.pets.split("test")}
+    assert len(table) == 2 * 3 and table[["unseen", "seen"]].notna().all(axis=None)
+    with pytest.raises(ValueError, match="known are"):
+        _ = run.variant("x", leave_out="Unicorn").pets
