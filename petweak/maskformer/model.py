@@ -73,8 +73,8 @@ class MaskFormer(nn.Module):
         memory = self.project(x).flatten(2).transpose(1, 2)  # (B, hw, D)
         queries = self.queries.weight.expand(len(x), -1, -1)
         queries = self.transformer(queries, memory)
-        masks = self._masks(x, named, queries)
-        return {"class_logits": self.class_head(queries), "mask_logits": masks}
+        classes = self.class_head(queries)
+        return {"class_logits": classes, "mask_logits": self._masks(x, named, queries)}
 
     def _masks(self, x: Tensor, named: dict[str, Tensor], queries: Tensor) -> Tensor:
         """(B, C, h, w), {tap: map}, (B, Q, D) -> (B, Q, 16h, 16w).
