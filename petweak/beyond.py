@@ -3,7 +3,8 @@
     python -m petweak.beyond --profile photos --data-root ../shared/data --run runs/photos
 
 writes beyond.csv (this table), signals.csv, probes.csv, unseen.csv and labelling.csv into the run's
-folder; whatever is there already is not made again. Nothing is chosen by ground truth.
+folder; whatever is there already is not made again. What a run chooses, it chooses without ground
+truth; how the defaults of the settings were found, the README says.
 """
 
 from __future__ import annotations
@@ -22,12 +23,11 @@ from petweak.runs import write_frame
 from petweak.study import Run, Scores, open_run
 from petweak.unseen import leave_one_out
 
-# What is compared: a name, the source, its labels.
+# What is compared: a name, the source, its labels, and settings (labels_free is refined by itself).
 CHAINS = (
-    ("no labels", "labels_free", "species"),
-    ("breed labels", "gradcam_finetuned", "breed"),
+    ("no labels", "labels_free", "species", {}),
+    ("breed labels", "gradcam_finetuned", "breed", {"refine": ("auto",)}),
 )
-REFINED = "auto"  # what is behind gradcam_finetuned, as it is behind labels_free
 
 
 def of_seed(run: Run, seed: int, **changes) -> Run:
@@ -46,8 +46,7 @@ def compare(
     masks of train, and of all rounds; the features pass not among them)."""
     rows = []
     for seed in seeds:
-        for what, source, labels in [c for c in CHAINS if c[1] in sources]:
-            changes = {} if source == "labels_free" else {"refine": (REFINED,)}
+        for what, source, labels, changes in [c for c in CHAINS if c[1] in sources]:
             one = of_seed(run, seed, **changes)
             masks, student = one.mask_scores(source), one.self_trained_scores(source, labels)
             seconds = sum(r.seconds for r in one.rounds(source, labels))
@@ -110,11 +109,10 @@ def main() -> None:
         write_frame(run.folder / "probes.csv", probe_taps(run))
     if "unseen" in args.only:
         parts = []
-        for _, source, labels in [c for c in CHAINS if c[1] in args.sources]:
-            changes = {} if source == "labels_free" else {"refine": (REFINED,)}
+        for _, source, labels, changes in [c for c in CHAINS if c[1] in args.sources]:
             for seed in args.seeds:
-                one = of_seed(run, seed)
-                parts.append(leave_one_out(one, source, labels, **changes).assign(seed=seed))
+                one = of_seed(run, seed, **changes)
+                parts.append(leave_one_out(one, source, labels).assign(seed=seed))
         unseen = pd.concat(parts, ignore_index=True)
         write_frame(run.folder / "unseen.csv", unseen)
         print(unseen.round(4).to_string())

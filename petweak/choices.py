@@ -11,16 +11,17 @@ import numpy as np
 import pandas as pd
 import torch
 from scipy.stats import spearmanr
-from torch.nn import functional as F
 
 from petweak import metrics
+from petweak.config import Settings
 from petweak.data.pets import load_trimap
 from petweak.pseudo_masks.refiners import CHAINS
 from petweak.pseudo_masks.signals import SIGNALS, Maps, mean_ranks, sample_of_train
+from petweak.pseudo_masks.store import PET, to_mask
 from petweak.study import Run
 
 CUTS = (0.3, 0.4, 0.5, 0.6, 0.7)
-BALLOT = ("agreement", "mirror", "scale", "area", "otsu")  # the setting choose_by as it comes
+BALLOT = Settings().choose_by  # as it comes
 
 
 @torch.no_grad()
@@ -50,8 +51,9 @@ def compare_settings(
 
 def rank_signals(compared: pd.DataFrame, border: str = "ignore") -> pd.DataFrame:
     """How well each signal ranks settings: `signal`, `spearman` (with ground truth, over all rows),
-    `chain`, `cut` and `iou` of the setting where it is largest. `ballot` is the mean rank that
-    `refine=auto` goes by; the last row is the oracle, which looks at ground truth."""
+    `chain`, `cut` and `iou` of the setting where it is largest. `ballot` is the mean of
+    the ranks by the signals that `refine=auto` asks, here of chains and thresholds; the last row
+    is the oracle, which looks at ground truth."""
     truth = compared[f"iou/{border}"]
     columns = {name: compared[name] for name in SIGNALS}
     columns |= {"ballot": mean_ranks(compared[list(BALLOT)]), "oracle": truth}
@@ -67,6 +69,5 @@ def _iou(maps: Maps, truths: list[np.ndarray], cut: float, border: str) -> float
     ious = []
     for soft, trimap in zip(maps.soft, truths, strict=True):
         target, valid = metrics.truth(trimap, border)
-        large = F.interpolate(soft[None, None], target.shape, mode="bilinear")[0, 0].numpy()
-        ious.append(metrics.iou(large > cut, target, valid))
+        ious.append(metrics.iou(to_mask(soft, target.shape, cut) == PET, target, valid))
     return float(np.mean(ious))

@@ -35,7 +35,7 @@ class Settings:
     labels: tuple[str, ...] = ("breed", "species")
     seed: int = 0
     leave_out: str = ""  # a breed that nothing is learnt from: its photos are a split `left_out`
-    val_fraction: float = 0.1  # of train, drawn breed by breed; every choice is made there
+    val_fraction: float = 0.1  # of train, breed by breed: for thresholds of CAMs, and epochs
 
     # the frozen backbone
     backbone: str = "efficientnet_lite0"
@@ -64,7 +64,7 @@ class Settings:
     walk_beta: float = 8.0  # IRN has 10
     walk_steps: int = 128  # IRN has 256
     choose_by: tuple[str, ...] = ("agreement", "mirror", "scale", "area", "otsu")  # see signals
-    panel: int = 4  # how many of the best chains refine=auto takes the mean of
+    panel: int = 4  # how many of the best chains refine=auto has vote
     unsure: tuple[float, ...] = ()  # two probabilities: what lies between is left out of training
     external_masks: str = ""  # the folder of PNGs that the source `external` reads
 

@@ -82,9 +82,8 @@ def check(settings: Settings) -> None:
 
 def self_train(start: Start, context: Context, run_folder: Path) -> list[Round]:
     """Run the rounds that are lacking and return all of them; the last one is the result."""
-    s = context.settings
+    s, key = context.settings, start.key
     settings = replace(s, taps=s.selftrain_taps, walk_steps=s.round_walk_steps)
-    key = start.key
     masks, note, rounds = start.masks, _round_zero(start), []
     while True:
         number, agreed = len(rounds), note["agreement"]

@@ -46,6 +46,7 @@ def open_scores(folder: Path, key: str) -> Scores | None:
         return None
     return Scores(pd.read_csv(table), note["rows"], note["seconds"])
 
+
 def grid(settings: Settings) -> list[tuple[str, str]]:
     """The students of a study: every source with every kind of labels that it knows."""
     return [
@@ -54,6 +55,7 @@ def grid(settings: Settings) -> list[tuple[str, str]]:
         for labels in settings.labels
         if labels in source_named(source).labels
     ]
+
 
 class Run(Students):
     """One run: a folder, a data set, settings. Nothing is computed until a method asks for it."""

@@ -10,23 +10,20 @@ from petweak import metrics
 from petweak.study import Run
 
 
-def leave_one_out(
-    run: Run, source: str, labels: str, breeds: Iterable[str] = (), **changes
-) -> pd.DataFrame:
+def leave_one_out(run: Run, source: str, labels: str, breeds: Iterable[str] = ()) -> pd.DataFrame:
     """For every breed of `breeds`, or of the set: masks and self-training without it, scored on
     its photos of test, beside those that did meet it.
 
-    Makes what is lacking in variants/; `changes` are settings. Returns a row per breed, border and
+    Makes what is lacking in the run's variants/. Returns a row per breed, border and
     what was scored (`of`: the source's `masks`, or the `student`): `source`, `labels`, `breed`,
     `of`, `border`, `n_images`, `unseen` and `seen` (mean IoU without and with the breed in train).
     """
-    whole = run.variant(f"seed-{run.settings.seed}", **changes) if changes else run
     rows = []
     for breed in breeds or run.pets.breeds:
-        without = run.variant(f"without-{breed}", leave_out=breed, **changes)
+        without = run.variant(f"without-{breed}", leave_out=breed)
         test = {s.id for s in run.pets.split("test") if run.pets.breeds[s.breed] == breed}
         for of in ("masks", "student"):
-            tables = [_photos(r, source, labels, of) for r in (without, whole)]
+            tables = [_photos(r, source, labels, of) for r in (without, run)]
             tables = [t[t["id"].isin(test)] for t in tables]
             for border in metrics.BORDERS:
                 means = (t[f"iou/{border}"].mean() for t in tables)
