@@ -2,9 +2,10 @@
 
     python -m petweak.beyond --profile photos --data-root ../shared/data --run runs/photos
 
-writes beyond.csv (this table), signals.csv, probes.csv, unseen.csv and labelling.csv into the run's
-folder; whatever is there already is not made again. What a run chooses, it chooses without ground
-truth; how the defaults of the settings were found, the README says.
+writes beyond.csv (this table), cost.csv, signals.csv, probes.csv, unseen.csv and labelling.csv into
+the run's folder; whatever is there already is not made again, but for the cost, which is measured.
+What a run chooses, it chooses without ground truth; how the defaults of the settings were found,
+the README says.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import pandas as pd
 
 from petweak.choices import compare_settings
 from petweak.config import PROFILES
+from petweak.cost import chain_cost
 from petweak.labelling import SHARES, labelling_curve
 from petweak.metrics import BORDERS
 from petweak.probes import probe_taps
@@ -42,21 +44,20 @@ def compare(
     run: Run, seeds: Sequence[int], sources: Sequence[str] = tuple(c[1] for c in CHAINS)
 ) -> pd.DataFrame:
     """A row per student, seed and border: `what`, `source`, `labels`, `seed`, `border`, `masks`
-    (pseudo_iou_gt of the first masks on train), `student` (mask_iou_gt on test), `seconds` (of the
-    masks of train, and of all rounds; the features pass not among them)."""
+    (pseudo_iou_gt of the first masks on train), `student` (mask_iou_gt on test), `rounds`."""
     rows = []
     for seed in seeds:
         for what, source, labels, changes in [c for c in CHAINS if c[1] in sources]:
             one = of_seed(run, seed, **changes)
             masks, student = one.mask_scores(source), one.self_trained_scores(source, labels)
-            seconds = sum(r.seconds for r in one.rounds(source, labels))
-            rows += _rows(what, source, labels, seed, masks, student, seconds, BORDERS)
+            rounds = len(one.rounds(source, labels))
+            rows += _rows(what, source, labels, seed, masks, student, rounds, BORDERS)
         for border in ("ignore", "pet"):
             one = of_seed(run, seed, border=border, taps=run.settings.selftrain_taps)
             masks = one.mask_scores("ground_truth")
             student = one.student_scores("ground_truth", "species")
             rows += _rows("true masks", "ground_truth", "species", seed, masks, student,
-                          0.0, (border,))  # fmt: skip
+                          0, (border,))  # fmt: skip
     frame = pd.DataFrame(rows)
     write_frame(run.folder / "beyond.csv", frame)
     return frame
@@ -67,11 +68,11 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
     groups = table.groupby(["what", "source", "labels", "border"], sort=False)
     return groups.agg(
         seeds=("seed", "nunique"), masks=("masks", "mean"), student=("student", "mean"),
-        smallest=("student", "min"), largest=("student", "max"), seconds=("seconds", "mean"),
+        smallest=("student", "min"), largest=("student", "max"),
     ).reset_index()  # fmt: skip
 
 
-def _rows(what, source, labels, seed, masks: Scores, student: Scores, seconds, borders) -> list:
+def _rows(what, source, labels, seed, masks: Scores, student: Scores, rounds, borders) -> list:
     def value(scores: Scores, metric: str, split: str, border: str) -> float:
         wanted = (metric, split, border)
         return next(r["value"] for r in scores.rows
@@ -84,7 +85,7 @@ def _rows(what, source, labels, seed, masks: Scores, student: Scores, seconds, b
             "border": border,
             "masks": value(masks, "pseudo_iou_gt", "train", border),
             "student": value(student, "mask_iou_gt", "test", border),
-            "seconds": seconds,
+            "rounds": rounds,
         }
         for border in borders
     ]
@@ -99,10 +100,12 @@ def main() -> None:
     parser.add_argument("--sources", nargs="+", default=[c[1] for c in CHAINS])
     parser.add_argument("--shares", type=float, nargs="+", default=list(SHARES))
     parser.add_argument("--steps", type=int, default=100, help="of a student of the curve")
-    parser.add_argument("--only", nargs="+", default=["compare", "signals", "probes", "unseen",
-                                                      "labelling"])  # fmt: skip
+    parser.add_argument("--only", nargs="+", default=["cost", "compare", "signals", "probes",
+                                                      "unseen", "labelling"])  # fmt: skip
     args = parser.parse_args()
     run = open_run(args.profile, args.run, args.data_root)
+    if "cost" in args.only:
+        print(chain_cost(run))
     if "compare" in args.only:
         print(summary(compare(run, args.seeds, args.sources)).round(4).to_string())
     if "probes" in args.only:

@@ -38,9 +38,9 @@ def compare_settings(
     ids = sample_of_train(fitted)
     trimaps = {s.id: s.trimap for s in run.pets.samples}
     truths = [load_trimap(trimaps[i]) for i in ids]
-    rows = []
+    rows, known = [], {}
     for chain in chains:
-        maps = Maps(fitted, (chain,), ids)
+        maps = Maps(fitted, (chain,), ids, known)
         for cut in cuts:
             row = {"chain": chain, "cut": cut}
             row |= {name: signal(maps, cut).mean().item() for name, signal in SIGNALS.items()}

@@ -1,7 +1,7 @@
 """Pictures and numbers for the README and a report, from finished runs: `make figures`.
 
     figures/data/<run>/{results,timings}.csv, history-*.csv     what the pictures are drawn from
-    figures/data/<run>/{beyond,signals,probes,unseen,labelling}.csv   of `petweak.beyond`
+    figures/data/<run>/{beyond,cost,signals,probes,unseen,labelling}.csv   of `petweak.beyond`
     figures/<run>-{overview,masks,curves,labelling}.png         drawn from it
     README.md                                                   the tables between the marks
 
@@ -27,7 +27,7 @@ from petweak.pseudo_masks.store import read_mask
 from petweak.results import read_results
 
 TITLES = {"embedded": "Rendered pets", "photos": "Real photos, three breeds"}
-BEYOND = ("beyond.csv", "signals.csv", "probes.csv", "unseen.csv", "labelling.csv")
+BEYOND = ("beyond.csv", "cost.csv", "signals.csv", "probes.csv", "unseen.csv", "labelling.csv")
 SHOWN = 3  # photos in a picture
 ATTRIBUTION = (
     "`photos-masks.png` shows photos of the Oxford-IIIT Pet data set (O. M. Parkhi, A. Vedaldi, "

@@ -54,10 +54,10 @@ def test_probe_bars():
 
 
 def test_the_summary_is_over_seeds():
-    rows = [("no labels", "labels_free", "species", s, "pet", 0.6, v, 9.0)
+    rows = [("no labels", "labels_free", "species", s, "pet", 0.6, v, 4)
             for s, v in ((0, 0.7), (1, 0.8))]  # fmt: skip
     table = pd.DataFrame(rows, columns=["what", "source", "labels", "seed", "border", "masks",
-                                        "student", "seconds"])  # fmt: skip
+                                        "student", "rounds"])  # fmt: skip
     (row,) = summary(table).to_dict("records")
     assert (row["seeds"], row["smallest"], row["largest"]) == (2, 0.7, 0.8)
     assert row["student"] == pytest.approx(0.75)

@@ -185,6 +185,30 @@ def test_a_vote_is_the_share_of_chains_that_say_pet(run, source):
     assert ((found - votes).abs() <= 0.02).all() and ((found > 0.5) == (votes > 0.5)).all()
 
 
+def test_chains_with_the_same_beginning_share_its_work(run, source, monkeypatch):
+    batch = run.context.batch([s.id for s in run.pets.samples][:3])
+    soft, walks = source.probabilities(batch), []
+    plain = REFINERS["walk"].refine
+    counted = lambda self, *args: walks.append(1) or plain(self, *args)  # noqa: E731
+    alone = Chain(("affinity_local",), run.context, source)(soft, batch)
+    monkeypatch.setattr(REFINERS["walk"], "refine", counted)
+    known = {}
+    for name in ("affinity", "affinity_local"):
+        found = Chain((name,), run.context, source)(soft, batch, known)
+    assert len(walks) == 1 and torch.equal(found, alone)
+
+
+@pytest.mark.parametrize("name", ["averaged", "fused", "local", "affinity"])
+def test_a_chain_of_mirror_images_is_the_mirror_image_of_the_chain(run, source, name):
+    batch = run.context.batch([s.id for s in run.pets.samples][:3])
+    chain = Chain((name,), run.context, source)
+    straight = chain(source.view(batch), batch)
+    other = chain(source.view(batch.seen(True)), batch.seen(True))
+    # Not to the digit: the network itself sees a mirror image a little differently.
+    right, wrong = ((o - straight).abs().mean() for o in (other.flip(-1), other))
+    assert right < 0.3 * wrong
+
+
 # --- signals
 
 

@@ -11,6 +11,7 @@ from conftest import small
 from safetensors.numpy import load_file
 
 from petweak.cli import main
+from petweak.cost import chain_cost
 from petweak.labelling import crossing, labelled_part, labelling_curve
 from petweak.probes import probe_taps
 from petweak.results import collect_results, figure, run_study, score_rounds
@@ -170,3 +171,14 @@ def test_a_breed_that_is_left_out_is_in_no_other_split(run):
     assert len(table) == 2 * 3 and table[["unseen", "seen"]].notna().all(axis=None)
     with pytest.raises(ValueError, match="known are"):
         _ = run.variant("x", leave_out="Unicorn").pets
+
+
+def test_the_cost_is_of_train_alone_and_of_every_stage(rendered, tmp_path):
+    run = Run(tmp_path, rendered, small(**ROUNDS))
+    table = chain_cost(run).set_index("stage")
+    assert table["photos"]["all"] == len(run.pets.split("train"))
+    assert {"features", "masks labels_free", "train labels_free species-round1"} <= set(table.index)
+    assert table["seconds"]["all"] == pytest.approx(table["seconds"].drop("all").sum(), abs=0.01)
+    assert table["seconds"]["else"] > 0 and sorted(p.name for p in tmp_path.glob("c*")) == [
+        "cost.csv"
+    ]

@@ -69,7 +69,6 @@ class Pets:
         good = tuple(s for s in self.samples if s.id not in bad)
         return replace(self, samples=good, quarantine=quarantine)
 
-
     def leaving_out(self, breed: str) -> Pets:
         """The same set with all photos of one breed in a split of their own, `left_out`: neither
         train nor test. ValueError for an unknown breed."""

@@ -86,7 +86,6 @@ class Context:
         """The study's own, whose passes are counted; for its linear layer, as a rule."""
         return self._open_backbone()
 
-
     def more_features(self, scale: float = 1.0, backbone: str = "") -> Features:
         """A further cache, of the last map alone: another picture size, or another backbone."""
         if (scale, backbone) == (1.0, ""):

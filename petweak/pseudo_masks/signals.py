@@ -62,8 +62,12 @@ class Maps:
     """A chain's maps of some photos, made when a signal asks for them, and the same maps had the
     source seen only one view of each photo."""
 
-    def __init__(self, source: Source, names: tuple[str, ...], ids: list[str]) -> None:
+    def __init__(
+        self, source: Source, names: tuple[str, ...], ids: list[str], known: dict | None = None
+    ) -> None:
+        """`known` is shared by chains of one source and the same photos, and saves them work."""
         self.source, self.names, self.context = source, names, source.context
+        self._known = {} if known is None else known
         self.batches = [
             self.context.batch(ids[k : k + source.batch_size])
             for k in range(0, len(ids), source.batch_size)
@@ -74,7 +78,7 @@ class Maps:
     @cached_property
     def soft(self) -> Tensor:
         """(B, G, G) in [0, 1]."""
-        return self._run(self.source, self.source.probabilities)
+        return self._run(self.source, self.source.probabilities, self.batches)
 
     @cached_property
     def other(self) -> Tensor:
@@ -85,16 +89,21 @@ class Maps:
                           for s, p in zip(m.split(8), q.split(8), strict=True)])  # fmt: skip
 
     def again(self, mirror: bool, scale: float) -> Tensor:
-        """(B, G, G): the maps from one view, in the photos' own frame."""
+        """(B, G, G): the maps had there been only this view, of refiners and source alike; in the
+        photos' own frame."""
         if (mirror, scale) not in self._views:
             one = _OneView(self.source, mirror, scale)
-            self._views[mirror, scale] = self._run(one, one.view)
+            batches = [b.seen(mirror, scale) for b in self.batches]
+            found = self._run(one, one.view, batches)
+            self._views[mirror, scale] = found.flip(-1) if mirror else found
         return self._views[mirror, scale]
 
     @torch.no_grad()
-    def _run(self, source: Source, ask: Callable[[Batch], Tensor]) -> Tensor:
-        chain = Chain(self.names, self.context, source)
-        found = [on_grid(chain(ask(b), b), self.context.settings) for b in self.batches]
+    def _run(self, source: Source, ask: Callable[[Batch], Tensor], batches: list[Batch]) -> Tensor:
+        chain, settings, found = Chain(self.names, self.context, source), self.context.settings, []
+        for b in batches:
+            known = self._known.setdefault((ask.__name__, b.mirror, b.scale, b.ids[0]), {})
+            found.append(on_grid(chain(ask(b), b, known), settings))
         return torch.cat(found)
 
 
@@ -162,9 +171,9 @@ def rank_chains(source: Source, chains: Iterable[str]) -> pd.DataFrame:
     """Chains on a sample of train, the best one first: `chain`, the mean of each signal of the
     setting `choose_by`, and `rank`, their mean rank. Equal ones stay in the order given."""
     wanted, ids = source.context.settings.choose_by, sample_of_train(source)
-    rows = []
+    rows, known = [], {}
     for chain in chains:
-        maps = Maps(source, (chain,), ids)
+        maps = Maps(source, (chain,), ids, known)
         rows.append({"chain": chain} | {n: SIGNALS[n](maps, 0.5).mean().item() for n in wanted})
     table = pd.DataFrame(rows)
     table["rank"] = mean_ranks(table[list(wanted)])

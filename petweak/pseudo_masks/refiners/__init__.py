@@ -78,6 +78,9 @@ def versions_of(names: tuple[str, ...]) -> dict[str, int]:
     return {n: r.version for n, r in REFINERS.items() if n in chain or "vote" in chain}
 
 
+Known = dict[tuple[str, ...], Tensor]  # the maps after the first refiners of a chain
+
+
 class Chain:
     """Refiners one after the other: probability maps and photos in, probability maps out."""
 
@@ -86,11 +89,18 @@ class Chain:
         self.refiners = [REFINERS[name](context) for name in self.names]
         self.centres = any(refiner.centres for refiner in self.refiners)
 
-    def __call__(self, soft: Tensor, batch: Batch) -> Tensor:
+    def __call__(self, soft: Tensor, batch: Batch, known: Known | None = None) -> Tensor:
         """(B, H, W) in [0, 1] -> (B, G, G) in [0, 1], G half the setting `image_size`; the map as
-        it is where the chain is empty."""
+        it is where the chain is empty.
+
+        `known` holds what chains with the same beginning have made of the same map and batch, and
+        is added to.
+        """
         if self.refiners:
             soft = on_grid(soft, self.context.settings)
-        for refiner in self.refiners:
-            soft = refiner.refine(soft, batch, self.source).clamp(0, 1)
+        known = {} if known is None else known
+        for end, refiner in enumerate(self.refiners, 1):
+            if (names := self.names[:end]) not in known:
+                known[names] = refiner.refine(soft, batch, self.source).clamp(0, 1)
+            soft = known[names]
         return soft

@@ -6,6 +6,8 @@ lattice in C++. On 64 x 64 cells the pairs fit into memory, and the sum is a mat
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -34,17 +36,27 @@ def mean_field(
     labels the update has one number a pixel: q = sigmoid(logit(soft) + sum of k (2 q - 1)).
     """
     height, width = soft.shape
-    y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
-    place = torch.stack([y, x], -1).flatten(0, 1).float() / max(height, width)
-    both = torch.cat([place / widths[0], photo.flatten(1).T / widths[1]], 1)
-    kernels = [_kernel(both), _kernel(place / widths[2])]
+    side = max(height, width)
+    near = torch.cat([_places(height, width) / side / widths[0], photo.flatten(1).T / widths[1]], 1)
+    kernels = [_kernel(near), _smooth(height, width, side * widths[2])]
     unary = torch.logit(soft.flatten().clamp(0.01, 0.99))
     q = unary.sigmoid()
     for _ in range(iterations):
         field = 2 * q - 1
-        message = sum(w * (k @ field) for w, k in zip(weights, kernels, strict=True))
+        message = sum(w * torch.mv(k, field) for w, k in zip(weights, kernels, strict=True))
         q = (unary + message).sigmoid()
     return q.view(height, width)
+
+
+def _places(height: int, width: int) -> Tensor:
+    """(N, 2): row and column of every cell."""
+    y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    return torch.stack([y, x], -1).flatten(0, 1).float()
+
+
+@lru_cache(maxsize=4)  # no photo is in it
+def _smooth(height: int, width: int, cells: float) -> Tensor:
+    return _kernel(_places(height, width) / cells)
 
 
 def _kernel(points: Tensor) -> Tensor:

@@ -34,7 +34,7 @@ class Fusion(Refiner):
         total = soft
         for name in self.context.settings.fuse:
             for mirror in (False, True):
-                found = cam.min_max(self._map(name, batch, mirror))
+                found = cam.min_max(self._map(name, batch, mirror != batch.mirror))
                 found = found.flip(-1) if mirror else found
                 total = total + 0.5 * on_grid(found, self.context.settings)
         return centred(total)

@@ -34,17 +34,11 @@ class Vote(Refiner):
                 REFINERS[name].check(settings)
 
     def refine(self, soft: Tensor, batch: Batch, source: Source | None) -> Tensor:
-        from petweak.pseudo_masks.refiners import REFINERS  # which imports this file
+        from petweak.pseudo_masks.refiners import Chain  # which imports this file
 
-        known: dict[tuple[str, ...], Tensor] = {(): soft}
-        found = []
-        for chain in _chains(self.context.settings):
-            for end in range(1, len(chain) + 1):
-                if chain[:end] not in known:
-                    refiner = REFINERS[chain[end - 1]](self.context)
-                    known[chain[:end]] = refiner.refine(known[chain[: end - 1]], batch, source)
-            found.append(known[chain])
-        maps = torch.stack(found)
+        known: dict = {}
+        chains = [Chain(c, self.context, source) for c in _chains(self.context.settings)]
+        maps = torch.stack([chain(soft, batch, known) for chain in chains])
         return (1 - TIES) * (maps > 0.5).float().mean(0) + TIES * maps.mean(0)
 
 
