@@ -30,6 +30,7 @@ CHAINS = (
     ("no labels", "labels_free", "species", {}),
     ("breed labels", "gradcam_finetuned", "breed", {"refine": ("auto",)}),
 )
+TRUE_EPOCHS = 16  # of full supervision: as many steps as the last rounds of self-training together
 
 
 def of_seed(run: Run, seed: int, **changes) -> Run:
@@ -53,7 +54,8 @@ def compare(
             rounds = len(one.rounds(source, labels))
             rows += _rows(what, source, labels, seed, masks, student, rounds, BORDERS)
         for border in ("ignore", "pet"):
-            one = of_seed(run, seed, border=border, taps=run.settings.selftrain_taps)
+            one = of_seed(run, seed, border=border, taps=run.settings.selftrain_taps,
+                          epochs=TRUE_EPOCHS)  # fmt: skip
             masks = one.mask_scores("ground_truth")
             student = one.student_scores("ground_truth", "species")
             rows += _rows("true masks", "ground_truth", "species", seed, masks, student,

@@ -86,7 +86,7 @@ class Settings:
     predict_mirror: bool = True  # average the answers for the photo and its mirror image
 
     # self-training
-    rounds: int = 4  # at most
+    rounds: int = 5  # at most
     round_epochs: int = 6  # of every round but the last, which has `epochs`
     keep: tuple[float, ...] = (0.5, 0.7, 0.8, 1.0)  # of train, round by round; the last one's last
     settled: float = 0.975  # the next round is the last when two rounds' masks agree by this IoU
