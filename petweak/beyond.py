@@ -30,7 +30,7 @@ CHAINS = (
     ("no labels", "labels_free", "species", {}),
     ("breed labels", "gradcam_finetuned", "breed", {"refine": ("auto",)}),
 )
-TRUE_EPOCHS = 16  # of full supervision here; self-training sees each photo more often, over its rounds
+TRUE_EPOCHS = 16  # of full supervision; self-training sees photos more often, over its rounds
 
 
 def of_seed(run: Run, seed: int, **changes) -> Run:
