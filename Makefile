@@ -4,7 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 
-.PHONY: demo test install notebooks figures clean
+.PHONY: demo test test-browser lab app install notebooks figures clean
+
+# Which run `make app` shows: make app RUN=runs/mine PROFILE=photos DATA=../photos
+RUN ?= runs/embedded
+PROFILE ?= embedded
+DATA ?=
 
 demo: $(READY)
 	$(BIN)/petweak notebooks --profile embedded --run runs/embedded
@@ -13,6 +18,20 @@ demo: $(READY)
 test: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/python -m pytest -q
+
+# The explorers in JupyterLab and Voilà, by a headless Chromium; skipped where there is none.
+test-browser: $(READY)
+	$(BIN)/petweak study --profile embedded --run runs/embedded
+	$(BIN)/python -m pytest -q -rs tests/browser
+
+lab: $(READY)
+	$(BIN)/jupyter lab notebooks/00_start_here.ipynb
+
+# The explorers without code, in a browser.
+app: $(READY)
+	$(BIN)/papermill --prepare-only notebooks/explorers.ipynb $(RUN)/explorers.ipynb \
+	  -p profile $(PROFILE) -p run $(abspath $(RUN)) $(if $(DATA),-p data_root $(abspath $(DATA)))
+	$(BIN)/voila $(RUN)/explorers.ipynb
 
 install: $(READY)
 

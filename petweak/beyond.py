@@ -12,16 +12,17 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
 
 import pandas as pd
 
 from petweak.choices import compare_settings
-from petweak.config import PROFILES
+from petweak.config import PROFILES, to_dict
 from petweak.cost import chain_cost
 from petweak.labelling import SHARES, labelling_curve
 from petweak.metrics import BORDERS
 from petweak.probes import probe_taps
-from petweak.runs import write_frame
+from petweak.runs import stage_key, write_frame
 from petweak.study import Run, Scores, open_run
 from petweak.unseen import leave_one_out
 
@@ -45,7 +46,9 @@ def compare(
     run: Run, seeds: Sequence[int], sources: Sequence[str] = tuple(c[1] for c in CHAINS)
 ) -> pd.DataFrame:
     """A row per student, seed and border: `what`, `source`, `labels`, `seed`, `border`, `masks`
-    (pseudo_iou_gt of the first masks on train), `student` (mask_iou_gt on test), `rounds`."""
+    (pseudo_iou_gt of the first masks on train), `student` (mask_iou_gt on test), `rounds`, `key`
+    (of the settings). Rows of an earlier call for other chains or seeds stay, if their key is this.
+    """
     rows = []
     for seed in seeds:
         for what, source, labels, changes in [c for c in CHAINS if c[1] in sources]:
@@ -60,9 +63,23 @@ def compare(
             student = one.student_scores("ground_truth", "species")
             rows += _rows("true masks", "ground_truth", "species", seed, masks, student,
                           0, (border,))  # fmt: skip
-    frame = pd.DataFrame(rows)
+    settings = to_dict(run.settings) | {"seed": None}
+    frame = pd.DataFrame(rows).assign(key=stage_key(settings=settings, data=run.content))
+    frame = _with_earlier(frame, run.folder / "beyond.csv")
     write_frame(run.folder / "beyond.csv", frame)
     return frame
+
+
+def _with_earlier(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """`frame`, with the rows in `path` that have its key and are of other chains or seeds."""
+    columns = ["what", "seed", "border"]
+    if not path.is_file() or "key" not in (old := pd.read_csv(path)):
+        return frame
+    both = pd.concat([old[old["key"] == frame["key"].iloc[0]], frame])
+    both = both.drop_duplicates(columns, keep="last")
+    order = {what: i for i, what in enumerate([*(c[0] for c in CHAINS), "true masks"])}
+    both = both.assign(place=both["what"].map(order)).sort_values(["seed", "place"], kind="stable")
+    return both.drop(columns="place").reset_index(drop=True)
 
 
 def summary(table: pd.DataFrame) -> pd.DataFrame:

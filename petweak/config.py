@@ -83,6 +83,7 @@ class Settings:
     mask_weight: float = 5.0
     dice_weight: float = 5.0
     no_object_weight: float = 0.1
+    save_epochs: bool = True  # keep the weights of every epoch, for the explorer of notebook 07
     predict_mirror: bool = True  # average the answers for the photo and its mirror image
 
     # self-training
@@ -181,6 +182,7 @@ PROFILES: dict[str, dict[str, Any]] = {
         cam_target="top1",
         cam_mirror=False,
         predict_mirror=False,
+        save_epochs=False,
         threshold="0.5",
         image_size=512,
         decoder_channels=256,

@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -41,10 +41,10 @@ class Features:
     scales: tuple[float, ...]
     passes: int  # forward passes that made it, views and scales included
     seconds: float  # that it took, over all the runs that it took
+    arrays: dict[str, np.ndarray] = field(default_factory=dict)  # {"last@1.0": map}, once opened
 
     def __post_init__(self) -> None:
         self.row = {image_id: i for i, image_id in enumerate(self.ids)}
-        self._open: dict[str, np.ndarray] = {}
 
     def map(self, tap: str, scale: float = 1.0) -> np.ndarray:
         """(N, 2, C, h, w) float16, memory-mapped, read-only."""
@@ -54,9 +54,9 @@ class Features:
                 f"not {tap} at {scale}; see the settings `store` and `scales`"
             )
         name = f"{tap}@{scale}"
-        if name not in self._open:
-            self._open[name] = np.load(self.folder / f"{name}.npy", mmap_mode="r")
-        return self._open[name]
+        if name not in self.arrays:
+            self.arrays[name] = np.load(self.folder / f"{name}.npy", mmap_mode="r")
+        return self.arrays[name]
 
     def batch(
         self, tap: str, ids: list[str], mirror: np.ndarray | bool = False, scale: float = 1.0
@@ -89,6 +89,21 @@ def photo_tensor(photo, size: int) -> Tensor:
     """PIL image -> (3, size, size) float32 in [0, 1], by the one resize rule."""
     array = np.asarray(resize(photo, size))
     return torch.from_numpy(array.copy()).permute(2, 0, 1).float() / 255
+
+
+def photo_features(photo, backbone: Backbone, settings: Settings, name: str) -> Features:
+    """The features of one photo that is in no data set, in memory; its id is `name`."""
+    arrays = {}
+    for scale in settings.scales:
+        x = photo_tensor(photo, scaled_size(settings.image_size, scale))[None]
+        x = x.to(next(backbone.parameters()).device)
+        with torch.inference_mode():
+            maps = backbone(torch.cat([x, x.flip(-1)]))
+        arrays |= {f"{tap}@{scale}": _views(maps[tap]) for tap in settings.store}
+        last = arrays[f"last@{scale}"].astype(np.float32)
+        arrays[f"pooled@{scale}"] = last.mean(axis=(-2, -1), dtype=np.float32)
+    passes = VIEWS * len(settings.scales)
+    return Features(Path(), (name,), settings.store, settings.scales, passes, 0.0, arrays)
 
 
 def scaled_size(size: int, scale: float) -> int:

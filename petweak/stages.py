@@ -49,6 +49,7 @@ def check_source(name: str, settings: Settings) -> type[Source]:
     check_chain(tuple(chain), source, settings)
     return source
 
+
 class Stages:
     """A folder, a data set, settings: data, features, masks. `petweak.study.Run` has the rest."""
 
@@ -210,8 +211,14 @@ class Stages:
             found = manifest(folder, key)
             if found is None:
                 source = source_named(name)
-                if source.features or source.refine(self.settings):
-                    self.features  # noqa: B018 - made now, so that the pass has its own seconds
+                chain = source.refine(self.settings)
+                # Passes are made now, so that they have seconds of their own.
+                if source.features or chain:
+                    self.features  # noqa: B018
+                names = tuple(CHAINS) if chain == ("auto",) else chain
+                if source.features and "refine_scales" in settings_of(names):
+                    for scale in self.settings.refine_scales:
+                        self.context.more_features(scale)
                 ids = [s.id for s in self.pets.samples]
                 found = make_masks(self.source(name), name, ids, self.context, folder, key)
                 write_timing(self.folder, "masks", len(ids), found["seconds"], name)

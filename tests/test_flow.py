@@ -31,8 +31,12 @@ ROOMS = (
      "compact_mask_rcnn_train"),
     ("beyond",),
     ("tables", "pictures", "plots", "plots_beyond"),
+    ("explore",),
+    ("controls",),
+    ("upload",),
+    ("widgets",),
     ("report", "report_sections", "report_text", "figures"),
-    ("notebooks", "doctor"),
+    ("notebooks", "chapters", "doctor"),
     ("cli",),
 )
 RANK = {name: i for i, room in enumerate(ROOMS) for name in room}

@@ -10,9 +10,11 @@ import tokenize
 from pathlib import Path
 
 import nbformat
+import pandas as pd
 import pytest
 
 from petweak import notebooks
+from petweak.chapters import chapter_map, chapters, picture_of, run_times
 from petweak.notebooks import NotebookUsageError, parameters_of, run_notebooks
 
 FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
@@ -34,7 +36,7 @@ def prose(path: Path) -> str:
 
 
 def test_the_series_is_numbered_without_gaps():
-    assert [p.name[:2] for p in SERIES] == [f"{n:02d}" for n in range(1, len(SERIES) + 1)]
+    assert [p.name[:2] for p in SERIES] == [f"{n:02d}" for n in range(len(SERIES))]
     assert len(SERIES) >= 8
 
 
@@ -128,3 +130,16 @@ def test_cleaning_keeps_the_tag_and_nothing_else():
     clean = notebooks.cleaned(nb)
     assert clean.cells[0].metadata == {"tags": ["parameters"]}
     assert set(clean.metadata) == {"kernelspec", "language_info"}
+
+
+def test_the_map_of_the_series_has_every_chapter_with_picture_and_time(tmp_path):
+    times = pd.DataFrame({"notebook": ["01", "03"], "seconds": [12.4, 30.0]})
+    markup = chapter_map(times)
+    assert [c.number for c in chapters()] == [p.name[:2] for p in SERIES[1:]]
+    for path in SERIES[1:]:
+        assert f'href="{path.name}"' in markup
+    assert markup.count("<img alt=") == len(SERIES) - 1 and "12 s" in markup and "30 s" in markup
+    assert all(len(c.question) > 20 and picture_of(c.file) for c in chapters())
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "notebooks" / "01_x.json").write_text('{"key": "k", "seconds": 3.14159}')
+    assert run_times(tmp_path).to_dict("list") == {"notebook": ["01"], "seconds": [3.1]}

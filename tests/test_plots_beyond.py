@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from petweak import tables
-from petweak.beyond import summary
+from petweak.beyond import _with_earlier, summary
 from petweak.choices import BALLOT, rank_signals
 from petweak.config import Settings
 from petweak.figures import beyond_table
@@ -62,6 +62,20 @@ def test_the_summary_is_over_seeds():
     assert (row["seeds"], row["smallest"], row["largest"]) == (2, 0.7, 0.8)
     assert row["student"] == pytest.approx(0.75)
     assert "0.750" in beyond_table(table) and "2: 0.700 to 0.800" in beyond_table(table)
+
+
+def test_rows_of_other_chains_and_seeds_stay_if_their_settings_were_the_same(tmp_path):
+    def table(*rows):
+        return pd.DataFrame(rows, columns=["what", "seed", "border", "student", "key"])
+
+    old = table(("true masks", 0, "pet", 0.8, "k"), ("no labels", 1, "pet", 0.7, "k"),
+                ("no labels", 2, "pet", 0.6, "other"))  # fmt: skip
+    new = table(("no labels", 0, "pet", 0.5, "k"), ("no labels", 1, "pet", 0.9, "k"))
+    assert _with_earlier(new, tmp_path / "none.csv") is new
+    old.to_csv(tmp_path / "beyond.csv", index=False)
+    found = _with_earlier(new, tmp_path / "beyond.csv")
+    assert found["what"].tolist() == ["no labels", "true masks", "no labels"]
+    assert found["student"].tolist() == [0.5, 0.8, 0.9]
 
 
 def test_signals_are_ranked_against_the_truth():

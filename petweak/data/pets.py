@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image
@@ -175,7 +176,7 @@ def fingerprint(pets: Pets) -> dict[str, str]:
     return {name: h.hexdigest() for name, h in hashes.items()}
 
 
-def load_photo(path: Path) -> Image.Image:
+def load_photo(path: Path | BinaryIO) -> Image.Image:
     """The photo as RGB, decoded by content whatever its name says; alpha is dropped.
 
     The EXIF orientation is not applied, because the trimaps are drawn on the stored pixels.

@@ -42,6 +42,9 @@ def publish(student: Path, folder: Path, key: str) -> None:
     for name in FILES[:1] + FILES[2:]:
         with replacing(folder / name) as beside:
             shutil.copyfile(student / name, beside)
+    shutil.rmtree(folder / "epochs", ignore_errors=True)
+    if (student / "epochs").is_dir():
+        shutil.copytree(student / "epochs", folder / "epochs")
     write_json(folder / "config.json", read_json(student / "config.json") | {"key": key})
 
 
@@ -77,6 +80,8 @@ def train_student(
     scaler = torch.amp.GradScaler(device.type, enabled=device.type == "cuda")
     checkpoint = folder / "checkpoint.safetensors"
     history, best = _resume(checkpoint, key, model, optimizer)
+    if not history:
+        shutil.rmtree(folder / "epochs", ignore_errors=True)  # of a training that is no more
     steps = math.ceil(len(train.ids) / settings.batch_size)
 
     name = "-".join(about.values())
@@ -115,6 +120,8 @@ def train_student(
         )
         if not val.ids or iou >= max(row["val_mask_iou"] for row in history):
             best = {k: v.detach().cpu().clone() for k, v in model.state_dict().items()}
+        if settings.save_epochs:
+            _save_epoch(folder, epoch + 1, model)
         _save(checkpoint, key, model, optimizer, best, history)
         epochs.set_postfix(loss=f"{history[-1]['loss']:.3f}", val=f"{iou:.3f}")
 
@@ -139,6 +146,19 @@ def train_student(
         },
     )
     checkpoint.unlink()
+
+
+def saved_epochs(folder: Path) -> dict[int, Path]:
+    """{epoch: its weights}, from 1, of a student that was trained with `save_epochs`: what training
+    looked like. `model.safetensors` is the one that was kept."""
+    return {int(p.stem): p for p in sorted((folder / "epochs").glob("*.safetensors"))}
+
+
+def _save_epoch(folder: Path, epoch: int, model: MaskFormer) -> None:
+    """epochs/<NN>.safetensors, in half precision: to be looked at, not to be trained on."""
+    tensors = {k: v.half().cpu().contiguous() for k, v in model.state_dict().items()}
+    with replacing(folder / "epochs" / f"{epoch:02d}.safetensors") as beside:
+        save_file(tensors, beside)
 
 
 def learning_rate(progress: float, settings: Settings) -> float:

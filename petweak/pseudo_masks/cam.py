@@ -94,14 +94,17 @@ NEED_PHOTOS = ("scorecam", "fullgrad")
 
 
 class Head(nn.Module):
-    """What follows the last map: (B, C, h, w) -> logits."""
+    """What follows a map, (B, C, h, w) -> logits: nothing but the mean and a linear layer after the
+    last one, `rest` before that after an inner one."""
 
-    def __init__(self, linear: nn.Linear) -> None:
+    def __init__(
+        self, linear: nn.Linear, rest: Callable[[Tensor], Tensor] | None = None
+    ) -> None:
         super().__init__()
-        self.map, self.linear = nn.Identity(), linear
+        self.map, self.linear, self.rest = nn.Identity(), linear, rest or nn.Identity()
 
     def forward(self, maps: Tensor) -> Tensor:
-        return self.linear(self.map(maps).mean(dim=(-2, -1)))
+        return self.linear(self.rest(self.map(maps)).mean(dim=(-2, -1)))
 
 
 class Network(nn.Module):

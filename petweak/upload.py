@@ -1,0 +1,85 @@
+"""A photo of one's own: uploaded, or named by its path."""
+
+from __future__ import annotations
+
+import html
+from pathlib import Path
+
+import ipywidgets as w
+import numpy as np
+
+from petweak.controls import choice, live, missing, named_box, offer, wrapping
+from petweak.explore import screen
+from petweak.explore.own_photo import OwnPhoto, open_own
+from petweak.explore.queries import students_of
+from petweak.files import project_path
+from petweak.pictures import overlay, palette
+from petweak.pseudo_masks.store import BACKGROUND, PET
+from petweak.study import Run
+
+PICTURES = {".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp"}
+
+
+def photo_explorer(run: Run) -> w.Widget:
+    """Upload a photo, or name a file or a folder: every source and student on it, to download."""
+    own = OwnPhoto(run)
+    if not own.sources and not students_of(run):
+        return missing("This run has neither masks nor students yet", "petweak study")
+    upload = w.FileUpload(accept="image/*", description="your photo")
+    path = w.Text(description="or a path", placeholder="a picture, or a folder of pictures",
+                  continuous_update=False)  # fmt: skip
+    inside = choice("in it", ())
+    inside.layout.display = "none"
+    message, answers = live("message"), w.HTML()
+
+    def show(content: bytes, name: str) -> None:
+        answers.value = ""
+        try:
+            photo = open_own(content)
+        except ValueError as error:
+            message.value = f"<b>{html.escape(name)}</b>: {html.escape(str(error))}"
+            return
+        message.value = f"<b>{html.escape(name)}</b>: one moment ..."
+        pixels = np.asarray(photo)
+        parts = [_answer(pixels, None, "the photo", "", "")]
+        for f in own.answers(photo):
+            file = f"{Path(name).stem}-{f.name.replace(' ', '-')}.png"
+            parts.append(_answer(pixels, f.mask, f.name, f.says, file))
+        answers.value = screen.join(parts)
+        message.value = f"<b>{html.escape(name)}</b>: {len(parts) - 1} answers"
+
+    def uploaded(_) -> None:
+        if upload.value:
+            show(bytes(upload.value[0].content), upload.value[0].name)
+
+    def named(_) -> None:
+        place = project_path(path.value.strip())
+        files = sorted(p for p in place.glob("*") if p.suffix.lower() in PICTURES) \
+            if place.is_dir() else []  # fmt: skip
+        inside.layout.display = "" if files else "none"
+        offer(inside, [(p.name, p) for p in files])
+        if place.is_file():
+            show(place.read_bytes(), place.name)
+        elif not files and path.value.strip():
+            message.value = f"{html.escape(path.value)}: no picture and no folder of pictures"
+
+    def picked(_) -> None:
+        if inside.value:
+            show(inside.value.read_bytes(), inside.value.name)
+
+    upload.observe(uploaded, "value")
+    path.observe(named, "value")
+    inside.observe(picked, "value")
+    controls = w.HBox([upload, path, inside], layout=wrapping())
+    return named_box("photo-explorer", [controls, message, answers])
+
+
+def _answer(pixels: np.ndarray, mask: np.ndarray | None, name: str, says: str, file: str) -> str:
+    colour = palette([name.split()[-1].rsplit("-", 1)[0]])
+    colour = colour[name.split()[-1].rsplit("-", 1)[0]]
+    drawn = screen.shrunk(overlay(pixels, mask, colour), 240)
+    text = f"{html.escape(name)}<br>{html.escape(says)}"
+    if mask is not None:
+        png = np.where(mask, PET, BACKGROUND).astype(np.uint8)
+        text += " " + screen.download(png, file, "download the mask")
+    return screen.captioned(screen.picture(drawn, f"{name} {says}", 240), text)

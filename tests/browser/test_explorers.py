@@ -1,0 +1,159 @@
+"""The explorers as somebody uses them: in JupyterLab, with a slider, a menu and an upload."""
+
+from __future__ import annotations
+
+import base64
+import io
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import HERE, serve
+from PIL import Image
+
+MOVES = 50
+# Moves the slider by one step, and waits until the curve, which is drawn last, says so and the
+# overlay is a picture that can be seen.
+MOVE = """
+async (key) => {
+  const box = document.querySelector(".petweak-cam-explorer");
+  const handle = box.querySelector(".noUi-handle");
+  const before = box.querySelector("svg").getAttribute("aria-label");
+  const start = performance.now();
+  handle.focus();
+  handle.dispatchEvent(new KeyboardEvent("keydown", {key: key, bubbles: true}));
+  while (performance.now() - start < 5000) {
+    await new Promise(r => setTimeout(r, 2));
+    const curve = box.querySelector("svg"), image = box.querySelector(".petweak-overlay img");
+    if (curve && image && curve.getAttribute("aria-label") !== before) {
+      await image.decode();
+      return performance.now() - start;
+    }
+  }
+  return -1;
+}
+"""
+
+
+def pixels(page) -> np.ndarray:
+    """The overlay as it is on the page."""
+    source = page.locator(".petweak-cam-explorer .petweak-overlay img").get_attribute("src")
+    content = base64.b64decode(source.split(",", 1)[1])
+    return np.asarray(Image.open(io.BytesIO(content)).convert("RGB")).astype(int)
+
+
+def upload(page, file) -> None:
+    with page.expect_file_chooser() as chooser:
+        page.locator(".petweak-photo-explorer .widget-upload").click()
+    chooser.value.set_files(file)
+
+
+@pytest.fixture(scope="module")
+def opened(page, lab):
+    """The explorers' notebook in JupyterLab, all cells run."""
+    page.goto(f"{lab}/lab/tree/explorers.ipynb?reset")
+    page.locator(".jp-Notebook").wait_for()
+    page.get_by_text("Python 3 (ipykernel) | Idle").wait_for()
+    if (news := page.get_by_role("button", name="No", exact=True)).count():
+        news.first.click()
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.get_by_text("Run All Cells", exact=True).click()
+    for name in ("cam", "maskformer", "results", "photo"):
+        box = page.locator(f".petweak-{name}-explorer")
+        box.wait_for(state="attached", timeout=180_000)
+    return page
+
+
+def test_a_moved_slider_changes_the_overlay_and_the_iou(opened, screenshots):
+    box = opened.locator(".petweak-cam-explorer")
+    box.scroll_into_view_if_needed()
+    box.locator(".petweak-overlay img").wait_for()
+    text, image = box.locator(".petweak-iou").inner_text(), pixels(opened)
+    box.screenshot(path=screenshots / "cam-before.png")
+    assert text.count("0.") == 3
+    for _ in range(10):
+        assert opened.evaluate(MOVE, "ArrowLeft") > 0
+    box.screenshot(path=screenshots / "cam-after.png")
+    changed = np.abs(pixels(opened) - image).max(2) > 30
+    assert 0.001 < changed.mean() < 0.9
+    assert box.locator(".petweak-iou").inner_text() != text
+
+
+def test_the_overlay_follows_a_finger(opened, run_folder):
+    """Median and 95th percentile over 50 moves, from the key to the picture; latency.csv."""
+    times = [opened.evaluate(MOVE, "ArrowLeft" if i % 20 < 10 else "ArrowRight")
+             for i in range(MOVES)]  # fmt: skip
+    assert min(times) > 0, "a move changed nothing within five seconds"
+    frame = pd.DataFrame({"move": range(1, MOVES + 1), "milliseconds": np.round(times, 1)})
+    frame.to_csv(run_folder / "latency.csv", index=False)
+    print(f"median {np.median(times):.0f} ms, 95th percentile {np.percentile(times, 95):.0f} ms")
+    # The aim is 150 ms on two cores that do nothing else; tests may have to share them.
+    assert np.median(times) < 400
+
+
+def test_masks_form_as_the_slider_goes_through_training(opened, screenshots):
+    box = opened.locator(".petweak-maskformer-explorer")
+    box.scroll_into_view_if_needed()
+    box.locator("img").first.wait_for()
+    before = box.locator("img").nth(1).get_attribute("src")
+    assert "was kept" in box.locator(".petweak-queries").inner_text()
+    handle = box.locator(".noUi-handle")
+    handle.focus()
+    handle.press("Home")
+    opened.wait_for_function(
+        "document.querySelector('.petweak-queries').innerText.includes('after epoch 1')"
+    )
+    assert box.locator("img").nth(1).get_attribute("src") != before
+    box.screenshot(path=screenshots / "maskformer.png")
+
+
+def test_another_metric_changes_the_bars_and_a_breed_shows_photos(opened, screenshots):
+    box = opened.locator(".petweak-results-explorer")
+    box.scroll_into_view_if_needed()
+    before = box.inner_text()
+    box.locator("select").nth(1).select_option("boundary_iou_gt")
+    opened.wait_for_function(
+        "t => document.querySelector('.petweak-results-explorer').innerText !== t", arg=before
+    )
+    breeds = box.locator("select").last
+    breeds.select_option(index=3)
+    box.locator("figure img").first.wait_for()
+    assert box.get_by_text("best: ").count() >= 1 and box.get_by_text("worst: ").count() >= 1
+    box.screenshot(path=screenshots / "results.png")
+
+
+def test_an_upload_is_answered_and_a_broken_one_gets_a_friendly_word(
+    opened, screenshots, run_folder, tmp_path
+):
+    box = opened.locator(".petweak-photo-explorer")
+    box.scroll_into_view_if_needed()
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(b"\xff\xd8 this is no photo")
+    upload(opened, broken)
+    box.get_by_text("cannot be read as a picture").wait_for()
+    assert box.locator("figure").count() == 0
+    photo = sorted((HERE / "data" / "rendered" / "oxford-iiit-pet" / "images").glob("*.jpg"))[5]
+    upload(opened, photo)
+    box.get_by_text("answers", exact=False).wait_for(timeout=120_000)
+    assert box.locator("figure").count() >= 3
+    with opened.expect_download() as saved:
+        box.get_by_text("download the mask").first.click()
+    mask = np.asarray(Image.open(saved.value.path()))
+    assert mask.shape == Image.open(photo).size[::-1] and set(np.unique(mask)) <= {0, 255}
+    box.scroll_into_view_if_needed()
+    box.screenshot(path=screenshots / "own-photo.png")
+
+
+def test_voila_serves_the_explorers_without_code(page, run_folder, screenshots, tmp_path_factory):
+    from papermill import execute_notebook
+
+    root = tmp_path_factory.mktemp("voila")
+    source = run_folder.parents[1] / "notebooks" / "explorers.ipynb"
+    execute_notebook(str(source), str(root / "explorers.ipynb"), {"run": str(run_folder)},
+                     prepare_only=True)  # fmt: skip
+    with serve(["voila", "explorers.ipynb"], root, tmp_path_factory, "/static/favicon.ico") as at:
+        page.goto(at, wait_until="commit", timeout=180_000)  # it runs the notebook first
+        page.locator(".petweak-cam-explorer .petweak-overlay img").wait_for(timeout=180_000)
+        assert page.locator(".petweak-photo-explorer").count() == 1
+        assert "open_run(" not in page.locator("body").inner_text()
+        page.screenshot(path=screenshots / "voila.png")
