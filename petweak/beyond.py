@@ -57,8 +57,9 @@ def compare(
             rounds = len(one.rounds(source, labels))
             rows += _rows(what, source, labels, seed, masks, student, rounds, BORDERS)
         for border in ("ignore", "pet"):
+            # As in self-training: all of train, no val, and the last epoch is the result.
             one = of_seed(run, seed, border=border, taps=run.settings.selftrain_taps,
-                          epochs=TRUE_EPOCHS)  # fmt: skip
+                          epochs=TRUE_EPOCHS, val_fraction=0.0)  # fmt: skip
             masks = one.mask_scores("ground_truth")
             student = one.student_scores("ground_truth", "species")
             rows += _rows("true masks", "ground_truth", "species", seed, masks, student,

@@ -35,7 +35,8 @@ class Settings:
     labels: tuple[str, ...] = ("breed", "species")
     seed: int = 0
     leave_out: str = ""  # a breed that nothing is learnt from: its photos are a split `left_out`
-    val_fraction: float = 0.1  # of train, breed by breed: for thresholds of CAMs, and epochs
+    val_fraction: float = 0.1  # of train, breed by breed: for thresholds of CAMs, and epochs; with
+    # 0 students learn from all of train, and their last epoch is kept
 
     # the frozen backbone
     backbone: str = "efficientnet_lite0"
@@ -146,8 +147,8 @@ class Settings:
             raise ValueError(f"unsure={self.unsure}: two probabilities, the lower one first")
         if not self.refine_scales or not all(0 < scale <= 8 for scale in self.refine_scales):
             raise ValueError(f"refine_scales={self.refine_scales}: each between 0 and 8")
-        if not 0 < self.val_fraction < 1:
-            raise ValueError(f"val_fraction={self.val_fraction}: has to lie between 0 and 1")
+        if not 0 <= self.val_fraction < 1:
+            raise ValueError(f"val_fraction={self.val_fraction}: has to be 0 or more, and below 1")
         if self.image_size % 32:
             raise ValueError(f"image_size={self.image_size}: has to be a multiple of 32")
         if self.scales[:1] != (1.0,) or len(set(self.scales)) < len(self.scales):

@@ -8,7 +8,7 @@ import pandas as pd
 
 from petweak import selftrain
 from petweak.files import read_json
-from petweak.maskformer.targets import Targets, load_targets
+from petweak.maskformer.targets import Targets, load_targets, no_targets
 from petweak.maskformer.train import is_trained, publish, train_student
 from petweak.pseudo_masks import source_named
 from petweak.pseudo_masks.refiners import settings_of, versions_of
@@ -109,5 +109,7 @@ class Students(Stages):
 
     def _targets(self, source: str, labels: str, held_out: bool, grid: int) -> Targets:
         samples = [s for s in self.pets.split("train") if (s.id in self.val_ids) == held_out]
+        if not samples:  # val_fraction=0
+            return no_targets()
         classes = [s.label(labels) for s in samples]
         return load_targets(self.masks_folder(source), [s.id for s in samples], classes, grid)

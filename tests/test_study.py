@@ -194,3 +194,14 @@ def test_models_are_safetensors_and_their_config_says_what_they_are(done):
     assert history.epoch.tolist() == [1, 2]
     best = history.set_index("epoch").val_mask_iou
     assert config["best_epoch"] == best[best == best.max()].index[-1]
+
+
+def test_without_val_a_student_learns_from_all_of_train_and_keeps_its_last_epoch(
+    rendered, tmp_path
+):
+    run = Run(tmp_path, rendered, small(val_fraction=0, sources="ground_truth", labels="species"))
+    config = json.loads((run.student("ground_truth", "species") / "config.json").read_text())
+    assert config["photos"] == len(run.pets.split("train"))
+    assert config["best_epoch"] == run.settings.epochs and run.val_ids == frozenset()
+    with pytest.raises(ValueError, match="val_fraction=0 leaves no photo"):
+        Run(tmp_path, rendered, small(val_fraction=0)).masks("gradcam_pretrained")

@@ -212,7 +212,9 @@ def resize(image: Image.Image, size: int) -> Image.Image:
 
 def val_ids(pets: Pets, fraction: float, seed: int) -> frozenset[str]:
     """The seeded `fraction` of train that choices are made on: at least one photo of each breed
-    that has two. ValueError where no breed has."""
+    that has two; none where the fraction is 0. ValueError where no breed has two."""
+    if fraction == 0:
+        return frozenset()
     rng = np.random.default_rng(seed)
     chosen: list[str] = []
     for breed in range(len(pets.breeds)):

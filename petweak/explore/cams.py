@@ -130,7 +130,8 @@ class CamMaps:
         """{threshold: mean IoU, border as pet} over a few photos of val: the first time it takes a
         second or two."""
         if choice not in self._curves:
-            ids = sorted(self.run.val_ids)[:CURVE_PHOTOS]
+            val = self.run.val_ids or {s.id for s in self.run.pets.split("train")}
+            ids = sorted(val)[:CURVE_PHOTOS]
             ious = []
             for image_id, soft in zip(ids, self._soft(choice, ids), strict=True):
                 target, _ = metrics.truth(load_trimap(self.samples[image_id].trimap), "pet")

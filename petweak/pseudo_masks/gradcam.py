@@ -71,6 +71,8 @@ class GradCAM(Source):
 
     def _maps_of_val(self) -> tuple[list[str], Tensor]:
         ids = sorted(self.context.val_ids)
+        if not ids:
+            return [], torch.empty(0)
         chunks = [ids[k : k + self.batch_size] for k in range(0, len(ids), self.batch_size)]
         return ids, torch.cat([self.refined(self.context.batch(c)) for c in chunks])
 

@@ -46,6 +46,9 @@ def separation_curve(soft: Tensor, features: Tensor) -> dict[float, float]:
 def choose_threshold(of_val: tuple[list[str], Tensor], context: Context) -> float:
     """The threshold whose masks best separate the frozen features of the val photos."""
     ids, soft = of_val
+    if not ids:
+        raise ValueError("threshold=val: val_fraction=0 leaves no photo to choose it on; say otsu, "
+                         "or a number")  # fmt: skip
     tap = "before" if "before" in context.features.taps else "last"
     with torch.no_grad():
         curve = separation_curve(soft, context.features.batch(tap, ids))
