@@ -19,6 +19,7 @@ import pandas as pd
 from filelock import FileLock
 
 from petweak import evaluate, selftrain
+from petweak.cards import write_model_card
 from petweak.config import DATA_ROOTS, Settings, settings
 from petweak.data.rendered import make_rendered
 from petweak.files import project_path, read_json, write_json
@@ -89,7 +90,15 @@ class Run(Students):
         folder = self.student(source, labels)
         key = self.student_scores_key(source, labels)
         make = partial(self._score, folder, source, labels)
-        return self._scores(folder, key, make, source, labels)
+        scores = self._scores(folder, key, make, source, labels)
+        self._card(folder, source, scores)
+        return scores
+
+    def _card(self, folder: Path, source: str, scores: Scores) -> None:
+        """The model card beside a student, renewed where it no longer says what its scores say."""
+        floor, own = self.baseline_scores("all_ones"), self.mask_scores(source)
+        write_model_card(folder, self.pets, self.masks(source), scores.rows, scores.photos,
+                         floor.rows, own.rows)  # fmt: skip
 
     def _score(self, folder: Path, source: str, labels: str) -> tuple[pd.DataFrame, list[dict]]:
         """The student in `folder` on every photo."""
@@ -108,7 +117,9 @@ class Run(Students):
         key = self._scores_key(student=self.rounds_key(source, labels))
         make = partial(self._score, folder, source, labels)
         name = folder.name.removeprefix(f"{source}-")
-        return self._scores(folder, key, make, source, name)
+        scores = self._scores(folder, key, make, source, name)
+        self._card(folder, source, scores)
+        return scores
 
     def round_scores(self, source: str, labels: str, r: selftrain.Round) -> Scores:
         """A round's student, and the masks it began with on train."""

@@ -18,10 +18,9 @@ import pandas as pd
 
 from petweak import metrics
 from petweak.files import read_json
+from petweak.metrics import BASELINES, NO_BORDER
 
 Folder = str | Path
-BASELINES = ("all_ones", "centre_box")
-NO_BORDER = "-"  # the column `border` of a metric that ground truth has no part in
 BELOW = "below all_ones"
 OVERVIEW = (
     *(("mask_iou_gt", border) for border in metrics.BORDERS), ("pseudo_iou_gt", "pet"),
