@@ -1,10 +1,10 @@
-# The two commands of the README, `make demo` and `make test`; CI calls the same.
+# The commands of the README, `make demo` and `make test`; CI calls the same.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 
-.PHONY: demo test install notebooks figures clean
+.PHONY: demo test install notebooks figures docs clean
 
 demo: $(READY)
 	$(BIN)/petweak notebooks --profile embedded --run runs/embedded
@@ -31,5 +31,9 @@ notebooks: $(READY)
 figures: $(READY)
 	$(BIN)/python -m petweak.figures
 
+# The API pages: site/index.html, from the docstrings.
+docs: $(READY)
+	$(BIN)/python -m pdoc petweak --docformat google --no-show-source -o site
+
 clean:
-	rm -rf $(VENV) runs data
+	rm -rf $(VENV) runs data site

@@ -39,7 +39,7 @@ def run_study(run: Run) -> pd.DataFrame:
 
 def score_rounds(run: Run, source: str, labels: str) -> list[tuple[Round, Scores]]:
     """Self-train from `source` as far as it is lacking, and score every round. Their rows go into
-    results.csv at the next `collect_results`; runs/<name>/rounds.json says which there are."""
+    results.csv at the next `collect_results`; `runs/<name>/rounds.json` says which there are."""
     scored = [(r, run.round_scores(source, labels, r)) for r in run.rounds(source, labels)]
     path = run.folder / "rounds.json"
     known = read_json(path) or {}

@@ -62,7 +62,7 @@ class Run(Students):
     """One run: a folder, a data set, settings. Nothing is computed until a method asks for it."""
 
     def mask_scores(self, source: str) -> Scores:
-        """The source's masks against ground truth (masks/<source>/scores.csv)."""
+        """The source's masks against ground truth (`masks/<source>/scores.csv`)."""
         self.masks(source)
         folder = self.masks_folder(source)
 
@@ -73,7 +73,7 @@ class Run(Students):
         return self._scores(folder, self.mask_scores_key(source), make, source)
 
     def baseline_scores(self, name: str) -> Scores:
-        """`all_ones` or `centre_box` against ground truth (baselines/<name>/scores.csv)."""
+        """`all_ones` or `centre_box` against ground truth (`baselines/<name>/scores.csv`)."""
 
         def make() -> tuple[pd.DataFrame, list[dict]]:
             table = evaluate.score_baseline(self.pets.samples, name)
@@ -86,7 +86,7 @@ class Run(Students):
 
     def student_scores(self, source: str, labels: str) -> Scores:
         """The student's answers against ground truth and against its source's masks
-        (models/<source>-<labels>/scores.csv)."""
+        (`models/<source>-<labels>/scores.csv`)."""
         folder = self.student(source, labels)
         key = self.student_scores_key(source, labels)
         make = partial(self._score, folder, source, labels)
@@ -170,9 +170,10 @@ def open_run(
 ) -> Run:
     """A run by its name: what the notebooks and the commands begin with.
 
-    run: its folder, runs/<profile> unless given; data_root: the folder that holds oxford-iiit-pet/,
-    the profile's own unless given, and the rendered set is drawn there if it is lacking. Relative
-    paths count from the project. `overrides` are settings; bad ones raise ValueError.
+    run: its folder, `runs/<profile>` unless given; data_root: the folder that holds
+    oxford-iiit-pet/, the profile's own unless given, and the rendered set is drawn there if it is
+    lacking. Relative paths count from the project. `overrides` are settings; bad ones raise
+    ValueError.
     """
     chosen = settings(profile, **overrides)
     root = project_path(data_root or DATA_ROOTS[profile])

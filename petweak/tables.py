@@ -205,7 +205,7 @@ def read_scores(run_folder: Folder, source: str, labels: str, split: str = "test
 
 
 def student_folder(run_folder: Folder, source: str, labels: str) -> Path:
-    """models/<source>-<labels>, or its `-plus` where the run's students see more than the last
+    """`models/<source>-<labels>`, or its `-plus` where the run's students see more than the last
     map and there is one."""
     folder = Path(run_folder)
     run = read_json(folder / "run.json") or {}
