@@ -87,10 +87,12 @@ def test_its_commands_make_masks_of_the_new_source_and_refiner(copy, rendered, t
 
 
 def test_its_commands_hold_both_to_their_contracts(copy):
-    (source,) = [c for c in COMMANDS if "test_sources" in c]
-    (refiner,) = [c for c in COMMANDS if "test_refiners" in c]
-    for command in (source, refiner):
-        assert "1 passed" in run(copy, command, "-p", "no:cacheprovider")
+    """Both commands in one, because each would draw the rendered pets."""
+    wanted = [shlex.split(c) for c in COMMANDS if c.startswith("python -m pytest")]
+    assert [w[-2] for w in wanted] == ["-k", "-k"] and all(w[3] == "-q" for w in wanted)
+    files, names = " ".join(w[4] for w in wanted), " or ".join(f"({w[-1]})" for w in wanted)
+    together = f"python -m pytest -q -p no:cacheprovider {files} -k '{names}'"
+    assert "2 passed" in run(copy, together)
 
 
 def test_the_rules_are_ten():

@@ -41,7 +41,7 @@ def test_the_file_is_read_once(torch_home, monkeypatch):
 
 def test_keys_follow_the_file_where_it_is_used(rendered, torch_home, tmp_path):
     def keys() -> dict[str, str]:
-        lite = Run(tmp_path / "lite", rendered, small())
+        lite = Run(tmp_path / "lite", rendered, small(detector="compact"))
         resnet = Run(tmp_path / "resnet", rendered, small(backbone="resnet50", detector="v1"))
         return {
             "lite features": lite.features_key,

@@ -102,6 +102,8 @@ class Context:
 class Source:
     """The base of all sources. A new one sets `settings`, and writes `probabilities`.
 
+    What a class says of itself:
+
         settings      names of the settings that its masks depend on: another value, other masks
         features      whether it reads the cache (then the backbone counts, too)
         version       to be raised when the code changes what comes out

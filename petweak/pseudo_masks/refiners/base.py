@@ -17,6 +17,8 @@ from petweak.pseudo_masks.thresholds import otsu
 class Refiner:
     """The base of all refiners. A new one writes `refine`, and `settings` if it reads any.
 
+    What a class says of itself:
+
         settings      names of the settings that its maps depend on: another value, other masks
         features      whether it reads the cache of the backbone's maps
         asks_source   whether it asks the source about other views of the photo
