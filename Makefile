@@ -1,10 +1,10 @@
-# The two commands of the README, `make demo` and `make test`; CI calls the same.
+# The commands of the README, `make demo` and `make test`; CI calls the same.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 
-.PHONY: demo test test-browser lab app install notebooks figures clean
+.PHONY: demo test test-browser lab app install notebooks figures docs clean
 
 # Which run `make app` shows: make app RUN=runs/mine PROFILE=photos DATA=../photos
 RUN ?= runs/embedded
@@ -50,5 +50,9 @@ notebooks: $(READY)
 figures: $(READY)
 	$(BIN)/python -m petweak.figures
 
+# The API pages: site/index.html, from the docstrings.
+docs: $(READY)
+	$(BIN)/python -m pdoc petweak --docformat google --no-show-source -o site
+
 clean:
-	rm -rf $(VENV) runs data
+	rm -rf $(VENV) runs data site

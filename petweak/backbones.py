@@ -21,7 +21,7 @@ from petweak import weights
 
 
 class Backbone(nn.Module):
-    """A frozen classifier in `eval()` for good: calling `train()` leaves it as it is.
+    """A classifier, frozen and in eval mode for good: calling `train()` leaves it as it is.
 
     forward: (B, 3, S, S) photos in [0, 1], S a multiple of 32 -> {tap: (B, C, h, w)}. `passes`
     counts the pictures that went through, whichever engine ran them.
@@ -45,6 +45,7 @@ class Backbone(nn.Module):
         self.eval()
 
     def train(self, mode: bool = True) -> Backbone:
+        """Changes nothing."""
         return super().train(False)
 
     def forward(self, photos: Tensor) -> dict[str, Tensor]:

@@ -123,6 +123,7 @@ def _selftrain(args: argparse.Namespace) -> None:
         agreed = "" if r.agreement is None else f", masks agree {r.agreement:.4f} with the last"
         shown = ", ".join(f"{border}: {value:.4f}" for border, value in values.items())
         print(f"round {r.number}: {r.kept} photos{agreed}; mask_iou_gt on test, border {shown}")
+    run.self_trained_scores(args.source, args.labels)
     print(f"student in {run.self_trained(args.source, args.labels)}")
     collect_results(run)
 

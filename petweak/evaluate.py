@@ -14,10 +14,20 @@ import pandas as pd
 from petweak import metrics
 from petweak.data.pets import Sample, load_trimap
 from petweak.maskformer.predict import Answer
+from petweak.metrics import BASELINES, NO_BORDER
 from petweak.pseudo_masks.store import PET, UNSURE, read_mask
 
-NO_BORDER = "-"  # the column `border` of a metric that ground truth has no part in
-BASELINES = {"all_ones": metrics.all_ones, "centre_box": metrics.centre_box}
+# What the rows are called, in words.
+MEANINGS = {
+    "mask_iou_gt": "the student's foreground against ground truth; mean over photos",
+    "pseudo_iou_gt": "the masks it learnt from against ground truth; mean over photos",
+    "mask_iou": "the student's foreground against its source's own mask; mean over photos",
+    "dataset_iou_gt": "summed intersections over summed unions of all photos",
+    "boundary_iou_gt": "IoU of the bands inside both contours, 2 % of the diagonal wide "
+    "(Cheng et al. 2021)",
+    "class_accuracy": "share of photos whose class is right",
+    "class_iou": "Jaccard index of the photos' predicted classes; mean over classes",
+}
 
 
 def against_truth(found: np.ndarray, trimap: np.ndarray) -> dict[str, float]:

@@ -5,10 +5,16 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import psutil
+
+_BESIDE = re.compile(r"\..+\.(?P<pid>\d+)\.partial(\.[^.]*)?")  # what `replacing` names its files
+_swept: set[Path] = set()  # folders that this process has cleared of what a kill left behind
 
 
 def project_path(path: str | Path) -> Path:
@@ -26,15 +32,31 @@ def project_path(path: str | Path) -> Path:
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """Yields a path beside `path` to write to; renames it on success, deletes it on failure."""
+    """Yields a path beside `path` to write to; renames it on success, deletes it on failure.
+
+    The first write into a folder deletes what processes that were killed left half-written there.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    _sweep(path.parent)
     beside = path.with_name(f".{path.name}.{os.getpid()}.partial{path.suffix}")
     try:
         yield beside
         os.replace(beside, path)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def _sweep(folder: Path) -> None:
+    """Delete the half-written files of processes that are no more; once for each folder, because a
+    folder of masks has thousands of entries."""
+    if folder in _swept:
+        return
+    _swept.add(folder)
+    for file in folder.glob(".*.partial*"):
+        name = _BESIDE.fullmatch(file.name)
+        if name and not psutil.pid_exists(int(name["pid"])):
+            file.unlink(missing_ok=True)
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -8,10 +8,11 @@ from typing import Any
 import pandas as pd
 from tqdm.auto import tqdm
 
-from petweak.evaluate import BASELINES
+from petweak.cards import write_data_card
 from petweak.files import read_json, write_json
+from petweak.metrics import BASELINES
 from petweak.pseudo_masks import SOURCES, source_named
-from petweak.runs import write_frame, write_run_json
+from petweak.runs import pick, write_frame, write_run_json
 from petweak.selftrain import Round
 from petweak.study import Run, Scores, grid, open_scores
 
@@ -38,7 +39,7 @@ def run_study(run: Run) -> pd.DataFrame:
 
 def score_rounds(run: Run, source: str, labels: str) -> list[tuple[Round, Scores]]:
     """Self-train from `source` as far as it is lacking, and score every round. Their rows go into
-    results.csv at the next `collect_results`; runs/<name>/rounds.json says which there are."""
+    results.csv at the next `collect_results`; `runs/<name>/rounds.json` says which there are."""
     scored = [(r, run.round_scores(source, labels, r)) for r in run.rounds(source, labels)]
     path = run.folder / "rounds.json"
     known = read_json(path) or {}
@@ -72,6 +73,8 @@ def collect_results(run: Run) -> pd.DataFrame:
     frame["round"] = frame.get("round", pd.Series(dtype=float)).astype("Int64")
     write_frame(run.folder / "results.csv", frame[list(COLUMNS)])
     write_run_json(run.folder, s, run.data_root, run.pets.name, len(run.pets))
+    write_data_card(run.folder, run.pets, run.content, run.baseline_scores("all_ones").photos,
+                    pick(s, ("seed", "val_fraction", "leave_out")), len(run.val_ids))  # fmt: skip
     return read_results(run.folder)
 
 

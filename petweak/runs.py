@@ -5,14 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-import resource
 import subprocess
+import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import psutil
 import torch
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None
 
 import petweak
 from petweak.config import Settings, to_dict
@@ -56,7 +62,10 @@ def pick_device(wanted: str) -> torch.device:
 
 def peak_rss_mb() -> float:
     """The most memory this process has held so far, in MiB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    if resource is None:
+        return psutil.Process().memory_info().peak_wset / 2**20
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)  # bytes there, KiB elsewhere
 
 
 def write_timing(

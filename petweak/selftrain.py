@@ -6,8 +6,8 @@
     end       when the masks of two rounds agree (mean IoU of `settled` or more), or after `rounds`
 
 The last student gets `epochs` instead of `round_epochs`, and the last share of `keep`. No trimap is
-read and no photo of test. Every round has folders of its own (masks/<name>-round1/,
-models/<name>-round1/), so a run that was killed goes on with the round it was in.
+read and no photo of test. Every round has folders of its own (`masks/<name>-round1/`,
+`models/<name>-round1/`), so a run that was killed goes on with the round it was in.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from petweak import weights
 from petweak.backbones import BACKBONES, Backbone, load_backbone
 from petweak.config import Settings
 from petweak.data import pets as data
@@ -48,6 +49,12 @@ def check_source(name: str, settings: Settings) -> type[Source]:
         chain = tuple(CHAINS)
     check_chain(tuple(chain), source, settings)
     return source
+
+
+def _weights(backbone: str) -> dict[str, str]:
+    """What keys hold of a backbone's weights: nothing, where they are the ones everybody has."""
+    changed = weights.changed(backbone)
+    return {"weights": changed} if changed else {}
 
 
 class Stages:
@@ -115,7 +122,8 @@ class Stages:
     def features_key(self) -> str:
         ids = [s.id for s in self.pets.samples]
         return stage_key(stage="features", version=1, ids=ids, photos=self.content["photos"],
-                         **pick(self.settings, FEATURES))  # fmt: skip
+                         **pick(self.settings, FEATURES),
+                         **_weights(self.settings.backbone))  # fmt: skip
 
     @cached_property
     def features(self) -> Features:
@@ -132,7 +140,7 @@ class Stages:
                         image_size=scaled_size(self.settings.image_size, scale),
                         backbone=backbone or self.settings.backbone)  # fmt: skip
             own = pick(s, FEATURES)
-            key = stage_key(stage="more", features=self.features_key, **own)
+            key = stage_key(stage="more", features=self.features_key, **own, **_weights(backbone))
             self.features  # noqa: B018 - first, because it replaces the folder as a whole
             self._more[name] = self._pass(
                 s, lambda: load_backbone(s.backbone).to(self.device) if backbone else self.backbone,

@@ -25,7 +25,7 @@ class Students(Stages):
     """Training, on top of the stages before it."""
 
     def student_folder(self, source: str, labels: str) -> Path:
-        """models/<source>-<labels>, with `-plus` for a student that sees more than the last map;
+        """`models/<source>-<labels>`, with `-plus` for a student that sees more than the last map;
         what a self-trained source comes to has no further name."""
         plus = self.settings.taps != ("last",) and not source_named(source).self_trained
         return self.folder / "models" / (f"{source}-{labels}" + "-plus" * plus)
@@ -93,8 +93,8 @@ class Students(Stages):
         return rounds
 
     def self_trained(self, source: str, labels: str) -> Path:
-        """What self-training came to: models/<source>-<labels> where that is what the source is
-        for, models/<source>-<labels>-selftrained elsewhere."""
+        """What self-training came to: `models/<source>-<labels>` where that is what the source is
+        for, `models/<source>-<labels>-selftrained` elsewhere."""
         folder, key = self.student_folder(source, labels), self.rounds_key(source, labels)
         if not source_named(source).self_trained:
             folder = self.folder / "models" / f"{source}-{labels}-selftrained"

@@ -19,6 +19,7 @@ import pandas as pd
 from filelock import FileLock
 
 from petweak import evaluate, selftrain
+from petweak.cards import write_model_card
 from petweak.config import DATA_ROOTS, Settings, settings
 from petweak.data.rendered import make_rendered
 from petweak.files import project_path, read_json, write_json
@@ -61,7 +62,7 @@ class Run(Students):
     """One run: a folder, a data set, settings. Nothing is computed until a method asks for it."""
 
     def mask_scores(self, source: str) -> Scores:
-        """The source's masks against ground truth (masks/<source>/scores.csv)."""
+        """The source's masks against ground truth (`masks/<source>/scores.csv`)."""
         self.masks(source)
         folder = self.masks_folder(source)
 
@@ -72,7 +73,7 @@ class Run(Students):
         return self._scores(folder, self.mask_scores_key(source), make, source)
 
     def baseline_scores(self, name: str) -> Scores:
-        """`all_ones` or `centre_box` against ground truth (baselines/<name>/scores.csv)."""
+        """`all_ones` or `centre_box` against ground truth (`baselines/<name>/scores.csv`)."""
 
         def make() -> tuple[pd.DataFrame, list[dict]]:
             table = evaluate.score_baseline(self.pets.samples, name)
@@ -85,11 +86,19 @@ class Run(Students):
 
     def student_scores(self, source: str, labels: str) -> Scores:
         """The student's answers against ground truth and against its source's masks
-        (models/<source>-<labels>/scores.csv)."""
+        (`models/<source>-<labels>/scores.csv`)."""
         folder = self.student(source, labels)
         key = self.student_scores_key(source, labels)
         make = partial(self._score, folder, source, labels)
-        return self._scores(folder, key, make, source, labels)
+        scores = self._scores(folder, key, make, source, labels)
+        self._card(folder, source, scores)
+        return scores
+
+    def _card(self, folder: Path, source: str, scores: Scores) -> None:
+        """The model card beside a student, renewed where it no longer says what its scores say."""
+        floor, own = self.baseline_scores("all_ones"), self.mask_scores(source)
+        write_model_card(folder, self.pets, self.masks(source), scores.rows, scores.photos,
+                         floor.rows, own.rows)  # fmt: skip
 
     def _score(self, folder: Path, source: str, labels: str) -> tuple[pd.DataFrame, list[dict]]:
         """The student in `folder` on every photo."""
@@ -108,7 +117,9 @@ class Run(Students):
         key = self._scores_key(student=self.rounds_key(source, labels))
         make = partial(self._score, folder, source, labels)
         name = folder.name.removeprefix(f"{source}-")
-        return self._scores(folder, key, make, source, name)
+        scores = self._scores(folder, key, make, source, name)
+        self._card(folder, source, scores)
+        return scores
 
     def round_scores(self, source: str, labels: str, r: selftrain.Round) -> Scores:
         """A round's student, and the masks it began with on train."""
@@ -159,9 +170,10 @@ def open_run(
 ) -> Run:
     """A run by its name: what the notebooks and the commands begin with.
 
-    run: its folder, runs/<profile> unless given; data_root: the folder that holds oxford-iiit-pet/,
-    the profile's own unless given, and the rendered set is drawn there if it is lacking. Relative
-    paths count from the project. `overrides` are settings; bad ones raise ValueError.
+    run: its folder, `runs/<profile>` unless given; data_root: the folder that holds
+    oxford-iiit-pet/, the profile's own unless given, and the rendered set is drawn there if it is
+    lacking. Relative paths count from the project. `overrides` are settings; bad ones raise
+    ValueError.
     """
     chosen = settings(profile, **overrides)
     root = project_path(data_root or DATA_ROOTS[profile])

@@ -18,10 +18,9 @@ import pandas as pd
 
 from petweak import metrics
 from petweak.files import read_json
+from petweak.metrics import BASELINES, NO_BORDER
 
 Folder = str | Path
-BASELINES = ("all_ones", "centre_box")
-NO_BORDER = "-"  # the column `border` of a metric that ground truth has no part in
 BELOW = "below all_ones"
 OVERVIEW = (
     *(("mask_iou_gt", border) for border in metrics.BORDERS), ("pseudo_iou_gt", "pet"),
@@ -206,7 +205,7 @@ def read_scores(run_folder: Folder, source: str, labels: str, split: str = "test
 
 
 def student_folder(run_folder: Folder, source: str, labels: str) -> Path:
-    """models/<source>-<labels>, or its `-plus` where the run's students see more than the last
+    """`models/<source>-<labels>`, or its `-plus` where the run's students see more than the last
     map and there is one."""
     folder = Path(run_folder)
     run = read_json(folder / "run.json") or {}

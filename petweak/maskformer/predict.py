@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -115,23 +115,27 @@ def _answers(student: Student, views: list[list[Tensor]]) -> list[Answer]:
 def predict_files(photos: list[str], model: str | Path, out: str | Path) -> Iterator[Path]:
     """Write `<out>/<photo's stem>.png` (0 or 255, the photo's size) for each photo; yields paths.
 
-    Raises ValueError, before any work, where two photos would have one name or a file is no
-    picture.
+    Raises ValueError where two photos would have one name or a file does not begin as a picture,
+    before any work; where a picture breaks off further in, when it is its turn.
     """
     paths = [Path(p) for p in photos]
     stems = [p.stem for p in paths]
     if twice := sorted({s for s in stems if stems.count(s) > 1}):
         raise ValueError(f"two photos would both become {twice[0]}.png: predict them one by one")
     for path in paths:
-        try:
-            load_photo(path)
-        except Exception as error:  # Pillow's many kinds, see data.pets.check
-            raise ValueError(f"{path} cannot be read as a picture: {error}") from None
+        _opened(path, Image.open).close()  # reads the header only
     student = load_student(project_path(model))
     backbone = load_backbone(student.backbone)
     for path in paths:
-        photo = load_photo(path)
+        photo = _opened(path, load_photo)
         mask = predict_photo(student, photo, backbone).mask(photo.height, photo.width)
         target = Path(out) / f"{path.stem}.png"
         write_mask(target, np.where(mask, PET, BACKGROUND).astype(np.uint8))
         yield target
+
+
+def _opened(path: Path, read: Callable[[Path], Image.Image]) -> Image.Image:
+    try:
+        return read(path)
+    except Exception as error:  # Pillow's many kinds, see data.pets.check
+        raise ValueError(f"{path} cannot be read as a picture: {error}") from None

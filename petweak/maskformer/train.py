@@ -27,6 +27,7 @@ from petweak.maskformer.targets import Targets
 
 HISTORY = ("epoch", "loss", "class", "mask", "dice", "val_mask_iou", "lr", "seconds")
 FILES = ("model.safetensors", "config.json", "history.csv")
+CARD = "README.md"  # beside them, by petweak.cards, when the student has been scored
 
 
 def is_trained(folder: Path, key: str) -> bool:
@@ -38,7 +39,7 @@ def is_trained(folder: Path, key: str) -> bool:
 
 def publish(student: Path, folder: Path, key: str) -> None:
     """Copy a finished student to another folder, under another key."""
-    (folder / "config.json").unlink(missing_ok=True)
+    _retire(folder)
     for name in FILES[:1] + FILES[2:]:
         with replacing(folder / name) as beside:
             shutil.copyfile(student / name, beside)
@@ -46,6 +47,12 @@ def publish(student: Path, folder: Path, key: str) -> None:
     if (student / "epochs").is_dir():
         shutil.copytree(student / "epochs", folder / "epochs")
     write_json(folder / "config.json", read_json(student / "config.json") | {"key": key})
+
+
+def _retire(folder: Path) -> None:
+    """No model, while the files disagree, and no card of the one before."""
+    for name in ("config.json", CARD):
+        (folder / name).unlink(missing_ok=True)
 
 
 def train_student(
@@ -79,7 +86,7 @@ def train_student(
     )
     scaler = torch.amp.GradScaler(device.type, enabled=device.type == "cuda")
     checkpoint = folder / "checkpoint.safetensors"
-    history, best = _resume(checkpoint, key, model, optimizer)
+    history, best = _resume(checkpoint, key, model, optimizer, scaler)
     if not history:
         shutil.rmtree(folder / "epochs", ignore_errors=True)  # of a training that is no more
     steps = math.ceil(len(train.ids) / settings.batch_size)
@@ -122,10 +129,10 @@ def train_student(
             best = {k: v.detach().cpu().clone() for k, v in model.state_dict().items()}
         if settings.save_epochs:
             _save_epoch(folder, epoch + 1, model)
-        _save(checkpoint, key, model, optimizer, best, history)
+        _save(checkpoint, key, model, optimizer, scaler, best, history)
         epochs.set_postfix(loss=f"{history[-1]['loss']:.3f}", val=f"{iou:.3f}")
 
-    (folder / "config.json").unlink(missing_ok=True)  # while the files disagree, there is no model
+    _retire(folder)
     with replacing(folder / "model.safetensors") as beside:
         save_file(best, beside)
     rounded = [{k: round(v, 6) for k, v in row.items()} for row in history]
@@ -215,17 +222,19 @@ def _step(model, features, train, rows, mirror, settings, optimizer, scaler, dev
     return {k: v.item() for k, v in terms.items()}
 
 
-def _save(path: Path, key: str, model, optimizer, best: dict[str, Tensor], history: list) -> None:
-    """One file: the model, the best model so far, AdamW's moments, and the history as metadata."""
+def _save(path: Path, key: str, model, optimizer, scaler, best: dict, history: list) -> None:
+    """One file: the model, the best model so far, AdamW's moments; the history, and the scale of
+    mixed precision where there is one, as metadata."""
     tensors = {f"model.{k}": v.contiguous() for k, v in model.state_dict().items()}
     tensors |= {f"best.{k}": v for k, v in best.items()}
     for i, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{i}.{k}": v.contiguous() for k, v in state.items()}
     with replacing(path) as beside:
-        save_file(tensors, beside, {"key": key, "history": json.dumps(history)})
+        about = {"history": history, "scaler": scaler.state_dict()}
+        save_file(tensors, beside, {"key": key} | {k: json.dumps(v) for k, v in about.items()})
 
 
-def _resume(path: Path, key: str, model, optimizer) -> tuple[list, dict[str, Tensor] | None]:
+def _resume(path: Path, key: str, model, optimizer, scaler) -> tuple[list, dict | None]:
     """Load what `_save` wrote with the same key; otherwise start: ([], None)."""
     if not path.is_file():
         return [], None
@@ -237,6 +246,7 @@ def _resume(path: Path, key: str, model, optimizer) -> tuple[list, dict[str, Ten
             part, rest = name.split(".", 1)
             parts[part][rest] = file.get_tensor(name)
         history = json.loads(file.metadata()["history"])
+        scale = json.loads(file.metadata().get("scaler", "{}"))
     model.load_state_dict(parts["model"])
     moments: dict[int, dict[str, Tensor]] = {}
     for name, tensor in parts["optimizer"].items():
@@ -244,4 +254,6 @@ def _resume(path: Path, key: str, model, optimizer) -> tuple[list, dict[str, Ten
         moments.setdefault(int(i), {})[k] = tensor
     groups = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict({"state": moments, "param_groups": groups})
+    if scale and scaler.is_enabled():
+        scaler.load_state_dict(scale)
     return history, parts["best"]

@@ -102,14 +102,16 @@ class Context:
 class Source:
     """The base of all sources. A new one sets `settings`, and writes `probabilities`.
 
-    settings      names of the settings that its masks depend on: a change of one makes them anew
-    features      whether it reads the cache (then a change of the backbone makes them anew, too)
-    version       to be raised when the code changes what comes out
-    batch_size    1 where the answer has the photo's own size
-    labels        which image labels its students can learn
-    views         whether `view` honours `batch.mirror` and `batch.scale`
-    refinable     whether the setting `refine` is for it
-    self_trained  whether its students go through the rounds of `petweak.selftrain`
+    What a class says of itself:
+
+        settings      names of the settings that its masks depend on: another value, other masks
+        features      whether it reads the cache (then the backbone counts, too)
+        version       to be raised when the code changes what comes out
+        batch_size    1 where the answer has the photo's own size
+        labels        which image labels its students can learn
+        views         whether `view` honours `batch.mirror` and `batch.scale`
+        refinable     whether the setting `refine` is for it
+        self_trained  whether its students go through the rounds of `petweak.selftrain`
     """
 
     settings: tuple[str, ...] = ()

@@ -13,15 +13,18 @@ from torch import Tensor
 from petweak.config import Settings
 from petweak.files import project_path
 from petweak.pseudo_masks.base import Batch, Source
+from petweak.pseudo_masks.store import PET, UNSURE
 
 
 class External(Source):
-    """`<external_masks>/<image_id>.png`, grey: black background, white pet, grey in between.
+    """`<external_masks>/<image_id>.png`, grey: black background, white pet, grey in between, and
+    128 "unsure", as in the masks that petweak writes: training leaves such pixels out.
 
     Raises ValueError without the setting, FileNotFoundError for a photo without a PNG.
     """
 
     settings = ("external_masks",)
+    version = 2  # 128 is unsure
 
     @classmethod
     def check(cls, settings: Settings) -> None:
@@ -37,6 +40,13 @@ class External(Source):
 
     def probabilities(self, batch: Batch) -> Tensor:
         return torch.stack([self._read(self.folder() / f"{i}.png") for i in batch.ids])
+
+    def unsure(self) -> tuple[float, float] | None:
+        """The setting's band; without one, 128 and nothing else. Refiners take 128 for what it is
+        anyway, a probability of one half."""
+        if self.context.settings.unsure or self.chain is not None:
+            return super().unsure()
+        return (UNSURE - 0.5) / PET, (UNSURE + 0.5) / PET
 
     def depends_on(self) -> dict[str, object]:
         h = hashlib.blake2b(digest_size=16)

@@ -68,7 +68,10 @@ class MaskRCNN(Source):
         return self.context.settings.mask_threshold
 
     def depends_on(self) -> dict[str, object]:
-        version = compact_mask_rcnn.fingerprint() if self.detector == "compact" else ""
+        if self.detector == "compact":
+            version = compact_mask_rcnn.fingerprint()
+        else:
+            version = weights.changed(f"mask_rcnn_{self.detector}")
         return {"detector": self.detector, "weights": version}
 
     def _union(self, found: dict[str, Tensor], photo: Tensor) -> Tensor:

@@ -17,11 +17,13 @@ from petweak.pseudo_masks.thresholds import otsu
 class Refiner:
     """The base of all refiners. A new one writes `refine`, and `settings` if it reads any.
 
-    settings      names of the settings that its maps depend on: a change of one makes masks anew
-    features      whether it reads the cache of the backbone's maps
-    asks_source   whether it asks the source about other views of the photo
-    centres       whether 0.5 is where pet begins in its maps, whatever they were before
-    version       to be raised when the code changes what comes out
+    What a class says of itself:
+
+        settings      names of the settings that its maps depend on: another value, other masks
+        features      whether it reads the cache of the backbone's maps
+        asks_source   whether it asks the source about other views of the photo
+        centres       whether 0.5 is where pet begins in its maps, whatever they were before
+        version       to be raised when the code changes what comes out
     """
 
     settings: tuple[str, ...] = ()
