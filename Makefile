@@ -46,6 +46,7 @@ $(READY): pyproject.toml
 # Before a commit: the notebooks with their outputs, and what the README shows.
 notebooks: $(READY)
 	$(BIN)/python -m petweak.notebooks
+	$(BIN)/python -m petweak.notebooks --solutions
 
 figures: $(READY)
 	$(BIN)/python -m petweak.figures

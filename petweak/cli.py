@@ -147,8 +147,9 @@ def _notebooks(args: argparse.Namespace) -> None:
 
     try:
         run_notebooks(
-            args.profile, args.run, args.data_root, args.only, _assignments(args.parameter)
-        )
+            args.profile, args.run, args.data_root, args.only, _assignments(args.parameter),
+            args.solutions,
+        )  # fmt: skip
     except NotebookUsageError as error:
         raise UsageError(error) from None
 
@@ -216,6 +217,8 @@ def _parser() -> argparse.ArgumentParser:
     p = _command(commands, "notebooks", _notebooks, "execute the series by papermill")
     _run_arguments(p, settings=False)
     p.add_argument("--only", nargs="+", metavar="NN", help="numbers of notebooks, default: all")
+    p.add_argument("--solutions", action="store_true",
+                   help="the worked solutions of the exercises instead")  # fmt: skip
     p.add_argument("-p", dest="parameter", action="append", default=[], metavar="key=value",
                    help="a notebook parameter")  # fmt: skip
 

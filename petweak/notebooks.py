@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import io
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -27,15 +27,18 @@ class NotebookUsageError(ValueError):
     """A number or a parameter that no notebook has."""
 
 
-def series(only: list[str] | None = None) -> list[Path]:
-    """The numbered notebooks, in order; `only` picks by number ("03", "3").
+def series(only: list[str] | None = None, solutions: bool = False) -> list[Path]:
+    """The numbered notebooks, in order, or the worked solutions of their exercises; `only` picks by
+    number ("03", "3").
 
     Raises NotebookUsageError for a number that no notebook has, listing those that there are.
     """
-    found = {p.name[:2]: p for p in sorted(project_path("notebooks").glob("[0-9][0-9]_*.ipynb"))}
+    folder = project_path("notebooks/solutions" if solutions else "notebooks")
+    found = {p.name[:2]: p for p in sorted(folder.glob("[0-9][0-9]_*.ipynb"))}
     wanted = list(found) if only is None else [n.zfill(2) for n in only]
     if unknown := [n for n in wanted if n not in found]:
-        raise NotebookUsageError(f"no notebook {', '.join(unknown)}: there are {', '.join(found)}")
+        what = "no solutions" if solutions else "no notebook"
+        raise NotebookUsageError(f"{what} {', '.join(unknown)}: there are {', '.join(found)}")
     return [found[n] for n in wanted]
 
 
@@ -57,13 +60,15 @@ def run_notebooks(
     data_root: str | Path | None = None,
     only: list[str] | None = None,
     parameters: dict[str, Any] | None = None,
+    solutions: bool = False,
 ) -> list[Path]:
-    """Execute notebooks into `<run>/notebooks/`; returns the executed files.
+    """Execute notebooks into `<run>/notebooks/`, or the worked solutions into its `solutions/`;
+    returns the executed files.
 
     `parameters` go to every notebook that has them. Raises NotebookUsageError, before anything
     runs, for one that none has; papermill's own error where a cell fails.
     """
-    notebooks, extra = series(only), parameters or {}
+    notebooks, extra = series(only, solutions), parameters or {}
     known = {n: parameters_of(n) for n in notebooks}
     names = sorted({name for found in known.values() for name in found})
     if unknown := sorted(set(extra) - set(names)):
@@ -73,10 +78,10 @@ def run_notebooks(
     common = {"profile": profile, "run": str(folder)}
     if data_root:
         common["data_root"] = str(project_path(data_root))
-    executed = []
+    executed, out = [], folder / "notebooks" / ("solutions" if solutions else "")
     for notebook in notebooks:
         values = {k: v for k, v in (common | extra).items() if k in known[notebook]}
-        executed.append(_execute(notebook, folder / "notebooks" / notebook.name, values))
+        executed.append(_execute(notebook, out / notebook.name, values))
     return executed
 
 
@@ -131,14 +136,15 @@ def stored(run: str, file: str) -> pd.DataFrame:
     return pd.read_csv(path)
 
 
-def refresh(only: list[str] | None = None) -> list[Path]:
-    """Execute the series in place, with the parameters as they stand; `make notebooks`.
+def refresh(only: list[str] | None = None, solutions: bool = False) -> list[Path]:
+    """Execute the series, or the worked solutions, in place, with the parameters as they stand;
+    `make notebooks`.
 
     A notebook is replaced when it has run to its end, whole or not at all.
     """
     os.environ["TQDM_DISABLE"] = "1"
-    template = [] if only else [project_path("notebooks/_template.ipynb")]
-    notebooks = series(only) + template
+    template = [] if only or solutions else [project_path("notebooks/_template.ipynb")]
+    notebooks = series(only, solutions) + template
     for notebook in notebooks:
         parameters_of(notebook)
         with replacing(notebook) as beside:
@@ -179,4 +185,8 @@ def cleaned(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
 
 
 if __name__ == "__main__":
-    refresh(sys.argv[1:] or None)
+    parser = argparse.ArgumentParser(description="execute notebooks in place")
+    parser.add_argument("only", nargs="*", metavar="NN", help="numbers, default: all")
+    parser.add_argument("--solutions", action="store_true", help="the worked solutions instead")
+    args = parser.parse_args()
+    refresh(args.only or None, args.solutions)

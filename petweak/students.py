@@ -73,18 +73,22 @@ class Students(Stages):
                          features=self.features_key, labels=labels, masks=self.masks_key(source),
                          **pick(s, tuple(sorted(own))))  # fmt: skip
 
-    def rounds(self, source: str, labels: str) -> list[selftrain.Round]:
-        """The rounds of self-training, which are made if they are lacking."""
-        self.check_labels(source, labels)
-        selftrain.check(self.settings)
+    def start(self, source: str, labels: str) -> selftrain.Start:
+        """What self-training begins with; the source's masks are made if they are lacking."""
         self.masks(source)
         train = self.pets.split("train")
         own = self.source(source).image_labels()
         wanted = {s.id: own[s.id][labels] if own else s.label(labels) for s in train}
-        start = selftrain.Start(
+        return selftrain.Start(
             source, labels, self.masks_folder(source), self.pets.classes(labels), wanted,
             self.rounds_key(source, labels),
         )  # fmt: skip
+
+    def rounds(self, source: str, labels: str) -> list[selftrain.Round]:
+        """The rounds of self-training, which are made if they are lacking."""
+        self.check_labels(source, labels)
+        selftrain.check(self.settings)
+        start = self.start(source, labels)
         with self._lock:
             rounds = selftrain.self_train(start, self.context, self.folder)
             for r in rounds:

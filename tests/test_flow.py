@@ -28,7 +28,7 @@ ROOMS = (
     ("cards",),
     ("study",),
     ("results",),
-    ("mistakes", "sweeps", "choices", "probes", "labelling", "unseen", "cost",
+    ("mistakes", "sweeps", "choices", "probes", "labelling", "unseen", "cost", "trials", "broken",
      "compact_mask_rcnn_train"),
     ("beyond",),
     ("tables", "pictures", "plots", "plots_beyond"),

@@ -19,8 +19,15 @@ from petweak.notebooks import NotebookUsageError, parameters_of, run_notebooks
 
 FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
 SERIES = sorted(FOLDER.glob("[0-9][0-9]_*.ipynb"))
+SOLUTIONS = sorted((FOLDER / "solutions").glob("*.ipynb"))
+CHAPTERS = [p for p in SERIES if p.name[:2] != "00"]  # those with exercises that are worked out
 ALL = [*SERIES, FOLDER / "_template.ipynb"]
+EVERY = [*ALL, *SOLUTIONS]
 IDS = [p.name for p in ALL]
+
+
+def every(of: list[Path]):
+    return pytest.mark.parametrize("path", of, ids=[p.name for p in of])
 
 
 def read(path: Path) -> nbformat.NotebookNode:
@@ -40,7 +47,7 @@ def test_the_series_is_numbered_without_gaps():
     assert len(SERIES) >= 8
 
 
-@pytest.mark.parametrize("path", ALL, ids=IDS)
+@every(EVERY)
 def test_one_cell_of_parameters_literals_with_a_comment_each(path):
     (cell,) = [c for c in code_cells(path) if "parameters" in c.metadata.get("tags", [])]
     tokens = list(tokenize.generate_tokens(io.StringIO(cell.source).readline))
@@ -74,7 +81,71 @@ def test_links_lead_to_neighbours(path):
     assert all((FOLDER / t).is_file() for t in targets)
 
 
-@pytest.mark.parametrize("path", ALL, ids=IDS)
+@every(CHAPTERS)
+def test_every_chapter_breaks_something_on_purpose_and_measures_it(path):
+    cells = read(path).cells
+    heads = {c.source.split("\n")[0]: i for i, c in enumerate(cells) if c.source.startswith("## ")}
+    at = heads["## Break it"]
+    assert at < heads["## What it cost"] < heads["## Takeaways"]
+    assert "**Predict" in cells[at].source and cells[at + 1].cell_type == "code"
+    assert "on purpose" in cells[heads["## Takeaways"] + 1].source
+
+
+def exercises(path: Path) -> list[int]:
+    return [int(n) for n in re.findall(r"^(\d)\. ", prose(path).split("## Exercises")[1], re.M)]
+
+
+def test_every_chapter_has_its_solutions():
+    names = [f"{p.stem}_solutions.ipynb" for p in CHAPTERS]
+    assert [p.name for p in SOLUTIONS] == names
+    for path, name in zip(CHAPTERS, names, strict=True):
+        assert f"](solutions/{name})" in prose(path).split("## Exercises")[1]
+
+
+@every(SOLUTIONS)
+def test_every_exercise_is_answered_with_a_figure_that_is_read(path):
+    chapter = FOLDER / path.name.replace("_solutions", "")
+    assert prose(path).count(f"](../{chapter.name})") == 2  # at the top and at the end
+    cells = read(path).cells
+    heads = [(i, c.source) for i, c in enumerate(cells) if c.source.startswith("## Exercise ")]
+    numbers = [int(re.match(r"## Exercise (\d)\n", text)[1]) for _, text in heads]
+    assert numbers == exercises(chapter)
+    ends = [*[i for i, _ in heads[1:]], len(cells)]
+    for (start, text), end in zip(heads, ends, strict=True):
+        part = [c.source for c in cells[start:end] if c.cell_type == "code"]
+        assert re.search(r"\n\n\*[^*]", text)  # what was asked, in short
+        assert re.search(r'Markdown\(f""".*\*\*Answer\.\*\*', "\n".join(part), re.S)
+        assert cells[end - 1 - (end == len(cells))].cell_type == "code"  # the answer comes last
+
+
+def test_no_figure_of_a_result_is_typed_into_an_answer():
+    for path in SOLUTIONS:
+        for cell in code_cells(path):
+            if "**Answer.**" not in cell.source:
+                continue
+            said = re.sub(r"\{[^{}]*(\{[^{}]*\}[^{}]*)*\}", "", cell.source.split('"""')[1])
+            # The paper's figures and thresholds of settings may be named, measured ones not.
+            assert set(re.findall(r"0\.\d{2,}", said)) <= {"0.50", "0.03", "0.09"}, cell.source
+
+
+def test_the_glossary_is_linked_and_leads_to_where_a_word_is_explained():
+    for path in EVERY:
+        link = "](../glossary.md)" if path in SOLUTIONS else "](glossary.md)"
+        assert link in read(path).cells[0].source, path.name
+    text = (FOLDER / "glossary.md").read_text()
+    entry = r"^- \*\*(.+?)\*\* \(\[(\d\d)\]\((\S+)\)\): (.+?)(?=^- |\Z)"
+    entries = re.findall(entry, text, re.M | re.S)
+    terms = [term for term, *_ in entries]
+    assert len(terms) == text.count("\n- ") >= 40
+    assert terms == sorted(set(terms), key=str.lower)
+    for term, number, target, meaning in entries:
+        assert target.startswith(number) and (FOLDER / target).is_file(), term
+        said = prose(FOLDER / target).lower()
+        assert all(word in said for word in term.lower().split()), f"{term} is not in {target}"
+        assert 1 <= len(re.findall(r"[.?!](?=\s|$)", meaning)) <= 3, term
+
+
+@every(EVERY)
 def test_cells_are_short_and_leave_the_work_to_the_package(path):
     for cell in code_cells(path):
         assert len(cell.source.splitlines()) <= 15, cell.source
@@ -85,7 +156,7 @@ def test_cells_are_short_and_leave_the_work_to_the_package(path):
                 assert len(node.body) <= 6 and node.end_lineno - node.lineno <= 6, cell.source
 
 
-@pytest.mark.parametrize("path", ALL, ids=IDS)
+@every(EVERY)
 def test_executed_clean_and_small(path):
     assert path.stat().st_size < 600_000
     cells = code_cells(path)
@@ -101,7 +172,7 @@ def test_executed_clean_and_small(path):
             assert not re.search(r"(?<![\w<.])/(home|root|tmp|work|Users)/", text), text[:300]
 
 
-@pytest.mark.parametrize("path", ALL, ids=IDS)
+@every(EVERY)
 def test_nothing_of_the_machine_is_kept(path):
     nb = read(path)
     assert set(nb.metadata) <= {"kernelspec", "language_info"}
@@ -121,6 +192,18 @@ def test_an_unknown_parameter_is_refused_before_anything_runs(monkeypatch, tmp_p
         run_notebooks("embedded", tmp_path, parameters={"epoch": 3})
     with pytest.raises(NotebookUsageError, match="no notebook 99"):
         run_notebooks("embedded", tmp_path, only=["99"])
+
+
+def test_solutions_are_a_series_of_their_own(monkeypatch, tmp_path):
+    ran = []
+    monkeypatch.setattr(notebooks, "_execute", lambda n, out, values: ran.append((n, out)) or out)
+    run_notebooks("embedded", tmp_path, only=["3"], solutions=True)
+    name = "03_make_masks_with_mask_rcnn_solutions.ipynb"
+    assert ran == [(FOLDER / "solutions" / name, tmp_path / "notebooks" / "solutions" / name)]
+    run_notebooks("embedded", tmp_path)
+    assert [n for n, _ in ran[1:]] == SERIES
+    with pytest.raises(NotebookUsageError, match="no solutions 99: there are 01, 02"):
+        run_notebooks("embedded", tmp_path, only=["99"], solutions=True)
 
 
 def test_cleaning_keeps_the_tag_and_nothing_else():
