@@ -1,6 +1,7 @@
 """Pictures and numbers for the README and a report, from finished runs: `make figures`.
 
     figures/data/<run>/{results,timings}.csv, history-*.csv     what the pictures are drawn from
+    figures/data/<run>/{notebooks,latency}.csv                  run times; a slider in the browser
     figures/data/<run>/{beyond,cost,signals,probes,unseen,labelling}.csv   of `petweak.beyond`
     figures/<run>-{overview,masks,curves,labelling}.png         drawn from it
     README.md                                                   the tables between the marks
@@ -19,12 +20,14 @@ import pandas as pd
 
 from petweak import plots, tables
 from petweak.beyond import summary
+from petweak.chapters import run_times
 from petweak.data.pets import load_photo, load_trimap, read_pets
 from petweak.files import project_path, read_json, replacing, write_text
 from petweak.plots_beyond import labelling_lines
 from petweak.pseudo_masks import SOURCES
 from petweak.pseudo_masks.store import read_mask
 from petweak.results import read_results
+from petweak.runs import write_frame
 
 TITLES = {"embedded": "Rendered pets", "photos": "Real photos, three breeds"}
 BEYOND = ("beyond.csv", "cost.csv", "signals.csv", "probes.csv", "unseen.csv", "labelling.csv")
@@ -45,8 +48,12 @@ def write_figures(run_folder: Path, name: str, out: Path) -> None:
     results, data = read_results(run_folder), out / "data" / name
     run = read_json(run_folder / "run.json")
     data.mkdir(parents=True, exist_ok=True)
-    for file in ("results.csv", "timings.csv"):
-        _copy(run_folder / file, data / file)
+    for file in ("results.csv", "timings.csv", "latency.csv"):
+        if (run_folder / file).is_file():
+            _copy(run_folder / file, data / file)
+    times = run_times(run_folder)
+    if len(times):
+        write_frame(data / "notebooks.csv", times)
     for history in sorted((run_folder / "models").glob("*/history.csv")):
         if "-round" in history.parent.name:
             continue

@@ -6,6 +6,7 @@ import argparse
 import hashlib
 import io
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -91,13 +92,13 @@ def _execute(notebook: Path, out: Path, values: dict[str, Any]) -> Path:
     if out.is_file() and (read_json(note) or {}).get("key") == key:
         print(f"{notebook.name}: up to date")
         return out
-    os.environ["TQDM_DISABLE"] = "1"
+    os.environ["TQDM_DISABLE"], start = "1", time.perf_counter()
     with replacing(out) as beside:
         papermill.execute_notebook(
             str(notebook), str(beside), values, cwd=str(notebook.parent), kernel_name="python3"
         )
         nbformat.write(without_bars(nbformat.read(beside, as_version=4)), beside)
-    write_json(note, {"key": key})
+    write_json(note, {"key": key, "seconds": round(time.perf_counter() - start, 1)})
     return out
 
 
@@ -143,8 +144,8 @@ def refresh(only: list[str] | None = None, solutions: bool = False) -> list[Path
     A notebook is replaced when it has run to its end, whole or not at all.
     """
     os.environ["TQDM_DISABLE"] = "1"
-    template = [] if only or solutions else [project_path("notebooks/_template.ipynb")]
-    notebooks = series(only, solutions) + template
+    others = [project_path(f"notebooks/{name}.ipynb") for name in ("_template", "explorers")]
+    notebooks = series(only, solutions) + ([] if only or solutions else others)
     for notebook in notebooks:
         parameters_of(notebook)
         with replacing(notebook) as beside:

@@ -36,8 +36,9 @@ ROOMS = (
     ("controls",),
     ("upload",),
     ("widgets",),
+    ("chapters",),
     ("report", "report_sections", "report_text", "figures"),
-    ("notebooks", "chapters", "doctor"),
+    ("notebooks", "doctor"),
     ("cli",),
 )
 RANK = {name: i for i, room in enumerate(ROOMS) for name in room}
