@@ -19,7 +19,7 @@ from petweak.notebooks import NotebookUsageError, parameters_of, run_notebooks
 
 FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
 SERIES = sorted(FOLDER.glob("[0-9][0-9]_*.ipynb"))
-SOLUTIONS = sorted((FOLDER / "solutions").glob("*.ipynb"))
+SOLUTIONS = sorted((FOLDER / "solutions").glob("[0-9][0-9]_*.ipynb"))
 CHAPTERS = [p for p in SERIES if p.name[:2] != "00"]  # those with exercises that are worked out
 ALL = [*SERIES, FOLDER / "_template.ipynb"]
 EVERY = [*ALL, FOLDER / "explorers.ipynb", *SOLUTIONS]
