@@ -64,6 +64,7 @@ def test_it_says_what_the_student_learnt_from(run):
         assert "`last` (stride 32)" in card and "64 x 64 px" in card
         assert "rendered pets, drawn by petweak" in card and "say\n  nothing of photos" in card
         assert "undefined" not in card.lower() and "None" not in card
+        assert "which agreed best with the masks of val" in card
     assert "true ones, of the data set" in true and "in training: `pet`" in true
     assert "species, 2 classes" in true and ": cat, dog." in true
     assert "inherits its teacher" not in true
@@ -145,8 +146,19 @@ def test_a_self_trained_student(run, tmp_path):
     assert "Refined by vote of the chains colour, dense." in card
     assert "between the probabilities 0.2 and 0.8 were left out" in card
     assert "never seen beagle" in card and "degenerate" not in card
+    assert "which agreed best" not in card
     first = by_hand(run, tmp_path / "t", 0.9, {"source": "labels_free", "variant": "round0"}, {})
     assert "student of round 0, counted from 0.\n" in first
+
+
+def test_a_student_without_val_keeps_its_last_epoch(run, rendered, tmp_path):
+    other = Run(tmp_path / "run", rendered, small(val_fraction=0.0, sources="ground_truth"))
+    shutil.copytree(run.features_folder, other.features_folder)
+    other.student_scores("ground_truth", "species")
+    card = card_of(other, "ground_truth-species")
+    assert "74 of the 74 of train.\n" in card and "epoch 2 kept, the last one;" in card
+    collect_results(other)
+    assert "No photo of train is held out" in (other.folder / "data_card.md").read_text()
 
 
 def test_a_student_worse_than_calling_everything_pet(run, tmp_path):
