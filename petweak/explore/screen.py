@@ -42,7 +42,7 @@ def heat(photo: np.ndarray, soft: np.ndarray) -> np.ndarray:
 
 
 def picture(image: np.ndarray, alt: str, width: int, style: str = "") -> str:
-    """An <img> that carries its picture."""
+    """An `<img>` that carries its picture."""
     data = base64.b64encode(jpeg(image)).decode()
     return (
         f'<img src="data:image/jpeg;base64,{data}" alt="{html.escape(alt)}" '
