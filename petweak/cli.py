@@ -154,10 +154,32 @@ def _notebooks(args: argparse.Namespace) -> None:
         raise UsageError(error) from None
 
 
-def _report(args: argparse.Namespace) -> None:
-    from petweak.report import write_report
+def _sweep(args: argparse.Namespace) -> None:
+    from petweak.notebooks import NotebookUsageError
+    from petweak.reruns import sweep
 
-    print(write_report(_root(args.run)))
+    try:
+        swept = sweep(args.notebook, args.parameter, args.profile, args.run, args.data_root)
+    except NotebookUsageError as error:
+        raise UsageError(error) from None
+    if swept.done:
+        print(swept.table)
+    if swept.failed:
+        reasons = "; ".join(f"{name}: {why}" for name, why in swept.failed.items())
+        raise RuntimeError(f"{len(swept.failed)} of {swept.done + len(swept.failed)} failed "
+                           f"(the same command tries them again): {reasons}")  # fmt: skip
+
+
+def _report(args: argparse.Namespace) -> None:
+    from petweak.report import FORMATS, write_report
+
+    formats = list(dict.fromkeys(args.format or ["html"]))
+    if unknown := [f for f in formats if f not in FORMATS]:
+        raise UsageError(f"unknown format {', '.join(unknown)}: known are {', '.join(FORMATS)}")
+    folder = _root(args.run)
+    write_report(folder, formats)
+    for name in formats:
+        print(folder / FORMATS[name])
 
 
 def _predict(args: argparse.Namespace) -> None:
@@ -222,8 +244,16 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("-p", dest="parameter", action="append", default=[], metavar="key=value",
                    help="a notebook parameter")  # fmt: skip
 
-    p = _command(commands, "report", _report, "write tables.md, figures and report.html anew")
+    p = _command(commands, "sweep", _sweep, "one notebook, for every combination of parameters")
+    p.add_argument("notebook", metavar="NOTEBOOK", help="its path: notebooks/NN_verb_what.ipynb")
+    _run_arguments(p, settings=False)
+    p.add_argument("-p", dest="parameter", action="append", default=[], metavar="key=v,v",
+                   help="a parameter's values; with commas in them: key=[\"v,v\", \"v\"]")
+
+    p = _command(commands, "report", _report, "write tables.md, figures and the report anew")
     p.add_argument("run", metavar="R", help="the run's folder")
+    p.add_argument("--format", nargs="+", action="extend", metavar="F",
+                   help="html, pdf, md, latex, or several of them; default: html")  # fmt: skip
 
     p = _command(commands, "predict", _predict, "masks of photos by a trained student")
     p.add_argument("photo", nargs="+", metavar="PHOTO", help="a picture file")

@@ -158,14 +158,46 @@ def extract_features(
         "ids": [s.id for s in samples],
     }
     write_json(partial / "index.json", index)
-    if folder.exists():  # aside first: the new cache is in its place before the old one is deleted
-        old = folder.with_name(folder.name + ".old")
-        shutil.rmtree(old, ignore_errors=True)
+    _publish(partial, folder)
+    (folder / "progress.json").unlink()
+    return open_features(folder, key)
+
+
+def link_features(source: Path, folder: Path, key: str) -> Features | None:
+    """The cache in `source` in `folder`, too: by hard links, or copies where the file system has
+    none. None, and nothing done, where `source` has no complete cache that was made with `key`.
+
+    No file of a cache is ever written again (a pass writes new ones), so what is done in one folder
+    is not seen in the other.
+    """
+    if open_features(source, key) is None:
+        return None
+    partial = folder.with_name(folder.name + ".linked")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        for file in (f for f in source.iterdir() if f.is_file()):
+            try:
+                os.link(file, partial / file.name)
+            except OSError:
+                shutil.copyfile(file, partial / file.name)
+    except FileNotFoundError:  # another process is replacing `source`
+        pass
+    if open_features(partial, key) is None or open_features(source, key) is None:
+        shutil.rmtree(partial)
+        return None
+    _publish(partial, folder)
+    return open_features(folder, key)
+
+
+def _publish(partial: Path, folder: Path) -> None:
+    """Put a new cache in its place, before the old one is deleted."""
+    old = folder.with_name(folder.name + ".old")
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
         os.replace(folder, old)
     os.replace(partial, folder)
-    (folder / "progress.json").unlink()
-    shutil.rmtree(folder.with_name(folder.name + ".old"), ignore_errors=True)
-    return open_features(folder, key)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def _extract_scale(samples, backbone, settings, scale, partial, state, device) -> None:

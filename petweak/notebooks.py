@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import hashlib
 import io
 import os
@@ -79,27 +80,61 @@ def run_notebooks(
     common = {"profile": profile, "run": str(folder)}
     if data_root:
         common["data_root"] = str(project_path(data_root))
-    executed, out = [], folder / "notebooks" / ("solutions" if solutions else "")
+    wanted = {n: {k: _typed(k, v, known[n][k]) for k, v in (common | extra).items()
+                  if k in known[n]} for n in notebooks}  # fmt: skip
+    executed, place = [], folder / "notebooks" / ("solutions" if solutions else "")
     for notebook in notebooks:
-        values = {k: v for k, v in (common | extra).items() if k in known[notebook]}
-        executed.append(_execute(notebook, out / notebook.name, values))
+        out = place / notebook.name
+        if is_executed(notebook, out, wanted[notebook]):
+            print(f"{notebook.name}: up to date")
+        else:
+            execute(notebook, out, wanted[notebook])
+        executed.append(out)
     return executed
 
 
-def _execute(notebook: Path, out: Path, values: dict[str, Any]) -> Path:
-    note = out.with_suffix(".json")
+def typed(notebook: Path, values: dict[str, Any]) -> dict[str, Any]:
+    """`values` that came as text, as what the notebook's own defaults are: "3" for `epochs` is 3.
+
+    Raises NotebookUsageError for a parameter that it has not, and for text that is no such value.
+    """
+    known = parameters_of(notebook)
+    if unknown := sorted(set(values) - set(known)):
+        text = f"unknown parameter {', '.join(unknown)}: known are {', '.join(sorted(known))}"
+        raise NotebookUsageError(text)
+    return {name: _typed(name, value, known[name]) for name, value in values.items()}
+
+
+def _typed(name: str, value: Any, about: dict[str, Any]) -> Any:
+    try:
+        kind = type(ast.literal_eval(about["default"]))
+    except (ValueError, SyntaxError):  # a default that is computed
+        return value
+    if not isinstance(value, str) or kind not in (bool, int, float):
+        return value
+    try:
+        return {"true": True, "false": False}[value.lower()] if kind is bool else kind(value)
+    except (ValueError, KeyError):
+        raise NotebookUsageError(f"{name}={value!r}: not a value of type {kind.__name__}") from None
+
+
+def is_executed(notebook: Path, out: Path, values: dict[str, Any]) -> bool:
+    """Whether `out` is this notebook with these values and the package's present code."""
+    note = read_json(out.with_suffix(".json")) or {}
+    return out.is_file() and note.get("key") == _key(notebook, values)
+
+
+def execute(notebook: Path, out: Path, values: dict[str, Any]) -> None:
+    """Execute a notebook in a process of its own; `out` is written when it has run to its end."""
     key = _key(notebook, values)
-    if out.is_file() and (read_json(note) or {}).get("key") == key:
-        print(f"{notebook.name}: up to date")
-        return out
     os.environ["TQDM_DISABLE"], start = "1", time.perf_counter()
     with replacing(out) as beside:
         papermill.execute_notebook(
             str(notebook), str(beside), values, cwd=str(notebook.parent), kernel_name="python3"
         )
         nbformat.write(without_bars(nbformat.read(beside, as_version=4)), beside)
-    write_json(note, {"key": key, "seconds": round(time.perf_counter() - start, 1)})
-    return out
+    seconds = round(time.perf_counter() - start, 1)
+    write_json(out.with_suffix(".json"), {"key": key, "seconds": seconds})
 
 
 def _key(notebook: Path, values: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""What all figures share (look, colours, saving), and those that show photos and masks.
+"""The figures that show photos and masks.
 
 Photos are (H, W, 3) uint8 or PIL pictures, masks (H, W): bool, or uint8 as `pseudo_masks.store` has
 them (255 pet, 0 background, 128 unsure). `petweak.plots` has all of this, and the charts.
@@ -6,111 +6,22 @@ them (255 pet, 0 background, 128 unsure). `petweak.plots` has all of this, and t
 
 from __future__ import annotations
 
-import functools
-import io
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+import re
+import textwrap
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import cv2
-import matplotlib
 import numpy as np
 from matplotlib.colors import to_rgb
-from matplotlib.figure import Figure as _Figure
 
 from petweak import metrics
-from petweak.files import replacing
+from petweak.looks import SOURCE_COLOURS, Figure, palette, size_now, styled
 
-WIDTH = 5.6  # inches: one column, and 10 pt can still be read where a phone shows it
-DPI = 200
-# Okabe and Ito's colours, told apart by colour-blind readers too; a source keeps its colour.
-SOURCE_COLOURS = {
-    "ground_truth": "#009E73",
-    "mask_rcnn": "#0072B2",
-    "gradcam_pretrained": "#E69F00",
-    "gradcam_finetuned": "#D55E00",
-    "labels_free": "#56B4E9",
-    "external": "#CC79A7",
-    "all_ones": "#808080",
-    "centre_box": "#A8A8A8",
-}
-SPARE_COLOURS = ("#882255", "#999933", "#44AA99", "#AA4499", "#6699CC")
 TRUTH_COLOUR = "#FFFFFF"  # with a black edge, so that it shows on a white cat, too
 BORDER_COLOUR = "#F0E442"
+SMALLEST = 6.5  # points, of names above photos: what does not fit has two lines
 _TRUTH_NOTE = "white line: ground truth, border as pet"
-
-
-class Figure(_Figure):
-    """A matplotlib figure that a notebook shows without pyplot."""
-
-    def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
-        return png(self), {"width": int(self.get_figwidth() * 110)}  # IPython: data, metadata
-
-
-def style(dark: bool = False):
-    """The look of all figures, as a context manager (`with style(): ...`)."""
-    ink, paper, grid = ("#e6e6e6", "#16181d", "#3a3d45") if dark else ("#222", "#fff", "#ddd")
-    inks = ("text.color", "axes.labelcolor", "axes.titlecolor", "xtick.color", "ytick.color")
-    return matplotlib.rc_context(
-        {
-            "font.family": "DejaVu Sans",  # comes with matplotlib: the same picture everywhere
-            "font.size": 10,
-            "axes.titlesize": 10,
-            "axes.edgecolor": grid,
-            "axes.grid": True,
-            "axes.axisbelow": True,
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-            "grid.color": grid,
-            "legend.frameon": False,
-            "legend.fontsize": 9,
-            "lines.linewidth": 1.8,
-            "figure.facecolor": paper,
-            "axes.facecolor": paper,
-            "savefig.facecolor": paper,
-        }
-        | dict.fromkeys(inks, ink)
-    )
-
-
-def styled(draw):
-    """Gives a function that returns a Figure its keyword `dark`, and draws in our style."""
-    @functools.wraps(draw)
-    def call(*args, dark: bool = False, **kwargs):
-        with style(dark):
-            return draw(*args, **kwargs)
-
-    return call
-
-
-def png(fig: _Figure) -> bytes:
-    """The figure as a PNG file, the same bytes for the same figure."""
-    out = io.BytesIO()
-    fig.savefig(out, format="png", dpi=DPI, metadata={"Software": None})
-    return out.getvalue()
-
-
-def save_or_show(fig: _Figure, path: str | Path | None = None) -> Path | None:
-    """Write the figure as a PNG to `path`, whole or not at all, and return the path; without a
-    path show it in the notebook."""
-    if path is None:
-        from IPython.display import display
-
-        display(fig)
-        return None
-    with replacing(path) as beside:
-        beside.write_bytes(png(fig))
-    return Path(path)
-
-
-def palette(sources: Iterable[str]) -> dict[str, str]:
-    """{source: "#rrggbb"}; sources without a colour of their own get spare ones, in order."""
-    unknown = [s for s in dict.fromkeys(sources) if s not in SOURCE_COLOURS]
-    spare = {s: SPARE_COLOURS[i % len(SPARE_COLOURS)] for i, s in enumerate(unknown)}
-    return SOURCE_COLOURS | spare
-
-
-# --- photos and masks -----------------------------------------------------------------------------
 
 
 def overlay(
@@ -198,33 +109,51 @@ def _outline(image: np.ndarray, mask: np.ndarray, rgb: tuple[int, ...], width: i
 
 
 def _rows(panels: list, columns: int) -> list[list]:
+    columns += size_now().more
     columns = -(-len(panels) // -(-len(panels) // columns))  # four panels are 2 x 2, not 3 + 1
     return [panels[i : i + columns] for i in range(0, len(panels), columns)]
 
 
 def _panels(rows: list[list], titles: Sequence[str] = (), note: str = "") -> Figure:
     """(image, title) pairs in rows as wide as the column, without space lost between them."""
-    columns, gap, foot = max(map(len, rows)), 0.08, 0.3 if note else 0.04
-    cell = (WIDTH - gap * (columns + 1)) / columns
-    names = [0.24 if any(t for _, t in row) else 0.0 for row in rows]
-    heads = [0.34 if title else 0.0 for title in titles] or [0.0] * len(rows)
-    heights = [max(cell * i.shape[0] / i.shape[1] for i, _ in row) for row in rows]
-    total = sum(names) + sum(heads) + sum(heights) + gap * (len(rows) + 1) + foot
-    fig, top = Figure(figsize=(WIDTH, total)), total - gap
+    (width, font, tallest, _), columns, gap = size_now(), max(map(len, rows)), 0.08
+    line = font / 10  # of the heights below, which are for 10 pt
+    foot = 0.3 * line if note else 0.04
+    cell = (width - gap * (columns + 1)) / columns
+    titles = [textwrap.wrap(title, int(width * 72 / (0.66 * font))) for title in titles]
+    heads = [0.14 * line + 0.2 * line * len(t) if t else 0.0 for t in titles] or [0.0] * len(rows)
+    shapes = [max(i.shape[0] / i.shape[1] for i, _ in row) for row in rows]
+    for _ in range(2):  # smaller photos, narrower names
+        texts = [[_inside(text, cell) for _, text in row] for row in rows]
+        lines = [max(len(t.splitlines()) for t, _ in row) for row in texts]
+        names = [(0.1 + 0.14 * n) * line if n else 0.0 for n in lines]
+        fixed = sum(names) + sum(heads) + gap * (len(rows) + 1) + foot
+        cell = min(cell, (tallest - fixed) / sum(shapes))
+    total = fixed + cell * sum(shapes)
+    fig, top = Figure(figsize=(width, total)), total - gap
     for r, row in enumerate(rows):
         top -= heads[r]
         if heads[r]:
-            fig.text(gap / WIDTH, (top + 0.08) / total, titles[r], weight="bold")
+            fig.text(gap / width, (top + 0.08) / total, "\n".join(titles[r]), weight="bold")
         top -= names[r]
-        for k, (image, text) in enumerate(row):
-            height = cell * image.shape[0] / image.shape[1]
-            left = gap + k * (cell + gap)
-            ax = fig.add_axes((left / WIDTH, (top - height) / total, cell / WIDTH, height / total))
+        for k, (image, _) in enumerate(row):
+            height, left = cell * image.shape[0] / image.shape[1], gap + k * (cell + gap)
+            ax = fig.add_axes((left / width, (top - height) / total, cell / width, height / total))
             ax.imshow(image)
             ax.set_axis_off()
-            size = min(9.0, cell * 72 / (0.62 * max(len(text), 1)))  # long names stay inside
-            ax.set_title(text, fontsize=size, pad=3, loc="left")
-        top -= heights[r] + gap
+            ax.set_title(texts[r][k][0], fontsize=texts[r][k][1], pad=3, loc="left")
+        top -= cell * shapes[r] + gap
     if note:
-        fig.text(gap / WIDTH, 0.1 / total, note, fontsize=9)
+        fig.text(gap / width, 0.1 * line / total, note, fontsize=font - 1)
     return fig
+
+
+def _inside(text: str, cell: float) -> tuple[str, float]:
+    """A name above a photo `cell` inches wide, in as many lines as it takes, and its font size."""
+    lines, room = [""], int(cell * 72 / (0.62 * SMALLEST))
+    for word in re.findall(r"[^ _]+[ _]?|[ _]", text):
+        if lines[-1] and len(lines[-1] + word.rstrip()) > room:
+            lines.append("")
+        lines[-1] += word
+    size = cell * 72 / (0.62 * max(1, *(len(line.rstrip()) for line in lines)))
+    return "\n".join(lines), min(size_now().font - 1, size)

@@ -3,9 +3,9 @@
     overview_bars(results)                                  # last line of a cell: shown
     save_or_show(learning_curves("runs/photos"), "curves.png")
 
-Every function that returns a Figure also takes `dark=True`. Figures are made without pyplot, so
-nothing is changed for other code. Photos and masks are drawn in `petweak.pictures`, whose public
-names are here, too.
+Every function that returns a Figure also takes `dark=True`, and `size="one"` or `"two"` for one or
+both columns of a paper. Figures are made without pyplot, so nothing is changed for other code.
+The names of `petweak.pictures`, which draws photos and masks, and of `petweak.looks` are here, too.
 """
 
 from __future__ import annotations
@@ -20,20 +20,18 @@ from matplotlib.ticker import FixedLocator
 
 from petweak import tables
 from petweak.files import read_json
-from petweak.pictures import (
+from petweak.looks import (
     SOURCE_COLOURS,
-    WIDTH,
     Figure,
-    gallery,
-    overlay,
+    canvas,
+    legend,
     palette,
     png,
     save_or_show,
-    show_masks,
-    show_photos,
     style,
     styled,
 )
+from petweak.pictures import gallery, overlay, show_masks, show_photos
 
 __all__ = [
     "SOURCE_COLOURS",
@@ -63,7 +61,7 @@ def overview_bars(results: pd.DataFrame, split: str = "test", paper: bool = True
     theirs = theirs.set_index(["source", "labels"])["paper"]
     names = tables.students(results)
     colours, value = palette(s for s, _ in names), "mask_iou_gt/pet"
-    fig = Figure(figsize=(WIDTH, 1.5 + 0.5 * len(names)), layout="constrained")
+    fig = canvas(1.5 + 0.5 * len(names))
     ax = fig.add_subplot()
     for y, name in enumerate(names):
         row = table.loc[name]
@@ -71,13 +69,13 @@ def overview_bars(results: pd.DataFrame, split: str = "test", paper: bool = True
         limits = (row[value] - row[f"{value} low"], row[f"{value} high"] - row[value])
         ax.errorbar(row[value], y, xerr=np.array(limits)[:, None], color=_ink(), capsize=3, lw=1.2)
         ax.text(1.07, y, f"{row[value]:.3f}", va="center", weight="bold")
-    ax.text(1.07, -0.45, "student", fontsize=9)
+    ax.text(1.07, -0.45, "student", fontsize="small")
     marks = [("D", "its pseudo-masks", [table.loc[n, "pseudo_iou_gt/pet"] for n in names])]
     if paper:
         marks.append(("X", "the paper's student", [theirs.get(n, np.nan) for n in names]))
     for marker, label, values in marks:
-        ax.scatter(values, range(len(names)), 52, marker=marker, color=_paper(), edgecolor=_ink(),
-                   lw=1.2, zorder=3, label=label, clip_on=False)  # fmt: skip
+        ax.scatter(values, range(len(names)), _point(52), marker=marker, color=_paper(),
+                   edgecolor=_ink(), lw=1.2, zorder=3, label=label, clip_on=False)  # fmt: skip
     for name, dashes in zip(tables.BASELINES, ("--", ":"), strict=True):
         ax.axvline(table.loc[(name, "-"), value], color=_ink(), ls=dashes, lw=1.4, label=name)
     ax.set(yticks=range(len(names)), yticklabels=[f"{s}\n{labels}" for s, labels in names],
@@ -101,13 +99,15 @@ def learning_curves(
     configs = {f: read_json(f / "config.json") or {} for f in folders}
     of = {f: configs[f].get("source", f.name.rsplit("-", 1)[0]) for f in folders}
     colours = palette(of.values())
-    fig = Figure(figsize=(WIDTH, 5.2 + 0.1 * len(folders)), layout="constrained")
+    fig = canvas(5.2 + 0.1 * len(folders))
     axes = fig.subplots(2, 1, sharex=True)
     for folder in folders:
         history = pd.read_csv(folder / "history.csv")
         dashes = "-" if folder.name.endswith("-breed") else "--"
         look = dict(color=colours[of[folder]], ls=dashes, marker=".")
         axes[0].plot(history["epoch"], history["loss"], label=folder.name, **look)
+        if not history["val_mask_iou"].any():  # self-training has no val
+            continue
         axes[1].plot(history["epoch"], history["val_mask_iou"], **look)
         kept = history[history["epoch"] == configs[folder].get("best_epoch")]
         axes[1].plot(kept["epoch"], kept["val_mask_iou"], "o", ms=10, mfc="none", mec=_ink())
@@ -125,7 +125,7 @@ def threshold_curves(
     """IoU by threshold: {name: {threshold: IoU}}; a ring at each threshold of `chosen`, which is
     {name: threshold} (IoU between two measured thresholds is interpolated)."""
     colours = palette(name.split()[0] for name in curves)
-    fig = Figure(figsize=(WIDTH, 3.8), layout="constrained")
+    fig = canvas(3.8)
     ax = fig.add_subplot()
     for name, curve in curves.items():
         x, y = np.array(sorted(curve.items()), dtype=float).T
@@ -145,12 +145,12 @@ def breed_points(table: pd.DataFrame) -> Figure:
     """Mean mask IoU by breed, a point per student, from `tables.breeds_compared`."""
     names = [c for c in table if c not in ("breed", "n_images")]
     colours = palette(n.rsplit("-", 1)[0] for n in names)
-    fig = Figure(figsize=(WIDTH, 1.7 + 0.1 * len(names) + 0.3 * len(table)), layout="constrained")
+    fig = canvas(1.7 + 0.1 * len(names) + 0.3 * len(table))
     ax = fig.add_subplot()
     for name in names:
         marker = {"all_ones": "|", "centre_box": "x"}.get(name, "o")
         marker = "s" if name.endswith("-species") else marker
-        ax.scatter(table[name], range(len(table)), 55, marker=marker, label=name,
+        ax.scatter(table[name], range(len(table)), _point(55), marker=marker, label=name,
                    color=colours[name.rsplit("-", 1)[0]], linewidths=1.8)  # fmt: skip
     ax.axhline(len(table) - 1.5, color=_ink(), lw=0.8)
     labels = [f"{r.breed} ({r.n_images})" for r in table.itertuples()]
@@ -164,7 +164,7 @@ def breed_points(table: pd.DataFrame) -> Figure:
 def cost_bars(costs: pd.DataFrame) -> Figure:
     """Seconds per photo by source, the shared features pass apart; takes `tables.costs`."""
     colours = palette(costs["source"])
-    fig = Figure(figsize=(WIDTH, 1.5 + 0.42 * len(costs)), layout="constrained")
+    fig = canvas(1.5 + 0.42 * len(costs))
     ax = fig.add_subplot()
     at = range(len(costs))
     shared = costs["features_seconds"].fillna(0)
@@ -180,6 +180,11 @@ def cost_bars(costs: pd.DataFrame) -> Figure:
     return fig
 
 
+def _point(area: float) -> float:
+    """Of a marker in square points, for fonts of 10 pt."""
+    return area * (matplotlib.rcParams["font.size"] / 10) ** 3
+
+
 def _ink() -> str:
     return matplotlib.rcParams["text.color"]
 
@@ -189,9 +194,9 @@ def _paper() -> str:
 
 
 def _finish(fig: Figure, ax, columns: int) -> None:
-    """Legend above the axes, where it hides no value; categories are read from the top."""
+    """The legend; and categories are read from the top."""
     if ax.get_yticklabels() and ax.get_legend_handles_labels()[0]:
-        fig.legend(loc="outside upper left", ncols=columns)
+        legend(fig, columns)
     if isinstance(ax.yaxis.get_major_locator(), FixedLocator):
         ax.invert_yaxis()
         ax.grid(axis="y", visible=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from petweak.pictures import SOURCE_COLOURS, WIDTH, Figure, palette, styled
+from petweak.looks import SOURCE_COLOURS, Figure, canvas, legend, palette, styled
 
 KINDS = {  # of petweak.labelling: what the legend says, colour, marker
     "true": ("true masks alone", SOURCE_COLOURS["ground_truth"], "o"),
@@ -18,7 +18,7 @@ KINDS = {  # of petweak.labelling: what the legend says, colour, marker
 def labelling_lines(curve: pd.DataFrame, border: str = "ignore") -> Figure:
     """IoU by the number of true masks, from `labelling.labelling_curve`: means over seeds, and a
     band from the worst seed to the best one."""
-    fig = Figure(figsize=(WIDTH, 4.2), layout="constrained")
+    fig = canvas(4.2)
     ax = fig.add_subplot()
     part = curve[curve["border"] == border]
     for kind, (label, colour, marker) in KINDS.items():
@@ -34,7 +34,7 @@ def labelling_lines(curve: pd.DataFrame, border: str = "ignore") -> Figure:
     ax.set(xscale="log", xticks=ticks, xlabel="true masks in train", ylabel=f"IoU, border {border}")
     ax.set_xticks(ticks, [str(t) for t in ticks])
     ax.minorticks_off()
-    fig.legend(loc="outside upper left", ncols=2)
+    legend(fig, 2)
     return fig
 
 
@@ -42,7 +42,7 @@ def labelling_lines(curve: pd.DataFrame, border: str = "ignore") -> Figure:
 def round_lines(rounds: pd.DataFrame) -> Figure:
     """IoU by round of self-training, from `tables.rounds`: the masks of train that a round begins
     with, and its student on test with the 95 % interval."""
-    fig = Figure(figsize=(WIDTH, 3.6), layout="constrained")
+    fig = canvas(3.6)
     ax = fig.add_subplot()
     colours = palette(rounds["source"])
     for (source, labels), part in rounds.groupby(["source", "labels"], sort=False):
@@ -52,14 +52,14 @@ def round_lines(rounds: pd.DataFrame) -> Figure:
                     label=f"{name}, student on test")  # fmt: skip
         ax.plot(part["round"], part["masks"], "D--", color=colour, label="its masks on train")
     ax.set(xticks=sorted(set(rounds["round"])), xlabel="round", ylabel="IoU with ground truth")
-    fig.legend(loc="outside upper left", ncols=2)
+    legend(fig, 2)
     return fig
 
 
 @styled
 def probe_bars(probes: pd.DataFrame) -> Figure:
     """IoU of a linear probe on each frozen map, from `probes.probe_taps`."""
-    fig = Figure(figsize=(WIDTH, 2.4), layout="constrained")
+    fig = canvas(2.4)
     ax = fig.add_subplot()
     names = [f"{r.tap}\n{r.channels} channels" for r in probes.itertuples()]
     bars = ax.barh(names, probes["iou"], color=SOURCE_COLOURS["ground_truth"])

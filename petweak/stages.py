@@ -17,7 +17,13 @@ from petweak import weights
 from petweak.backbones import BACKBONES, Backbone, load_backbone
 from petweak.config import Settings
 from petweak.data import pets as data
-from petweak.features import Features, extract_features, open_features, scaled_size
+from petweak.features import (
+    Features,
+    extract_features,
+    link_features,
+    open_features,
+    scaled_size,
+)
 from petweak.files import read_json, write_csv, write_json
 from petweak.pseudo_masks import source_named
 from petweak.pseudo_masks.base import Context, Source
@@ -37,6 +43,8 @@ log = logging.getLogger(__name__)
 
 # Which settings the pass depends on. A source names its own.
 FEATURES = ("backbone", "image_size", "scales", "store", "engine", "pass_batch")
+# In a run's folder, optional: the features/ folders of other runs that may hold the same pass.
+FEATURES_FROM = "features_from.json"
 
 
 def check_source(name: str, settings: Settings) -> type[Source]:
@@ -150,7 +158,7 @@ class Stages:
 
     def _pass(self, settings: Settings, backbone, folder: Path, key: str, name: str) -> Features:
         with self._lock:
-            found = open_features(folder, key)
+            found = open_features(folder, key) or self._linked(folder, key)
             if found is None:
                 found = extract_features(
                     self.pets.samples, backbone(), settings, folder, key, self.device
@@ -158,6 +166,13 @@ class Stages:
                 write_timing(self.folder, "features", found.passes, found.seconds, name)
             restore_timing(self.folder, "features", found.passes, found.seconds, name)
         return found
+
+    def _linked(self, folder: Path, key: str) -> Features | None:
+        """The same pass of another run, if one of those that `FEATURES_FROM` lists has it."""
+        others = read_json(self.features_folder.with_name(FEATURES_FROM)) or []
+        inside = folder.relative_to(self.features_folder)
+        found = (link_features(Path(other) / inside, folder, key) for other in others)
+        return next((f for f in found if f is not None), None)
 
     # --- pseudo-masks
 

@@ -23,7 +23,7 @@ def trained(rendered, tmp_path_factory):
 
 COMMANDS = (["doctor"],
             ["data", "make"], ["data", "fetch"], ["data", "check"], ["masks"], ["train"],
-            ["study"], ["notebooks"], ["report"], ["predict"])  # fmt: skip
+            ["study"], ["notebooks"], ["sweep"], ["report"], ["predict"])  # fmt: skip
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
@@ -47,6 +47,9 @@ def test_every_command_has_help_with_defaults(command, capsys):
         (["study", "--set", "profile=photos"], "--profile"),
         (["notebooks", "--only", "77"], "no notebook 77"),
         (["notebooks", "-p", "colour=red"], "unknown parameter colour"),
+        (["sweep", "notebooks/77.ipynb", "-p", "seed=0"], "no such notebook"),
+        (["sweep", "notebooks/01_explore_the_data.ipynb", "-p", "seed="], "an empty value"),
+        (["sweep", "notebooks/01_explore_the_data.ipynb", "-p", "colour=red"], "known are data_r"),
     ],
 )
 def test_bad_usage_is_one_line_and_exit_code_2(command, says, capsys, rendered, tmp_path):

@@ -187,16 +187,18 @@ def test_a_notebook_without_its_parameters_cell_is_refused(tmp_path):
 
 
 def test_an_unknown_parameter_is_refused_before_anything_runs(monkeypatch, tmp_path):
-    monkeypatch.setattr(notebooks, "_execute", lambda *a: pytest.fail("something ran"))
+    monkeypatch.setattr(notebooks, "execute", lambda *a: pytest.fail("something ran"))
     with pytest.raises(NotebookUsageError, match="unknown parameter epoch: known are"):
         run_notebooks("embedded", tmp_path, parameters={"epoch": 3})
+    with pytest.raises(NotebookUsageError, match="examples='few': not a value of type int"):
+        run_notebooks("embedded", tmp_path, parameters={"examples": "few"})
     with pytest.raises(NotebookUsageError, match="no notebook 99"):
         run_notebooks("embedded", tmp_path, only=["99"])
 
 
 def test_solutions_are_a_series_of_their_own(monkeypatch, tmp_path):
     ran = []
-    monkeypatch.setattr(notebooks, "_execute", lambda n, out, values: ran.append((n, out)) or out)
+    monkeypatch.setattr(notebooks, "execute", lambda n, out, values: ran.append((n, out)) or out)
     run_notebooks("embedded", tmp_path, only=["3"], solutions=True)
     name = "03_make_masks_with_mask_rcnn_solutions.ipynb"
     assert ran == [(FOLDER / "solutions" / name, tmp_path / "notebooks" / "solutions" / name)]
@@ -204,6 +206,14 @@ def test_solutions_are_a_series_of_their_own(monkeypatch, tmp_path):
     assert [n for n, _ in ran[1:]] == SERIES
     with pytest.raises(NotebookUsageError, match="no solutions 99: there are 01, 02"):
         run_notebooks("embedded", tmp_path, only=["99"], solutions=True)
+
+
+def test_text_becomes_what_the_notebook_has():
+    (three,) = notebooks.series(["03"])
+    values = {"seed": "3", "score_threshold": "1", "detector": "1", "mask_threshold": 0.25}
+    found = notebooks.typed(three, values)
+    assert found == {"seed": 3, "score_threshold": 1.0, "detector": "1", "mask_threshold": 0.25}
+    assert [type(v) for v in found.values()] == [int, float, str, float]
 
 
 def test_cleaning_keeps_the_tag_and_nothing_else():

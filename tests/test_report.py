@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import shutil
+import subprocess
 from html.parser import HTMLParser
 
 import matplotlib
@@ -11,9 +13,15 @@ import pandas as pd
 import pytest
 from handmade import about_run, make_run, timings
 
-from petweak import plots, tables
-from petweak.files import write_json
-from petweak.report import MAX_BYTES, write_report
+from petweak import plots, report_pdf, tables
+from petweak.files import read_json, write_json
+from petweak.report import write_report
+from petweak.report_html import MAX_BYTES
+
+NAMES = {"overview", "learning_curves", "per_breed", "costs", "masks_compared",
+         "gallery_ground_truth-breed", "gallery_gradcam_pretrained-breed"}  # fmt: skip
+CHROMIUM = next(filter(None, map(shutil.which, report_pdf.BROWSERS)), None)
+needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +33,7 @@ def template(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def _coarse(monkeypatch):
-    monkeypatch.setattr("petweak.pictures.DPI", 50)  # the drawing is most of the time
+    monkeypatch.setattr("petweak.looks.DPI", 50)  # the drawing is most of the time
 
 
 @pytest.fixture
@@ -90,20 +98,25 @@ class Page(HTMLParser):
 def test_report(run):
     path = write_report(run)
     assert path == run / "report.html"
-    names = {p.name for p in (run / "figures").iterdir()}
-    assert names == {
-        "overview.png", "learning_curves.png", "per_breed.png", "costs.png", "masks_compared.png",
-        "gallery_ground_truth-breed.png", "gallery_gradcam_pretrained-breed.png",
-    }  # fmt: skip
+    files = {p.name for p in (run / "figures").iterdir()}
+    assert files == {f"{name}.png" for name in NAMES} | {"captions.json"}
+    about = read_json(run / "figures" / "captions.json")
+    assert set(about) == NAMES
+    assert all(len(a["alt"]) > 20 and len(a["caption"]) > 20 for a in about.values())
     text = path.read_text()
     assert path.stat().st_size < MAX_BYTES <= 5_000_000
     tags = Page(text).tags
     images = [a for tag, a in tags if tag == "img"]
-    assert len(images) == len(names) and all(len(a["alt"]) > 20 for a in images)
+    assert len(images) == len(NAMES) and all(len(a["alt"]) > 20 for a in images)
     for tag, a in tags:
         for name in ("src", "srcset", "href", "action", "poster", "data"):
             assert a.get(name, "#").startswith(("data:image/", "#")), (tag, name)
-    assert "url(" not in text and "@import" not in text
+    ids = [a["id"] for _, a in tags if "id" in a]
+    assert len(set(ids)) == len(ids)
+    links = [a["href"] for _, a in tags if "href" in a]
+    assert links and {link[1:] for link in links} <= set(ids)
+    assert not {"script", "link", "iframe", "object", "base"} & {tag for tag, _ in tags}
+    assert "url(" not in text and "@import" not in text and "://" not in text
     assert str(run.parent) not in text and "/somewhere/else" not in text
     assert "Sphynx_9.jpg" in text and "is a &lt;text&gt;" in text
     markdown = (run / "tables.md").read_text()
@@ -133,3 +146,53 @@ def test_report_without_photos_or_features(run):
 def test_report_needs_a_study(tmp_path):
     with pytest.raises(FileNotFoundError, match="petweak study"):
         write_report(tmp_path)
+
+
+def test_markdown_shows_the_pictures(run):
+    path = write_report(run, ["md"])
+    assert path == run / "report.md" and not (run / "report.html").exists()
+    found = re.findall(r"^!\[(.{20,})\]\((figures/.*\.png)\)$", path.read_text(), re.M)
+    assert {file for _, file in found} == {f"figures/{name}.png" for name in NAMES}
+    assert all((run / file).is_file() for _, file in found)
+
+
+def test_an_unknown_format_is_refused(run):
+    with pytest.raises(ValueError, match="docx.*known are html, pdf, md, latex"):
+        write_report(run, ["html", "docx"])
+    assert not (run / "report.html").exists()
+
+
+def test_a_pdf_without_a_browser_says_the_way_out_before_any_work(run, monkeypatch):
+    monkeypatch.setattr(report_pdf, "BROWSERS", ("no-such-browser",))
+    with pytest.raises(FileNotFoundError, match="install one, or write --format html"):
+        write_report(run, ["html", "pdf"])
+    assert not (run / "figures").exists()
+
+
+@needs_chromium
+def test_pdf(run):
+    path = write_report(run, ["pdf"])
+    content = path.read_bytes()
+    assert content.startswith(b"%PDF-") and content.rstrip().endswith(b"%%EOF")
+    assert len(re.findall(rb"/Type\s*/Page\b", content)) >= 3
+
+
+@needs_chromium
+def test_on_a_phone_nothing_but_tables_scrolls_sideways(run, tmp_path):
+    """The page in a frame of 390 pixels, asked by a script how wide it is."""
+    page = write_report(run)
+    asks = """<iframe id="f" src="%s" style="width:390px;height:844px;border:0"></iframe><script>
+    f.onload = () => { const d = f.contentDocument, wide = [], page = d.documentElement;
+      d.querySelectorAll("details").forEach(e => e.open = true);
+      d.querySelectorAll("body *").forEach(e => { if (!e.closest(".scroll table") &&
+        e.getBoundingClientRect().right > page.clientWidth + 0.5) wide.push(e.tagName) });
+      document.title = [page.scrollWidth - page.clientWidth, wide.length,
+        [...d.querySelectorAll(".scroll")].some(e => e.scrollWidth > e.clientWidth)].join() }
+    </script>"""
+    (tmp_path / "frame.html").write_text(asks % page.as_uri())
+    command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom",
+               "--allow-file-access-from-files", "--virtual-time-budget=20000",
+               f"--user-data-dir={tmp_path / 'profile'}",
+               (tmp_path / "frame.html").as_uri()]  # fmt: skip
+    dom = subprocess.run(command, capture_output=True, text=True, timeout=120).stdout
+    assert re.search("<title>(.*)</title>", dom)[1] == "0,0,true"
