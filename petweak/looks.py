@@ -1,8 +1,11 @@
 """What all figures share: sizes, colours, the style, saving.
 
-    with style(size="one"):                      # as `styled` does for every function that draws
-        fig = canvas(3.6)                        # 3.4 inches wide, fonts of 8 pt
+    with style(size="one"):
+        fig = canvas(3.6)
     save_or_show(fig, "overview-one.pdf")
+
+That figure is 3.4 inches wide and has fonts of 8 pt; `styled` does the same for every function that
+draws.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ JPEGS = ((80, 1000), (70, 800), (50, 700), (35, 500))
 
 
 def html(title: str, sections: list[Section], figures: Path, printed: bool = False) -> str:
-    """The page, with the pictures of `figures` (<name>.png) in it; dark and narrow ones, too.
+    """The page, with the pictures of `figures` (`<name>.png`) in it; dark and narrow ones, too.
 
     printed: for paper, which is white, and on which nothing can be unfolded.
     Raises ValueError where it would be larger than `MAX_BYTES`.

@@ -4,6 +4,8 @@
     latex/tables/<name>.tex             booktabs, with caption and label, for \\input
     latex/figures/<name>-{one,two}.pdf  and .png, 3.4 and 7.0 inches wide: one or two columns
     latex/captions.json                 of each: its files, label, caption, alternative text
+
+`petweak report R --format latex` writes them.
 """
 
 from __future__ import annotations

@@ -162,7 +162,7 @@ def saved_epochs(folder: Path) -> dict[int, Path]:
 
 
 def _save_epoch(folder: Path, epoch: int, model: MaskFormer) -> None:
-    """epochs/<NN>.safetensors, in half precision: to be looked at, not to be trained on."""
+    """`epochs/<NN>.safetensors`, in half precision: to be looked at, not to be trained on."""
     tensors = {k: v.half().cpu().contiguous() for k, v in model.state_dict().items()}
     with replacing(folder / "epochs" / f"{epoch:02d}.safetensors") as beside:
         save_file(tensors, beside)
