@@ -31,6 +31,7 @@ CHAINS = (
     ("no labels", "labels_free", "species", {}),
     ("breed labels", "gradcam_finetuned", "breed", {"refine": ("auto",)}),
 )
+SOURCES = (*(c[1] for c in CHAINS), "ground_truth")
 TRUE_EPOCHS = 16  # of full supervision; self-training sees photos more often, over its rounds
 
 
@@ -42,9 +43,7 @@ def of_seed(run: Run, seed: int, **changes) -> Run:
     return run.variant(name, seed=seed, **changes)
 
 
-def compare(
-    run: Run, seeds: Sequence[int], sources: Sequence[str] = tuple(c[1] for c in CHAINS)
-) -> pd.DataFrame:
+def compare(run: Run, seeds: Sequence[int], sources: Sequence[str] = SOURCES) -> pd.DataFrame:
     """A row per student, seed and border: `what`, `source`, `labels`, `seed`, `border`, `masks`
     (pseudo_iou_gt of the first masks on train), `student` (mask_iou_gt on test), `rounds`, `key`
     (of the settings). Rows of an earlier call for other chains or seeds stay, if their key is this.
@@ -56,7 +55,7 @@ def compare(
             masks, student = one.mask_scores(source), one.self_trained_scores(source, labels)
             rounds = len(one.rounds(source, labels))
             rows += _rows(what, source, labels, seed, masks, student, rounds, BORDERS)
-        for border in ("ignore", "pet"):
+        for border in ("ignore", "pet") if "ground_truth" in sources else ():
             # As in self-training: all of train, no val, and the last epoch is the result.
             one = of_seed(run, seed, border=border, taps=run.settings.selftrain_taps,
                           epochs=TRUE_EPOCHS, val_fraction=0.0)  # fmt: skip
@@ -117,7 +116,7 @@ def main() -> None:
     parser.add_argument("--data-root", default="")
     parser.add_argument("--run", default="")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--sources", nargs="+", default=[c[1] for c in CHAINS])
+    parser.add_argument("--sources", nargs="+", default=list(SOURCES))
     parser.add_argument("--shares", type=float, nargs="+", default=list(SHARES))
     parser.add_argument("--steps", type=int, default=100, help="of a student of the curve")
     parser.add_argument("--only", nargs="+", default=["cost", "compare", "signals", "probes",
