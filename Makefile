@@ -6,10 +6,10 @@ READY := $(VENV)/.installed
 
 .PHONY: demo test test-browser lab app install notebooks figures docs clean
 
-# Which run `make app` shows: make app RUN=runs/mine PROFILE=photos DATA=../photos
+# Which finished run `make app` shows: make app RUN=runs/mine
 RUN ?= runs/embedded
-PROFILE ?= embedded
-DATA ?=
+# Photos that are uploaded go through the server as one message; its limit is 10 MB otherwise.
+LARGE := {"websocket_max_message_size": 100000000}
 
 demo: $(READY)
 	$(BIN)/petweak notebooks --profile embedded --run runs/embedded
@@ -25,13 +25,13 @@ test-browser: $(READY)
 	$(BIN)/python -m pytest -q -rs tests/browser
 
 lab: $(READY)
-	$(BIN)/jupyter lab notebooks/00_start_here.ipynb
+	$(BIN)/jupyter lab --ServerApp.tornado_settings='$(LARGE)' notebooks/00_start_here.ipynb
 
 # The explorers without code, in a browser.
 app: $(READY)
-	$(BIN)/papermill --prepare-only notebooks/explorers.ipynb $(RUN)/explorers.ipynb \
-	  -p profile $(PROFILE) -p run $(abspath $(RUN)) $(if $(DATA),-p data_root $(abspath $(DATA)))
-	$(BIN)/voila $(RUN)/explorers.ipynb
+	test -f $(RUN)/results.csv || (echo "$(RUN) holds no finished run: make demo first"; exit 1)
+	$(BIN)/papermill --prepare-only notebooks/explorers.ipynb $(RUN)/explorers.ipynb -p run $(abspath $(RUN))
+	$(BIN)/voila --Voila.tornado_settings='$(LARGE)' $(RUN)/explorers.ipynb
 
 install: $(READY)
 

@@ -38,7 +38,7 @@ def chapters() -> list[Chapter]:
         first = nbformat.read(file, as_version=4).cells[0].source
         title = first.splitlines()[0].removeprefix("# ").strip()
         question = re.search(r"\*\*Question\.\*\*(.*?)\n\n", first, re.DOTALL)[1]
-        found.append(Chapter(file, title, " ".join(question.split())))
+        found.append(Chapter(file, title, " ".join(question.replace("*", "").split())))
     return [c for c in found if c.number != "00"]
 
 
@@ -72,10 +72,15 @@ def chapter_map(times: pd.DataFrame) -> str:
     rows = []
     for c in chapters():
         small, took = picture_of(c.file), seconds.get(c.number)
-        data = base64.b64encode(small).decode() if small else ""
-        picture = f'<img alt="a picture from {html.escape(c.title)}" src="data:image/jpeg;base64,'
+        picture = ""
+        if small:
+            data = base64.b64encode(small).decode()
+            picture = (
+                f'<img alt="a picture from {html.escape(c.title)}" '
+                f'src="data:image/jpeg;base64,{data}">'
+            )
         rows.append(
-            f"<tr><td>{picture}{data}\"></td><td style='text-align:left'>"
+            f"<tr><td>{picture}</td><td style='text-align:left'>"
             f'<a href="{c.file.name}"><b>{html.escape(c.title)}</b></a><br>'
             f"{html.escape(c.question)}</td><td>{'' if took is None else f'{took:.0f} s'}</td></tr>"
         )

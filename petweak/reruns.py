@@ -24,14 +24,13 @@ from typing import Any
 
 import pandas as pd
 
-from petweak.config import settings
 from petweak.files import project_path, read_json, write_json, write_text
 from petweak.notebooks import NotebookUsageError, execute, is_executed, parameters_of, typed
 from petweak.pseudo_masks import SOURCES
 from petweak.results import collect_results
 from petweak.runs import write_frame
 from petweak.stages import FEATURES_FROM
-from petweak.study import Run, open_scores
+from petweak.study import open_scores, reopen
 from petweak.tables import final
 
 OWN = ("profile", "run", "data_root")  # are said beside the parameters, not among them
@@ -175,10 +174,9 @@ def _make(notebook: Path, base: Path, folder: Path, values: dict[str, Any]) -> b
 def _rows(folder: Path) -> pd.DataFrame:
     """The final rows of a run's results.csv, which is written anew, and under the labels `-` those
     of masks that no student has learnt from (results.csv knows masks beside their student only)."""
-    about = read_json(folder / "run.json")
-    if about is None:
+    if not (folder / "run.json").is_file():
         raise FileNotFoundError(f"the notebook has opened no run in {folder}: `run` is its folder")
-    run = Run(folder, about["data_root"], settings(**about["settings"]))
+    run = reopen(folder)
     results, rows = final(collect_results(run)), []
     for source in SOURCES:
         place = run.masks_folder(source)

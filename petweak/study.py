@@ -165,6 +165,19 @@ class Run(Students):
         return found
 
 
+def reopen(run: str | Path) -> Run:
+    """A run as it was made, with the settings and the data root in its run.json, so that looking at
+    it makes nothing anew. FileNotFoundError where there is none."""
+    folder = project_path(run)
+    about = read_json(folder / "run.json")
+    if about is None:
+        raise FileNotFoundError(
+            f"{folder / 'run.json'} is missing: `make demo` makes runs/embedded, "
+            "`petweak study --run R` any other"
+        )
+    return Run(folder, about["data_root"], settings(**about["settings"]))
+
+
 def open_run(
     profile: str = "embedded", run: str | Path = "", data_root: str | Path = "", **overrides
 ) -> Run:

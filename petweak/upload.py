@@ -10,7 +10,7 @@ import numpy as np
 
 from petweak.controls import choice, live, missing, named_box, offer, wrapping
 from petweak.explore import screen
-from petweak.explore.own_photo import OwnPhoto, open_own
+from petweak.explore.own_photo import MAX_BYTES, OwnPhoto, open_own
 from petweak.explore.queries import students_of
 from petweak.files import project_path
 from petweak.pictures import overlay, palette
@@ -21,7 +21,11 @@ PICTURES = {".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp"}
 
 
 def photo_explorer(run: Run) -> w.Widget:
-    """Upload a photo, or name a file or a folder: every source and student on it, to download."""
+    """Upload a photo, or name a file or a folder: every source and student on it, to download.
+
+    A Jupyter server drops messages of more than 10 MB unless told otherwise, which `make lab` and
+    `make app` do; a path has no such limit.
+    """
     own = OwnPhoto(run)
     if not own.sources and not students_of(run):
         return missing("This run has neither masks nor students yet", "petweak study")
@@ -42,11 +46,23 @@ def photo_explorer(run: Run) -> w.Widget:
         message.value = f"<b>{html.escape(name)}</b>: one moment ..."
         pixels = np.asarray(photo)
         parts = [_answer(pixels, None, "the photo", "", "")]
-        for f in own.answers(photo):
+        try:
+            found = own.answers(photo)
+        except Exception as error:  # a widget has no traceback: its owner shall know all the same
+            message.value = f"<b>{html.escape(name)}</b>: it failed: {html.escape(str(error))}"
+            return
+        for f in found:
             file = f"{Path(name).stem}-{f.name.replace(' ', '-')}.png"
             parts.append(_answer(pixels, f.mask, f.name, f.says, file))
         answers.value = screen.join(parts)
         message.value = f"<b>{html.escape(name)}</b>: {len(parts) - 1} answers"
+
+    def show_file(place: Path) -> None:
+        try:
+            with place.open("rb") as file:
+                show(file.read(MAX_BYTES + 1), place.name)
+        except OSError as error:
+            answers.value, message.value = "", html.escape(str(error))
 
     def uploaded(_) -> None:
         if upload.value:
@@ -54,18 +70,18 @@ def photo_explorer(run: Run) -> w.Widget:
 
     def named(_) -> None:
         place = project_path(path.value.strip())
-        files = sorted(p for p in place.glob("*") if p.suffix.lower() in PICTURES) \
-            if place.is_dir() else []  # fmt: skip
+        inner = sorted(place.glob("*")) if place.is_dir() else []
+        files = [p for p in inner if p.suffix.lower() in PICTURES and p.is_file()]
         inside.layout.display = "" if files else "none"
         offer(inside, [(p.name, p) for p in files])
         if place.is_file():
-            show(place.read_bytes(), place.name)
+            show_file(place)
         elif not files and path.value.strip():
             message.value = f"{html.escape(path.value)}: no picture and no folder of pictures"
 
     def picked(_) -> None:
         if inside.value:
-            show(inside.value.read_bytes(), inside.value.name)
+            show_file(inside.value)
 
     upload.observe(uploaded, "value")
     path.observe(named, "value")
@@ -75,8 +91,8 @@ def photo_explorer(run: Run) -> w.Widget:
 
 
 def _answer(pixels: np.ndarray, mask: np.ndarray | None, name: str, says: str, file: str) -> str:
-    colour = palette([name.split()[-1].rsplit("-", 1)[0]])
-    colour = colour[name.split()[-1].rsplit("-", 1)[0]]
+    source = name.removeprefix("student ").split("-")[0]  # names of sources have no dash
+    colour = palette([source])[source]
     drawn = screen.shrunk(overlay(pixels, mask, colour), 240)
     text = f"{html.escape(name)}<br>{html.escape(says)}"
     if mask is not None:

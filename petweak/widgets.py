@@ -171,11 +171,13 @@ def results_explorer(run: Run) -> w.Widget:
         scores = scores.sort_values(f"iou/{border.value}", ascending=False)
         values = zip(scores["breed"], scores[f"iou/{border.value}"], strict=True)
         breed.options = [(f"{b}  {v:.3f}", b) for b, v in values]
+        draw_photos()  # the breed may have stayed, and the student not
 
     def draw_photos(_=None) -> None:
         if breed.value is None:
+            photos.value = ""
             return
-        found = extremes(run, student.value, labels.value, breed.value)
+        found = extremes(run, student.value, labels.value, breed.value, border.value)
         parts = []
         for f in found:
             says = f"{f['word']}: {f['id']}, IoU {f['iou']:.3f}"

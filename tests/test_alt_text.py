@@ -10,7 +10,7 @@ import nbformat
 import pytest
 
 TOP = Path(__file__).resolve().parents[1]
-NOTEBOOKS = sorted((TOP / "notebooks").glob("*.ipynb"))
+NOTEBOOKS = sorted((TOP / "notebooks").rglob("*.ipynb"))
 PAGES = sorted(TOP.glob("*.md"))
 SHORTEST = 20  # letters: more than a file's name, or "a figure"
 NAMES = [p.name for p in NOTEBOOKS]

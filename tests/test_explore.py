@@ -21,7 +21,7 @@ from petweak.explore.queries import Forming, students_of
 from petweak.maskformer.predict import load_student, predict_cached
 from petweak.pseudo_masks.store import PET, read_mask
 from petweak.results import read_results, run_study
-from petweak.study import Run
+from petweak.study import Run, reopen
 from petweak.widgets import (
     cam_explorer,
     maskformer_explorer,
@@ -197,8 +197,8 @@ def test_bad_uploads_get_a_word_for_their_owner(run):
         (b"no picture", "cannot be read"),
         (whole[: len(whole) // 2], "cannot be read"),
         (b"", "cannot be read"),
-        (b"x" * (MAX_BYTES + 1), "is the most"),
-        (encoded(Image.new("1", (9000, 6000))), "make it smaller"),
+        (b"x" * (MAX_BYTES + 1), "too large"),
+        (encoded(Image.new("1", (6000, 5000))), "make it smaller"),
     ):
         with pytest.raises(ValueError, match=words):
             open_own(content)
@@ -216,3 +216,38 @@ def test_a_folder_offers_its_pictures(run, tmp_path):
     assert "5 answers" in texts(box) and "download=" in texts(box)
     control(box, "in it").value = tmp_path / "b.jpg"
     assert "cannot be read" in texts(box) and "<figure" not in texts(box)
+
+
+def test_a_photo_is_upright_and_a_narrow_one_is_drawn(run, tmp_path):
+    lying = Image.new("RGB", (60, 40), "red")
+    exif = lying.getexif()
+    exif[0x0112] = 6  # "turn me to the right"
+    lying.save(tmp_path / "phone.jpg", exif=exif)
+    assert open_own((tmp_path / "phone.jpg").read_bytes()).size == (40, 60)
+    Image.new("RGB", (900, 2), "blue").save(tmp_path / "thin.png")
+    box = photo_explorer(run)
+    control(box, "or a path").value = str(tmp_path / "thin.png")
+    assert "5 answers" in texts(box)
+
+
+def test_another_student_shows_its_own_photos_of_the_same_breed(run):
+    box = results_explorer(run)
+    breed = run.pets.breeds[0]
+    seen = []
+    for source in SOURCES[:2]:
+        control(box, "student").value = source
+        control(box, "breed").value = breed
+        seen.append(texts(box).split("best: ")[1])
+    assert seen[0] != seen[1]
+
+
+def test_a_run_is_opened_again_as_it_was_made(run, tmp_path):
+    before = {p: p.stat().st_mtime_ns for p in run.folder.rglob("*") if p.is_file()}
+    again = reopen(run.folder)
+    assert again.settings == run.settings and again.features_key == run.features_key
+    cam_explorer(again), maskformer_explorer(again), results_explorer(again)
+    after = {p: p.stat().st_mtime_ns for p in run.folder.rglob("*") if p.is_file()}
+    kept = {p for p in before if p.name not in ("data.json", "quarantine.csv")}
+    assert all(after[p] == before[p] for p in kept)
+    with pytest.raises(FileNotFoundError, match="make demo"):
+        reopen(tmp_path)

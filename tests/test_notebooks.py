@@ -56,7 +56,8 @@ def test_one_cell_of_parameters_literals_with_a_comment_each(path):
         assert isinstance(statement, ast.Assign)
         ast.literal_eval(statement.value)
         assert statement.lineno in commented, ast.unparse(statement)
-    assert {"profile", "run", "data_root", "seed"} <= set(parameters_of(path))
+    wanted = {"profile", "run", "data_root", "seed"} if path.stem != "explorers" else {"run"}
+    assert wanted <= set(parameters_of(path))
 
 
 @pytest.mark.parametrize("path", ALL, ids=IDS)
@@ -236,3 +237,9 @@ def test_the_map_of_the_series_has_every_chapter_with_picture_and_time(tmp_path)
     (tmp_path / "notebooks").mkdir()
     (tmp_path / "notebooks" / "01_x.json").write_text('{"key": "k", "seconds": 3.14159}')
     assert run_times(tmp_path).to_dict("list") == {"notebook": ["01"], "seconds": [3.1]}
+
+
+def test_the_stored_run_times_are_of_every_chapter():
+    times = notebooks.stored("embedded", "notebooks.csv")
+    assert {f"{n:02d}" for n in times["notebook"]} >= {c.number for c in chapters()}
+    assert (times["seconds"] > 0).all()

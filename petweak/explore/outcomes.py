@@ -26,18 +26,20 @@ def chosen(
     return rows[keep][columns].sort_values("value", ascending=False, ignore_index=True)
 
 
-def extremes(run: Run, source: str, labels: str, breed: str, n: int = 3) -> list[dict]:
+def extremes(
+    run: Run, source: str, labels: str, breed: str, border: str = "pet", n: int = 3
+) -> list[dict]:
     """The best `n` and the worst `n` photos of a breed in test, without repeats: {"id", "word"
-    (best or worst), "iou" (border as pet), "image" (H, W, 3) with the student's mask on it}."""
+    (best or worst), "iou", "image" (H, W, 3) with the student's mask on it}."""
     scores = tables.read_scores(run.folder, source, labels)
     own = scores[scores["id"].str.rsplit("_", n=1).str[0] == breed]
-    ranked = own.sort_values(["iou/pet", "id"], ascending=[False, True])
+    ranked = own.sort_values([f"iou/{border}", "id"], ascending=[False, True])
     half = min(n, (len(ranked) + 1) // 2)
     words = {i: "best" for i in ranked["id"][:half]}
     words |= {i: "worst" for i in ranked["id"][::-1][: min(n, len(ranked) - half)]}
     student = load_student(tables.student_folder(run.folder, source, labels), run.device)
     samples = {s.id: s for s in run.pets.samples}
-    colour, values, found = palette([source])[source], own.set_index("id")["iou/pet"], []
+    colour, values, found = palette([source])[source], own.set_index("id")[f"iou/{border}"], []
     for image_id, answer in predict_cached(student, run.features, list(words)):
         sample = samples[image_id]
         target, _ = truth(load_trimap(sample.trimap), "pet")

@@ -10,10 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 
 from petweak.backbones import load_backbone
-from petweak.data.pets import load_photo
 from petweak.explore.queries import students_of
 from petweak.features import photo_features, scaled_size
 from petweak.files import read_json
@@ -24,7 +23,7 @@ from petweak.pseudo_masks.refiners import Chain
 from petweak.pseudo_masks.store import PET, to_mask
 from petweak.study import Run
 
-MAX_BYTES, MAX_PIXELS = 30_000_000, 50_000_000
+MAX_BYTES, MAX_PIXELS = 30_000_000, 25_000_000
 OWN = "own photo"  # its id in the features and the context made for it
 
 
@@ -41,8 +40,8 @@ def open_own(content: bytes) -> Image.Image:
     """The photo in a file's bytes, as RGB. ValueError, in words for its owner, where the file is
     too large or no picture."""
     if len(content) > MAX_BYTES:
-        size, most = (f"{n / 1e6:.0f} MB" for n in (len(content), MAX_BYTES))
-        raise ValueError(f"This file has {size}, and {most} is the most that is taken here.")
+        most = f"{MAX_BYTES / 1e6:.0f} MB"
+        raise ValueError(f"This file is too large: {most} is the most that is taken here.")
     try:
         with Image.open(io.BytesIO(content)) as image:
             width, height = image.size
@@ -51,7 +50,8 @@ def open_own(content: bytes) -> Image.Image:
                     f"This picture has {width} x {height} pixels, and {MAX_PIXELS // 10**6} "
                     "million is the most that is taken here: make it smaller first."
                 )
-        return load_photo(io.BytesIO(content))
+            # A trimap is drawn on the pixels as they are stored; a photo's owner sees it upright.
+            return ImageOps.exif_transpose(image).convert("RGB")
     except ValueError:
         raise
     except Image.DecompressionBombError:

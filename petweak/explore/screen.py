@@ -31,7 +31,7 @@ def shrunk(image: np.ndarray, side: int) -> np.ndarray:
     share = side / max(image.shape[:2])
     if share >= 1:
         return image
-    size = round(image.shape[1] * share), round(image.shape[0] * share)
+    size = max(1, round(image.shape[1] * share)), max(1, round(image.shape[0] * share))
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
 
 

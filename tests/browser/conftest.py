@@ -58,10 +58,8 @@ def lab(run_folder, tmp_path_factory):
     root = tmp_path_factory.mktemp("lab")
     nb = json.loads((HERE / "notebooks" / "explorers.ipynb").read_text())
     (cell,) = [c for c in nb["cells"] if "parameters" in c["metadata"].get("tags", [])]
-    cell["source"] = [f'profile = "embedded"\nrun = {str(run_folder)!r}\ndata_root = ""\nseed = 0']
+    cell["source"] = [f"run = {str(run_folder)!r}"]
     (root / "explorers.ipynb").write_text(json.dumps(nb))
-    (root / "pyproject.toml").write_text("")  # relative paths count from here, not from a parent
-    (root / "data").symlink_to(HERE / "data")
     with serve(["jupyter", "lab"], root, tmp_path_factory) as address:
         yield address
 
@@ -79,7 +77,9 @@ class serve:
         environment = os.environ | {"JUPYTER_CONFIG_DIR": str(config), "TQDM_DISABLE": "1",
                                     "JUPYTERLAB_SETTINGS_DIR": str(config / "settings"),
                                     "JUPYTERLAB_WORKSPACES_DIR": str(config / "w")}  # fmt: skip
-        options = ["--no-browser", f"--port={self.port}"]
+        large = '{"websocket_max_message_size": 100000000}'  # as in the Makefile
+        app = "ServerApp" if command[-1] == "lab" else "Voila"
+        options = ["--no-browser", f"--port={self.port}", f"--{app}.tornado_settings={large}"]
         if command[-1] == "lab":
             options += ["--allow-root", "--IdentityProvider.token=", "--ip=127.0.0.1"]
         self.process = subprocess.Popen(

@@ -80,15 +80,15 @@ def test_a_moved_slider_changes_the_overlay_and_the_iou(opened, screenshots):
 
 
 def test_the_overlay_follows_a_finger(opened, run_folder):
-    """Median and 95th percentile over 50 moves, from the key to the picture; latency.csv."""
+    """Median and 95th percentile over 50 moves, from the key to the picture, into latency.csv."""
     times = [opened.evaluate(MOVE, "ArrowLeft" if i % 20 < 10 else "ArrowRight")
              for i in range(MOVES)]  # fmt: skip
     assert min(times) > 0, "a move changed nothing within five seconds"
-    frame = pd.DataFrame({"move": range(1, MOVES + 1), "milliseconds": np.round(times, 1)})
-    frame.to_csv(run_folder / "latency.csv", index=False)
-    print(f"median {np.median(times):.0f} ms, 95th percentile {np.percentile(times, 95):.0f} ms")
+    median, late = np.median(times), np.percentile(times, 95)
+    row = {"moves": MOVES, "median_ms": round(median, 1), "p95_ms": round(late, 1)}
+    pd.DataFrame([row]).to_csv(run_folder / "latency.csv", index=False)
     # The aim is 150 ms on two cores that do nothing else; tests may have to share them.
-    assert np.median(times) < 400
+    assert median < 400 and late < 1000
 
 
 def test_masks_form_as_the_slider_goes_through_training(opened, screenshots):
@@ -127,11 +127,6 @@ def test_an_upload_is_answered_and_a_broken_one_gets_a_friendly_word(
 ):
     box = opened.locator(".petweak-photo-explorer")
     box.scroll_into_view_if_needed()
-    broken = tmp_path / "broken.jpg"
-    broken.write_bytes(b"\xff\xd8 this is no photo")
-    upload(opened, broken)
-    box.get_by_text("cannot be read as a picture").wait_for()
-    assert box.locator("figure").count() == 0
     photo = sorted((HERE / "data" / "rendered" / "oxford-iiit-pet" / "images").glob("*.jpg"))[5]
     upload(opened, photo)
     box.get_by_text("answers", exact=False).wait_for(timeout=120_000)
@@ -142,6 +137,12 @@ def test_an_upload_is_answered_and_a_broken_one_gets_a_friendly_word(
     assert mask.shape == Image.open(photo).size[::-1] and set(np.unique(mask)) <= {0, 255}
     box.scroll_into_view_if_needed()
     box.screenshot(path=screenshots / "own-photo.png")
+    for content, words in ((b"\xff\xd8 this is no photo", "cannot be read as a picture"),
+                           (b"x" * 31_000_000, "This file is too large")):  # fmt: skip
+        (tmp_path / "bad.jpg").write_bytes(content)
+        upload(opened, tmp_path / "bad.jpg")
+        box.get_by_text(words).wait_for()
+        assert box.locator("figure").count() == 0
 
 
 def test_voila_serves_the_explorers_without_code(page, run_folder, screenshots, tmp_path_factory):
