@@ -57,10 +57,12 @@ def picture_of(notebook: Path) -> bytes | None:
 
 
 def run_times(run: str | Path) -> pd.DataFrame:
-    """`notebook` (its number), `seconds`, of those that `petweak notebooks` has executed in this
+    """`notebook` (its number), `seconds`, of those chapters that `petweak notebooks` has executed in this
     run; a notebook that makes a stage counts its time, those after it do not."""
     rows = []
     for note in sorted(project_path(run).glob("notebooks/[0-9][0-9]_*.json")):
+        if note.name.startswith("00"):
+            continue
         if seconds := (read_json(note) or {}).get("seconds"):
             rows.append((note.name[:2], round(seconds, 1)))
     return pd.DataFrame(rows, columns=["notebook", "seconds"])

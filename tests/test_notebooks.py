@@ -236,6 +236,7 @@ def test_the_map_of_the_series_has_every_chapter_with_picture_and_time(tmp_path)
     assert all(len(c.question) > 20 and picture_of(c.file) for c in chapters())
     (tmp_path / "notebooks").mkdir()
     (tmp_path / "notebooks" / "01_x.json").write_text('{"key": "k", "seconds": 3.14159}')
+    (tmp_path / "notebooks" / "00_y.json").write_text('{"key": "k", "seconds": 2}')
     assert run_times(tmp_path).to_dict("list") == {"notebook": ["01"], "seconds": [3.1]}
 
 
