@@ -57,7 +57,7 @@ def picture_of(notebook: Path) -> bytes | None:
 
 
 def run_times(run: str | Path) -> pd.DataFrame:
-    """`notebook` (its number), `seconds`, of those chapters that `petweak notebooks` has executed in
+    """`notebook` (its number), `seconds`, of the chapters that `petweak notebooks` has executed in
     this run; a notebook that makes a stage counts its time, those after it do not."""
     rows = []
     for note in sorted(project_path(run).glob("notebooks/[0-9][0-9]_*.json")):
