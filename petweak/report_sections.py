@@ -10,11 +10,12 @@ import pandas as pd
 
 from petweak import plots, tables
 from petweak.config import PROFILES, settings, to_dict
+from petweak.evaluate import MEANINGS
 from petweak.files import read_json
 from petweak.plots_beyond import round_lines
 from petweak.report_parts import Picture, Section
 from petweak.report_photos import photo_sections
-from petweak.report_text import MEANINGS, asked, oddities
+from petweak.report_text import asked, oddities
 from petweak.tables import readable
 
 

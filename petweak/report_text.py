@@ -16,17 +16,6 @@ PAPER_TEXT_FULL_SUPERVISION = 0.755
 PAPER_BREEDS = 37
 PAPER_BACKBONE = "resnet50"
 
-MEANINGS = {
-    "mask_iou_gt": "the student's foreground against ground truth; mean over photos",
-    "pseudo_iou_gt": "the masks it learnt from against ground truth; mean over photos",
-    "mask_iou": "the student's foreground against its source's own mask; mean over photos",
-    "dataset_iou_gt": "summed intersections over summed unions of all photos",
-    "boundary_iou_gt": "IoU of the bands inside both contours, 2 % of the diagonal wide "
-    "(Cheng et al. 2021)",
-    "class_accuracy": "share of photos whose class is right",
-    "class_iou": "Jaccard index of the photos' predicted classes; mean over classes",
-}
-
 
 def asked(
     results: pd.DataFrame, run: dict[str, Any], breeds: int, detector: str | None = None
