@@ -76,7 +76,8 @@ def cam_explorer(run: Run) -> w.Widget:
     def other_source(_) -> None:
         offer(layer, maps.layers(source.value))
         method.disabled = layer.disabled = not layer.options
-        offer(refiner, maps.refiners(source.value))
+        refiner.options = maps.refiners(source.value)
+        refiner.value = refiner.options[0]  # what its masks were made with
         threshold.value = maps.threshold(source.value)
         draw()
 

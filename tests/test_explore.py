@@ -68,6 +68,21 @@ def test_the_maps_are_those_of_the_masks_on_disk(run):
             assert value == metrics.iou(mask, *metrics.truth(load_trimap(sample.trimap), border))
 
 
+def test_a_refined_source_is_shown_as_the_run_refined_it(rendered, run, tmp_path):
+    settings = small(refine="multiscale,walk", refine_scales=(1.0,), walk_steps=4,
+                     sources="gradcam_pretrained")  # fmt: skip
+    refined = Run(tmp_path, rendered, settings)
+    refined.features_folder = run.features_folder
+    refined.masks("gradcam_pretrained")
+    maps, sample = CamMaps(refined), run.pets.split("test")[0]
+    first = maps.refiners("gradcam_pretrained")[0]
+    shown = maps.shown(Choice("gradcam_pretrained", refiner=first), sample.id)
+    mask = read_mask(refined.masks_folder("gradcam_pretrained") / f"{sample.id}.png") == PET
+    assert first == "as in the run"
+    assert metrics.iou(shown.soft > maps.threshold("gradcam_pretrained"), mask) > 0.97
+    assert CamMaps(run).refiners("gradcam_pretrained")[0] == "none"
+
+
 def test_every_layer_method_and_refiner_gives_maps_of_its_own(run):
     maps, ids = CamMaps(run), [s.id for s in run.pets.split("test")[:6]]
 

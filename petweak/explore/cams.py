@@ -29,6 +29,7 @@ from petweak.sweeps import THRESHOLDS
 # Those of pytorch-grad-cam that answer at once; the others run the network hundreds of times.
 METHODS = ("gradcam", "gradcam++", "xgradcam", "hirescam", "layercam", "eigencam", "eigengradcam")
 CURVE_PHOTOS = 24  # of val, for the curve of the data set
+AS_MADE = "as in the run"  # the refiner: those that made the masks on disk
 SIDE = 360  # pixels, the longer side of a picture on the screen
 
 
@@ -39,7 +40,7 @@ class Choice:
     source: str
     method: str = "gradcam"
     layer: str = "last"
-    refiner: str = "none"  # or a name of CHAINS
+    refiner: str = "none"  # or a name of CHAINS, or AS_MADE
 
 
 @dataclass(frozen=True)
@@ -96,8 +97,8 @@ class CamMaps:
         return self.run.features.taps if issubclass(SOURCES[source], GradCAM) else ()
 
     def refiners(self, source: str) -> list[str]:
-        """`none`, and the chains that can refine this source's maps."""
-        names = ["none"]
+        """What made the masks on disk first, then the chains that can refine this source's maps."""
+        names = [AS_MADE, "none"] if self._manifest(source).get("refine") else ["none"]
         for name in CHAINS:
             try:
                 check_chain((name,), SOURCES[source], self.run.settings)
@@ -108,7 +109,7 @@ class CamMaps:
 
     def threshold(self, source: str) -> float:
         """The one that the run's masks were made with; 0.5 where each photo has its own."""
-        made = read_json(self.run.masks_folder(source) / "manifest.json")["threshold"]
+        made = self._manifest(source)["threshold"]
         return 0.5 if made == "otsu" else float(made)
 
     def shown(self, choice: Choice, image_id: str) -> Shown:
@@ -161,12 +162,17 @@ class CamMaps:
             fitted.fit()
             self._fitted[choice.source] = fitted
         source = copy.copy(self._fitted[choice.source])
-        vote = read_json(self.run.masks_folder(choice.source) / "manifest.json").get("vote")
+        made = self._manifest(choice.source)
+        vote = made.get("vote")
         s = replace(self.run.settings, cam=choice.method)
         source.context = self.run.context.with_settings(replace(s, vote=tuple(vote)) if vote else s)
-        wanted = choice.refiner != "none"
-        source.chain = Chain((choice.refiner,), source.context, source) if wanted else None
+        named = () if choice.refiner == "none" else (choice.refiner,)
+        names = tuple(made["refine"]) if choice.refiner == AS_MADE else named
+        source.chain = Chain(names, source.context, source) if names else None
         return source
+
+    def _manifest(self, source: str) -> dict:
+        return read_json(self.run.masks_folder(source) / "manifest.json")
 
 
 def _inner_map(source: GradCAM, choice: Choice, batch: Batch) -> Tensor:
