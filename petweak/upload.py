@@ -10,13 +10,14 @@ import numpy as np
 
 from petweak.controls import choice, live, missing, named_box, offer, wrapping
 from petweak.explore import screen
-from petweak.explore.own_photo import MAX_BYTES, OwnPhoto, open_own
-from petweak.explore.queries import students_of
+from petweak.explore.made import students_of
+from petweak.explore.own_photo import MAX_BYTES, Found, OwnPhoto, open_own
 from petweak.files import project_path
 from petweak.pictures import overlay, palette
 from petweak.pseudo_masks.store import BACKGROUND, PET
 from petweak.study import Run
 
+SIDE = 240  # pixels of a picture, the longer side
 PICTURES = {".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp"}
 
 
@@ -45,17 +46,15 @@ def photo_explorer(run: Run) -> w.Widget:
             return
         message.value = f"<b>{html.escape(name)}</b>: one moment ..."
         pixels = np.asarray(photo)
-        parts = [_answer(pixels, None, "the photo", "", "")]
         try:
             found = own.answers(photo)
         except Exception as error:  # a widget has no traceback: its owner shall know all the same
             message.value = f"<b>{html.escape(name)}</b>: it failed: {html.escape(str(error))}"
             return
-        for f in found:
-            file = f"{Path(name).stem}-{f.name.replace(' ', '-')}.png"
-            parts.append(_answer(pixels, f.mask, f.name, f.says, file))
-        answers.value = screen.join(parts)
-        message.value = f"<b>{html.escape(name)}</b>: {len(parts) - 1} answers"
+        plain = screen.picture(screen.shrunk(pixels, SIDE), "the photo", SIDE)
+        parts = [_answer(pixels, f, Path(name).stem) for f in found]
+        answers.value = screen.join([screen.captioned(plain, "the photo"), *parts])
+        message.value = f"<b>{html.escape(name)}</b>: {len(found)} answers"
 
     def show_file(place: Path) -> None:
         try:
@@ -90,12 +89,11 @@ def photo_explorer(run: Run) -> w.Widget:
     return named_box("photo-explorer", [controls, message, answers])
 
 
-def _answer(pixels: np.ndarray, mask: np.ndarray | None, name: str, says: str, file: str) -> str:
-    source = name.removeprefix("student ").split("-")[0]  # names of sources have no dash
-    colour = palette([source])[source]
-    drawn = screen.shrunk(overlay(pixels, mask, colour), 240)
-    text = f"{html.escape(name)}<br>{html.escape(says)}"
-    if mask is not None:
-        png = np.where(mask, PET, BACKGROUND).astype(np.uint8)
-        text += " " + screen.download(png, file, "download the mask")
-    return screen.captioned(screen.picture(drawn, f"{name} {says}", 240), text)
+def _answer(pixels: np.ndarray, found: Found, stem: str) -> str:
+    """One answer with its caption, and a link that saves the mask."""
+    colour = palette([found.source])[found.source]
+    drawn = screen.shrunk(overlay(pixels, found.mask, colour), SIDE)
+    png = np.where(found.mask, PET, BACKGROUND).astype(np.uint8)
+    link = screen.download(png, f"{stem}-{found.name.replace(' ', '-')}.png", "download the mask")
+    text = f"{html.escape(found.name)}<br>{html.escape(found.says)} {link}"
+    return screen.captioned(screen.picture(drawn, f"{found.name} {found.says}", SIDE), text)

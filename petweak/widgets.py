@@ -21,8 +21,9 @@ from petweak.data.pets import load_photo
 from petweak.evaluate import BASELINES
 from petweak.explore import screen
 from petweak.explore.cams import METHODS, CamMaps, Choice
+from petweak.explore.made import students_of
 from petweak.explore.outcomes import chosen, extremes
-from petweak.explore.queries import Forming, students_of
+from petweak.explore.queries import Forming
 from petweak.metrics import BORDERS
 from petweak.pictures import overlay, palette
 from petweak.results import read_results

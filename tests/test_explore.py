@@ -15,9 +15,10 @@ from petweak import metrics
 from petweak.data.pets import load_trimap
 from petweak.explore import screen
 from petweak.explore.cams import METHODS, CamMaps, Choice
+from petweak.explore.made import students_of
 from petweak.explore.outcomes import chosen, extremes
 from petweak.explore.own_photo import MAX_BYTES, OwnPhoto, open_own
-from petweak.explore.queries import Forming, students_of
+from petweak.explore.queries import Forming
 from petweak.maskformer.predict import load_student, predict_cached
 from petweak.pseudo_masks.store import PET, read_mask
 from petweak.results import read_results, run_study

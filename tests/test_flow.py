@@ -42,6 +42,7 @@ ROOMS = (
     ("report", "figures"),
     ("notebooks", "doctor"),
     ("reruns",),
+    ("commands",),
     ("cli",),
 )
 RANK = {name: i for i, room in enumerate(ROOMS) for name in room}

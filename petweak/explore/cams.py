@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from petweak import metrics
 from petweak.data.pets import load_photo, load_trimap
+from petweak.explore.made import sources_of
 from petweak.files import read_json
 from petweak.pseudo_masks import SOURCES, cam
 from petweak.pseudo_masks.base import Batch, Source
@@ -88,9 +89,7 @@ class CamMaps:
 
     @property
     def sources(self) -> list[str]:
-        """Those whose masks the run has, but for ground truth, which has no threshold."""
-        made = [n for n in SOURCES if (self.run.masks_folder(n) / "manifest.json").is_file()]
-        return [n for n in made if not SOURCES[n].reads_trimaps]
+        return sources_of(self.run)
 
     def layers(self, source: str) -> tuple[str, ...]:
         """The taps that a source can explain; none where it is no Grad-CAM."""

@@ -13,11 +13,10 @@ import torch
 from PIL import Image, ImageOps
 
 from petweak.backbones import load_backbone
-from petweak.explore.queries import students_of
+from petweak.explore.made import sources_of, students_of
 from petweak.features import photo_features, scaled_size
 from petweak.files import read_json
 from petweak.maskformer.predict import load_student, predict_cached
-from petweak.pseudo_masks import SOURCES
 from petweak.pseudo_masks.base import Context, Source
 from petweak.pseudo_masks.refiners import Chain
 from petweak.pseudo_masks.store import PET, to_mask
@@ -32,6 +31,7 @@ class Found:
     """One answer: a mask (H, W) bool of the photo's size, and what a student calls the pet."""
 
     name: str
+    source: str  # it is, or the one its student learnt from
     mask: np.ndarray
     says: str = ""
 
@@ -77,7 +77,7 @@ class OwnPhoto:
             path = Path(folder) / "photo.png"
             photo.save(path)
             found = [
-                Found(name, self._mask(name, photo, path, features)) for name in self.sources
+                Found(name, name, self._mask(name, photo, path, features)) for name in self.sources
             ]
         for name, folder in students_of(self.run).items():
             if "-round" in name:
@@ -86,13 +86,15 @@ class OwnPhoto:
             ((_, answer),) = predict_cached(student, features, [OWN])
             k = int(answer.classes.argmax())
             says = f"{student.classes[k]} {answer.classes[k]:.0%}"
-            found.append(Found(f"student {name}", answer.mask(photo.height, photo.width), says))
+            source = read_json(folder / "config.json")["source"]
+            mask = answer.mask(photo.height, photo.width)
+            found.append(Found(f"student {name}", source, mask, says))
         return found
 
     @property
     def sources(self) -> list[str]:
-        made = [n for n in SOURCES if (self.run.masks_folder(n) / "manifest.json").is_file()]
-        return [n for n in made if not SOURCES[n].reads_trimaps and n != "external"]
+        """`external` has masks of the run's photos alone."""
+        return [name for name in sources_of(self.run) if name != "external"]
 
     @torch.no_grad()
     def _mask(self, name: str, photo: Image.Image, path: Path, features) -> np.ndarray:

@@ -62,9 +62,3 @@ class Forming:
         if epoch not in self._tensors:
             self._tensors[epoch] = {k: v.float() for k, v in load_file(self.epochs[epoch]).items()}
         return self._tensors[epoch]
-
-
-def students_of(run: Run) -> dict[str, Path]:
-    """{name: folder} of every finished student in the run's models/, rounds included."""
-    folders = sorted((run.folder / "models").glob("*/config.json"))
-    return {f.parent.name: f.parent for f in folders}
