@@ -2,10 +2,10 @@
 
     python -m petweak.beyond --profile photos --data-root ../shared/data --run runs/photos
 
-writes beyond.csv (this table), cost.csv, signals.csv, probes.csv, unseen.csv and labelling.csv into
-the run's folder; whatever is there already is not made again, but for the cost, which is measured.
-What a run chooses, it chooses without ground truth; how the defaults of the settings were found,
-the README says.
+writes beyond.csv (this table), cost.csv, signals.csv, recipes.csv, probes.csv, unseen.csv and
+labelling.csv into the run's folder; whatever is there already is not made again, but for the cost,
+which is measured. What a run chooses, it chooses without ground truth; how the defaults of the
+settings were found, the README says.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ from pathlib import Path
 import pandas as pd
 
 from petweak.choices import compare_settings
-from petweak.config import PROFILES, to_dict
+from petweak.config import PROFILES, parse_assignments, to_dict
 from petweak.cost import chain_cost
 from petweak.labelling import SHARES, labelling_curve
 from petweak.metrics import BORDERS
 from petweak.probes import probe_taps
+from petweak.recipes import compare_recipes
 from petweak.runs import stage_key, write_frame
 from petweak.study import Run, Scores, open_run
 from petweak.unseen import leave_one_out
@@ -32,7 +33,7 @@ CHAINS = (
     ("breed labels", "gradcam_finetuned", "breed", {"refine": ("auto",)}),
 )
 SOURCES = (*(c[1] for c in CHAINS), "ground_truth")
-TRUE_EPOCHS = 16  # of full supervision; self-training sees photos more often, over its rounds
+TRUE_EPOCHS = 24  # of full supervision; self-training sees photos more often, over its rounds
 
 
 def of_seed(run: Run, seed: int, **changes) -> Run:
@@ -119,10 +120,11 @@ def main() -> None:
     parser.add_argument("--sources", nargs="+", default=list(SOURCES))
     parser.add_argument("--shares", type=float, nargs="+", default=list(SHARES))
     parser.add_argument("--steps", type=int, default=100, help="of a student of the curve")
+    parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="settings")
     parser.add_argument("--only", nargs="+", default=["cost", "compare", "signals", "probes",
-                                                      "unseen", "labelling"])  # fmt: skip
+                        "unseen", "labelling", "recipes"])  # fmt: skip
     args = parser.parse_args()
-    run = open_run(args.profile, args.run, args.data_root)
+    run = open_run(args.profile, args.run, args.data_root, **parse_assignments(args.set))
     if "cost" in args.only:
         print(chain_cost(run))
     if "compare" in args.only:
@@ -142,6 +144,8 @@ def main() -> None:
         print(labelling_curve(run, shares=args.shares, seeds=args.seeds, steps=args.steps))
     if "signals" in args.only:
         write_frame(run.folder / "signals.csv", compare_settings(run))
+    if "recipes" in args.only:
+        write_frame(run.folder / "recipes.csv", compare_recipes(run))
 
 
 if __name__ == "__main__":

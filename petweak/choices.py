@@ -54,15 +54,23 @@ def rank_signals(compared: pd.DataFrame, border: str = "ignore") -> pd.DataFrame
     `chain`, `cut` and `iou` of the setting where it is largest. `ballot` is the mean of
     the ranks by the signals that `refine=auto` asks, here of chains and thresholds; the last row
     is the oracle, which looks at ground truth."""
-    truth = compared[f"iou/{border}"]
-    columns = {name: compared[name] for name in SIGNALS}
-    columns |= {"ballot": mean_ranks(compared[list(BALLOT)]), "oracle": truth}
+    return spearman_table(compared, SIGNALS, BALLOT, f"iou/{border}", ["chain", "cut"])
+
+
+def spearman_table(
+    compared: pd.DataFrame, signals: Iterable[str], ballot: Iterable[str], truth: str,
+    shown: list[str],
+) -> pd.DataFrame:
+    """For every column of `signals`, for the ballot of some of them, and for the oracle: Spearman
+    with the column `truth`, the columns `shown` of the best row, and its `iou`."""
+    columns = {name: compared[name] for name in signals}
+    columns |= {"ballot": mean_ranks(compared[list(ballot)]), "oracle": compared[truth]}
     rows = []
     for name, values in columns.items():
-        best = values.idxmax()
-        setting = compared.loc[best, ["chain", "cut"]]
-        rows.append((name, spearmanr(values, truth).statistic, *setting, truth[best]))
-    return pd.DataFrame(rows, columns=["signal", "spearman", "chain", "cut", "iou"])
+        best = compared.loc[values.idxmax()]
+        spearman = spearmanr(values, compared[truth]).statistic
+        rows.append((name, spearman, *best[shown], best[truth]))
+    return pd.DataFrame(rows, columns=["signal", "spearman", *shown, "iou"])
 
 
 def _iou(maps: Maps, truths: list[np.ndarray], cut: float, border: str) -> float:

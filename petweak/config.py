@@ -72,6 +72,7 @@ class Settings:
     # the student
     border: str = _one_of("pet", "pet", "ignore", "background")  # in training
     taps: tuple[str, ...] = ("last",)  # `last` alone is the paper's model, more is petweak+
+    plus_dropout: float = 0.1  # share of the frozen channels that petweak+ leaves out in training
     decoder_channels: int = 64
     queries: int = 2  # one for the pet, one to spare: more share the photos out among them
     epochs: int = 10
@@ -89,16 +90,20 @@ class Settings:
 
     # self-training
     rounds: int = 5  # at most
-    round_epochs: int = 6  # of every round but the last, which has `epochs`
+    round_epochs: int = 8  # of every round but the last
+    last_epochs: int = 20
     keep: tuple[float, ...] = (0.5, 0.7, 0.8, 1.0)  # of train, round by round; the last one's last
     settled: float = 0.975  # the next round is the last when two rounds' masks agree by this IoU
-    round_refine: tuple[str, ...] = ("walk",)
-    round_walk_steps: int = 32
+    # PAMR ends a mask where the photo has an edge, the walk spreads it over what looks alike
+    round_refine: tuple[str, ...] = ("pamr", "walk")
+    round_walk_steps: int = 48
     selftrain_taps: tuple[str, ...] = TAPS  # petweak+: the student's eyes have to be good
 
     # everything else
     bootstrap: int = 1000  # resamples behind an interval
     device: str = "auto"  # auto, cpu, cuda, cuda:1, mps
+    precision: str = _one_of("auto", "auto", "float32", "bfloat16")  # of training; auto is mixed
+    # precision with float16 on CUDA and float32 elsewhere, bfloat16 is fast where the CPU has it
     workers: int = 0  # processes that decode photos; 0 decodes in this one
 
     def __post_init__(self) -> None:
@@ -135,7 +140,7 @@ class Settings:
         for name in ("taps", "selftrain_taps"):
             if not {"last", "before"} & set(getattr(self, name)):
                 raise ValueError(f"{name}: name last or before, where the pixel decoder begins")
-        for name in ("rounds", "round_epochs", "walk_steps", "round_walk_steps"):
+        for name in ("rounds", "round_epochs", "last_epochs", "walk_steps", "round_walk_steps"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)}: has to be at least 1")
         if self.panel < 2:
@@ -147,8 +152,9 @@ class Settings:
             raise ValueError(f"unsure={self.unsure}: two probabilities, the lower one first")
         if not self.refine_scales or not all(0 < scale <= 8 for scale in self.refine_scales):
             raise ValueError(f"refine_scales={self.refine_scales}: each between 0 and 8")
-        if not 0 <= self.val_fraction < 1:
-            raise ValueError(f"val_fraction={self.val_fraction}: has to be 0 or more, and below 1")
+        for name in ("val_fraction", "plus_dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)}: has to be 0 or more, and below 1")
         if self.image_size % 32:
             raise ValueError(f"image_size={self.image_size}: has to be a multiple of 32")
         if self.scales[:1] != (1.0,) or len(set(self.scales)) < len(self.scales):
@@ -172,7 +178,7 @@ PROFILES: dict[str, dict[str, Any]] = {
     # Rendered pets: small pictures, a small decoder; the whole study is minutes on a CPU.
     "embedded": dict(
         image_size=192, decoder_channels=32, epochs=8, bootstrap=500,
-        refine_scales=(0.75, 1.0, 1.25), rounds=3, round_epochs=4,
+        refine_scales=(0.75, 1.0, 1.25), rounds=3, round_epochs=4, last_epochs=8,
     ),  # fmt: skip
     # A folder in the official layout, on a laptop.
     "photos": dict(),

@@ -2,7 +2,8 @@
 
     figures/data/<run>/{results,timings}.csv, history-*.csv     what the pictures are drawn from
     figures/data/<run>/{notebooks,latency}.csv                  run times; a slider in the browser
-    figures/data/<run>/{beyond,cost,signals,probes,unseen,labelling}.csv   of `petweak.beyond`
+    figures/data/<run>/{beyond,cost,signals,recipes,probes,unseen,labelling}.csv
+                                                                of `petweak.beyond`
     figures/<run>-{overview,masks,curves,labelling}.png         drawn from it
     README.md                                                   the tables between the marks
 
@@ -28,9 +29,11 @@ from petweak.pseudo_masks import SOURCES
 from petweak.pseudo_masks.store import read_mask
 from petweak.results import read_results
 from petweak.runs import write_frame
+from petweak.unseen import lost
 
 TITLES = {"embedded": "Rendered pets", "photos": "Real photos, three breeds"}
-BEYOND = ("beyond.csv", "cost.csv", "signals.csv", "probes.csv", "unseen.csv", "labelling.csv")
+BEYOND = ("beyond.csv", "cost.csv", "signals.csv", "recipes.csv", "probes.csv", "unseen.csv",
+          "labelling.csv")  # fmt: skip
 SHOWN = 3  # photos in a picture
 ATTRIBUTION = (
     "`photos-masks.png` shows photos of the Oxford-IIIT Pet data set (O. M. Parkhi, A. Vedaldi, "
@@ -117,9 +120,32 @@ def beyond_table(table: pd.DataFrame) -> str:
     return pd.DataFrame(cells).to_markdown(index=False, disable_numparse=True)
 
 
+def unseen_table(table: pd.DataFrame) -> str:
+    """What a breed that was left out is worth, from unseen.csv, border ignored, as Markdown."""
+    shown = lost(table)
+    spread = shown["smallest"].map("{:.3f} to ".format) + shown["largest"].map("{:.3f}".format)
+    cells = {
+        "source": shown["source"],
+        "scored": shown["of"],
+        "breed left out": shown["unseen"].map("{:.3f}".format),
+        "breed in train": shown["seen"].map("{:.3f}".format),
+        "lost": shown["lost"].map("{:.3f}".format),
+        "of seeds": shown["seeds"].astype(str) + ": " + spread,
+    }
+    return pd.DataFrame(cells).to_markdown(index=False, disable_numparse=True)
+
+
+def chain_table(table: pd.DataFrame) -> str:
+    """cost.csv as Markdown: what a whole chain takes, stage by stage."""
+    return tables.readable(table).to_markdown(index=False, disable_numparse=True)
+
+
 def costs_table(timings: pd.DataFrame) -> str:
     """Seconds a photo, by source, as Markdown."""
     return tables.readable(tables.costs(timings)).to_markdown(index=False, disable_numparse=True)
+
+
+BEYOND_TABLES = {"beyond": beyond_table, "unseen": unseen_table, "cost": chain_table}
 
 
 def write_readme(readme: Path, out: Path) -> None:
@@ -133,9 +159,10 @@ def write_readme(readme: Path, out: Path) -> None:
         results = pd.read_csv(folder / "results.csv")
         text = _between(text, f"results {name}", results_table(results))
         text = _between(text, f"costs {name}", costs_table(pd.read_csv(folder / "timings.csv")))
-        if (folder / "beyond.csv").is_file():
-            table = beyond_table(pd.read_csv(folder / "beyond.csv"))
-            text = _between(text, f"beyond {name}", table)
+        for file, shown in BEYOND_TABLES.items():
+            if (folder / f"{file}.csv").is_file():
+                table = shown(pd.read_csv(folder / f"{file}.csv"))
+                text = _between(text, f"{file} {name}", table)
     if text != readme.read_text(encoding="utf-8"):
         write_text(readme, text)
 

@@ -71,8 +71,9 @@ def labelling_curve(
             classes = {i: s.label(labels) for i, s in train.items()}
             if own is not None:  # a pseudo-mask comes with a pseudo-label
                 classes |= {i: own[i][labels] for i in train if i not in marked}
-            values = _student(run, f"{kind}-{share:g}-{seed}", folders, classes, labels, seed,
-                              steps)  # fmt: skip
+            # With a true mask for every photo, "both" is "true".
+            name = f"{'true' if len(marked) == len(train) else kind}-{share:g}-{seed}"
+            values = _student(run, name, folders, classes, labels, seed, steps)
             row = {"kind": kind, "share": share, "masks": len(marked), "seed": seed}
             rows += [row | {"border": border, "value": v} for border, v in values.items()]
     frame = pd.DataFrame(rows)

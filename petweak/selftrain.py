@@ -5,8 +5,8 @@
               from the start, where that refiner and student r - 1 agree most
     end       when the masks of two rounds agree (mean IoU of `settled` or more), or after `rounds`
 
-The last student gets `epochs` instead of `round_epochs`, and the last share of `keep`. No trimap is
-read and no photo of test. Every round has folders of its own (`masks/<name>-round1/`,
+The last student gets `last_epochs` instead of `round_epochs`, and the last share of `keep`. No
+trimap is read and no photo of test. Every round has folders of its own (`masks/<name>-round1/`,
 `models/<name>-round1/`), so a run that was killed goes on with the round it was in.
 """
 
@@ -33,8 +33,8 @@ from petweak.pseudo_masks.signals import agreement
 from petweak.pseudo_masks.store import PET, manifest, read_mask, to_mask, write_mask
 
 BATCH = 16
-OWN = ("rounds", "round_epochs", "round_refine", "round_walk_steps", "keep", "settled", "unsure",
-       "selftrain_taps", "predict_mirror")  # fmt: skip
+OWN = ("rounds", "round_epochs", "last_epochs", "round_refine", "round_walk_steps", "keep",
+       "settled", "unsure", "selftrain_taps", "predict_mirror")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ def _train(start, number, masks, kept, student, settings, last, key, context) ->
     if is_trained(student, key):
         return
     # Epochs count all of train: few photos are seen more often, in as many steps.
-    of_all = settings.epochs if last else settings.round_epochs
+    of_all = settings.last_epochs if last else settings.round_epochs
     epochs = math.ceil(of_all * len(start.wanted) / len(kept))
     settings = replace(settings, epochs=epochs, seed=settings.seed + 1000 * number)
     grid = settings.image_size // 2

@@ -18,7 +18,7 @@ from petweak.stages import Stages
 # Which settings a student depends on, beside its source's masks.
 STUDENT = ("seed", "val_fraction", "taps", "decoder_channels", "queries", "epochs", "batch_size",
            "lr", "weight_decay", "schedule", "clip", "class_weight", "mask_weight", "dice_weight",
-           "no_object_weight")  # fmt: skip
+           "no_object_weight", "plus_dropout", "precision")  # fmt: skip
 
 
 class Students(Stages):
@@ -68,7 +68,7 @@ class Students(Stages):
     def rounds_key(self, source: str, labels: str) -> str:
         """Of all rounds: what self-training begins with, and the settings that it reads."""
         s = self.settings
-        own = {*STUDENT, *selftrain.OWN, *settings_of(s.round_refine)} - {"taps"}
+        own = {*STUDENT, *selftrain.OWN, *settings_of(s.round_refine)} - {"taps", "epochs"}
         return stage_key(stage="rounds", version=2, refiners=versions_of(s.round_refine),
                          features=self.features_key, labels=labels, masks=self.masks_key(source),
                          **pick(s, tuple(sorted(own))))  # fmt: skip

@@ -32,6 +32,20 @@ def leave_one_out(run: Run, source: str, labels: str, breeds: Iterable[str] = ()
     return pd.DataFrame(rows, columns=columns)
 
 
+def lost(table: pd.DataFrame, border: str = "ignore") -> pd.DataFrame:
+    """What not having met a breed costs: means of `leave_one_out` over breeds, then over seeds
+    (column `seed`, if there is one). Returns a row per source and what was scored: `source`, `of`,
+    `unseen`, `seen`, `lost` (seen - unseen), `seeds`, and `smallest`, `largest`: of a seed, unseen.
+    """
+    part = table[table["border"] == border]
+    part = part if "seed" in part else part.assign(seed=0)
+    by_seed = part.groupby(["source", "of", "seed"], sort=False)[["unseen", "seen"]].mean()
+    by_seed = by_seed.assign(lost=by_seed["seen"] - by_seed["unseen"])
+    groups = by_seed.groupby(["source", "of"], sort=False)
+    spread = groups["unseen"].agg(seeds="size", smallest="min", largest="max")
+    return groups.mean().join(spread).reset_index()
+
+
 def _photos(run: Run, source: str, labels: str, of: str) -> pd.DataFrame:
     """A row per photo: of the source's masks, or of what self-training from them came to."""
     if of == "masks":

@@ -30,6 +30,7 @@ ROOMS = (
     ("results",),
     ("mistakes", "sweeps", "choices", "probes", "labelling", "unseen", "cost", "trials", "broken",
      "compact_mask_rcnn_train"),
+    ("recipes",),
     ("beyond",),
     ("tables", "looks", "pictures", "plots", "plots_beyond"),
     ("explore",),

@@ -86,3 +86,16 @@ def test_foreground_is_the_mask_of_the_query_that_is_sure():
     }
     assert torch.allclose(foreground(out), F.sigmoid(torch.tensor([[[4.0, -4.0]]])), atol=1e-6)
     assert class_probabilities(out).argmax(1).item() == 0
+
+
+def test_dropout_leaves_whole_channels_out_and_only_in_training():
+    m, seen = model(dropout=0.5), []
+    m.project.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    x = torch.rand(2, 24, 4, 4) + 1
+    m([x])
+    m.train()([x])
+    asked, trained = seen
+    assert torch.equal(asked, x), "an answer sees everything"
+    gone = (trained == 0).flatten(2)
+    assert torch.equal(gone.all(2), gone.any(2)) and 0 < gone.float().mean() < 1
+    assert torch.allclose(trained[trained > 0], 2 * x[trained > 0]), "what stays makes up for it"

@@ -9,9 +9,10 @@ from petweak import tables
 from petweak.beyond import _with_earlier, summary
 from petweak.choices import BALLOT, rank_signals
 from petweak.config import Settings
-from petweak.figures import beyond_table
+from petweak.figures import beyond_table, unseen_table
 from petweak.plots_beyond import labelling_lines, probe_bars, round_lines
 from petweak.pseudo_masks.signals import SIGNALS
+from petweak.unseen import lost
 
 CURVE = pd.DataFrame(
     [(kind, masks, seed, "ignore", 0.5 + 0.01 * masks + 0.02 * seed)
@@ -62,6 +63,19 @@ def test_the_summary_is_over_seeds():
     assert (row["seeds"], row["smallest"], row["largest"]) == (2, 0.7, 0.8)
     assert row["student"] == pytest.approx(0.75)
     assert "0.750" in beyond_table(table) and "2: 0.700 to 0.800" in beyond_table(table)
+
+
+def test_what_an_unseen_breed_costs_is_a_mean_over_breeds_then_seeds():
+    rows = [("labels_free", "student", "ignore", seed, unseen, 0.9)
+            for seed, unseen in ((0, 0.6), (0, 0.8), (1, 0.8), (1, 0.9))]  # fmt: skip
+    rows.append(("labels_free", "student", "pet", 0, 0.1, 0.1))
+    columns = ["source", "of", "border", "seed", "unseen", "seen"]
+    table = pd.DataFrame(rows, columns=columns)
+    (row,) = lost(table).to_dict("records")
+    assert row["unseen"] == pytest.approx(0.775) and row["lost"] == pytest.approx(0.125)
+    assert (row["smallest"], row["largest"], row["seeds"]) == pytest.approx((0.7, 0.85, 2))
+    assert "| 0.775" in unseen_table(table) and "2: 0.700 to 0.850" in unseen_table(table)
+    assert lost(table.drop(columns="seed"))["seeds"].tolist() == [1]
 
 
 def test_rows_of_other_chains_and_seeds_stay_if_their_settings_were_the_same(tmp_path):

@@ -14,14 +14,16 @@ from petweak.cli import main
 from petweak.cost import chain_cost
 from petweak.labelling import crossing, labelled_part, labelling_curve
 from petweak.probes import probe_taps
+from petweak.recipes import compare_recipes, rank_by_signals
 from petweak.results import collect_results, figure, run_study, score_rounds
 from petweak.selftrain import surest
 from petweak.study import Run, grid
 from petweak.unseen import leave_one_out
 
-ROUNDS = dict(rounds=2, round_epochs=1, epochs=1, refine="multiscale,walk", refine_scales=(1.0,),
-              threshold="otsu", labels="species", sources="labels_free,ground_truth",
-              taps="last,before,stride16,stride8", walk_steps=4, round_walk_steps=2)  # fmt: skip
+ROUNDS = dict(rounds=2, round_epochs=1, last_epochs=1, refine="multiscale,walk",
+              refine_scales=(1.0,), threshold="otsu", labels="species",
+              sources="labels_free,ground_truth", taps="last,before,stride16,stride8",
+              walk_steps=4, round_walk_steps=2)  # fmt: skip
 
 
 def blind(rendered, root):
@@ -162,6 +164,21 @@ def test_where_curves_cross():
     assert crossing(curve) == pytest.approx(100)  # half way in the logarithm
     assert crossing(curve.assign(value=[0.9, 0.5, 0.7])) == float("inf")
     assert crossing(curve.assign(value=[0.1, 0.5, 0.7])) == 10
+
+
+def test_recipes_are_compared_from_the_same_masks(run):
+    recipes = {"as it is": {}, "one round": {"rounds": 1}, "no dropout": {"plus_dropout": 0.0}}
+    table = compare_recipes(run, recipes=recipes)
+    assert table["recipe"].tolist() == list(recipes)
+    rounds = run.rounds("labels_free", "species")
+    own = run.self_trained_scores("labels_free", "species").photos.query("split == 'test'")
+    assert table["test/pet"][0] == pytest.approx(own["iou/pet"].mean(), abs=1e-6)
+    assert table["rounds"].tolist()[:2] == [rounds[-1].agreement, 0]
+    assert table[["mirror", "pamr", "confidence"]].le(1).all(axis=None)
+    assert table["area"].le(0).all()
+    ranked = rank_by_signals(table.assign(mirror=table["train/ignore"])).set_index("signal")
+    assert ranked.loc["mirror", "spearman"] == pytest.approx(1)
+    assert ranked.loc["oracle", "iou"] == table["train/ignore"].max()
 
 
 def test_a_breed_that_is_left_out_is_in_no_other_split(run):

@@ -205,6 +205,23 @@ def test_a_resumed_training_goes_on_with_the_scale_of_mixed_precision(
     assert [s.get_scale() for s in scalers] == [4.0 * 2**3, 4.0 * 2**6]
 
 
+def test_bfloat16_comes_near_to_float32_and_dropout_is_for_petweak_plus(rendered, tmp_path):
+    own = dict(sources="ground_truth", labels="species", taps="last,stride16", epochs=1)
+    losses = {}
+    for precision in ("float32", "bfloat16"):
+        run = Run(tmp_path / precision, rendered, small(precision=precision, **own))
+        folder = run.student("ground_truth", "species")
+        losses[precision] = pd.read_csv(folder / "history.csv")["loss"].iloc[-1]
+        assert read_json(folder / "config.json")["model"]["dropout"] == run.settings.plus_dropout
+        weights = load_file(folder / "model.safetensors").values()
+        assert {w.dtype for w in weights} == {torch.float32}
+    assert losses["float32"] == pytest.approx(losses["bfloat16"], rel=0.05)
+    assert losses["float32"] != losses["bfloat16"]
+    plain = Run(tmp_path / "float32", rendered, small(**own | {"taps": "last"}))
+    config = read_json(plain.student("ground_truth", "species") / "config.json")
+    assert config["model"]["dropout"] == 0
+
+
 def test_a_loss_that_is_no_number_names_the_photos(rendered, tmp_path):
     run = Run(tmp_path / "run", rendered, small(lr=1e30, clip=1e30))
     with pytest.raises(FloatingPointError, match="_[0-9]+"):

@@ -82,7 +82,7 @@ def test_a_trial_is_kept_beside_the_run_and_made_again_only_for_another_question
 
 
 def test_rounds_with_other_settings_begin_with_the_runs_masks(run):
-    own = dict(rounds=2, round_epochs=1, epochs=1, keep=(1.0,), round_walk_steps=1)
+    own = dict(rounds=2, round_epochs=1, last_epochs=1, keep=(1.0,), round_walk_steps=1)
     made = trials.self_train(run, "all", "gradcam_pretrained", "species", **own)
     assert made[0].masks == run.masks_folder("gradcam_pretrained")
     assert [r.kept for r in made] == [len(run.pets.split("train"))] * 2

@@ -79,12 +79,16 @@ def train_student(
         taps=settings.taps,
         decoder_channels=settings.decoder_channels,
         queries=settings.queries,
+        dropout=0.0 if settings.taps == ("last",) else settings.plus_dropout,
     )
     model = MaskFormer(config).to(device)
+    mixed = mixed_precision(settings, device)
+    if mixed is torch.bfloat16:  # whose convolutions are faster with the channels last
+        model.to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=settings.lr, weight_decay=settings.weight_decay
     )
-    scaler = torch.amp.GradScaler(device.type, enabled=device.type == "cuda")
+    scaler = torch.amp.GradScaler(device.type, enabled=mixed is torch.float16)
     checkpoint = folder / "checkpoint.safetensors"
     history, best = _resume(checkpoint, key, model, optimizer, scaler)
     if not history:
@@ -126,7 +130,8 @@ def train_student(
             }
         )
         if not val.ids or iou >= max(row["val_mask_iou"] for row in history):
-            best = {k: v.detach().cpu().clone() for k, v in model.state_dict().items()}
+            best = {k: v.detach().cpu().clone(memory_format=torch.contiguous_format)
+                    for k, v in model.state_dict().items()}  # fmt: skip
         if settings.save_epochs:
             _save_epoch(folder, epoch + 1, model)
         _save(checkpoint, key, model, optimizer, scaler, best, history)
@@ -198,13 +203,21 @@ def val_mask_iou(
     return torch.cat(ious).mean().item()
 
 
+def mixed_precision(settings: Settings, device: torch.device) -> torch.dtype | None:
+    """The type that convolutions and products are computed in; None is float32, like the rest."""
+    if settings.precision == "auto":
+        return torch.float16 if device.type == "cuda" else None
+    return torch.bfloat16 if settings.precision == "bfloat16" else None
+
+
 def _step(model, features, train, rows, mirror, settings, optimizer, scaler, device):
     """One step of the optimizer; returns the loss terms as numbers."""
     ids = [train.ids[r] for r in rows]
     maps = [features.batch(tap, ids, mirror.numpy()).to(device) for tap in settings.taps]
     classes, masks, valid = (t.to(device) for t in train.batch(rows, mirror))
     weights = (settings.class_weight, settings.mask_weight, settings.dice_weight)
-    with torch.autocast(device.type, enabled=device.type == "cuda"):
+    mixed = mixed_precision(settings, device)
+    with torch.autocast(device.type, mixed, enabled=mixed is not None):
         out = model(maps)
     terms = set_loss(out, classes, masks, valid, weights, settings.no_object_weight)
     loss = sum(terms.values())

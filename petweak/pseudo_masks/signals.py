@@ -83,10 +83,8 @@ class Maps:
     @cached_property
     def other(self) -> Tensor:
         """(B, G, G): after one refiner more, PAMR."""
-        photos = (photos_on_grid(b, self.soft.shape[-1]) for b in self.batches)
-        parts = zip(self.soft.split(self.source.batch_size), photos, strict=True)
-        return torch.cat([pamr(s, p) for m, q in parts
-                          for s, p in zip(m.split(8), q.split(8), strict=True)])  # fmt: skip
+        photos = [photos_on_grid(b, self.soft.shape[-1]) for b in self.batches]
+        return pamr(self.soft, torch.cat(photos))
 
     def again(self, mirror: bool, scale: float) -> Tensor:
         """(B, G, G): the maps had there been only this view, of refiners and source alike; in the

@@ -38,13 +38,12 @@ def mean_field(
     height, width = soft.shape
     side = max(height, width)
     near = torch.cat([_places(height, width) / side / widths[0], photo.flatten(1).T / widths[1]], 1)
-    kernels = [_kernel(near), _smooth(height, width, side * widths[2])]
+    kernel = _smooth(height, width, side * widths[2]).mul(weights[1])
+    kernel.add_(_kernel(near), alpha=weights[0])
     unary = torch.logit(soft.flatten().clamp(0.01, 0.99))
     q = unary.sigmoid()
     for _ in range(iterations):
-        field = 2 * q - 1
-        message = sum(w * torch.mv(k, field) for w, k in zip(weights, kernels, strict=True))
-        q = (unary + message).sigmoid()
+        q = (unary + torch.mv(kernel, 2 * q - 1)).sigmoid()
     return q.view(height, width)
 
 

@@ -13,8 +13,8 @@ DILATIONS = (1, 2, 4, 8, 12, 24)  # the authors'
 ITERATIONS = 10
 
 
-def neighbours(x: Tensor, dilations: tuple[int, ...]) -> Tensor:
-    """(B, C, H, W) -> (B, C, 8 D, H, W): the eight pixels around each, at every dilation."""
+def neighbours(x: Tensor, dilations: tuple[int, ...]) -> list[Tensor]:
+    """(B, C, H, W) -> 8 D views of that shape: the eight pixels around each, at every dilation."""
     height, width = x.shape[-2:]
     found = []
     for d in dilations:
@@ -23,7 +23,7 @@ def neighbours(x: Tensor, dilations: tuple[int, ...]) -> Tensor:
             for dx in (0, d, 2 * d):
                 if (dy, dx) != (d, d):
                     found.append(padded[..., dy : dy + height, dx : dx + width])
-    return torch.stack(found, 2)
+    return found
 
 
 def pamr(
@@ -37,13 +37,24 @@ def pamr(
     soft: (B, H, W); photos: (B, 3, H, W). The weights are a softmax over the neighbours of
     -|difference| / (0.1 standard deviation), averaged over channels.
     """
-    around, centre = neighbours(photos, dilations), photos[:, :, None]
-    spread = torch.cat([around, centre], 2).std(2, keepdim=True)
-    weights = (-(around - centre).abs() / (1e-8 + 0.1 * spread)).mean(1).softmax(1)
-    masks = soft[:, None]
+    # Photo by photo and neighbour by neighbour: 48 shifted copies at once would leave the cache.
+    parts = zip(soft.split(1), photos.split(1), strict=True)
+    return torch.cat([_pamr(s, p, iterations, dilations) for s, p in parts])
+
+
+def _pamr(soft: Tensor, photo: Tensor, iterations: int, dilations: tuple[int, ...]) -> Tensor:
+    around = neighbours(photo, dilations)
+    patch = [*around, photo]
+    mean = sum(patch) / len(patch)
+    spread = (sum((p - mean).square_() for p in patch) / (len(patch) - 1)).sqrt()
+    unit = (1e-8 + 0.1 * spread).reciprocal()
+    weights = torch.stack([-((a - photo).abs_() * unit).mean(1) for a in around]).softmax(0)
     for _ in range(iterations):
-        masks = (neighbours(masks, dilations)[:, 0] * weights).sum(1, keepdim=True)
-    return masks[:, 0]
+        mixed = torch.zeros_like(soft)
+        for weight, moved in zip(weights, neighbours(soft[:, None], dilations), strict=True):
+            mixed.addcmul_(weight, moved[:, 0])
+        soft = mixed
+    return soft
 
 
 class PAMR(Refiner):
@@ -51,6 +62,4 @@ class PAMR(Refiner):
 
     def refine(self, soft: Tensor, batch: Batch, source: Source | None) -> Tensor:
         photos = photos_on_grid(batch, soft.shape[-1])
-        # Some photos at a time: 48 neighbours of three colours are much memory.
-        parts = zip(soft.split(8), photos.split(8), strict=True)
-        return torch.cat([pamr(m, p) for m, p in parts])
+        return pamr(soft, photos)

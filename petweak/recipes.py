@@ -1,0 +1,98 @@
+"""Recipes of self-training compared after the choice: what signals say of each, and ground truth.
+
+`petweak.choices` does that for what comes before the first round; this is for what the rounds do.
+A recipe is a few settings. No source reads what comes out of here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from petweak import trials
+from petweak.choices import spearman_table
+from petweak.maskformer.predict import Student, load_student, predict_cached
+from petweak.pseudo_masks.refiners.base import photos_on_grid
+from petweak.pseudo_masks.refiners.pamr import pamr
+from petweak.pseudo_masks.signals import AREA, agreement, confidence
+from petweak.study import Run
+
+# One thing at a time is unlike the settings of the run, which are the recipe `as it is`.
+RECIPES: dict[str, dict[str, Any]] = {
+    "as it is": {},
+    "between rounds: walk": {"round_refine": ("walk",)},
+    "between rounds: walk, pamr": {"round_refine": ("walk", "pamr")},
+    "all photos in every round": {"keep": (1.0,)},
+    "no dropout": {"plus_dropout": 0.0},
+    "half the epochs": {"round_epochs": 4, "last_epochs": 10},
+}
+SIGNALS = ("rounds", "mirror", "pamr", "confidence", "area")
+
+
+def compare_recipes(
+    run: Run,
+    source: str = "labels_free",
+    labels: str = "species",
+    recipes: Mapping[str, Mapping[str, Any]] = RECIPES,
+) -> pd.DataFrame:
+    """Self-train by every recipe, from the same masks. Returns a row each: `recipe`, the signals of
+    its last student on train, all of them the more the better, and after them `train/ignore`,
+    `train/pet`, `test/ignore`, `test/pet`: mean IoU of that student with ground truth.
+
+        rounds        IoU of the last two rounds' masks
+        mirror        IoU of its masks for the photo and for the mirror image
+        pamr          IoU of its masks before and after one refiner, PAMR
+        confidence    its answers are near 0 or 1 wherever it matters
+        area          a pet fills about a third of a photo
+    """
+    rows = []
+    ids = {split: [s.id for s in run.pets.split(split)] for split in ("train", "test")}
+    for name, changes in recipes.items():
+        if changes:
+            rounds = trials.self_train(run, f"recipe-{name}", source, labels, **changes)
+        else:
+            rounds = run.rounds(source, labels)
+        last = rounds[-1]
+        student = load_student(last.student, run.device)
+        row = {"recipe": name, "rounds": last.agreement or 0.0}
+        row |= _signals(run, student, ids["train"])
+        for split, part in ids.items():
+            for border in ("ignore", "pet"):
+                ious = trials.student_ious(run, student, part, border)
+                row[f"{split}/{border}"] = ious.mean()
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def rank_by_signals(compared: pd.DataFrame, truth: str = "train/ignore") -> pd.DataFrame:
+    """How well each signal ranks recipes: `signal`, `spearman` (with the column `truth`), and the
+    `recipe` it would have chosen with the `iou` there; `ballot` is the mean of all ranks, and the
+    last row is the oracle, which looks at ground truth."""
+    return spearman_table(compared, SIGNALS, SIGNALS, truth, ["recipe"])
+
+
+@torch.no_grad()
+def _signals(run: Run, student: Student, ids: list[str]) -> dict[str, float]:
+    found: dict[str, list[Tensor]] = {name: [] for name in SIGNALS[1:]}
+    step = 16
+    for k in range(0, len(ids), step):
+        part = ids[k : k + step]
+        one, both = (_soft(run, student, part, mirror) for mirror in (False, True))
+        other = 2 * both - one  # the answer to the mirror image, because both is the mean
+        smooth = pamr(both, photos_on_grid(run.context.batch(part), both.shape[-1]))
+        found["mirror"].append(agreement(one > 0.5, other > 0.5))
+        found["pamr"].append(agreement(both > 0.5, smooth > 0.5))
+        found["confidence"].append(confidence(both))
+        found["area"].append(-((both > 0.5).float().mean((1, 2)) - AREA).abs())
+    return {name: torch.cat(values).mean().item() for name, values in found.items()}
+
+
+def _soft(run: Run, student: Student, ids: list[str], mirror: bool) -> Tensor:
+    student.mirror = mirror
+    answers = predict_cached(student, run.features, ids)
+    return torch.from_numpy(np.stack([a.soft for _, a in answers]))
