@@ -96,7 +96,7 @@ class Settings:
     settled: float = 0.975  # the next round is the last when two rounds' masks agree by this IoU
     # PAMR ends a mask where the photo has an edge, the walk spreads it over what looks alike
     round_refine: tuple[str, ...] = ("pamr", "walk")
-    round_walk_steps: int = 48
+    round_walk_steps: int = 32
     selftrain_taps: tuple[str, ...] = TAPS  # petweak+: the student's eyes have to be good
 
     # everything else

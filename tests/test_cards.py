@@ -141,13 +141,17 @@ def test_a_self_trained_student(run, tmp_path):
         {"threshold": 0.25, "refine": ["vote"], "vote": ["colour", "dense"]},
     )  # fmt: skip
     assert "student of round 2, counted from 0: its masks are the answers" in card
+    assert "channels left out" not in card
     assert "refined by walk" in card and "60 of the 74 of train; the masks of the others" in card
     assert "the data set's labels were not read" in card and "Threshold: 0.25." in card
     assert "Refined by vote of the chains colour, dense." in card
     assert "between the probabilities 0.2 and 0.8 were left out" in card
     assert "never seen beagle" in card and "degenerate" not in card
     assert "which agreed best" not in card
-    first = by_hand(run, tmp_path / "t", 0.9, {"source": "labels_free", "variant": "round0"}, {})
+    plus = read_json(run.student_folder("ground_truth", "species") / "config.json")["model"]
+    about = {"source": "labels_free", "variant": "round0", "model": plus | {"dropout": 0.125}}
+    first = by_hand(run, tmp_path / "t", 0.9, about, {})
+    assert "12.5 % of the frozen channels left out" in first
     assert "student of round 0, counted from 0.\n" in first
 
 
