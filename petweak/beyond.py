@@ -2,9 +2,9 @@
 
     python -m petweak.beyond --profile photos --data-root ../shared/data --run runs/photos
 
-writes beyond.csv (this table), cost.csv, signals.csv, recipes.csv, probes.csv, unseen.csv and
-labelling.csv into the run's folder; whatever is there already is not made again, but for the cost,
-which is measured. What a run chooses, it chooses without ground truth; how the defaults of the
+writes beyond.csv (this table), cost.csv, signals.csv, recipes.csv, probes.csv, taps.csv,
+unseen.csv and labelling.csv into the run's folder. Students and masks that are there already are
+not made again. What a run chooses, it chooses without ground truth; how the defaults of the
 settings were found, the README says.
 """
 
@@ -21,7 +21,7 @@ from petweak.config import PROFILES, parse_assignments, to_dict
 from petweak.cost import chain_cost
 from petweak.labelling import SHARES, labelling_curve
 from petweak.metrics import BORDERS
-from petweak.probes import probe_taps
+from petweak.probes import probe_taps, students_by_taps
 from petweak.recipes import compare_recipes
 from petweak.runs import stage_key, write_frame
 from petweak.study import Run, Scores, open_run
@@ -64,7 +64,7 @@ def compare(run: Run, seeds: Sequence[int], sources: Sequence[str] = SOURCES) ->
             student = one.student_scores("ground_truth", "species")
             rows += _rows("true masks", "ground_truth", "species", seed, masks, student,
                           0, (border,))  # fmt: skip
-    settings = to_dict(run.settings) | {"seed": None}
+    settings = to_dict(run.settings) | {"seed": None, "true_epochs": TRUE_EPOCHS}
     frame = pd.DataFrame(rows).assign(key=stage_key(settings=settings, data=run.content))
     frame = _with_earlier(frame, run.folder / "beyond.csv")
     write_frame(run.folder / "beyond.csv", frame)
@@ -131,6 +131,7 @@ def main() -> None:
         print(summary(compare(run, args.seeds, args.sources)).round(4).to_string())
     if "probes" in args.only:
         write_frame(run.folder / "probes.csv", probe_taps(run))
+        write_frame(run.folder / "taps.csv", students_by_taps(run, TRUE_EPOCHS))
     if "unseen" in args.only:
         parts = []
         for _, source, labels, changes in [c for c in CHAINS if c[1] in args.sources]:

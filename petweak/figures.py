@@ -2,7 +2,7 @@
 
     figures/data/<run>/{results,timings}.csv, history-*.csv     what the pictures are drawn from
     figures/data/<run>/{notebooks,latency}.csv                  run times; a slider in the browser
-    figures/data/<run>/{beyond,cost,signals,recipes,probes,unseen,labelling}.csv
+    figures/data/<run>/{beyond,cost,signals,recipes,probes,taps,unseen,labelling}.csv
                                                                 of `petweak.beyond`
     figures/<run>-{overview,masks,curves,labelling}.png         drawn from it
     README.md                                                   the tables between the marks
@@ -32,8 +32,8 @@ from petweak.runs import write_frame
 from petweak.unseen import lost
 
 TITLES = {"embedded": "Rendered pets", "photos": "Real photos, three breeds"}
-BEYOND = ("beyond.csv", "cost.csv", "signals.csv", "recipes.csv", "probes.csv", "unseen.csv",
-          "labelling.csv")  # fmt: skip
+BEYOND = ("beyond.csv", "cost.csv", "signals.csv", "recipes.csv", "probes.csv", "taps.csv",
+          "unseen.csv", "labelling.csv")  # fmt: skip
 SHOWN = 3  # photos in a picture
 ATTRIBUTION = (
     "`photos-masks.png` shows photos of the Oxford-IIIT Pet data set (O. M. Parkhi, A. Vedaldi, "

@@ -4,8 +4,8 @@
     pseudo   the pseudo-masks of all of train
     both     pseudo-masks, true ones where there are some
 
-Every student takes the same number of steps, so that what differs is the masks. None looks at val:
-true masks there would be further labels.
+Every student takes the same number of steps, photos coming round as often as it takes, so that what
+differs is the masks. None looks at val: true masks there would be further labels.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from petweak import evaluate
 from petweak.data.pets import Sample
 from petweak.files import read_json, write_json
 from petweak.maskformer.predict import load_student, predict_cached
-from petweak.maskformer.targets import Targets, load_targets, no_targets
+from petweak.maskformer.targets import Targets, cycled, load_targets, no_targets
 from petweak.maskformer.train import is_trained, train_student
 from petweak.runs import pick, stage_key, write_frame
 from petweak.students import STUDENT
@@ -104,19 +104,19 @@ def _student(
 ) -> dict[str, float]:
     """Train a student on masks that lie in several folders; {border: IoU on test}."""
     s, folder = run.settings, run.folder / "labelling" / name
-    batches = math.ceil(len(folders) / s.batch_size)
-    settings = replace(s, taps=s.selftrain_taps, seed=seed, epochs=math.ceil(steps / batches))
+    settings = replace(s, taps=s.selftrain_taps, seed=seed, epochs=1)
     keys = {f.name: read_json(f / "manifest.json")["key"] for f in set(folders.values())}
     where = {i: keys[f.name] for i, f in sorted(folders.items())}
     own = pick(settings, (*STUDENT, "predict_mirror"))
-    key = stage_key(stage="labelling", masks=where, features=run.features_key, labels=labels,
-                    classes={i: classes[i] for i in where},
+    key = stage_key(stage="labelling", version=2, steps=steps, masks=where, labels=labels,
+                    features=run.features_key, classes={i: classes[i] for i in where},
                     trimaps=run.content["trimaps"], **own)  # fmt: skip
     note = read_json(folder / "value.json")
     if note is not None and note["key"] == key:
         return note["value"]
     if not is_trained(folder, key):
         train = _targets(folders, classes, s.image_size // 2)
+        train = cycled(train, steps * s.batch_size, seed)
         about = {"source": name, "labels": labels, "variant": "labelling"}
         train_student(run.features, train, no_targets(), run.pets.classes(labels), settings,
                       folder, key, run.device, about)  # fmt: skip

@@ -1,4 +1,4 @@
-"""Linear probes: how much of the pet can be read off one frozen map by a linear rule?"""
+"""What is in each frozen map: read off by a linear rule, and learnt by students that see more."""
 
 from __future__ import annotations
 
@@ -63,6 +63,20 @@ def probe_taps(run: Run, split: str = "test") -> pd.DataFrame:
             ious.append(metrics.iou(large > 0, target, valid))
         rows.append((tap, STRIDES[tap], convolution.in_channels, float(np.mean(ious))))
     return pd.DataFrame(rows, columns=["tap", "stride", "channels", "iou"])
+
+
+def students_by_taps(run: Run, epochs: int, border: str = "ignore") -> pd.DataFrame:
+    """Full supervision by students that see one map more each time, everything else equal (none has
+    dropout or looks at val): `taps`, `iou` (mean over test, in the convention `border`, which they
+    are trained in, too). Makes what is lacking in the run's variants/."""
+    rows, own = [], dict(border=border, epochs=epochs, val_fraction=0.0, plus_dropout=0.0)
+    for n in range(1, len(run.features.taps) + 1):
+        taps = run.features.taps[:n]
+        one = run.variant(f"taps-{n}", taps=taps, **own)
+        scores = one.student_scores("ground_truth", "species")
+        ious = scores.photos.query("split == 'test'")[f"iou/{border}"]
+        rows.append((", ".join(taps), ious.mean()))
+    return pd.DataFrame(rows, columns=["taps", "iou"])
 
 
 def _cells(s: Sample, grid: int) -> tuple[Tensor, Tensor]:

@@ -6,7 +6,7 @@ A recipe is a few settings. No source reads what comes out of here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -22,15 +22,17 @@ from petweak.pseudo_masks.refiners.pamr import pamr
 from petweak.pseudo_masks.signals import AREA, agreement, confidence
 from petweak.study import Run
 
-# One thing at a time is unlike the settings of the run, which are the recipe `as it is`.
-RECIPES: dict[str, dict[str, Any]] = {
-    "as it is": {},
-    "between rounds: walk": {"round_refine": ("walk",)},
-    "between rounds: walk, pamr": {"round_refine": ("walk", "pamr")},
-    "all photos in every round": {"keep": (1.0,)},
-    "no dropout": {"plus_dropout": 0.0},
-    "half the epochs": {"round_epochs": 4, "last_epochs": 10},
-}
+# One thing at a time is unlike the settings of the run, which are the first recipe.
+RECIPES: tuple[dict[str, Any], ...] = (
+    {},
+    {"round_refine": ("walk",)},
+    {"round_refine": ("walk", "pamr")},
+    {"keep": (1.0,)},
+    {"plus_dropout": 0.0},
+    {"unsure": (0.05, 0.3)},  # IRN's
+    {"rounds": 3},
+)
+AS_IT_IS = "as it is"
 SIGNALS = ("rounds", "mirror", "pamr", "confidence", "area")
 
 
@@ -38,7 +40,7 @@ def compare_recipes(
     run: Run,
     source: str = "labels_free",
     labels: str = "species",
-    recipes: Mapping[str, Mapping[str, Any]] = RECIPES,
+    recipes: Iterable[Mapping[str, Any]] = RECIPES,
 ) -> pd.DataFrame:
     """Self-train by every recipe, from the same masks. Returns a row each: `recipe`, the signals of
     its last student on train, all of them the more the better, and after them `train/ignore`,
@@ -52,7 +54,8 @@ def compare_recipes(
     """
     rows = []
     ids = {split: [s.id for s in run.pets.split(split)] for split in ("train", "test")}
-    for name, changes in recipes.items():
+    for changes in recipes:
+        name = named(changes)
         if changes:
             rounds = trials.self_train(run, f"recipe-{name}", source, labels, **changes)
         else:
@@ -61,12 +64,19 @@ def compare_recipes(
         student = load_student(last.student, run.device)
         row = {"recipe": name, "rounds": last.agreement or 0.0}
         row |= _signals(run, student, ids["train"])
+        student.mirror = run.settings.predict_mirror
         for split, part in ids.items():
             for border in ("ignore", "pet"):
                 ious = trials.student_ious(run, student, part, border)
                 row[f"{split}/{border}"] = ious.mean()
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def named(changes: Mapping[str, Any]) -> str:
+    """What a recipe is called: its settings, as `--set` has them."""
+    values = {k: v if isinstance(v, tuple) else (v,) for k, v in changes.items()}
+    return " ".join(f"{k}={','.join(map(str, v))}" for k, v in values.items()) or AS_IT_IS
 
 
 def rank_by_signals(compared: pd.DataFrame, truth: str = "train/ignore") -> pd.DataFrame:

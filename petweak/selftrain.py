@@ -143,6 +143,8 @@ def _next_masks(start, before, student, folder, settings, key, context) -> dict:
     model = load_student(student, context.device)
     model.mirror = settings.predict_mirror
     chain = Chain(settings.round_refine, context.with_settings(settings))
+    # What a mask with an unsure band calls pet; otherwise two equal maps would not agree.
+    pet = settings.unsure[1] if settings.unsure else 0.5
     answers = (torch.from_numpy(a.soft) for _, a in predict_cached(model, context.features, ids))
     sure: dict[str, float] = {}
     same: list[Tensor] = []
@@ -152,7 +154,7 @@ def _next_masks(start, before, student, folder, settings, key, context) -> dict:
         refined = on_grid(chain(soft, batch), settings)
         sure |= zip(batch.ids, agreement(soft > 0.5, refined > 0.5).tolist(), strict=True)
         old = torch.stack([_on_grid(before / f"{i}.png", settings) for i in batch.ids])
-        same.append(agreement(refined > 0.5, old))
+        same.append(agreement(refined > pet, old))
         for i, m in zip(batch.ids, refined, strict=True):
             shape = read_mask(start.masks / f"{i}.png").shape
             write_mask(folder / f"{i}.png", to_mask(m, shape, 0.5, settings.unsure or None))

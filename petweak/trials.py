@@ -100,15 +100,6 @@ def joined(parts: Iterable[Targets]) -> Targets:
     return Targets([i for p in parts for i in p.ids], *tensors)
 
 
-def cycled(taught: Targets, rows: int, seed: int = 0) -> Targets:
-    """`rows` rows of these targets, each as often as any other, give or take one: so that one epoch
-    of whatever there is has the same number of steps."""
-    rng, n = np.random.default_rng(seed), len(taught.ids)
-    order = np.concatenate([rng.permutation(n) for _ in range(-(-rows // n))])[:rows]
-    tensors = (getattr(taught, k)[order] for k in ("classes", "masks", "valid"))
-    return Targets([taught.ids[i] for i in order], *tensors)
-
-
 def train(run: Run, name: str, taught: Targets, labels: str, **changes) -> Student:
     """A student of these targets, with settings of the run but for `changes` (epochs, taps, seed
     ...). It has no val: the last epoch is kept."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -13,7 +14,7 @@ from safetensors.numpy import load_file
 from petweak.cli import main
 from petweak.cost import chain_cost
 from petweak.labelling import crossing, labelled_part, labelling_curve
-from petweak.probes import probe_taps
+from petweak.probes import probe_taps, students_by_taps
 from petweak.recipes import compare_recipes, rank_by_signals
 from petweak.results import collect_results, figure, run_study, score_rounds
 from petweak.selftrain import surest
@@ -156,6 +157,13 @@ def test_the_labelling_curve(run):
     assert few < more and len(labelled_part(train, 1e-9, 0)) == 1
     again = labelling_curve(run, shares=(0.02, 1.0), seeds=(0,), steps=2)
     assert again.equals(curve)
+    whole = curve[curve["share"] == 1.0].pivot(index="border", columns="kind", values="value")
+    assert (whole["true"] == whole["both"]).all()
+    made = {p.name for p in (run.folder / "labelling").iterdir()}
+    assert made == {"pseudo-0-0", "true-0.02-0", "both-0.02-0", "true-1-0"}
+    photos = {json.loads((run.folder / "labelling" / name / "config.json").read_text())["photos"]
+              for name in made}  # fmt: skip
+    assert photos == {2 * run.settings.batch_size}, "as many steps for all"
 
 
 def test_where_curves_cross():
@@ -167,18 +175,30 @@ def test_where_curves_cross():
 
 
 def test_recipes_are_compared_from_the_same_masks(run):
-    recipes = {"as it is": {}, "one round": {"rounds": 1}, "no dropout": {"plus_dropout": 0.0}}
-    table = compare_recipes(run, recipes=recipes)
-    assert table["recipe"].tolist() == list(recipes)
-    rounds = run.rounds("labels_free", "species")
-    own = run.self_trained_scores("labels_free", "species").photos.query("split == 'test'")
+    one = Run(run.folder, run.data_root, replace(run.settings, predict_mirror=False))
+    table = compare_recipes(one, recipes=({}, {"rounds": 1}, {"keep": (1.0,), "plus_dropout": 0.0}))
+    assert table["recipe"].tolist() == ["as it is", "rounds=1", "keep=1.0 plus_dropout=0.0"]
+    rounds = one.rounds("labels_free", "species")
+    own = one.self_trained_scores("labels_free", "species").photos.query("split == 'test'")
     assert table["test/pet"][0] == pytest.approx(own["iou/pet"].mean(), abs=1e-6)
     assert table["rounds"].tolist()[:2] == [rounds[-1].agreement, 0]
     assert table[["mirror", "pamr", "confidence"]].le(1).all(axis=None)
     assert table["area"].le(0).all()
+    made = run.folder / "variants" / "trials" / "recipe-keep=1.0 plus_dropout=0.0" / "models"
+    about = json.loads((made / "labels_free-species-round1" / "config.json").read_text())
+    assert about["model"]["dropout"] == 0 and about["photos"] == len(run.pets.split("train"))
     ranked = rank_by_signals(table.assign(mirror=table["train/ignore"])).set_index("signal")
     assert ranked.loc["mirror", "spearman"] == pytest.approx(1)
     assert ranked.loc["oracle", "iou"] == table["train/ignore"].max()
+
+
+def test_students_see_one_map_more_each_time(run):
+    table = students_by_taps(run, epochs=1)
+    assert table["taps"].tolist()[:2] == ["last", "last, before"] and len(table) == 4
+    last = json.loads((run.folder / "variants/taps-4/models/ground_truth-species-plus/config.json")
+                      .read_text())  # fmt: skip
+    assert last["model"]["dropout"] == 0 and last["settings"]["border"] == "ignore"
+    assert table["iou"].between(0, 1).all()
 
 
 def test_a_breed_that_is_left_out_is_in_no_other_split(run):

@@ -11,6 +11,7 @@ from conftest import small
 from petweak import trials
 from petweak.broken import Unmirrored
 from petweak.data.pets import load_trimap
+from petweak.maskformer.targets import cycled
 from petweak.study import Run
 
 
@@ -55,7 +56,7 @@ def test_targets_are_of_train_alone_and_may_repeat(run):
     three = trials.joined([one, one, trials.targets(run, folder, [train[1].id], "species")])
     assert three.ids == [train[0].id] * 2 + [train[1].id]
     assert torch.equal(three.masks[0], three.masks[1]) and len(three.valid) == 3
-    seven = trials.cycled(three, 7)
+    seven = cycled(three, 7)
     counts = sorted(seven.ids.count(i) for i in set(seven.ids))
     assert len(seven.ids) == len(seven.masks) == 7 and counts in ([2, 5], [3, 4])
     for i, mask in zip(seven.ids, seven.masks, strict=True):

@@ -55,5 +55,14 @@ def no_targets() -> Targets:
     return Targets([], torch.empty(0, dtype=torch.long), torch.empty(0), torch.empty(0))
 
 
+def cycled(taught: Targets, rows: int, seed: int = 0) -> Targets:
+    """`rows` rows of these targets, each as often as any other, give or take one: so that one epoch
+    of whatever there is has the same number of steps."""
+    rng, n = np.random.default_rng(seed), len(taught.ids)
+    order = np.concatenate([rng.permutation(n) for _ in range(-(-rows // n))])[:rows]
+    tensors = (getattr(taught, k)[order] for k in ("classes", "masks", "valid"))
+    return Targets([taught.ids[i] for i in order], *tensors)
+
+
 def _shrink(mask: np.ndarray, grid: int) -> np.ndarray:
     return np.asarray(resize(Image.fromarray(mask.astype(np.float32)), grid))
