@@ -119,10 +119,10 @@ class Settings:
                      "dice_weight", "no_object_weight"):  # fmt: skip
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name}={getattr(self, name)}: has to be 0 or more")
-        for name in ("lr", "finetune_lr", "clip"):
+        for name in ("lr", "finetune_lr", "clip", "walk_beta"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name}={getattr(self, name)}: has to be more than 0")
-        for name in ("score_threshold", "mask_threshold"):
+        for name in ("score_threshold", "mask_threshold", "settled"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name}={getattr(self, name)}: has to lie between 0 and 1")
         if self.decoder_channels % 8:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from petweak import weights
+from petweak import selftrain, weights
 from petweak.backbones import BACKBONES, Backbone, load_backbone
 from petweak.config import Settings
 from petweak.data import pets as data
@@ -71,7 +71,8 @@ class Stages:
     def __init__(self, folder: str | Path, data_root: str | Path, settings: Settings) -> None:
         # Unknown names are refused before anything runs.
         for source in settings.sources:
-            check_source(source, settings)
+            if check_source(source, settings).self_trained:
+                selftrain.check(settings)
         if settings.backbone not in BACKBONES:
             known = ", ".join(BACKBONES)
             raise ValueError(f"unknown backbone {settings.backbone!r}: known are {known}")

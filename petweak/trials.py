@@ -26,6 +26,7 @@ from petweak.maskformer.targets import Targets, load_targets, no_targets
 from petweak.maskformer.train import is_trained, train_student
 from petweak.pseudo_masks import source_named
 from petweak.pseudo_masks.base import Source
+from petweak.pseudo_masks.refiners import settings_of, versions_of
 from petweak.pseudo_masks.store import PET, prepare, read_mask, to_mask
 from petweak.runs import pick, stage_key
 from petweak.students import STUDENT
@@ -125,8 +126,10 @@ def self_train(
     """Rounds of self-training with other settings, from the masks that the run has already."""
     context = run.context.with_settings(replace(run.settings, **changes))
     selftrain.check(context.settings)
-    start, own = run.start(source, labels), pick(context.settings, tuple(changes))
-    start = replace(start, key=stage_key(stage="trial", start=start.key, **own))
+    start, chain = run.start(source, labels), context.settings.round_refine
+    own = pick(context.settings, tuple({**changes, **dict.fromkeys(settings_of(chain))}))
+    key = stage_key(stage="trial", start=start.key, refiners=versions_of(chain), **own)
+    start = replace(start, key=key)
     return selftrain.self_train(start, context, _folder(run) / name)
 
 

@@ -116,6 +116,24 @@ def two_halves() -> tuple[torch.Tensor, torch.Tensor]:
     return photo, soft
 
 
+def test_pamr_is_its_formula():
+    """One step on 5 x 4 pixels, pixel by pixel, from section 4.2 of the paper."""
+    rng = np.random.default_rng(0)
+    photo, soft = rng.random((3, 5, 4)), rng.random((5, 4))
+    wanted = np.zeros_like(soft)
+    for y, x in np.ndindex(soft.shape):
+        around = [(min(max(y + dy, 0), 4), min(max(x + dx, 0), 3))
+                  for dy in (-1, 0, 1) for dx in (-1, 0, 1) if (dy, dx) != (0, 0)]  # fmt: skip
+        colours = np.stack([photo[:, v, u] for v, u in around], 1)
+        spread = np.concatenate([colours, photo[:, y, x, None]], 1).std(1, ddof=1)
+        far = np.abs(colours - photo[:, y, x, None])
+        likeness = -(far / (1e-8 + 0.1 * spread[:, None])).mean(0)
+        weights = np.exp(likeness - likeness.max())
+        wanted[y, x] = weights @ [soft[v, u] for v, u in around] / weights.sum()
+    photos, maps = (torch.tensor(a, dtype=torch.float32)[None] for a in (photo, soft))
+    assert np.allclose(pamr(maps, photos, iterations=1, dilations=(1,))[0], wanted, atol=1e-5)
+
+
 def test_pamr_moves_an_edge_to_the_photos_edge_and_keeps_a_constant():
     photo, soft = two_halves()
     found = pamr(soft[None], photo[None], iterations=10, dilations=(1, 2))[0]

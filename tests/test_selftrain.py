@@ -6,6 +6,7 @@ import json
 import shutil
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 import pytest
 from conftest import small
@@ -15,6 +16,7 @@ from petweak.cli import main
 from petweak.cost import chain_cost
 from petweak.labelling import crossing, labelled_part, labelling_curve
 from petweak.probes import probe_taps, students_by_taps
+from petweak.pseudo_masks.store import read_mask
 from petweak.recipes import compare_recipes, rank_by_signals
 from petweak.results import collect_results, figure, run_study, score_rounds
 from petweak.selftrain import surest
@@ -64,17 +66,27 @@ def test_a_second_study_makes_nothing(run, monkeypatch):
     assert (run.folder / "results.csv").read_bytes() == before
 
 
-def test_no_trimap_and_no_label_is_read(run, rendered, tmp_path, monkeypatch):
-    """Without trimaps, and with the species of train swapped: the same tensors."""
+@pytest.mark.parametrize("refine", ["multiscale,walk", "pamr", "auto"])
+def test_no_trimap_and_no_label_is_read(refine, rendered, tmp_path, monkeypatch):
+    """Without trimaps, with the other species and other classes in the lists: the same tensors. A
+    chain that does not centre its maps (pamr) has a threshold to choose, and auto a chain."""
+    own = small(**ROUNDS | dict(refine=refine, threshold="val", rounds=1, choose_by="otsu,area"))
+    ours = Run(tmp_path / "ours", rendered, own).student("labels_free", "species")
     root = blind(rendered, tmp_path)
-    other = Run(tmp_path / "run", root, run.settings)
-    assert len(other.pets) == len(run.pets)
-    shutil.rmtree(root / "oxford-iiit-pet" / "annotations" / "trimaps")
+    annotations = root / "oxford-iiit-pet" / "annotations"
+    Run(tmp_path / "theirs", root, own).pets  # noqa: B018 - looks at every trimap, once
+    for name in ("trainval.txt", "test.txt"):
+        lines = [line.split() for line in (annotations / name).read_text().splitlines()
+                 if not line.startswith("#")]  # fmt: skip
+        turned = [f"{i} {38 - int(breed)} {3 - int(species)} 1" for i, breed, species, _ in lines]
+        (annotations / name).write_text("\n".join(turned) + "\n")
+    other = Run(tmp_path / "theirs", root, own)
+    assert len(other.pets) == len(Run(tmp_path / "x", rendered, own).pets)
+    shutil.rmtree(annotations / "trimaps")
     monkeypatch.setattr("petweak.data.pets.Sample.label", None)
-    folder = other.student("labels_free", "species")
-    ours, theirs = (load_file(f / "model.safetensors")
-                    for f in (folder, run.student_folder("labels_free", "species")))  # fmt: skip
-    assert all((ours[k] == theirs[k]).all() for k in theirs)
+    theirs = other.student("labels_free", "species")
+    a, b = (load_file(f / "model.safetensors") for f in (ours, theirs))
+    assert all((a[k] == b[k]).all() for k in b)
 
 
 def test_a_killed_round_goes_on(run, tmp_path, monkeypatch):
@@ -103,6 +115,25 @@ def test_rounds_end_when_masks_agree(run, tmp_path):
     rounds = early.rounds("labels_free", "species")
     assert [r.number for r in rounds] == [0, 1] and rounds[1].agreement >= 0.01
     assert rounds[0].kept < rounds[1].kept == len(early.pets.split("train"))
+
+
+def test_rounds_with_an_unsure_band_agree_as_those_without(run, tmp_path):
+    """The masks hold 128 where they are unsure; that alone is no disagreement."""
+    own = dict(rounds=2, unsure="0.45,0.5", keep=(1.0,))
+    banded = Run(tmp_path, run.data_root, small(**ROUNDS | own)).rounds("labels_free", "species")
+    plain = Run(tmp_path / "plain", run.data_root, small(**ROUNDS | dict(rounds=2, keep=(1.0,))))
+    (_, one), (_, other) = banded, plain.rounds("labels_free", "species")
+    values = {int(v) for p in one.masks.glob("*.png") for v in np.unique(read_mask(p))}
+    assert values == {0, 128, 255}
+    assert one.agreement == pytest.approx(other.agreement, abs=0.1)
+
+
+def test_settings_of_rounds_are_refused_before_any_work(run, tmp_path):
+    for bad, says in ((dict(round_refine="nonsense"), "nonsense unknown"),
+                      (dict(round_refine="auto"), "stands alone"),
+                      (dict(round_refine=()), "is empty")):  # fmt: skip
+        with pytest.raises(ValueError, match=says):
+            Run(tmp_path, run.data_root, small(**ROUNDS | bad))
 
 
 def test_selftrain_of_any_source(run, tmp_path, capsys):

@@ -49,7 +49,7 @@ class GradCAM(Source):
         if wanted == "val" and self.chain is not None and self.chain.centres:
             return 0.5  # where Otsu's cut of each map was put
         if wanted == "val":
-            return choose_threshold(self._maps_of_val(), self.context)
+            return choose_threshold(self._maps(self.choice_ids()), self.context)
         return wanted if wanted == "otsu" else float(wanted)
 
     def _map(self, batch: Batch, mirror: bool, features: Features, scale: float = 1.0) -> Tensor:
@@ -69,8 +69,11 @@ class GradCAM(Source):
         found = cam.library_cam(settings.cam, network, backbone.last_layer, photos, self.score)
         return cam.upsample(found, size)
 
-    def _maps_of_val(self) -> tuple[list[str], Tensor]:
-        ids = sorted(self.context.val_ids)
+    def choice_ids(self) -> list[str]:
+        """The photos of train that a threshold is chosen on."""
+        return sorted(self.context.val_ids)
+
+    def _maps(self, ids: list[str]) -> tuple[list[str], Tensor]:
         if not ids:
             return [], torch.empty(0)
         chunks = [ids[k : k + self.batch_size] for k in range(0, len(ids), self.batch_size)]

@@ -6,6 +6,7 @@ from petweak.config import Settings
 from petweak.pseudo_masks import cam
 from petweak.pseudo_masks.base import Context
 from petweak.pseudo_masks.gradcam import GradCAMPretrained
+from petweak.pseudo_masks.signals import sample_of_train
 
 
 class LabelsFree(GradCAMPretrained):
@@ -18,6 +19,7 @@ class LabelsFree(GradCAMPretrained):
     settings = tuple(s for s in GradCAMPretrained.settings if s != "cam_target")
     labels = ("species",)
     self_trained = True
+    version = 2
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
@@ -26,6 +28,10 @@ class LabelsFree(GradCAMPretrained):
     @classmethod
     def refine(cls, settings: Settings) -> tuple[str, ...]:
         return settings.refine or ("auto",)
+
+    def choice_ids(self) -> list[str]:
+        """Not val, which is drawn breed by breed, and so knows of breeds."""
+        return sample_of_train(self)
 
     def image_labels(self) -> dict[str, dict[str, int]]:
         """0 cat, 1 dog, of every photo: the likelier one, summed over ImageNet's breeds and over

@@ -48,6 +48,8 @@ CHAINS: dict[str, tuple[str, ...]] = {
 def chain_named(names: tuple[str, ...]) -> tuple[str, ...]:
     """The refiners that a setting means; ValueError, with the known names, for one that is none."""
     known = [*REFINERS, *CHAINS]
+    if "auto" in names:
+        raise ValueError("refine: auto chooses among chains: it stands alone, and only there")
     if unknown := [n for n in names if n not in known]:
         raise ValueError(
             f"refine: {', '.join(unknown)} unknown; refiners: {', '.join(REFINERS)}; "

@@ -68,6 +68,8 @@ def _kernel(points: Tensor) -> Tensor:
 class MeanFieldCRF(Refiner):
     """Pixels of like colour that are near each other want one label."""
 
+    version = 2
+
     def refine(self, soft: Tensor, batch: Batch, source: Source | None) -> Tensor:
         grid = min(GRID, soft.shape[-1])
         small, photos = resized(soft, grid), photos_on_grid(batch, grid)

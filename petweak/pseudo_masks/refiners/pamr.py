@@ -60,6 +60,8 @@ def _pamr(soft: Tensor, photo: Tensor, iterations: int, dilations: tuple[int, ..
 class PAMR(Refiner):
     """Edges of the map move to edges of the photo, locally."""
 
+    version = 2
+
     def refine(self, soft: Tensor, batch: Batch, source: Source | None) -> Tensor:
         photos = photos_on_grid(batch, soft.shape[-1])
         return pamr(soft, photos)
