@@ -3,7 +3,7 @@
     figures/data/<run>/{results,timings}.csv, history-*.csv     what the pictures are drawn from
     figures/data/<run>/{notebooks,latency}.csv                  run times; a slider in the browser
     figures/data/<run>/{beyond,cost,signals,recipes,probes,taps,unseen,labelling}.csv
-                                                                of `petweak.beyond`
+                                                 of `petweak.beyond`, and tests/measure_crf.py
     figures/<run>-{overview,masks,curves,labelling}.png         drawn from it
     README.md                                                   the tables between the marks
 
@@ -33,7 +33,7 @@ from petweak.unseen import lost
 
 TITLES = {"embedded": "Rendered pets", "photos": "Real photos, three breeds"}
 BEYOND = ("beyond.csv", "cost.csv", "signals.csv", "recipes.csv", "probes.csv", "taps.csv",
-          "unseen.csv", "labelling.csv")  # fmt: skip
+          "unseen.csv", "labelling.csv", "crf.csv")  # fmt: skip
 SHOWN = 3  # photos in a picture
 ATTRIBUTION = (
     "`photos-masks.png` shows photos of the Oxford-IIIT Pet data set (O. M. Parkhi, A. Vedaldi, "
