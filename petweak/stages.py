@@ -81,13 +81,18 @@ class Stages:
         self.device = pick_device(settings.device)
         self._lock = FileLock(self.folder / ".lock")
         self._more: dict[str, Features] = {}
+        self.only: frozenset[str] | None = None  # the photos of a variant that does not need all
 
-    def variant(self, name: str, **changes):
-        """The same study with other settings, in `variants/<name>/` of this run's folder; the
-        features, which no such setting may change, stay where they are."""
+    def variant(self, name: str, only: frozenset[str] | None = None, **changes):
+        """The same study with other settings, in `variants/<name>/` of this run's folder, on all
+        photos or `only` on some; the features, which no such setting may change, stay where they
+        are."""
         folder = self.folder / "variants" / name
         other = type(self)(folder, self.data_root, replace(self.settings, **changes))
         other.features_folder = self.features_folder
+        if only is not None:
+            other.only = only
+            other.features_key, other.features = self.features_key, self.features
         return other
 
     # --- data
@@ -110,7 +115,8 @@ class Stages:
             write_run_json(self.folder, self.settings, self.data_root, pets.name, len(pets))
         for q in pets.quarantine:
             log.warning("left out: %s: %s", q.file, q.reason)
-        return pets.leaving_out(self.settings.leave_out) if self.settings.leave_out else pets
+        pets = pets.leaving_out(self.settings.leave_out) if self.settings.leave_out else pets
+        return pets if self.only is None else pets.only(self.only)
 
     @cached_property
     def content(self) -> dict[str, str]:

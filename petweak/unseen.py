@@ -20,8 +20,9 @@ def leave_one_out(run: Run, source: str, labels: str, breeds: Iterable[str] = ()
     """
     rows = []
     for breed in breeds or run.pets.breeds:
-        without = run.variant(f"without-{breed}", leave_out=breed)
         test = {s.id for s in run.pets.split("test") if run.pets.breeds[s.breed] == breed}
+        train = {s.id for s in run.pets.split("train") if run.pets.breeds[s.breed] != breed}
+        without = run.variant(f"without-{breed}", frozenset(train | test), leave_out=breed)
         for of in ("masks", "student"):
             tables = [_photos(r, source, labels, of) for r in (without, run)]
             tables = [t[t["id"].isin(test)] for t in tables]

@@ -240,6 +240,11 @@ def test_a_breed_that_is_left_out_is_in_no_other_split(run):
     assert out == {s.id for s in run.pets.samples if s.id.startswith(breed)}
     assert not out & (set(without.context.train_labels) | without.val_ids)
     assert not out & {s.id for s in without.pets.split("test")}
+    made = run.folder / "variants" / f"without-{breed}"
+    masks = {p.stem for p in (made / "masks" / "labels_free").glob("*.png")}
+    train = {s.id for s in without.pets.split("train")}
+    assert masks == train | {s.id for s in run.pets.split("test") if s.id in out}
+    assert not (made / "features").exists(), "the frozen features are those of the run"
     assert len(table) == 2 * 3 and table[["unseen", "seen"]].notna().all(axis=None)
     with pytest.raises(ValueError, match="known are"):
         _ = run.variant("x", leave_out="Unicorn").pets

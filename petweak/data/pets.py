@@ -8,6 +8,7 @@ files are found through the lists alone, photos are decoded by content, and labe
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Container
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
@@ -69,6 +70,10 @@ class Pets:
         bad = {q.id for q in quarantine}
         good = tuple(s for s in self.samples if s.id not in bad)
         return replace(self, samples=good, quarantine=quarantine)
+
+    def only(self, ids: Container[str]) -> Pets:
+        """The same set, of these photos alone; breeds and classes keep their numbers."""
+        return replace(self, samples=tuple(s for s in self.samples if s.id in ids))
 
     def leaving_out(self, breed: str) -> Pets:
         """The same set with all photos of one breed in a split of their own, `left_out`: neither
