@@ -27,10 +27,8 @@ RECIPES: tuple[dict[str, Any], ...] = (
     {},
     {"round_refine": ("walk",)},
     {"round_refine": ("walk", "pamr")},
-    {"keep": (1.0,)},
     {"plus_dropout": 0.0},
     {"unsure": (0.05, 0.3)},  # IRN's
-    {"rounds": 3},
 )
 AS_IT_IS = "as it is"
 SIGNALS = ("rounds", "mirror", "pamr", "confidence", "area")

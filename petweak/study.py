@@ -95,8 +95,8 @@ class Run(Students):
         return scores
 
     def _card(self, folder: Path, source: str, scores: Scores) -> None:
-        """The model card beside a student, renewed where it no longer says what its scores say; none
-        in a variant without test photos, which has nothing to say."""
+        """The model card beside a student, renewed where it no longer says what its scores say;
+        none in a variant without test photos, which has nothing to say."""
         if not self.pets.split("test"):
             return
         floor, own = self.baseline_scores("all_ones"), self.mask_scores(source)
