@@ -27,6 +27,7 @@ from petweak.files import project_path, read_json, replacing, write_text
 from petweak.plots_beyond import labelling_lines
 from petweak.pseudo_masks import SOURCES
 from petweak.pseudo_masks.store import read_mask
+from petweak.recipes import choices
 from petweak.results import read_results
 from petweak.runs import write_frame
 from petweak.unseen import lost
@@ -135,6 +136,15 @@ def unseen_table(table: pd.DataFrame) -> str:
     return pd.DataFrame(cells).to_markdown(index=False, disable_numparse=True)
 
 
+def recipes_table(compared: pd.DataFrame) -> str:
+    """What the ways of choosing a recipe come to, from recipes.csv, as Markdown."""
+    shown = choices(compared)
+    for border in ("ignore", "pet"):
+        shown[border] = shown[border].map("{:.3f}".format)
+    shown = shown.rename(columns={"ignore": "border ignored", "pet": "border as pet"})
+    return shown.to_markdown(index=False, disable_numparse=True)
+
+
 def chain_table(table: pd.DataFrame) -> str:
     """cost.csv as Markdown: what a whole chain takes, stage by stage."""
     return tables.readable(table).to_markdown(index=False, disable_numparse=True)
@@ -145,7 +155,8 @@ def costs_table(timings: pd.DataFrame) -> str:
     return tables.readable(tables.costs(timings)).to_markdown(index=False, disable_numparse=True)
 
 
-BEYOND_TABLES = {"beyond": beyond_table, "unseen": unseen_table, "cost": chain_table}
+BEYOND_TABLES = {"beyond": beyond_table, "recipes": recipes_table, "unseen": unseen_table,
+                 "cost": chain_table}  # fmt: skip
 
 
 def write_readme(readme: Path, out: Path) -> None:

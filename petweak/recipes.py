@@ -84,6 +84,22 @@ def rank_by_signals(compared: pd.DataFrame, truth: str = "train/ignore") -> pd.D
     return spearman_table(compared, SIGNALS, SIGNALS, truth, ["recipe"])
 
 
+def choices(compared: pd.DataFrame) -> pd.DataFrame:
+    """What each way of choosing on train comes to on test: `chosen by` (nobody, the ballot of the
+    signals, or the oracle, in one convention or the other), `recipe`, and IoU `ignore`, `pet`."""
+    ranked = {b: rank_by_signals(compared, f"train/{b}").set_index("signal")["recipe"]
+              for b in ("ignore", "pet")}  # fmt: skip
+    chosen = {
+        "the defaults": AS_IT_IS,
+        "the signals' ballot": ranked["ignore"]["ballot"],
+        "oracle, border ignored": ranked["ignore"]["oracle"],
+        "oracle, border as pet": ranked["pet"]["oracle"],
+    }
+    by_recipe = compared.set_index("recipe")
+    rows = [(by, r, *by_recipe.loc[r, ["test/ignore", "test/pet"]]) for by, r in chosen.items()]
+    return pd.DataFrame(rows, columns=["chosen by", "recipe", "ignore", "pet"])
+
+
 @torch.no_grad()
 def _signals(run: Run, student: Student, ids: list[str]) -> dict[str, float]:
     found: dict[str, list[Tensor]] = {name: [] for name in SIGNALS[1:]}

@@ -9,9 +9,11 @@ from petweak import tables
 from petweak.beyond import _with_earlier, summary
 from petweak.choices import BALLOT, rank_signals
 from petweak.config import Settings
-from petweak.figures import beyond_table, unseen_table
+from petweak.figures import beyond_table, recipes_table, unseen_table
 from petweak.plots_beyond import labelling_lines, probe_bars, round_lines
 from petweak.pseudo_masks.signals import SIGNALS
+from petweak.recipes import SIGNALS as RECIPE_SIGNALS
+from petweak.recipes import choices
 from petweak.unseen import lost
 
 CURVE = pd.DataFrame(
@@ -76,6 +78,18 @@ def test_what_an_unseen_breed_costs_is_a_mean_over_breeds_then_seeds():
     assert (row["smallest"], row["largest"], row["seeds"]) == pytest.approx((0.7, 0.85, 2))
     assert "| 0.775" in unseen_table(table) and "2: 0.700 to 0.850" in unseen_table(table)
     assert lost(table.drop(columns="seed"))["seeds"].tolist() == [1]
+
+
+def test_the_ways_of_choosing_a_recipe():
+    names, better = ["as it is", "a=1", "b=2"], [0.1, 0.3, 0.2]
+    compared = pd.DataFrame({"recipe": names} | dict.fromkeys(RECIPE_SIGNALS, better)).assign(
+        **{"train/ignore": [0.5, 0.6, 0.9], "train/pet": [0.9, 0.6, 0.5],
+           "test/ignore": [0.4, 0.5, 0.8], "test/pet": [0.8, 0.7, 0.6]}
+    )  # fmt: skip
+    table = choices(compared)
+    assert table["recipe"].tolist() == ["as it is", "a=1", "b=2", "as it is"]
+    assert table["ignore"].tolist() == [0.4, 0.5, 0.8, 0.4]
+    assert "| oracle, border ignored | b=2" in recipes_table(compared)
 
 
 def test_rows_of_other_chains_and_seeds_stay_if_their_settings_were_the_same(tmp_path):
