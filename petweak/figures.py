@@ -107,16 +107,21 @@ def results_table(results: pd.DataFrame) -> str:
     return pd.DataFrame(rows).to_markdown(index=False, disable_numparse=True)
 
 
+def _seeds(shown: pd.DataFrame) -> pd.Series:
+    """How many seeds, and the smallest and the largest value of one."""
+    spread = shown["smallest"].map("{:.3f} to ".format) + shown["largest"].map("{:.3f}".format)
+    return shown["seeds"].astype(str) + ": " + spread
+
+
 def beyond_table(table: pd.DataFrame) -> str:
     """The means over seeds of beyond.csv as Markdown."""
     shown = summary(table).query("border != 'background'").drop(columns=["source", "labels"])
-    spread = shown["smallest"].map("{:.3f} to ".format) + shown["largest"].map("{:.3f}".format)
     cells = {
         "learnt from": shown["what"],
         "border": shown["border"],
         "first masks, train": shown["masks"].map("{:.3f}".format),
         "student, test": shown["student"].map("{:.3f}".format),
-        "of seeds": shown["seeds"].astype(str) + ": " + spread,
+        "of seeds": _seeds(shown),
     }
     return pd.DataFrame(cells).to_markdown(index=False, disable_numparse=True)
 
@@ -124,14 +129,13 @@ def beyond_table(table: pd.DataFrame) -> str:
 def unseen_table(table: pd.DataFrame) -> str:
     """What a breed that was left out is worth, from unseen.csv, border ignored, as Markdown."""
     shown = lost(table)
-    spread = shown["smallest"].map("{:.3f} to ".format) + shown["largest"].map("{:.3f}".format)
     cells = {
         "source": shown["source"],
         "scored": shown["of"],
         "breed left out": shown["unseen"].map("{:.3f}".format),
         "breed in train": shown["seen"].map("{:.3f}".format),
         "lost": shown["lost"].map("{:.3f}".format),
-        "of seeds": shown["seeds"].astype(str) + ": " + spread,
+        "of seeds": _seeds(shown),
     }
     return pd.DataFrame(cells).to_markdown(index=False, disable_numparse=True)
 
