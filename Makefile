@@ -45,8 +45,8 @@ $(READY): pyproject.toml
 
 # Before a commit: the notebooks with their outputs, and what the README shows.
 notebooks: $(READY)
-	$(BIN)/python -m petweak.notebooks
-	$(BIN)/python -m petweak.notebooks --solutions
+	$(BIN)/python -m petweak.execution
+	$(BIN)/python -m petweak.execution --solutions
 
 figures: $(READY)
 	$(BIN)/python -m petweak.figures

@@ -121,7 +121,7 @@ def study(args: argparse.Namespace) -> None:
 
 
 def notebooks(args: argparse.Namespace) -> None:
-    from petweak.notebooks import NotebookUsageError, run_notebooks
+    from petweak.execution import NotebookUsageError, run_notebooks
 
     try:
         run_notebooks(
@@ -133,7 +133,7 @@ def notebooks(args: argparse.Namespace) -> None:
 
 
 def sweep(args: argparse.Namespace) -> None:
-    from petweak.notebooks import NotebookUsageError
+    from petweak.execution import NotebookUsageError
     from petweak.reruns import sweep
 
     try:

@@ -64,6 +64,7 @@ class Settings:
     walk_taps: tuple[str, ...] = ("stride16", "stride8")
     walk_beta: float = 8.0  # IRN has 10
     walk_steps: int = 128  # IRN has 256
+    grabcut_iterations: int = 5  # its masks hardly change after the second
     choose_by: tuple[str, ...] = ("agreement", "mirror", "scale", "area", "otsu")  # see signals
     panel: int = 4  # how many of the best chains refine=auto has vote
     unsure: tuple[float, ...] = ()  # two probabilities: what lies between is left out of training
@@ -140,7 +141,8 @@ class Settings:
         for name in ("taps", "selftrain_taps"):
             if not {"last", "before"} & set(getattr(self, name)):
                 raise ValueError(f"{name}: name last or before, where the pixel decoder begins")
-        for name in ("rounds", "round_epochs", "last_epochs", "walk_steps", "round_walk_steps"):
+        for name in ("rounds", "round_epochs", "last_epochs", "walk_steps", "round_walk_steps",
+                     "grabcut_iterations"):  # fmt: skip
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)}: has to be at least 1")
         if self.panel < 2:
@@ -178,7 +180,8 @@ PROFILES: dict[str, dict[str, Any]] = {
     # Rendered pets: small pictures, a small decoder; the whole study is minutes on a CPU.
     "embedded": dict(
         image_size=192, decoder_channels=32, epochs=8, bootstrap=500,
-        refine_scales=(0.75, 1.0, 1.25), rounds=3, round_epochs=4, last_epochs=8,
+        refine_scales=(1.0, 1.25), grabcut_iterations=2, panel=3,
+        rounds=3, round_epochs=4, last_epochs=8,
     ),  # fmt: skip
     # A folder in the official layout, on a laptop.
     "photos": dict(),

@@ -24,8 +24,8 @@ from typing import Any
 
 import pandas as pd
 
+from petweak.execution import NotebookUsageError, execute, is_executed, parameters_of, typed
 from petweak.files import project_path, read_json, write_json, write_text
-from petweak.notebooks import NotebookUsageError, execute, is_executed, parameters_of, typed
 from petweak.pseudo_masks import SOURCES
 from petweak.results import collect_results
 from petweak.runs import write_frame

@@ -111,6 +111,9 @@ class Run(Students):
         answers = (a for _, a in predict_cached(student, self.features, ids))
         pairs = zip(self.pets.samples, answers, strict=True)
         table = evaluate.score_student(pairs, self.masks_folder(source), labels)
+        return self._rows_of(table, labels)
+
+    def _rows_of(self, table: pd.DataFrame, labels: str) -> tuple[pd.DataFrame, list[dict]]:
         classes = len(self.pets.classes(labels))
         return table, evaluate.student_rows(table, classes, self.settings.bootstrap)
 
@@ -118,7 +121,11 @@ class Run(Students):
         """What self-training from this source came to, on every photo."""
         folder = self.self_trained(source, labels)
         key = self._scores_key(student=self.rounds_key(source, labels))
-        make = partial(self._score, folder, source, labels)
+
+        def make() -> tuple[pd.DataFrame, list[dict]]:  # it is the last round's student
+            last = self.rounds(source, labels)[-1]
+            return self._rows_of(self.round_scores(source, labels, last).photos, labels)
+
         name = folder.name.removeprefix(f"{source}-")
         scores = self._scores(folder, key, make, source, name)
         self._card(folder, source, scores)

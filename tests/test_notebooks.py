@@ -13,9 +13,9 @@ import nbformat
 import pandas as pd
 import pytest
 
-from petweak import notebooks
+from petweak import execution, notebooks
 from petweak.chapters import chapter_map, chapters, picture_of, run_times
-from petweak.notebooks import NotebookUsageError, parameters_of, run_notebooks
+from petweak.execution import NotebookUsageError, parameters_of, run_notebooks
 
 FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
 SERIES = sorted(FOLDER.glob("[0-9][0-9]_*.ipynb"))
@@ -188,7 +188,7 @@ def test_a_notebook_without_its_parameters_cell_is_refused(tmp_path):
 
 
 def test_an_unknown_parameter_is_refused_before_anything_runs(monkeypatch, tmp_path):
-    monkeypatch.setattr(notebooks, "execute", lambda *a: pytest.fail("something ran"))
+    monkeypatch.setattr(execution, "execute", lambda *a: pytest.fail("something ran"))
     with pytest.raises(NotebookUsageError, match="unknown parameter epoch: known are"):
         run_notebooks("embedded", tmp_path, parameters={"epoch": 3})
     with pytest.raises(NotebookUsageError, match="examples='few': not a value of type int"):
@@ -199,7 +199,7 @@ def test_an_unknown_parameter_is_refused_before_anything_runs(monkeypatch, tmp_p
 
 def test_solutions_are_a_series_of_their_own(monkeypatch, tmp_path):
     ran = []
-    monkeypatch.setattr(notebooks, "execute", lambda n, out, values: ran.append((n, out)) or out)
+    monkeypatch.setattr(execution, "execute", lambda n, out, values: ran.append((n, out)) or out)
     run_notebooks("embedded", tmp_path, only=["3"], solutions=True)
     name = "03_make_masks_with_mask_rcnn_solutions.ipynb"
     assert ran == [(FOLDER / "solutions" / name, tmp_path / "notebooks" / "solutions" / name)]
@@ -210,9 +210,9 @@ def test_solutions_are_a_series_of_their_own(monkeypatch, tmp_path):
 
 
 def test_text_becomes_what_the_notebook_has():
-    (three,) = notebooks.series(["03"])
+    (three,) = execution.series(["03"])
     values = {"seed": "3", "score_threshold": "1", "detector": "1", "mask_threshold": 0.25}
-    found = notebooks.typed(three, values)
+    found = execution.typed(three, values)
     assert found == {"seed": 3, "score_threshold": 1.0, "detector": "1", "mask_threshold": 0.25}
     assert [type(v) for v in found.values()] == [int, float, str, float]
 
@@ -221,7 +221,7 @@ def test_cleaning_keeps_the_tag_and_nothing_else():
     cell = nbformat.v4.new_code_cell("x = 1")
     cell.metadata = nbformat.from_dict({"tags": ["parameters", "y"], "papermill": {"duration": 1}})
     nb = nbformat.v4.new_notebook(cells=[cell], metadata={"papermill": {"input_path": "/root/x"}})
-    clean = notebooks.cleaned(nb)
+    clean = execution.cleaned(nb)
     assert clean.cells[0].metadata == {"tags": ["parameters"]}
     assert set(clean.metadata) == {"kernelspec", "language_info"}
 

@@ -10,11 +10,11 @@ import pandas as pd
 import pytest
 from conftest import small
 
-from petweak import notebooks, reruns
+from petweak import execution, reruns
 from petweak.cli import main
+from petweak.execution import NotebookUsageError
 from petweak.features import link_features
 from petweak.files import read_json, write_json
-from petweak.notebooks import NotebookUsageError
 from petweak.reruns import read_values, sweep
 from petweak.study import Run
 from petweak.tables import final
@@ -74,7 +74,7 @@ def inside(monkeypatch):
         exec(CELL, names | values)
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text("executed")
-        write_json(out.with_suffix(".json"), {"key": notebooks._key(notebook, values)})
+        write_json(out.with_suffix(".json"), {"key": execution._key(notebook, values)})
 
     monkeypatch.setattr(reruns, "execute", execute)
     return calls

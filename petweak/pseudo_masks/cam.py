@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import pytorch_grad_cam as library
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -72,22 +71,24 @@ def upsample(maps: Tensor, size: int) -> Tensor:
     return min_max(maps)
 
 
+# Names and classes of pytorch-grad-cam, which is imported where one is asked for: it brings sklearn
+# along, a second and a half of every start.
 METHODS = {
-    "gradcam": library.GradCAM,
-    "gradcam++": library.GradCAMPlusPlus,
-    "xgradcam": library.XGradCAM,
-    "hirescam": library.HiResCAM,
-    "gradcamelementwise": library.GradCAMElementWise,
-    "layercam": library.LayerCAM,
-    "eigencam": library.EigenCAM,
-    "eigengradcam": library.EigenGradCAM,
-    "kpcacam": library.KPCA_CAM,
-    "fem": library.FEM,
-    "ablationcam": library.AblationCAM,
-    "shapleycam": library.ShapleyCAM,
-    "randomcam": library.RandomCAM,
-    "scorecam": library.ScoreCAM,
-    "fullgrad": library.FullGrad,
+    "gradcam": "GradCAM",
+    "gradcam++": "GradCAMPlusPlus",
+    "xgradcam": "XGradCAM",
+    "hirescam": "HiResCAM",
+    "gradcamelementwise": "GradCAMElementWise",
+    "layercam": "LayerCAM",
+    "eigencam": "EigenCAM",
+    "eigengradcam": "EigenGradCAM",
+    "kpcacam": "KPCA_CAM",
+    "fem": "FEM",
+    "ablationcam": "AblationCAM",
+    "shapleycam": "ShapleyCAM",
+    "randomcam": "RandomCAM",
+    "scorecam": "ScoreCAM",
+    "fullgrad": "FullGrad",
 }
 # These change or attribute the photo itself, so the whole network has to run.
 NEED_PHOTOS = ("scorecam", "fullgrad")
@@ -125,7 +126,10 @@ def library_cam(method: str, model: nn.Module, layer: nn.Module, x: Tensor, scor
     """
     if method not in METHODS:
         raise ValueError(f"cam={method!r}: known are {', '.join(METHODS)}")
-    with torch.enable_grad(), METHODS[method](model=model, target_layers=[layer]) as cam:
+    import pytorch_grad_cam as library
+
+    kind = getattr(library, METHODS[method])
+    with torch.enable_grad(), kind(model=model, target_layers=[layer]) as cam:
         x = x.detach().clone().requires_grad_()
         maps = cam(x, targets=[score] * len(x))
     return torch.from_numpy(maps).float()

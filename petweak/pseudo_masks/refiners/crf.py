@@ -1,7 +1,7 @@
 """A dense CRF (Krähenbühl & Koltun 2011) in torch, with the exact kernels on a coarse grid.
 
 Their mean field needs a sum over all pairs of pixels, which they approximate by a permutohedral
-lattice in C++. On 64 x 64 cells the pairs fit into memory, and the sum is a matrix product.
+lattice in C++. On at most 64 x 64 cells the pairs fit into memory, and the sum is a matrix product.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from petweak.pseudo_masks.base import Batch, Source
 from petweak.pseudo_masks.refiners.base import Refiner, photos_on_grid, resized
 
-GRID = 64
+GRID = 64  # at most, and at most half the grid of the maps: the cost grows with its fourth power
 ITERATIONS = 10
 # As in pydensecrf's example for pictures of about 500 pixels, in shares of the picture's side.
 COLOUR, NEAR, SMOOTH = 13 / 255, 80 / 500, 3 / 500
@@ -68,10 +68,10 @@ def _kernel(points: Tensor) -> Tensor:
 class MeanFieldCRF(Refiner):
     """Pixels of like colour that are near each other want one label."""
 
-    version = 2
+    version = 3
 
     def refine(self, soft: Tensor, batch: Batch, source: Source | None) -> Tensor:
-        grid = min(GRID, soft.shape[-1])
+        grid = min(GRID, soft.shape[-1] // 2)
         small, photos = resized(soft, grid), photos_on_grid(batch, grid)
         found = torch.stack([mean_field(m, p) for m, p in zip(small, photos, strict=True)])
         return F.interpolate(found[:, None], soft.shape[-2:], mode="bilinear")[:, 0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import cv2
 import numpy as np
@@ -13,10 +14,9 @@ from petweak.pseudo_masks.base import Batch, Source
 from petweak.pseudo_masks.refiners.base import Refiner, as_bytes, photos_on_grid
 
 SURE = (0.15, 0.85)  # below: background for good; above: pet for good
-ITERATIONS = 5
 
 
-def grabcut(soft: np.ndarray, photo: np.ndarray) -> np.ndarray:
+def grabcut(soft: np.ndarray, photo: np.ndarray, iterations: int = 5) -> np.ndarray:
     """(H, W) in [0, 1] and (H, W, 3) uint8 BGR -> (H, W) float32 of 0 and 1.
 
     The map comes back, cut at 0.5, where one side has no pixels: there is nothing to learn from.
@@ -27,7 +27,7 @@ def grabcut(soft: np.ndarray, photo: np.ndarray) -> np.ndarray:
     if pet.any() and not pet.all():
         models = np.zeros((1, 65)), np.zeros((1, 65))
         cv2.setRNGSeed(0)  # of the k-means inside
-        cv2.grabCut(photo, trimap, None, *models, ITERATIONS, cv2.GC_INIT_WITH_MASK)
+        cv2.grabCut(photo, trimap, None, *models, iterations, cv2.GC_INIT_WITH_MASK)
         pet = np.isin(trimap, (cv2.GC_FGD, cv2.GC_PR_FGD))
     return pet.astype(np.float32)
 
@@ -35,8 +35,11 @@ def grabcut(soft: np.ndarray, photo: np.ndarray) -> np.ndarray:
 class GrabCut(Refiner):
     """Two colour models and a graph cut: the answer is hard, 0 or 1."""
 
+    settings = ("grabcut_iterations",)
+
     def refine(self, soft: Tensor, batch: Batch, source: Source | None) -> Tensor:
         photos = as_bytes(photos_on_grid(batch, soft.shape[-1]))
         with ThreadPoolExecutor(2) as pool:  # OpenCV lets go of the interpreter's lock
-            cut = list(pool.map(grabcut, soft.numpy(), photos))
+            one = partial(grabcut, iterations=self.context.settings.grabcut_iterations)
+            cut = list(pool.map(one, soft.numpy(), photos))
         return torch.from_numpy(np.stack(cut))

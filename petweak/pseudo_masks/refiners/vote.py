@@ -20,7 +20,8 @@ class Vote(Refiner):
     their maps would say how soft each of them is instead; it only settles ties.
     """
 
-    settings = ("vote", "refine_scales", "fuse", "walk_taps", "walk_beta", "walk_steps")
+    settings = ("vote", "refine_scales", "fuse", "walk_taps", "walk_beta", "walk_steps",
+                "grabcut_iterations")  # fmt: skip
     features = True
     asks_source = True
     centres = True
