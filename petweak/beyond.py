@@ -1,6 +1,6 @@
 """Beyond the paper, over several seeds: what notebooks 09 and 10 show of real photos.
 
-    python -m petweak.beyond --profile photos --data-root ../shared/data --run runs/photos
+    python -m petweak.beyond --profile photos --data-root D --run runs/photos --set border=ignore
 
 writes beyond.csv (this table), cost.csv, signals.csv, recipes.csv, probes.csv, taps.csv,
 unseen.csv and labelling.csv into the run's folder. Students and masks that are there already are
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 
 import pandas as pd
@@ -20,7 +21,6 @@ from petweak.choices import compare_settings
 from petweak.config import PROFILES, parse_assignments, to_dict
 from petweak.cost import chain_cost
 from petweak.labelling import SHARES, labelling_curve
-from petweak.metrics import BORDERS
 from petweak.probes import probe_taps, students_by_taps
 from petweak.recipes import compare_recipes
 from petweak.runs import stage_key, write_frame
@@ -33,15 +33,16 @@ CHAINS = (
     ("breed labels", "gradcam_finetuned", "breed", {"refine": ("auto",)}),
 )
 SOURCES = (*(c[1] for c in CHAINS), "ground_truth")
+CONVENTIONS = ("ignore", "pet")  # a student for each, that is trained and scored in it
 TRUE_EPOCHS = 24  # of full supervision; self-training sees photos more often, over its rounds
 
 
 def of_seed(run: Run, seed: int, **changes) -> Run:
-    """The run itself, or its variant, with another seed."""
-    if (seed, changes) == (run.settings.seed, {}):
+    """The run itself, or its variant, with another seed, border, or more."""
+    changes = {"border": run.settings.border, "seed": seed, **changes}
+    if all(getattr(run.settings, k) == v for k, v in changes.items()):
         return run
-    name = "-".join([f"seed-{seed}", *(f"{k}-{v}" for k, v in changes.items() if k == "border")])
-    return run.variant(name, seed=seed, **changes)
+    return run.variant(f"seed-{seed}-border-{changes['border']}", **changes)
 
 
 def compare(run: Run, seeds: Sequence[int], sources: Sequence[str] = SOURCES) -> pd.DataFrame:
@@ -51,20 +52,21 @@ def compare(run: Run, seeds: Sequence[int], sources: Sequence[str] = SOURCES) ->
     """
     rows = []
     for seed in seeds:
-        for what, source, labels, changes in [c for c in CHAINS if c[1] in sources]:
-            one = of_seed(run, seed, **changes)
-            masks, student = one.mask_scores(source), one.self_trained_scores(source, labels)
-            rounds = len(one.rounds(source, labels))
-            rows += _rows(what, source, labels, seed, masks, student, rounds, BORDERS)
-        for border in ("ignore", "pet") if "ground_truth" in sources else ():
+        for border, (what, source, labels, changes) in product(CONVENTIONS, CHAINS):
+            if source in sources:
+                one = of_seed(run, seed, border=border, **changes)
+                masks, student = one.mask_scores(source), one.self_trained_scores(source, labels)
+                rounds = len(one.rounds(source, labels))
+                rows.append(_row(what, source, labels, seed, border, masks, student, rounds))
+        for border in CONVENTIONS if "ground_truth" in sources else ():
             # As in self-training: all of train, no val, and the last epoch is the result.
             one = of_seed(run, seed, border=border, taps=run.settings.selftrain_taps,
                           epochs=TRUE_EPOCHS, val_fraction=0.0)  # fmt: skip
             masks = one.mask_scores("ground_truth")
             student = one.student_scores("ground_truth", "species")
-            rows += _rows("true masks", "ground_truth", "species", seed, masks, student,
-                          0, (border,))  # fmt: skip
-    settings = to_dict(run.settings) | {"seed": None, "true_epochs": TRUE_EPOCHS}
+            rows.append(_row("true masks", "ground_truth", "species", seed, border, masks,
+                             student, 0))  # fmt: skip
+    settings = to_dict(run.settings) | {"seed": None, "border": None, "true_epochs": TRUE_EPOCHS}
     frame = pd.DataFrame(rows).assign(key=stage_key(settings=settings, data=run.content))
     frame = _with_earlier(frame, run.folder / "beyond.csv")
     write_frame(run.folder / "beyond.csv", frame)
@@ -92,23 +94,18 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
     ).reset_index()  # fmt: skip
 
 
-def _rows(what, source, labels, seed, masks: Scores, student: Scores, rounds, borders) -> list:
-    def value(scores: Scores, metric: str, split: str, border: str) -> float:
+def _row(what, source, labels, seed, border, masks: Scores, student: Scores, rounds) -> dict:
+    def value(scores: Scores, metric: str, split: str) -> float:
         wanted = (metric, split, border)
         return next(r["value"] for r in scores.rows
                     if (r["metric"], r["split"], r["border"]) == wanted)  # fmt: skip
 
-    about = {"what": what, "source": source, "labels": labels, "seed": seed}
-    return [
-        about
-        | {
-            "border": border,
-            "masks": value(masks, "pseudo_iou_gt", "train", border),
-            "student": value(student, "mask_iou_gt", "test", border),
-            "rounds": rounds,
-        }
-        for border in borders
-    ]
+    return {
+        "what": what, "source": source, "labels": labels, "seed": seed, "border": border,
+        "masks": value(masks, "pseudo_iou_gt", "train"),
+        "student": value(student, "mask_iou_gt", "test"),
+        "rounds": rounds,
+    }  # fmt: skip
 
 
 def main() -> None:

@@ -29,6 +29,7 @@ RECIPES: tuple[dict[str, Any], ...] = (
     {"round_refine": ("walk", "pamr")},
     {"plus_dropout": 0.0},
     {"unsure": (0.05, 0.3)},  # IRN's
+    {"border": "pet"},
 )
 AS_IT_IS = "as it is"
 SIGNALS = ("rounds", "mirror", "pamr", "confidence", "area")

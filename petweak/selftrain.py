@@ -5,8 +5,11 @@
               from the start, where that refiner and student r - 1 agree most
     end       when the masks of two rounds agree (mean IoU of `settled` or more), or after `rounds`
 
-The last student gets `last_epochs` instead of `round_epochs`, and the last share of `keep`. No
-trimap is read and no photo of test. Every round has folders of its own (`masks/<name>-round1/`,
+The last student gets `last_epochs` instead of `round_epochs`, and the last share of `keep`. With
+`border=pet` its masks are wider: whatever student r - 1 does not surely call background is pet, as
+a trimap's border is. With `ignore` or `background` they stay as they are.
+
+No trimap is read and no photo of test. Every round has folders of its own (`masks/<name>-round1/`,
 `models/<name>-round1/`), so a run that was killed goes on with the round it was in.
 """
 
@@ -14,6 +17,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,7 +28,7 @@ from torch import Tensor
 from petweak.config import Settings
 from petweak.files import read_json, write_json
 from petweak.maskformer.predict import load_student, predict_cached
-from petweak.maskformer.targets import load_targets, no_targets
+from petweak.maskformer.targets import Targets, load_targets, no_targets
 from petweak.maskformer.train import is_trained, train_student
 from petweak.pseudo_masks.base import Context
 from petweak.pseudo_masks.refiners import REFINERS, Chain, chain_named
@@ -33,6 +37,7 @@ from petweak.pseudo_masks.signals import agreement
 from petweak.pseudo_masks.store import PET, manifest, read_mask, to_mask, write_mask
 
 BATCH = 16
+BACKGROUND = 0.05  # IRN's threshold: below it a pixel is background for sure
 OWN = ("rounds", "round_epochs", "last_epochs", "round_refine", "round_walk_steps", "keep",
        "settled", "unsure", "selftrain_taps", "predict_mirror")  # fmt: skip
 
@@ -91,13 +96,20 @@ def self_train(start: Start, context: Context, run_folder: Path) -> list[Round]:
         share = settings.keep[-1 if last else min(number, len(settings.keep) - 1)]
         kept = surest(note["sure"], share, settings.seed)
         student = run_folder / "models" / f"{start.name}-round{number}"
-        _train(start, number, masks, kept, student, settings, last, key, context)
+        wide = rounds[-1].student if rounds and last and is_wide(settings) else None
+        _train(start, number, masks, kept, student, settings, last, key, context, wide)
         seconds = note["seconds"] + read_json(student / "config.json")["seconds"]
         rounds.append(Round(number, masks, student, len(kept), agreed, seconds))
         if last:
             return rounds
         before, masks = masks, run_folder / "masks" / f"{start.name}-round{number + 1}"
         note = _next_masks(start, before, student, masks, settings, f"{key}-{number}", context)
+
+
+def is_wide(settings: Settings) -> bool:
+    """Whether the last student's masks have the border in them; an unsure band of the user's own
+    stays what it is."""
+    return settings.border == "pet" and not settings.unsure
 
 
 def surest(sure: dict[str, float], share: float, seed: int = 0) -> list[str]:
@@ -115,8 +127,8 @@ def _round_zero(start: Start) -> dict:
     return {"sure": sure, "agreement": None, "seconds": found["seconds"]}
 
 
-def _train(start, number, masks, kept, student, settings, last, key, context) -> None:
-    key = f"{key}-{number}-{'last' if last else 'next'}"
+def _train(start, number, masks, kept, student, settings, last, key, context, wide) -> None:
+    key = f"{key}-{number}-{'last' if last else 'next'}{'-wide' if wide else ''}"
     if is_trained(student, key):
         return
     # Epochs count all of train: few photos are seen more often, in as many steps.
@@ -126,9 +138,25 @@ def _train(start, number, masks, kept, student, settings, last, key, context) ->
     grid = settings.image_size // 2
     # No val: masks that are still wrong would pick the epoch, so the last one it is.
     targets = load_targets(masks, kept, [start.wanted[i] for i in kept], grid)
+    if wide:
+        targets = with_border(targets, wide, settings, context)
     about = {"source": start.source, "labels": start.labels, "variant": f"round{number}"}
     train_student(context.features, targets, no_targets(), start.classes, settings, student, key,
                   context.device, about)  # fmt: skip
+
+
+def with_border(taught: Targets, student: Path, settings: Settings, context: Context) -> Targets:
+    """The masks and, around them, what `student` does not surely call background."""
+    near = torch.stack([on_grid(a[None], settings)[0] > BACKGROUND
+                        for a in _answers(student, taught.ids, settings, context)])  # fmt: skip
+    return replace(taught, masks=taught.masks.masked_fill(near, 255))
+
+
+def _answers(student: Path, ids: list[str], settings, context) -> Iterator[Tensor]:
+    """(G, G) in [0, 1] each: how sure `student` is of pet."""
+    model = load_student(student, context.device)
+    model.mirror = settings.predict_mirror
+    return (torch.from_numpy(a.soft) for _, a in predict_cached(model, context.features, ids))
 
 
 @torch.no_grad()
@@ -140,12 +168,10 @@ def _next_masks(start, before, student, folder, settings, key, context) -> dict:
         return found
     begin = time.perf_counter()
     (folder / "manifest.json").unlink(missing_ok=True)
-    model = load_student(student, context.device)
-    model.mirror = settings.predict_mirror
     chain = Chain(settings.round_refine, context.with_settings(settings))
     # What a mask with an unsure band calls pet; otherwise two equal maps would not agree.
     pet = settings.unsure[1] if settings.unsure else 0.5
-    answers = (torch.from_numpy(a.soft) for _, a in predict_cached(model, context.features, ids))
+    answers = _answers(student, ids, settings, context)
     sure: dict[str, float] = {}
     same: list[Tensor] = []
     for k in range(0, len(ids), BATCH):

@@ -66,7 +66,12 @@ class Students(Stages):
     # --- self-training
 
     def rounds_key(self, source: str, labels: str) -> str:
-        """Of all rounds: what self-training begins with, and the settings that it reads."""
+        """Of what self-training came to."""
+        return stage_key(stage="self-trained", start=self._start_key(source, labels),
+                         wide=selftrain.is_wide(self.settings))  # fmt: skip
+
+    def _start_key(self, source: str, labels: str) -> str:
+        """Of all rounds but the last: what they begin with, and the settings that they read."""
         s = self.settings
         own = {*STUDENT, *selftrain.OWN, *settings_of(s.round_refine)} - {"taps", "epochs"}
         return stage_key(stage="rounds", version=2, refiners=versions_of(s.round_refine),
@@ -81,7 +86,7 @@ class Students(Stages):
         wanted = {s.id: own[s.id][labels] if own else s.label(labels) for s in train}
         return selftrain.Start(
             source, labels, self.masks_folder(source), self.pets.classes(labels), wanted,
-            self.rounds_key(source, labels),
+            self._start_key(source, labels),
         )  # fmt: skip
 
     def rounds(self, source: str, labels: str) -> list[selftrain.Round]:

@@ -41,7 +41,7 @@ ROOMS = (
     ("report_parts", "report_text", "report_photos", "report_sections"),
     ("report_html", "report_pdf", "report_latex"),
     ("report", "figures"),
-    ("notebooks", "doctor"),
+    ("notebooks", "execution", "doctor"),
     ("reruns",),
     ("commands",),
     ("cli",),

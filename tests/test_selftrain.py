@@ -12,14 +12,17 @@ import pytest
 from conftest import small
 from safetensors.numpy import load_file
 
+from petweak.beyond import compare
 from petweak.cli import main
 from petweak.cost import chain_cost
 from petweak.labelling import crossing, labelled_part, labelling_curve
+from petweak.maskformer.predict import load_student, predict_cached
+from petweak.maskformer.targets import load_targets
 from petweak.probes import probe_taps, students_by_taps
 from petweak.pseudo_masks.store import read_mask
 from petweak.recipes import compare_recipes, rank_by_signals
 from petweak.results import collect_results, figure, run_study, score_rounds
-from petweak.selftrain import surest
+from petweak.selftrain import is_wide, surest, with_border
 from petweak.study import Run, grid
 from petweak.unseen import leave_one_out
 
@@ -126,6 +129,53 @@ def test_rounds_with_an_unsure_band_agree_as_those_without(run, tmp_path):
     values = {int(v) for p in one.masks.glob("*.png") for v in np.unique(read_mask(p))}
     assert values == {0, 128, 255}
     assert one.agreement == pytest.approx(other.agreement, abs=0.1)
+
+
+def test_the_border_as_pet_widens_the_last_masks_and_nothing_else(run, tmp_path):
+    """Two conventions, one folder: the rounds before the last are those that are there."""
+    def students(border: str) -> list[int]:
+        other = Run(tmp_path, run.data_root, small(**ROUNDS | dict(rounds=3, border=border)))
+        folder = other.student("labels_free", "species")
+        config = json.loads((folder / "config.json").read_text())
+        assert config["settings"]["border"] == border
+        files = [r.student / "model.safetensors" for r in other.rounds("labels_free", "species")]
+        return [f.stat().st_mtime_ns for f in files]
+
+    tight, wide, again = (students(b) for b in ("ignore", "pet", "pet"))
+    assert tight[:2] == wide[:2] and tight[2] != wide[2] and wide == again
+
+    pet = Run(tmp_path, run.data_root, small(**ROUNDS | dict(rounds=3, border="pet")))
+    before, last = pet.rounds("labels_free", "species")[1:]
+    ids = [s.id for s in pet.pets.split("train")][:4]
+    seen = replace(pet.settings, taps=pet.settings.selftrain_taps)
+    taught = load_targets(last.masks, ids, [0] * 4, 32)
+    wider = with_border(taught, before.student, seen, pet.context.with_settings(seen))
+    answers = predict_cached(load_student(before.student), pet.features, ids)
+    for old, new, (_, answer) in zip(taught.masks, wider.masks, answers, strict=True):
+        hand = np.where(answer.soft > 0.05, 255, old.numpy())
+        assert (new.numpy() == hand).all()
+    assert (wider.valid == taught.valid).all() and (wider.masks != taught.masks).any()
+
+
+def test_each_convention_has_a_student_of_its_own(run, monkeypatch):
+    """The run's own where its settings are these, a variant's elsewhere."""
+    monkeypatch.setattr("petweak.beyond.TRUE_EPOCHS", 1)
+    table = compare(run, [0], ["labels_free", "ground_truth"])
+    assert table["what"].tolist() == ["no labels"] * 2 + ["true masks"] * 2
+    assert table["border"].tolist() == ["ignore", "pet"] * 2
+    ours = run.self_trained_scores("labels_free", "species").rows
+    wanted = ("mask_iou_gt", "test", "pet")  # the setting `border` of this run
+    (value,) = [r["value"] for r in ours if (r["metric"], r["split"], r["border"]) == wanted]
+    assert table["student"][1] == value
+    names = {p.name for p in (run.folder / "variants").iterdir()}
+    assert {"seed-0-border-ignore", "seed-0-border-pet"} <= names
+    tight = run.folder / "variants" / "seed-0-border-ignore" / "models"
+    assert {p.name for p in tight.iterdir()} >= {"labels_free-species", "ground_truth-species-plus"}
+
+
+def test_an_unsure_band_of_ones_own_is_not_widened():
+    assert is_wide(small(border="pet")) and not is_wide(small(border="ignore"))
+    assert not is_wide(small(border="pet", unsure="0.2,0.6"))
 
 
 def test_settings_of_rounds_are_refused_before_any_work(run, tmp_path):
