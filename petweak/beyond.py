@@ -3,9 +3,9 @@
     python -m petweak.beyond --profile photos --data-root D --run runs/photos --set border=ignore
 
 writes beyond.csv (this table), cost.csv, signals.csv, recipes.csv, probes.csv, taps.csv,
-unseen.csv and labelling.csv into the run's folder. Students and masks that are there already are
-not made again. What a run chooses, it chooses without ground truth; how the defaults of the
-settings were found, the README says.
+unseen.csv, tried.csv and labelling.csv into the run's folder. Students and masks that are there
+already are not made again. What a run chooses, it chooses without ground truth; how the defaults of
+the settings were found, the README says.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from petweak.probes import probe_taps, students_by_taps
 from petweak.recipes import compare_recipes
 from petweak.runs import stage_key, write_frame
 from petweak.study import Run, Scores, open_run
-from petweak.unseen import leave_one_out
+from petweak.unseen import leave_one_out, tried
 
 # What is compared: a name, the source, its labels, and settings (labels_free is refined by itself).
 CHAINS = (
@@ -119,7 +119,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=100, help="of a student of the curve")
     parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="settings")
     parser.add_argument("--only", nargs="+", default=["cost", "compare", "signals", "probes",
-                        "unseen", "labelling", "recipes"])  # fmt: skip
+                        "unseen", "tried", "labelling", "recipes"])  # fmt: skip
     args = parser.parse_args()
     run = open_run(args.profile, args.run, args.data_root, **parse_assignments(args.set))
     if "cost" in args.only:
@@ -138,6 +138,10 @@ def main() -> None:
         unseen = pd.concat(parts, ignore_index=True)
         write_frame(run.folder / "unseen.csv", unseen)
         print(unseen.round(4).to_string())
+    if "tried" in args.only:
+        frame = pd.concat([tried(run, breed) for breed in run.pets.breeds], ignore_index=True)
+        write_frame(run.folder / "tried.csv", frame)
+        print(frame.round(4).to_string())
     if "labelling" in args.only:
         print(labelling_curve(run, shares=args.shares, seeds=args.seeds, steps=args.steps))
     if "signals" in args.only:

@@ -34,7 +34,7 @@ from petweak.unseen import lost
 
 TITLES = {"embedded": "Rendered pets", "photos": "Real photos, three breeds"}
 BEYOND = ("beyond.csv", "cost.csv", "signals.csv", "recipes.csv", "probes.csv", "taps.csv",
-          "unseen.csv", "labelling.csv", "crf.csv")  # fmt: skip
+          "unseen.csv", "tried.csv", "labelling.csv", "crf.csv")  # fmt: skip
 SHOWN = 3  # photos in a picture
 ATTRIBUTION = (
     "`photos-masks.png` shows photos of the Oxford-IIIT Pet data set (O. M. Parkhi, A. Vedaldi, "

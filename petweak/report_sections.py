@@ -102,13 +102,13 @@ def _self_training(results: pd.DataFrame) -> Iterator[Section]:
         yield Section(
             "Rounds of self-training",
             ["The masks that a round begins with against ground truth on train, and its student on "
-             "test with its 95 % interval; border ignored. No round has seen ground truth."],
+             "test with its 95 % interval; border as pet. No round has seen ground truth."],
             [Picture("rounds", "Lines: IoU of masks and student by round of self-training.",
-                     "Rounds of self-training: IoU with ground truth, border ignored, of the masks "
+                     "Rounds of self-training: IoU with ground truth, border as pet, of the masks "
                      "a round begins with on train (dashed), and of its student on test with the "
                      "95 % interval.", partial(round_lines, rounds))],
             readable(rounds),
-            "Rounds of self-training: IoU with ground truth, border ignored, of the masks on train "
+            "Rounds of self-training: IoU with ground truth, border as pet, of the masks on train "
             "and of the student on test with its 95 % interval.",
         )  # fmt: skip
 

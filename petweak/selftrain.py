@@ -140,7 +140,8 @@ def _train(start, number, masks, kept, student, settings, last, key, context, wi
     targets = load_targets(masks, kept, [start.wanted[i] for i in kept], grid)
     if wide:
         targets = with_border(targets, wide, settings, context)
-    about = {"source": start.source, "labels": start.labels, "variant": f"round{number}"}
+    variant = f"round{number}" + "-wide" * bool(wide)
+    about = {"source": start.source, "labels": start.labels, "variant": variant}
     train_student(context.features, targets, no_targets(), start.classes, settings, student, key,
                   context.device, about)  # fmt: skip
 

@@ -56,7 +56,7 @@ def final(results: pd.DataFrame) -> pd.DataFrame:
     return results[results["round"].isna()] if "round" in results else results
 
 
-def rounds(results: pd.DataFrame, split: str = "test", border: str = "ignore") -> pd.DataFrame:
+def rounds(results: pd.DataFrame, split: str = "test", border: str = "pet") -> pd.DataFrame:
     """A row per round of self-training: `source`, `labels`, `round`, `masks` (pseudo_iou_gt on
     train), `student` with `student low`, `student high` (mask_iou_gt on `split`)."""
     if "round" not in results or results["round"].isna().all():

@@ -24,7 +24,7 @@ from petweak.recipes import compare_recipes, rank_by_signals
 from petweak.results import collect_results, figure, run_study, score_rounds
 from petweak.selftrain import is_wide, surest, with_border
 from petweak.study import Run, grid
-from petweak.unseen import leave_one_out
+from petweak.unseen import leave_one_out, tried
 
 ROUNDS = dict(rounds=2, round_epochs=1, last_epochs=1, refine="multiscale,walk",
               refine_scales=(1.0,), threshold="otsu", labels="species",
@@ -196,7 +196,8 @@ def test_selftrain_of_any_source(run, tmp_path, capsys):
     assert "round 1:" in capsys.readouterr().out
     folder = tmp_path / "models" / "gradcam_finetuned-breed-selftrained"
     assert (folder / "config.json").is_file()
-    assert "student of round 1, counted from 0" in (folder / "README.md").read_text()
+    card = (folder / "README.md").read_text()
+    assert "student of round 1, counted from 0" in card and "wider than that" in card
     results = pd.read_csv(tmp_path / "results.csv")
     rows = results[results["source"] == "gradcam_finetuned"]
     assert sorted(rows["round"].unique()) == [0, 1]
@@ -298,6 +299,13 @@ def test_a_breed_that_is_left_out_is_in_no_other_split(run):
     assert len(table) == 2 * 3 and table[["unseen", "seen"]].notna().all(axis=None)
     with pytest.raises(ValueError, match="known are"):
         _ = run.variant("x", leave_out="Unicorn").pets
+
+    found = tried(run, breed, recipes=[{}, {"plus_dropout": 0.5}])
+    assert found["masks"].tolist() == ["pseudo", "pseudo", "true"]
+    assert found["recipe"].tolist() == ["as it is", "plus_dropout=0.5", "as it is"]
+    assert found["iou"].between(0, 1).all() and found["iou"].nunique() == 3
+    learnt = json.loads((made / "variants/trials/unseen-true as it is/config.json").read_text())
+    assert learnt["photos"] == len(train)
 
 
 def test_the_cost_is_of_train_alone_and_of_every_stage(rendered, tmp_path):
