@@ -99,6 +99,9 @@ class Settings:
     # PAMR ends a mask where the photo has an edge, the walk spreads it over what looks alike
     round_refine: tuple[str, ...] = ("pamr", "walk")
     round_walk_steps: int = 32
+    # With border=pet the last masks take in what a student gives more than this; 0.05 is IRN's, the
+    # first one tried, and 0.5 nothing
+    sure_background: float = 0.05
     selftrain_taps: tuple[str, ...] = TAPS  # petweak+: the student's eyes have to be good
 
     # everything else
@@ -155,6 +158,8 @@ class Settings:
             raise ValueError(f"unsure={self.unsure}: two probabilities, the lower one first")
         if not self.refine_scales or not all(0 < scale <= 8 for scale in self.refine_scales):
             raise ValueError(f"refine_scales={self.refine_scales}: each between 0 and 8")
+        if not 0 < self.sure_background <= 0.5:
+            raise ValueError(f"sure_background={self.sure_background}: above 0, at most 0.5")
         for name in ("val_fraction", "plus_dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)}: has to be 0 or more, and below 1")
@@ -183,6 +188,7 @@ PROFILES: dict[str, dict[str, Any]] = {
         image_size=192, decoder_channels=32, epochs=8, bootstrap=500,
         refine_scales=(1.0, 1.25), grabcut_iterations=2, panel=3,
         rounds=3, round_epochs=4, last_epochs=8,
+        sure_background=0.5,  # masks of rendered pets are as large as the true ones with borders
     ),  # fmt: skip
     # A folder in the official layout, on a laptop.
     "photos": dict(),

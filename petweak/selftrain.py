@@ -6,8 +6,8 @@
     end       when the masks of two rounds agree (mean IoU of `settled` or more), or after `rounds`
 
 The last student gets `last_epochs` instead of `round_epochs`, and the last share of `keep`. With
-`border=pet` its masks are wider: whatever student r - 1 does not surely call background is pet, as
-a trimap's border is. With `ignore` or `background` they stay as they are.
+`border=pet` its masks are wider: what student r - 1 does not surely call background (more than
+`sure_background`) is pet, as a trimap's border is. With `ignore` or `background` they stay tight.
 
 No trimap is read and no photo of test. Every round has folders of its own (`masks/<name>-round1/`,
 `models/<name>-round1/`), so a run that was killed goes on with the round it was in.
@@ -37,7 +37,6 @@ from petweak.pseudo_masks.signals import agreement
 from petweak.pseudo_masks.store import PET, manifest, read_mask, to_mask, write_mask
 
 BATCH = 16
-BACKGROUND = 0.05  # IRN's threshold: below it a pixel is background for sure
 OWN = ("rounds", "round_epochs", "last_epochs", "round_refine", "round_walk_steps", "keep",
        "settled", "unsure", "selftrain_taps", "predict_mirror")  # fmt: skip
 
@@ -109,7 +108,7 @@ def self_train(start: Start, context: Context, run_folder: Path) -> list[Round]:
 def is_wide(settings: Settings) -> bool:
     """Whether the last student's masks have the border in them; an unsure band of the user's own
     stays what it is."""
-    return settings.border == "pet" and not settings.unsure
+    return settings.border == "pet" and settings.sure_background < 0.5 and not settings.unsure
 
 
 def surest(sure: dict[str, float], share: float, seed: int = 0) -> list[str]:
@@ -128,7 +127,8 @@ def _round_zero(start: Start) -> dict:
 
 
 def _train(start, number, masks, kept, student, settings, last, key, context, wide) -> None:
-    key = f"{key}-{number}-{'last' if last else 'next'}{'-wide' if wide else ''}"
+    kind = f"wide{settings.sure_background:g}" if wide else "last" if last else "next"
+    key = f"{key}-{number}-{kind}"
     if is_trained(student, key):
         return
     # Epochs count all of train: few photos are seen more often, in as many steps.
@@ -148,7 +148,7 @@ def _train(start, number, masks, kept, student, settings, last, key, context, wi
 
 def with_border(taught: Targets, student: Path, settings: Settings, context: Context) -> Targets:
     """The masks and, around them, what `student` does not surely call background."""
-    near = torch.stack([on_grid(a[None], settings)[0] > BACKGROUND
+    near = torch.stack([on_grid(a[None], settings)[0] > settings.sure_background
                         for a in _answers(student, taught.ids, settings, context)])  # fmt: skip
     return replace(taught, masks=taught.masks.masked_fill(near, 255))
 

@@ -33,6 +33,8 @@ def test_every_value_of_a_profile_can_be_overridden():
         (dict(val_fraction=1), "0 or more, and below 1"),
         (dict(settled="nan"), "between 0 and 1"),
         (dict(walk_beta=-1), "more than 0"),
+        (dict(sure_background=0.6), "at most 0.5"),
+        (dict(grabcut_iterations=0), "at least 1"),
         (dict(plus_dropout=1), "0 or more, and below 1"),
         (dict(precision="int8"), "auto, float32, bfloat16"),
         (dict(decoder_channels=12), "multiple of 8"),

@@ -32,6 +32,9 @@ ROUNDS = dict(rounds=2, round_epochs=1, last_epochs=1, refine="multiscale,walk",
               walk_steps=4, round_walk_steps=2)  # fmt: skip
 
 
+WIDE = dict(rounds=3, border="pet", sure_background=0.05)
+
+
 def blind(rendered, root):
     """A data root whose lists are read, and whose trimaps are then taken away."""
     shutil.copytree(rendered, root / "data")
@@ -134,7 +137,7 @@ def test_rounds_with_an_unsure_band_agree_as_those_without(run, tmp_path):
 def test_the_border_as_pet_widens_the_last_masks_and_nothing_else(run, tmp_path):
     """Two conventions, one folder: the rounds before the last are those that are there."""
     def students(border: str) -> list[int]:
-        other = Run(tmp_path, run.data_root, small(**ROUNDS | dict(rounds=3, border=border)))
+        other = Run(tmp_path, run.data_root, small(**ROUNDS | WIDE | dict(border=border)))
         folder = other.student("labels_free", "species")
         config = json.loads((folder / "config.json").read_text())
         assert config["settings"]["border"] == border
@@ -144,7 +147,7 @@ def test_the_border_as_pet_widens_the_last_masks_and_nothing_else(run, tmp_path)
     tight, wide, again = (students(b) for b in ("ignore", "pet", "pet"))
     assert tight[:2] == wide[:2] and tight[2] != wide[2] and wide == again
 
-    pet = Run(tmp_path, run.data_root, small(**ROUNDS | dict(rounds=3, border="pet")))
+    pet = Run(tmp_path, run.data_root, small(**ROUNDS | WIDE))
     before, last = pet.rounds("labels_free", "species")[1:]
     ids = [s.id for s in pet.pets.split("train")][:4]
     seen = replace(pet.settings, taps=pet.settings.selftrain_taps)
@@ -174,8 +177,9 @@ def test_each_convention_has_a_student_of_its_own(run, monkeypatch):
 
 
 def test_an_unsure_band_of_ones_own_is_not_widened():
-    assert is_wide(small(border="pet")) and not is_wide(small(border="ignore"))
-    assert not is_wide(small(border="pet", unsure="0.2,0.6"))
+    assert is_wide(small(**WIDE)) and not is_wide(small(**WIDE | dict(border="ignore")))
+    assert not is_wide(small(**WIDE, unsure="0.2,0.6"))
+    assert not is_wide(small(**WIDE | dict(sure_background=0.5)))
 
 
 def test_settings_of_rounds_are_refused_before_any_work(run, tmp_path):
@@ -191,7 +195,7 @@ def test_selftrain_of_any_source(run, tmp_path, capsys):
                  "--data-root", str(run.data_root), "--run", str(tmp_path), "--set"]  # fmt: skip
     chosen = {k: v for k, v in ROUNDS.items() if k not in ("sources", "labels", "refine_scales")}
     chosen |= dict(image_size=64, decoder_channels=8, bootstrap=20, engine="eager",
-                   refine_scales="1.0")  # fmt: skip
+                   refine_scales="1.0", sure_background=0.05)  # fmt: skip
     assert main([*arguments, *(f"{k}={v}" for k, v in chosen.items())]) == 0
     assert "round 1:" in capsys.readouterr().out
     folder = tmp_path / "models" / "gradcam_finetuned-breed-selftrained"
