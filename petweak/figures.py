@@ -30,7 +30,7 @@ from petweak.pseudo_masks.store import read_mask
 from petweak.recipes import choices
 from petweak.results import read_results
 from petweak.runs import write_frame
-from petweak.unseen import lost
+from petweak.unseen import by_recipe, lost
 
 TITLES = {"embedded": "Rendered pets", "photos": "Real photos, three breeds"}
 BEYOND = ("beyond.csv", "cost.csv", "signals.csv", "recipes.csv", "probes.csv", "taps.csv",
@@ -140,6 +140,12 @@ def unseen_table(table: pd.DataFrame) -> str:
     return pd.DataFrame(cells).to_markdown(index=False, disable_numparse=True)
 
 
+def tried_table(table: pd.DataFrame) -> str:
+    """What else would have come of a breed that was left out, from tried.csv, as Markdown."""
+    shown = by_recipe(table).map("{:.3f}".format).reset_index()
+    return shown.to_markdown(index=False, disable_numparse=True)
+
+
 def recipes_table(compared: pd.DataFrame) -> str:
     """What the ways of choosing a recipe come to, from recipes.csv, as Markdown."""
     shown = choices(compared)
@@ -160,7 +166,7 @@ def costs_table(timings: pd.DataFrame) -> str:
 
 
 BEYOND_TABLES = {"beyond": beyond_table, "recipes": recipes_table, "unseen": unseen_table,
-                 "cost": chain_table}  # fmt: skip
+                 "tried": tried_table, "cost": chain_table}  # fmt: skip
 
 
 def write_readme(readme: Path, out: Path) -> None:

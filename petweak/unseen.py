@@ -84,6 +84,14 @@ def tried(
     return pd.DataFrame(rows, columns=["breed", "masks", "recipe", "iou"])
 
 
+def by_recipe(table: pd.DataFrame) -> pd.DataFrame:
+    """What `tried` returns, of several breeds: a row per masks and recipe, a column per breed, and
+    their `mean`."""
+    index = ["masks", "recipe"]
+    wide = table.pivot_table(index=index, columns="breed", values="iou", sort=False)
+    return wide.assign(mean=wide.mean(axis=1))
+
+
 def lost(table: pd.DataFrame, border: str = "ignore") -> pd.DataFrame:
     """What not having met a breed costs: means of `leave_one_out` over breeds, then over seeds
     (column `seed`, if there is one). Returns a row per source and what was scored: `source`, `of`,

@@ -9,12 +9,12 @@ from petweak import tables
 from petweak.beyond import _with_earlier, summary
 from petweak.choices import BALLOT, rank_signals
 from petweak.config import Settings
-from petweak.figures import beyond_table, recipes_table, unseen_table
+from petweak.figures import beyond_table, recipes_table, tried_table, unseen_table
 from petweak.plots_beyond import labelling_lines, probe_bars, round_lines
 from petweak.pseudo_masks.signals import SIGNALS
 from petweak.recipes import SIGNALS as RECIPE_SIGNALS
 from petweak.recipes import choices
-from petweak.unseen import lost
+from petweak.unseen import by_recipe, lost
 
 CURVE = pd.DataFrame(
     [(kind, masks, seed, "ignore", 0.5 + 0.01 * masks + 0.02 * seed)
@@ -79,6 +79,16 @@ def test_what_an_unseen_breed_costs_is_a_mean_over_breeds_then_seeds():
     assert (row["smallest"], row["largest"], row["seeds"]) == pytest.approx((0.7, 0.85, 2))
     assert "| 0.775" in unseen_table(table) and "2: 0.700 to 0.850" in unseen_table(table)
     assert lost(table.drop(columns="seed"))["seeds"].tolist() == [1]
+
+
+def test_what_was_tried_for_an_unseen_breed_has_a_column_per_breed_and_their_mean():
+    rows = [("cat", "pseudo", "as it is", 0.8), ("dog", "pseudo", "as it is", 0.6),
+            ("cat", "true", "as it is", 0.9), ("dog", "true", "as it is", 0.5)]  # fmt: skip
+    found = pd.DataFrame(rows, columns=["breed", "masks", "recipe", "iou"])
+    table = by_recipe(found)
+    assert table.columns.tolist() == ["cat", "dog", "mean"]
+    assert table.loc[("pseudo", "as it is")].tolist() == pytest.approx([0.8, 0.6, 0.7])
+    assert "| true" in tried_table(found) and "0.700" in tried_table(found)
 
 
 def test_the_ways_of_choosing_a_recipe():
