@@ -86,12 +86,14 @@ def _with_earlier(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
 
 
 def summary(table: pd.DataFrame) -> pd.DataFrame:
-    """Means over seeds of what `compare` returns, with the smallest and the largest student."""
+    """Means over seeds of what `compare` returns, with the smallest and the largest student. The
+    column `defaults` says who found those of the settings: an oracle, as the README explains."""
     groups = table.groupby(["what", "source", "labels", "border"], sort=False)
-    return groups.agg(
+    means = groups.agg(
         seeds=("seed", "nunique"), masks=("masks", "mean"), student=("student", "mean"),
         smallest=("student", "min"), largest=("student", "max"),
     ).reset_index()  # fmt: skip
+    return means.assign(defaults="oracle")
 
 
 def _row(what, source, labels, seed, border, masks: Scores, student: Scores, rounds) -> dict:
@@ -133,13 +135,14 @@ def main() -> None:
         parts = []
         for _, source, labels, changes in [c for c in CHAINS if c[1] in args.sources]:
             for seed in args.seeds:
-                one = of_seed(run, seed, **changes)
+                one = of_seed(run, seed, border="ignore", **changes)
                 parts.append(leave_one_out(one, source, labels).assign(seed=seed))
         unseen = pd.concat(parts, ignore_index=True)
         write_frame(run.folder / "unseen.csv", unseen)
         print(unseen.round(4).to_string())
     if "tried" in args.only:
-        frame = pd.concat([tried(run, breed) for breed in run.pets.breeds], ignore_index=True)
+        one = of_seed(run, run.settings.seed, border="ignore")
+        frame = pd.concat([tried(one, breed) for breed in run.pets.breeds], ignore_index=True)
         write_frame(run.folder / "tried.csv", frame)
         print(frame.round(4).to_string())
     if "labelling" in args.only:

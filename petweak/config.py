@@ -64,7 +64,7 @@ class Settings:
     walk_taps: tuple[str, ...] = ("stride16", "stride8")
     walk_beta: float = 8.0  # IRN has 10
     walk_steps: int = 128  # IRN has 256
-    grabcut_iterations: int = 5  # its masks hardly change after the second
+    grabcut_iterations: int = 5
     choose_by: tuple[str, ...] = ("agreement", "mirror", "scale", "area", "otsu")  # see signals
     panel: int = 4  # how many of the best chains refine=auto has vote
     unsure: tuple[float, ...] = ()  # two probabilities: what lies between is left out of training
@@ -99,8 +99,8 @@ class Settings:
     # PAMR ends a mask where the photo has an edge, the walk spreads it over what looks alike
     round_refine: tuple[str, ...] = ("pamr", "walk")
     round_walk_steps: int = 32
-    # With border=pet the last masks take in what a student gives more than this; 0.05 is IRN's, the
-    # first one tried, and 0.5 nothing
+    # with border=pet the last masks take in what a student gives more than this: 0.05 is IRN's, and
+    # with 0.5 they take in nothing
     sure_background: float = 0.05
     selftrain_taps: tuple[str, ...] = TAPS  # petweak+: the student's eyes have to be good
 
@@ -188,7 +188,7 @@ PROFILES: dict[str, dict[str, Any]] = {
         image_size=192, decoder_channels=32, epochs=8, bootstrap=500,
         refine_scales=(1.0, 1.25), grabcut_iterations=2, panel=3,
         rounds=3, round_epochs=4, last_epochs=8,
-        sure_background=0.5,  # masks of rendered pets are as large as the true ones with borders
+        sure_background=0.5,  # rendered borders are thin; found with the true masks in sight
     ),  # fmt: skip
     # A folder in the official layout, on a laptop.
     "photos": dict(),

@@ -2,7 +2,7 @@
 
     figures/data/<run>/{results,timings}.csv, history-*.csv     what the pictures are drawn from
     figures/data/<run>/{notebooks,latency}.csv                  run times; a slider in the browser
-    figures/data/<run>/{beyond,cost,signals,recipes,probes,taps,unseen,labelling}.csv
+    figures/data/<run>/{beyond,cost,signals,recipes,probes,taps,unseen,tried,labelling}.csv
                                                  of `petweak.beyond`, and tests/measure_crf.py
     figures/<run>-{overview,masks,curves,labelling}.png         drawn from it
     README.md                                                   the tables between the marks
@@ -115,13 +115,14 @@ def _seeds(shown: pd.DataFrame) -> pd.Series:
 
 def beyond_table(table: pd.DataFrame) -> str:
     """The means over seeds of beyond.csv as Markdown."""
-    shown = summary(table).query("border != 'background'").drop(columns=["source", "labels"])
+    shown = summary(table).drop(columns=["source", "labels"])
     cells = {
         "learnt from": shown["what"],
         "border": shown["border"],
         "first masks, train": shown["masks"].map("{:.3f}".format),
         "student, test": shown["student"].map("{:.3f}".format),
         "of seeds": _seeds(shown),
+        "defaults by": shown["defaults"],
     }
     return pd.DataFrame(cells).to_markdown(index=False, disable_numparse=True)
 
@@ -136,6 +137,7 @@ def unseen_table(table: pd.DataFrame) -> str:
         "breed in train": shown["seen"].map("{:.3f}".format),
         "lost": shown["lost"].map("{:.3f}".format),
         "of seeds": _seeds(shown),
+        "defaults by": "oracle",
     }
     return pd.DataFrame(cells).to_markdown(index=False, disable_numparse=True)
 

@@ -50,8 +50,8 @@ def labelling_curve(
 ) -> pd.DataFrame:
     """Train and score what is lacking of the curve, and write labelling.csv into the run's folder.
 
-    The pseudo-masks are those that the last round of self-training from `source` began with; the
-    true ones treat the trimap's border as `border` says.
+    The pseudo-masks are those that the last round of self-training from `source` began with, tight
+    as they are, whatever `border` is; the true ones treat the trimap's border as it says.
     Returns a row per student and border: `kind`, `share` (of train with a true mask), `masks` (how
     many that are), `seed`, `border`, `value` (mask_iou_gt on test).
     """

@@ -30,7 +30,7 @@ def all_sections(folder: Path, results: pd.DataFrame, run: dict) -> list[Section
         Section("What was asked", asked(results, run, breeds, detector), table=changed,
                 caption="The settings of this run that are not the profile's."),
         *_figures_of_merit(folder, results),
-        *_self_training(every),
+        *_self_training(every, run["settings"].get("border", "pet")),
         *photo_sections(folder, results, run),
         *_about_the_run(folder, run),
     ]  # fmt: skip
@@ -96,19 +96,21 @@ def _figures_of_merit(folder: Path, results: pd.DataFrame) -> Iterator[Section]:
         )  # fmt: skip
 
 
-def _self_training(results: pd.DataFrame) -> Iterator[Section]:
-    rounds = tables.rounds(results)
+def _self_training(results: pd.DataFrame, border: str) -> Iterator[Section]:
+    """In the convention that the run's students were trained in."""
+    rounds = tables.rounds(results, border=border)
+    figure = f"IoU with ground truth, border: {border},"
     if len(rounds):
         yield Section(
             "Rounds of self-training",
             ["The masks that a round begins with against ground truth on train, and its student on "
-             "test with its 95 % interval; border as pet. No round has seen ground truth."],
+             f"test with its 95 % interval; border: {border}. No round has seen ground truth."],
             [Picture("rounds", "Lines: IoU of masks and student by round of self-training.",
-                     "Rounds of self-training: IoU with ground truth, border as pet, of the masks "
+                     f"Rounds of self-training: {figure} of the masks "
                      "a round begins with on train (dashed), and of its student on test with the "
                      "95 % interval.", partial(round_lines, rounds))],
             readable(rounds),
-            "Rounds of self-training: IoU with ground truth, border as pet, of the masks on train "
+            f"Rounds of self-training: {figure} of the masks on train "
             "and of the student on test with its 95 % interval.",
         )  # fmt: skip
 

@@ -6,8 +6,9 @@
     end       when the masks of two rounds agree (mean IoU of `settled` or more), or after `rounds`
 
 The last student gets `last_epochs` instead of `round_epochs`, and the last share of `keep`. With
-`border=pet` its masks are wider: what student r - 1 does not surely call background (more than
-`sure_background`) is pet, as a trimap's border is. With `ignore` or `background` they stay tight.
+`border=pet` its masks, if they are a student's, are wider: what student r - 1 does not surely call
+background (more than `sure_background`) is pet, as a trimap's border is. With `ignore` or
+`background` they stay tight.
 
 No trimap is read and no photo of test. Every round has folders of its own (`masks/<name>-round1/`,
 `models/<name>-round1/`), so a run that was killed goes on with the round it was in.

@@ -141,6 +141,16 @@ def test_pamr_moves_an_edge_to_the_photos_edge_and_keeps_a_constant():
     assert torch.allclose(pamr(soft[None] * 0 + 0.3, photo[None]), torch.tensor(0.3))
 
 
+def test_the_crf_works_on_at_most_half_the_grid(run, source, monkeypatch):
+    seen = []
+    monkeypatch.setattr("petweak.pseudo_masks.refiners.crf.mean_field",
+                        lambda soft, photo: seen.append((soft.shape, photo.shape)) or soft)
+    batch = run.context.batch([run.pets.samples[0].id])
+    assert REFINERS["crf"](run.context).refine(torch.rand(1, 32, 32), batch, source).shape[-1] == 32
+    REFINERS["crf"](run.context).refine(torch.rand(1, 160, 160), batch, source)
+    assert seen == [((16, 16), (3, 16, 16)), ((64, 64), (3, 64, 64))]
+
+
 def test_grabcut_finds_the_two_colours_and_survives_an_empty_map():
     photo, soft = two_halves()
     noise = np.random.default_rng(0).integers(0, 20, (16, 16, 3))

@@ -6,7 +6,7 @@
     confidence    the map is near 0 or 1 wherever it matters
     agreement     another refiner, PAMR, would not change the mask
     mirror        the mask of the mirror image is the mirror image of the mask
-    scale         the masks of the photo a step smaller and a step larger are the same
+    scale         the masks of the photo at two sizes are the same
     area          a pet fills about a third of a photo
 
 Which of them can be trusted is measured afterwards, in notebook 09: no source reads a trimap.
@@ -29,7 +29,7 @@ from petweak.pseudo_masks.refiners.base import on_grid, photos_on_grid, resized
 from petweak.pseudo_masks.refiners.pamr import pamr
 from petweak.pseudo_masks.thresholds import separation
 
-AREA = 1 / 3  # of the photo: a guess, made before any mask was looked at
+AREA = 1 / 3  # of the photo: a guess
 SAMPLE = 16  # photos of train that a choice is made on
 
 
