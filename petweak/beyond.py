@@ -2,10 +2,11 @@
 
     python -m petweak.beyond --profile photos --data-root D --run runs/photos --set border=ignore
 
-writes beyond.csv (this table), cost.csv, signals.csv, recipes.csv, probes.csv, taps.csv,
-unseen.csv, tried.csv and labelling.csv into the run's folder. Students and masks that are there
-already are not made again. What a run chooses, it chooses without ground truth; how the defaults of
-the settings were found, the README says.
+writes beyond.csv (this table), signals.csv, recipes.csv, probes.csv, taps.csv, unseen.csv,
+tried.csv and labelling.csv into the run's folder, and cost.csv with `--only cost`, beside which
+nothing else may run. Students and masks that are there already are not made again. What a run
+chooses, it chooses without ground truth; how the defaults of the settings were found, the README
+says.
 """
 
 from __future__ import annotations
@@ -120,7 +121,7 @@ def main() -> None:
     parser.add_argument("--shares", type=float, nargs="+", default=list(SHARES))
     parser.add_argument("--steps", type=int, default=100, help="of a student of the curve")
     parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="settings")
-    parser.add_argument("--only", nargs="+", default=["cost", "compare", "signals", "probes",
+    parser.add_argument("--only", nargs="+", default=["compare", "signals", "probes",
                         "unseen", "tried", "labelling", "recipes"])  # fmt: skip
     args = parser.parse_args()
     run = open_run(args.profile, args.run, args.data_root, **parse_assignments(args.set))

@@ -137,7 +137,7 @@ def unseen_table(table: pd.DataFrame) -> str:
         "breed in train": shown["seen"].map("{:.3f}".format),
         "lost": shown["lost"].map("{:.3f}".format),
         "of seeds": _seeds(shown),
-        "defaults by": "oracle",
+        "defaults by": shown["defaults"],
     }
     return pd.DataFrame(cells).to_markdown(index=False, disable_numparse=True)
 

@@ -86,13 +86,13 @@ def rank_by_signals(compared: pd.DataFrame, truth: str = "train/ignore") -> pd.D
 
 
 def choices(compared: pd.DataFrame) -> pd.DataFrame:
-    """What each way of choosing on train comes to on test: `chosen by` (nobody: the run as it is,
-    the ballot of the signals, or the oracle, in one convention or the other), `recipe`, and IoU
-    `ignore`, `pet`."""
+    """What each way of choosing on train comes to on test: `chosen by` (the run as it is, with an
+    oracle's defaults; the ballot of the signals; the oracle, in one convention or the other),
+    `recipe`, and IoU `ignore`, `pet`."""
     ranked = {b: rank_by_signals(compared, f"train/{b}").set_index("signal")["recipe"]
               for b in ("ignore", "pet")}  # fmt: skip
     chosen = {
-        "nobody": AS_IT_IS,
+        "an oracle's defaults": AS_IT_IS,
         "the signals' ballot": ranked["ignore"]["ballot"],
         "oracle, border ignored": ranked["ignore"]["oracle"],
         "oracle, border as pet": ranked["pet"]["oracle"],

@@ -31,6 +31,7 @@ from petweak.files import read_json, write_json
 from petweak.maskformer.predict import load_student, predict_cached
 from petweak.maskformer.targets import Targets, load_targets, no_targets
 from petweak.maskformer.train import is_trained, train_student
+from petweak.pseudo_masks import source_named
 from petweak.pseudo_masks.base import Context
 from petweak.pseudo_masks.refiners import REFINERS, Chain, chain_named
 from petweak.pseudo_masks.refiners.base import on_grid
@@ -96,7 +97,7 @@ def self_train(start: Start, context: Context, run_folder: Path) -> list[Round]:
         share = settings.keep[-1 if last else min(number, len(settings.keep) - 1)]
         kept = surest(note["sure"], share, settings.seed)
         student = run_folder / "models" / f"{start.name}-round{number}"
-        wide = rounds[-1].student if rounds and last and is_wide(settings) else None
+        wide = rounds[-1].student if rounds and last and is_wide(settings, start.source) else None
         _train(start, number, masks, kept, student, settings, last, key, context, wide)
         seconds = note["seconds"] + read_json(student / "config.json")["seconds"]
         rounds.append(Round(number, masks, student, len(kept), agreed, seconds))
@@ -106,10 +107,11 @@ def self_train(start: Start, context: Context, run_folder: Path) -> list[Round]:
         note = _next_masks(start, before, student, masks, settings, f"{key}-{number}", context)
 
 
-def is_wide(settings: Settings) -> bool:
-    """Whether the last student's masks have the border in them; an unsure band of the user's own
-    stays what it is."""
-    return settings.border == "pet" and settings.sure_background < 0.5 and not settings.unsure
+def is_wide(settings: Settings, source: str) -> bool:
+    """Whether the last student's masks take in a border: true masks have theirs already, and an
+    unsure band of the user's own stays what it is."""
+    wanted = settings.border == "pet" and settings.sure_background < 0.5
+    return wanted and not settings.unsure and not source_named(source).reads_trimaps
 
 
 def surest(sure: dict[str, float], share: float, seed: int = 0) -> list[str]:

@@ -67,9 +67,9 @@ class Students(Stages):
 
     def rounds_key(self, source: str, labels: str) -> str:
         """Of what self-training came to."""
-        s = self.settings
-        return stage_key(stage="self-trained", start=self._start_key(source, labels),
-                         border=s.sure_background if selftrain.is_wide(s) else None)  # fmt: skip
+        s, start = self.settings, self._start_key(source, labels)
+        border = s.sure_background if selftrain.is_wide(s, source) else None
+        return stage_key(stage="self-trained", start=start, border=border)
 
     def _start_key(self, source: str, labels: str) -> str:
         """Of all rounds but the last: what they begin with, and the settings that they read."""

@@ -95,7 +95,8 @@ def by_recipe(table: pd.DataFrame) -> pd.DataFrame:
 def lost(table: pd.DataFrame, border: str = "ignore") -> pd.DataFrame:
     """What not having met a breed costs: means of `leave_one_out` over breeds, then over seeds
     (column `seed`, if there is one). Returns a row per source and what was scored: `source`, `of`,
-    `unseen`, `seen`, `lost` (seen - unseen), `seeds`, and `smallest`, `largest`: of a seed, unseen.
+    `unseen`, `seen`, `lost` (seen - unseen), `seeds`, `smallest`, `largest` (of a seed, unseen),
+    and who found the settings' `defaults`, as in `beyond.summary`.
     """
     part = table[table["border"] == border]
     part = part if "seed" in part else part.assign(seed=0)
@@ -103,7 +104,7 @@ def lost(table: pd.DataFrame, border: str = "ignore") -> pd.DataFrame:
     by_seed = by_seed.assign(lost=by_seed["seen"] - by_seed["unseen"])
     groups = by_seed.groupby(["source", "of"], sort=False)
     spread = groups["unseen"].agg(seeds="size", smallest="min", largest="max")
-    return groups.mean().join(spread).reset_index()
+    return groups.mean().join(spread).reset_index().assign(defaults="oracle")
 
 
 def _photos(run: Run, source: str, labels: str, of: str) -> pd.DataFrame:

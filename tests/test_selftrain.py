@@ -177,10 +177,12 @@ def test_each_convention_has_a_student_of_its_own(run, monkeypatch):
     assert any((tight[k] != wide[k]).any() for k in wide)
 
 
-def test_an_unsure_band_of_ones_own_is_not_widened():
-    assert is_wide(small(**WIDE)) and not is_wide(small(**WIDE | dict(border="ignore")))
-    assert not is_wide(small(**WIDE, unsure="0.2,0.6"))
-    assert not is_wide(small(**WIDE | dict(sure_background=0.5)))
+def test_what_is_not_widened():
+    def wide(source: str = "labels_free", **changes) -> bool:
+        return is_wide(small(**WIDE | changes), source)
+
+    assert wide() and not wide(border="ignore") and not wide(sure_background=0.5)
+    assert not wide(unsure="0.2,0.6") and not wide("ground_truth")
 
 
 def test_settings_of_rounds_are_refused_before_any_work(run, tmp_path):
