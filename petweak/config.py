@@ -71,8 +71,8 @@ class Settings:
     external_masks: str = ""  # the folder of PNGs that the source `external` reads
 
     # the student
-    border: str = _one_of("pet", "pet", "ignore", "background")  # in training, of
-    # true masks and, with pet, in the last round of self-training
+    # in training: of true masks and, with pet, of the masks of self-training's last round
+    border: str = _one_of("pet", "pet", "ignore", "background")
     taps: tuple[str, ...] = ("last",)  # `last` alone is the paper's model, more is petweak+
     plus_dropout: float = 0.1  # share of the frozen channels that petweak+ leaves out in training
     decoder_channels: int = 64

@@ -62,8 +62,7 @@ def tried(
 ) -> pd.DataFrame:
     """What would the student of a breed that is left out have been with other settings? The last
     one is trained again by every recipe, from the same last masks; and from the true masks of the
-    same photos, which is as good as masks can be. The trimaps of `breed` are looked at, so no
-    setting may be taken from here.
+    same photos. The trimaps of `breed` are looked at, so no setting may be taken from here.
 
     Returns a row each: `breed`, `masks` (pseudo, true), `recipe`, `iou` (on the breed in test).
     """

@@ -9,6 +9,8 @@ import torch
 
 from petweak.config import Settings, settings
 from petweak.data.rendered import make_rendered
+from petweak.results import run_study
+from petweak.study import Run
 
 REAL = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -18,6 +20,13 @@ SMALL = dict(image_size=64, decoder_channels=8, queries=2, epochs=2, bootstrap=2
 
 def small(**overrides) -> Settings:
     return settings("embedded", **(SMALL | overrides))
+
+
+# Two short rounds of self-training, whose last masks take in a border.
+ROUNDS = dict(rounds=2, round_epochs=1, last_epochs=1, refine="multiscale,walk",
+              refine_scales=(1.0,), threshold="otsu", labels="species",
+              sources="labels_free,ground_truth", taps="last,before,stride16,stride8",
+              walk_steps=4, round_walk_steps=2, sure_background=0.05)  # fmt: skip
 
 
 @pytest.fixture(scope="session")
@@ -38,3 +47,11 @@ def real_photos() -> Path:
 @pytest.fixture(autouse=True)
 def _same_start():
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope="module")
+def self_trained(rendered, tmp_path_factory) -> Run:
+    """A finished study with `ROUNDS`, one for each file of tests: they add to its folder."""
+    run = Run(tmp_path_factory.mktemp("self_trained"), rendered, small(**ROUNDS))
+    run_study(run)
+    return run
