@@ -17,6 +17,7 @@ demo: $(READY)
 
 test: $(READY)
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 	$(BIN)/python -m pytest -q
 
 # The explorers in JupyterLab and Voilà, by a headless Chromium; skipped where there is none.
@@ -45,11 +46,11 @@ $(READY): pyproject.toml
 
 # Before a commit: the notebooks with their outputs, and what the README shows.
 notebooks: $(READY)
-	$(BIN)/python -m petweak.execution
-	$(BIN)/python -m petweak.execution --solutions
+	$(BIN)/python -m petweak.reporting.notebooks
+	$(BIN)/python -m petweak.reporting.notebooks --solutions
 
 figures: $(READY)
-	$(BIN)/python -m petweak.figures
+	$(BIN)/python -m petweak.reporting.readme
 
 # The API pages: site/index.html, from the docstrings.
 docs: $(READY)

@@ -1,17 +1,13 @@
 """petweak: how little labelling does it take to segment pets?
 
-Data flows one way, and every step of it is a room of its own:
+Data flows one way, and every step is a package:
 
-    data -> backbones, features -> pseudo_masks -> maskformer, selftrain -> metrics, evaluate
-         -> study, results -> tables, report
+    data -> models -> pseudo_masks -> training -> evaluation -> study
+         -> visualization, explorers, experiments, reporting -> the command line
 
-`petweak.study.open_run` opens a run, from which everything else is asked; the notebooks and the
-command line (`petweak.cli`) do nothing else. `petweak.config` lists every setting,
-`petweak.pseudo_masks.base` says what a source of masks is.
+`petweak.study.run.open_run` opens a run, and its methods read as the study does. `petweak.config`
+lists every setting, `petweak.pseudo_masks.base` says what a source of pseudo-labels is, and
+`petweak.models.maskformer` is the model.
 """
 
-from petweak.allocator import keep_memory
-
-__version__ = "0.1.0"
-
-keep_memory()
+__version__ = "0.2.0"

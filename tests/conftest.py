@@ -1,4 +1,4 @@
-"""Small worlds to test in: a rendered set, a run on it, and the real photos where they are."""
+"""Small worlds to test in: a rendered set, runs on it, and the real photos where they are."""
 
 from __future__ import annotations
 
@@ -8,25 +8,26 @@ import pytest
 import torch
 
 from petweak.config import Settings, settings
-from petweak.data.rendered import make_rendered
-from petweak.results import run_study
-from petweak.study import Run
+from petweak.rendered import make_rendered
+from petweak.study.results import run_study
+from petweak.study.run import Run
 
 REAL = Path(__file__).resolve().parents[2] / "shared" / "data"
 
-# Two photos a breed in train (one of them is val), one in test, small pictures, a small student.
+# Two photos a breed in train (one of them is val), one in test, small pictures, a small model.
 SMALL = dict(image_size=64, decoder_channels=8, queries=2, epochs=2, bootstrap=20, engine="eager")
+
+# Two short rounds of self-training, whose last masks are widened.
+ROUNDS = dict(
+    rounds=2, round_epochs=1, last_epochs=1, refinement="multiscale,walk",
+    refinement_scales=(1.0,), threshold="otsu", labels="species",
+    sources="imagenet_only,ground_truth", levels="final,penultimate,stride16,stride8",
+    walk_steps=4, round_walk_steps=2, background_threshold=0.05,
+)
 
 
 def small(**overrides) -> Settings:
     return settings("embedded", **(SMALL | overrides))
-
-
-# Two short rounds of self-training, whose last masks take in a border.
-ROUNDS = dict(rounds=2, round_epochs=1, last_epochs=1, refine="multiscale,walk",
-              refine_scales=(1.0,), threshold="otsu", labels="species",
-              sources="labels_free,ground_truth", taps="last,before,stride16,stride8",
-              walk_steps=4, round_walk_steps=2, sure_background=0.05)  # fmt: skip
 
 
 @pytest.fixture(scope="session")

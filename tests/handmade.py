@@ -1,7 +1,9 @@
-"""A run's folder, written by hand: every figure in it is known."""
+"""A run's folder, written by hand: every score in it is known."""
 
 from __future__ import annotations
 
+import shutil
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -10,27 +12,46 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from petweak import tables
-from petweak.files import write_json
-from petweak.maskformer.model import MaskFormer, MaskFormerConfig
+from petweak.config import settings
+from petweak.data.files import write_json
+from petweak.data.masks import BACKGROUND, FOREGROUND
+from petweak.evaluation.metrics import BASELINES, BORDERS
+from petweak.models.maskformer import MaskFormer, MaskFormerConfig
+from petweak.reporting import report
 
-IDS = [f"{breed}_{n}" for breed in ("Abyssinian", "great_dane") for n in (1, 2, 3)]
+BREEDS = ("Abyssinian", "beagle")
+IDS = [f"{breed}_{n}" for breed in BREEDS for n in (1, 2, 3)]
 SPLITS = ["train", "test", "test"] * 2
-STUDENTS = ("ground_truth", "gradcam_pretrained")  # breed labels, of six photos of two breeds
-# Mask IoU on test by border (pet, ignore, background); the last student is worse than all_ones.
+SOURCES = ("ground_truth", "gradcam_pretrained")  # a model of breed labels each
+# Mask IoU on test by border, in the order of BORDERS; the last model is worse than all_ones.
 MASK_IOU = {
     "all_ones": (0.40, 0.30, 0.25),
     "centre_box": (0.50, 0.45, 0.40),
     "ground_truth": (0.80, 0.85, 0.60),
     "gradcam_pretrained": (0.10, 0.35, 0.30),
 }
-BORDERS = ("pet", "ignore", "background")
+SETTINGS = settings("embedded", image_size=64, epochs=2, sources=SOURCES, labels="breed").replace(
+    val_fraction=0.0
+)
+
+
+CHROMIUM = next(filter(None, map(shutil.which, report.BROWSERS)), None)
+
+
+@cache
+def reported_run(top: Path) -> Path:
+    """The run's folder with its report in every format that this machine can write, executed once
+    for all tests."""
+    run = make_run(top / "report")
+    formats = ["html", "md", "latex"] + ["pdf"] * bool(CHROMIUM)
+    assert report.write_report(run, formats) == run / "report.html"
+    return run
 
 
 def results_of(mask_iou: dict) -> pd.DataFrame:
     rows = []
     for source, values in mask_iou.items():
-        labels = "-" if source in tables.BASELINES else "breed"
+        labels = "-" if source in BASELINES else "breed"
         for split in ("train", "test"):
             at = {"source": source, "labels": labels, "split": split}
             for border, value in zip(BORDERS, values, strict=True):
@@ -42,24 +63,29 @@ def results_of(mask_iou: dict) -> pd.DataFrame:
                 for metric, v in (("class_iou", 0.9), ("class_accuracy", 0.95), ("mask_iou", 0.7)):
                     rows.append(at | {"metric": metric, "border": "-", "value": v})
     frame = pd.DataFrame(rows).assign(n_images=4, seed=0, seconds=1.0, profile="embedded")
+    frame = frame.assign(dataset="rendered", backbone="efficientnet_lite0", round=np.nan)
+    of_masks = (frame["labels"] == "-") | (frame["metric"] == "pseudo_iou_gt")
+    frame["model"] = pd.Series("maskformer", frame.index).where(~of_masks)
     return frame.assign(low=frame["value"] - 0.05, high=frame["value"] + 0.05)
 
 
 def scores(iou: list[float]) -> pd.DataFrame:
-    frame = pd.DataFrame({"id": IDS, "split": SPLITS})
+    breeds = [image_id.split("_")[0] for image_id in IDS]
+    frame = pd.DataFrame({"id": IDS, "split": SPLITS, "breed": breeds})
     for border in BORDERS:
         frame = frame.assign(**{f"iou/{border}": iou, f"boundary/{border}": 0.1})
     return frame
 
 
-def make_run(top: Path) -> None:
-    """Write `run/` and `oxford-iiit-pet/` into `top`, in the formats of a study."""
+def make_run(top: Path) -> Path:
+    """Write `run/` and `oxford-iiit-pet/` into `top`, in the formats of a study; returns the run's
+    folder."""
     run, data, rng = top / "run", top / "oxford-iiit-pet", np.random.default_rng(0)
     for folder in ("images", "annotations/trimaps"):
         (data / folder).mkdir(parents=True)
     for split, file in (("train", "trainval.txt"), ("test", "test.txt")):
-        lines = [f"{i} {1 + (k > 2)} {1 + (k > 2)} 1" for k, i in enumerate(IDS)
-                 if SPLITS[k] == split]  # fmt: skip
+        numbers = [(i, 1 + (k > 2)) for k, i in enumerate(IDS) if SPLITS[k] == split]
+        lines = [f"{i} {number} {number} 1" for i, number in numbers]
         (data / "annotations" / file).write_text("\n".join(lines))
     trimap = np.full((30, 40), 2, np.uint8)
     trimap[8:22, 10:30], trimap[10:20, 12:28] = 3, 1
@@ -67,58 +93,69 @@ def make_run(top: Path) -> None:
         photo = rng.integers(0, 255, (30, 40, 3), dtype=np.uint8)
         Image.fromarray(photo).save(data / "images" / f"{i}.jpg")
         Image.fromarray(trimap).save(data / "annotations" / "trimaps" / f"{i}.png")
-    results_of(MASK_IOU).to_csv(_made(run) / "results.csv", index=False)
-    for name in tables.BASELINES:
-        scores([0.4] * 6).to_csv(_made(run / "baselines" / name) / "scores.csv", index=False)
-    for source in STUDENTS:
-        masks, model = _made(run / "masks" / source), _made(run / "models" / f"{source}-breed")
+    results_of(MASK_IOU).to_csv(_folder(run) / "results.csv", index=False)
+    for name in BASELINES:
+        scores([0.4] * 6).to_csv(_folder(run / "baselines" / name) / "scores.csv", index=False)
+    mask = np.where(trimap == 2, BACKGROUND, FOREGROUND).astype(np.uint8)
+    for source in SOURCES:
+        masks, model = _folder(run / "masks" / source), _folder(run / "models" / f"{source}-breed")
         for i in IDS:
-            Image.fromarray(np.where(trimap == 2, 0, 255).astype(np.uint8)).save(masks / f"{i}.png")
-        scores([0.5, 0.6, 0.7, 0.1, 0.2, 0.3]).to_csv(masks / "scores.csv", index=False)
-        found = scores([0.5, 0.6, 0.7, 0.1, 0.2, 0.3])
-        found = found.assign(predicted=[0, 0, 0, 1, 1, 0], **{"class": [0, 0, 0, 1, 1, 1]})
-        found.to_csv(model / "scores.csv", index=False)
+            Image.fromarray(mask).save(masks / f"{i}.png")
+        per_photo = scores([0.5, 0.6, 0.7, 0.1, 0.2, 0.3])
+        per_photo.to_csv(masks / "scores.csv", index=False)
+        write_json(masks / "manifest.json", {"key": "k", "threshold": 0.25, "ids": IDS})
+        classes = {"class": [0, 0, 0, 1, 1, 1], "predicted": [0, 0, 0, 1, 1, 0]}
+        per_photo.assign(**classes).to_csv(model / "scores.csv", index=False)
         history = {"epoch": [1, 2], "loss": [2.0, 1.0], "val_mask_iou": [0.5, 0.6]}
         pd.DataFrame(history).to_csv(model / "history.csv", index=False)
-        _student(model, source)
-    index = {"key": "k", "ids": IDS, "taps": ["last"], "scales": [1.0], "passes": 12, "seconds": 12}
-    features = _made(run / "features")
+        make_model(model, source)
+    index = {"key": "k", "ids": IDS, "levels": ["final"], "passes": 12, "seconds": 12}
+    features = _folder(run / "features")
     write_json(features / "index.json", index)
-    np.save(features / "last@1.0.npy", rng.random((6, 2, 4, 2, 2)).astype(np.float16))
-    np.save(features / "pooled@1.0.npy", rng.random((6, 2, 4)).astype(np.float32))
+    np.save(features / "final.npy", rng.random((6, 2, 4, 2, 2)).astype(np.float16))
+    np.save(features / "pooled.npy", rng.random((6, 2, 4)).astype(np.float32))
     timings().to_csv(run / "timings.csv", index=False)
     bad = {"id": ["Sphynx_9"], "file": ["/somewhere/else/Sphynx_9.jpg"], "reason": ["is a <text>"]}
     pd.DataFrame(bad).to_csv(run / "quarantine.csv", index=False)
-    write_json(run / "run.json", about_run())
+    write_json(run / "run.json", about_run() | {"data_root": str(top)})
+    return run
 
 
 def about_run() -> dict:
-    settings = dict(backbone="efficientnet_lite0", image_size=64, taps=["last"], epochs=2,
-                    sources=list(STUDENTS), labels=["breed"], detector="auto")  # fmt: skip
     return {
-        "profile": "embedded", "dataset": "rendered", "n_photos": 6, "seed": 0,
-        "settings": settings, "versions": {"petweak": "0", "timm": None}, "git_commit": "abc",
+        "profile": "embedded",
+        "dataset": "rendered",
+        "n_photos": 6,
+        "seed": 0,
+        "settings": SETTINGS.to_dict(),
+        "versions": {"petweak": "0", "timm": None},
+        "git_commit": "abc",
+        "device": "cpu",
         "hardware": {"gpu": None},
-    }  # fmt: skip
+    }
 
 
 def timings() -> pd.DataFrame:
-    rows = [("features", "-", "-", 12, 12.0), ("masks", "ground_truth", "-", 6, 3.0),
-            ("masks", "gradcam_pretrained", "-", 6, 6.0)]  # fmt: skip
+    rows = [
+        ("features", "-", "-", 12, 12.0),
+        ("masks", "ground_truth", "-", 6, 3.0),
+        ("masks", "gradcam_pretrained", "-", 6, 6.0),
+    ]
     columns = ["stage", "source", "labels", "n_images", "seconds"]
     return pd.DataFrame(rows, columns=columns).assign(images_per_second=1.0, peak_rss_mb=9.0)
 
 
-def _made(folder):
+def make_model(folder: Path, source: str, labels: str = "breed", **changes) -> None:
+    """An untrained model in a folder that is there; `changes` go into its config.json."""
+    torch.manual_seed(0)
+    model = MaskFormerConfig(2, (4,), decoder_channels=8, queries=2, hidden=8)
+    save_file(MaskFormer(model).state_dict(), folder / "model.safetensors")
+    config = {"key": "k", "source": source, "labels": labels, "variant": "", "round": None}
+    config |= {"classes": list(BREEDS), "best_epoch": 2, "val_mask_iou": 0.6, "n_images": 1}
+    config |= {"seconds": 1.0, "epochs": 2, "model": vars(model), "settings": SETTINGS.to_dict()}
+    write_json(folder / "config.json", config | changes)
+
+
+def _folder(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     return folder
-
-
-def _student(folder, source: str) -> None:
-    model = dict(num_classes=2, in_channels=[4], decoder_channels=8, queries=2, hidden=8)
-    torch.manual_seed(0)
-    filled = MaskFormer(MaskFormerConfig(**(model | {"in_channels": (4,)})))
-    save_file(filled.state_dict(), folder / "model.safetensors")
-    config = {"source": source, "labels": "breed", "classes": ["a", "b"], "best_epoch": 2}
-    settings = {"backbone": "efficientnet_lite0", "image_size": 64, "predict_mirror": True}
-    write_json(folder / "config.json", config | {"model": model, "settings": settings})

@@ -16,16 +16,15 @@ import petweak
 
 TOP = Path(__file__).resolve().parents[1]
 CITATION = yaml.safe_load((TOP / "CITATION.cff").read_text())
-PERSON = {"family-names", "given-names", "name-particle", "name-suffix", "affiliation", "alias",
-          "orcid", "email", "website"}  # fmt: skip
+PERSON = {"family-names", "given-names", "name-particle", "name-suffix", "affiliation", "alias"}
+PERSON |= {"orcid", "email", "website"}
 TYPES = {"article", "conference-paper", "generic", "report", "unpublished", "software", "thesis"}
 
 
 def test_it_has_what_the_format_requires():
     assert {"cff-version", "message", "title", "authors"} <= set(CITATION)
-    known = {"cff-version", "message", "title", "authors", "type", "abstract", "version", "license",
-             "keywords", "references"}  # fmt: skip
-    assert set(CITATION) <= known
+    optional = {"type", "abstract", "version", "license", "keywords", "references"}
+    assert set(CITATION) <= {"cff-version", "message", "title", "authors"} | optional
     assert CITATION["cff-version"] == "1.2.0" and CITATION["type"] == "software"
     keywords = CITATION["keywords"]
     assert keywords and len(set(keywords)) == len(keywords)
@@ -67,7 +66,7 @@ def test_the_changelog_is_in_its_form():
     sections = re.split(r"^## ", text, flags=re.M)[1:]
     assert len(sections) >= 4
     for section in sections:
-        found = re.findall(r"^### (.+)$", section, re.M)
-        assert found and set(found) <= kinds, section[:40]
+        headings = re.findall(r"^### (.+)$", section, re.M)
+        assert headings and set(headings) <= kinds, section[:40]
     released = re.findall(r"^## \[(\d[^]]*)\]", text, re.M)
     assert not released or released[0] == petweak.__version__

@@ -1,58 +1,102 @@
-import dataclasses
+"""Settings: profiles, overrides, what is refused and with which way out."""
+
+from __future__ import annotations
+
+import json
 
 import pytest
 
-from petweak.config import PROFILES, Settings, parse_assignments, settings, to_dict
-
-
-def test_profiles_are_defaults_of_known_settings_and_nothing_else():
-    known = {f.name for f in dataclasses.fields(Settings)}
-    for profile, values in PROFILES.items():
-        assert set(values) <= known
-        assert settings(profile).profile == profile
-
-
-def test_every_value_of_a_profile_can_be_overridden():
-    s = settings("embedded", image_size="64", taps="last,before", cam_mirror="false", lr="1e-3")
-    assert (s.image_size, s.taps, s.cam_mirror, s.lr) == (64, ("last", "before"), False, 1e-3)
-
-
-@pytest.mark.parametrize(
-    "bad, says",
-    [
-        (dict(epoch=3), "known are"),
-        (dict(epochs="three"), "not a value of type int"),
-        (dict(epochs=2.5), "not a value of type int"),
-        (dict(epochs=0), "at least 1"),
-        (dict(image_size=100), "multiple of 32"),
-        (dict(border="petty"), "pet, ignore, background"),
-        (dict(threshold="1.5"), "between 0 and 1"),
-        (dict(taps="first"), "not in store"),
-        (dict(labels="colour"), "breed, species"),
-        (dict(scales="0.5"), "starts with 1.0"),
-        (dict(val_fraction=1), "0 or more, and below 1"),
-        (dict(settled="nan"), "between 0 and 1"),
-        (dict(walk_beta=-1), "more than 0"),
-        (dict(sure_background=0.6), "at most 0.5"),
-        (dict(grabcut_iterations=0), "at least 1"),
-        (dict(plus_dropout=1), "0 or more, and below 1"),
-        (dict(precision="int8"), "auto, float32, bfloat16"),
-        (dict(decoder_channels=12), "multiple of 8"),
-        (dict(lr="nan"), "more than 0"),
-        (dict(queries="inf"), "not a value of type int"),
-        (dict(store="before", taps="before"), "last and any of"),
-        (dict(taps=""), "taps is empty"),
-        (dict(sources=""), "at least one"),
-        (dict(score_threshold=7), "between 0 and 1"),
-        (dict(seed=-1), "0 or more"),
-    ],
+from petweak.config import (
+    PROFILES,
+    RENAMED,
+    RENAMED_VALUES,
+    SECTION_OF,
+    Settings,
+    parse_assignments,
+    settings,
 )
+
+
+def test_profiles_are_defaults_of_settings_and_nothing_else():
+    for profile, values in PROFILES.items():
+        assert set(values) <= set(Settings().flat())
+        s = settings(profile)
+        assert s.profile == profile
+        assert {k: s.flat()[k] for k in values} == values
+
+
+def test_text_is_turned_into_the_type_of_the_setting():
+    s = settings("embedded", image_size="64", levels="final, penultimate", cam_mirror="false",
+                 lr="1e-3", keep_fractions="0.5,1", refinement="", ignore_band=[0.2, 0.6])
+    assert (s.backbone.image_size, s.model.levels, s.cam.cam_mirror, s.training.lr) == (
+        64, ("final", "penultimate"), False, 1e-3)
+    assert s.self_training.keep_fractions == (0.5, 1.0) and s.refinement.refinement == ()
+    assert s.masks.ignore_band == (0.2, 0.6)
+
+
+BAD = [
+    (dict(epoch=3), "unknown setting epoch.*epochs"),
+    (dict(epochs="three"), "not a value of type int"),
+    (dict(epochs=2.5), "not a value of type int"),
+    (dict(epochs=0), "epochs=0: has to be at least 1"),
+    (dict(queries="inf"), "not a value of type int"),
+    (dict(cam_mirror="maybe"), "not a value of type bool"),
+    (dict(image_size=100), "multiple of 32"),
+    (dict(decoder_channels=12), "multiple of 8"),
+    (dict(border="edge"), "foreground, ignore, background"),
+    (dict(precision="int8"), "auto, float32, bfloat16"),
+    (dict(threshold="1.5"), "between 0 and 1"),
+    (dict(threshold="best"), "otsu, val, or a number"),
+    (dict(lr="nan"), "more than 0"),
+    (dict(lr=0), "more than 0"),
+    (dict(walk_beta="inf"), "more than 0"),
+    (dict(val_fraction=1), "at most 0.95"),
+    (dict(background_threshold=0.6), "at most 0.5"),
+    (dict(keep_fractions="0.5,1.5"), "at most 1"),
+    (dict(keep_fractions=""), "more than 0"),
+    (dict(ignore_band="0.6,0.2"), "the lower one first"),
+    (dict(levels="first"), "stored_levels"),
+    (dict(levels=""), "final or penultimate"),
+    (dict(levels="stride8"), "final or penultimate"),
+    (dict(stored_levels="penultimate", levels="penultimate"), "final and any of"),
+    (dict(labels="colour"), "breed, species"),
+    (dict(sources=""), "at least one"),
+]
+
+
+@pytest.mark.parametrize("bad, says", BAD, ids=[str(bad) for bad, _ in BAD])
 def test_a_bad_value_is_refused_with_the_way_out(bad, says):
     with pytest.raises(ValueError, match=says):
         settings("photos", **bad)
 
 
-def test_an_unknown_profile_lists_the_known_ones():
+@pytest.mark.parametrize("old, new", RENAMED.items())
+def test_an_old_setting_is_refused_with_its_new_name(old, new):
+    assert old not in SECTION_OF
+    assert new.split("=")[0] in SECTION_OF  # scales: refinement=multiscale with ...
+    with pytest.raises(ValueError, match=f"{old} is now {new}"):
+        settings("photos", **{old: "1"})
+
+
+@pytest.mark.parametrize(
+    "setting, old",
+    [("levels", "last"), ("stored_levels", "final,before"), ("border", "pet"),
+     ("sources", "labels_free"), ("detector", "compact")],
+)
+def test_an_old_value_is_refused_with_its_new_name(setting, old):
+    with pytest.raises(ValueError, match=f"is now {RENAMED_VALUES[old.split(',')[-1]]}"):
+        settings("photos", **{setting: old})
+
+
+def test_every_old_value_is_among_those():
+    assert set(RENAMED_VALUES) == {"last", "before", "pet", "labels_free", "compact"}
+
+
+def test_a_folder_may_have_the_name_of_an_old_value():
+    assert settings("photos", external_masks="last").external.external_masks == "last"
+
+
+def test_an_unknown_profile_lists_those_that_there_are():
     with pytest.raises(ValueError, match="embedded, photos, paper"):
         settings("laptop")
 
@@ -63,6 +107,8 @@ def test_assignments():
         parse_assignments(["a"])
 
 
-def test_settings_survive_the_way_through_text():
-    s = settings("photos", taps="last,before", scales="1.0,1.5")
-    assert settings(**to_dict(s)) == s
+def test_settings_survive_the_way_through_json():
+    s = settings("paper", levels="final,penultimate", ignore_band="0.2,0.6", epochs=3)
+    stored = json.loads(json.dumps(s.to_dict()))
+    assert stored["training"]["epochs"] == 3 and stored["profile"] == "paper"
+    assert Settings.from_dict(stored) == s

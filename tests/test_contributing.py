@@ -10,21 +10,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from conftest import SMALL
 
 TOP = Path(__file__).resolve().parents[1]
-PAGE = (TOP / "CONTRIBUTING.md").read_text()
+PAGE = (TOP / "CONTRIBUTING.md").read_text(encoding="utf-8")
 CODE = re.findall(r"\*\*`(\S+)`\*\*,[^\n]*\n\n```python\n(.*?)```\n", PAGE, re.DOTALL)
 SHELL = re.findall(r"\n```\n(.*?)```\n", PAGE, re.DOTALL)
 COMMANDS = [line for block in SHELL for line in block.splitlines()]
-
-
-def lines_of(title: str) -> int:
-    """Lines of code in the section `title` that are not empty."""
-    section = PAGE.split(f"## {title}")[1].split("\n## ")[0]
-    blocks = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
-    return sum(bool(line.strip()) for block in blocks for line in block.splitlines())
 
 
 @pytest.fixture(scope="module")
@@ -37,20 +31,19 @@ def copy(tmp_path_factory) -> Path:
     for name, code in CODE:
         path = top / name
         if not path.exists():
-            path.write_text(code)
+            path.write_text(code, encoding="utf-8")
             continue
-        first, line = code.rstrip().split("\n\n")
-        text = path.read_text()
-        begin = re.search(r"^(SOURCES|REFINERS): ", text, re.M).start()
-        after, end = text.rindex("\nfrom petweak", 0, begin), text.index("\n}\n", begin)
-        path.write_text(f"{text[:after]}\n{first}{text[after:end]}\n{line}{text[end:]}")
+        text = path.read_text(encoding="utf-8")
+        begin = re.search(r"^(SOURCES|STEPS|EXPERIMENTS)\b.*\{", text, re.M).start()
+        end = text.index("\n}\n", begin)
+        path.write_text(f"{text[:end]}\n{code.rstrip()}{text[end:]}", encoding="utf-8")
     return top
 
 
 def run(copy: Path, command: str, *more: str) -> str:
     """Run a command of the page in the copy; what it printed."""
     words = shlex.split(command)
-    start = [] if words[0] == "python" else ["-m", "petweak.cli"]
+    start = [] if words[0] == "python" else ["-m", "petweak"]
     words = [sys.executable, *start, *words[1:], *more]
     environment = os.environ | {"PYTHONPATH": str(copy), "TQDM_DISABLE": "1"}
     done = subprocess.run(words, cwd=copy, env=environment, capture_output=True, text=True)
@@ -58,43 +51,38 @@ def run(copy: Path, command: str, *more: str) -> str:
     return done.stdout
 
 
-def test_a_source_takes_20_lines():
-    assert [name for name, _ in CODE] == [
-        "petweak/pseudo_masks/bright.py",
-        "petweak/pseudo_masks/__init__.py",
-        "petweak/pseudo_masks/refiners/opened.py",
-        "petweak/pseudo_masks/refiners/__init__.py",
-    ]
-    assert 0 < lines_of("Add a source in 20 lines") <= 20
-    readme = (TOP / "README.md").read_text()
-    shown = re.search(r"```python\n(class Bright.*?)```", readme, re.DOTALL)
+def test_a_new_source_is_one_file_and_one_line_of_20():
+    by_file = dict(CODE)
+    lines = [x for n in ("bright.py", "__init__.py")
+             for x in by_file[f"petweak/pseudo_masks/{n}"].splitlines() if x.strip()]
+    assert len(by_file["petweak/pseudo_masks/__init__.py"].splitlines()) == 1
+    assert 0 < len(lines) <= 20
+    shown = re.search(r"```python\n(class Bright.*?)```", (TOP / "README.md").read_text(), re.S)
     without_types = CODE[0][1].replace(": Batch", "").replace(" -> Tensor", "")
     assert shown[1] in without_types
 
 
-def test_its_commands_make_masks_of_the_new_source_and_refiner(copy, rendered, tmp_path):
-    wanted = [c for c in COMMANDS if c.startswith("petweak masks")]
-    assert [("--set refine=opened" in c) for c in wanted] == [False, True]
+def test_its_commands_use_the_new_source_step_and_experiment(copy, rendered, tmp_path):
+    commands = [c for c in COMMANDS if c.startswith(("petweak masks", "petweak experiment"))]
+    assert [c.split()[1] for c in commands] == ["masks", "masks", "experiment"]
     small = [f"{k}={v}" for k, v in SMALL.items()]
     masks = []
-    for command in wanted:
+    for command in commands[:2]:
         where = ["--data-root", str(rendered), "--run", str(tmp_path / "run"), "--set", *small]
         out = run(copy, command, *where)
         assert "masks in" in out and "IoU with ground truth on test" in out
         files = sorted((tmp_path / "run" / "masks" / "bright").glob("*.png"))
         masks.append([f.read_bytes() for f in files])
     assert len(masks[0]) == len(masks[1]) == 111 and masks[0] != masks[1]
+    run(copy, commands[2], *where)
+    areas = pd.read_csv(tmp_path / "run" / "experiments" / "mask_areas.csv")
+    assert len(areas) == 74 and areas["area"].between(0, 1).all()
 
 
-def test_its_commands_hold_both_to_their_contracts(copy):
+def test_its_commands_check_both_contracts(copy):
     """Both commands in one, because each would draw the rendered pets."""
-    wanted = [shlex.split(c) for c in COMMANDS if c.startswith("python -m pytest")]
-    assert [w[-2] for w in wanted] == ["-k", "-k"] and all(w[3] == "-q" for w in wanted)
-    files, names = " ".join(w[4] for w in wanted), " or ".join(f"({w[-1]})" for w in wanted)
+    commands = [shlex.split(c) for c in COMMANDS if c.startswith("python -m pytest")]
+    assert [w[-2] for w in commands] == ["-k", "-k"] and all(w[3] == "-q" for w in commands)
+    files, names = " ".join(w[4] for w in commands), " or ".join(f"({w[-1]})" for w in commands)
     together = f"python -m pytest -q -p no:cacheprovider {files} -k '{names}'"
     assert "2 passed" in run(copy, together)
-
-
-def test_the_rules_are_ten():
-    rules = PAGE.split("## House rules")[1].split("\n## ")[0]
-    assert len(re.findall(r"^\d+\. ", rules, re.M)) == 10

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import re
 import sys
 import tomllib
@@ -12,7 +13,8 @@ import pytest
 import yaml
 
 TOP = Path(__file__).resolve().parents[1]
-PROJECT = tomllib.loads((TOP / "pyproject.toml").read_text())["project"]
+TOML = tomllib.loads((TOP / "pyproject.toml").read_text())
+PROJECT = TOML["project"]
 
 # import name -> name in the list, where they differ
 NAMES = {
@@ -22,8 +24,7 @@ NAMES = {
     "yaml": "pyyaml",
     "IPython": "jupyterlab",
     "nbformat": "nbconvert",
-    "urllib3": "requests",
-    "pydensecrf": "pydensecrf2",
+    "traitlets": "nbconvert",
 }
 
 
@@ -43,8 +44,10 @@ def test_environment_yml_has_no_list_of_its_own():
     assert tuple(map(int, python.split("."))) >= tuple(map(int, lowest.split(".")))[:2]
 
 
-def test_the_makefile_installs_that_list():
-    assert "-e .[test]" in (TOP / "Makefile").read_text()
+def test_the_makefile_installs_that_list_and_checks_the_form_of_the_code():
+    text = (TOP / "Makefile").read_text()
+    assert "-e .[test]" in text
+    assert "ruff check ." in text and "ruff format --check ." in text
 
 
 def test_torch_and_torchvision_are_pinned_as_a_pair():
@@ -56,15 +59,33 @@ def test_torch_and_torchvision_are_pinned_as_a_pair():
 
 @pytest.mark.parametrize("folder", ["petweak", "tests"])
 def test_whatever_is_imported_is_listed(folder):
-    wanted = set()
+    imported = set()
     for path in (TOP / folder).rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Import):
-                wanted |= {a.name.split(".")[0] for a in node.names}
+                imported |= {a.name.split(".")[0] for a in node.names}
             elif isinstance(node, ast.ImportFrom) and node.level == 0:
-                wanted.add(node.module.split(".")[0])
-    own = {"petweak", "conftest"} | {p.stem for p in (TOP / "tests").glob("*.py")}
-    wanted = {
-        NAMES.get(n, n).replace("_", "-") for n in wanted - own - set(sys.stdlib_module_names)
-    }
-    assert wanted <= listed()
+                imported.add(node.module.split(".")[0])
+    ours = {"petweak"} | {p.stem for p in (TOP / "tests").rglob("*.py")}
+    others = imported - ours - set(sys.stdlib_module_names)
+    assert {NAMES.get(n, n).replace("_", "-") for n in others} <= listed()
+
+
+def test_the_package_holds_its_files_and_no_name_of_one_that_is_gone():
+    package = TOP / "petweak"
+    patterns = TOML["tool"]["setuptools"]["package-data"]["petweak"]
+    matched = [{p for p in package.glob(pattern) if p.is_file()} for pattern in patterns]
+    assert all(matched), patterns
+    files = {p for p in package.rglob("*.*") if p.suffix not in (".py", ".pyc")}
+    files = {p for p in files if p.is_file() and "/." not in str(p.relative_to(TOP))}
+    assert files == set().union(*matched)
+
+
+def test_the_command_is_there():
+    module, name = PROJECT["scripts"]["petweak"].split(":")
+    assert callable(getattr(importlib.import_module(module), name))
+
+
+def test_the_modules_that_the_makefile_runs_are_there():
+    modules = re.findall(r"python -m (petweak\S+)", (TOP / "Makefile").read_text())
+    assert len(modules) >= 3 and all(importlib.util.find_spec(m) for m in set(modules))

@@ -10,19 +10,19 @@ import tokenize
 from pathlib import Path
 
 import nbformat
-import pandas as pd
 import pytest
 
-from petweak import execution, notebooks
-from petweak.chapters import chapter_map, chapters, picture_of, run_times
-from petweak.execution import NotebookUsageError, parameters_of, run_notebooks
+from petweak.reporting.chapters import chapters
+from petweak.reporting.notebooks import parameters_of
+from petweak.study.tables import stored
 
 FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
 SERIES = sorted(FOLDER.glob("[0-9][0-9]_*.ipynb"))
 SOLUTIONS = sorted((FOLDER / "solutions").glob("[0-9][0-9]_*.ipynb"))
 CHAPTERS = [p for p in SERIES if p.name[:2] != "00"]  # those with exercises that are worked out
 ALL = [*SERIES, FOLDER / "_template.ipynb"]
-EVERY = [*ALL, FOLDER / "explorers.ipynb", *SOLUTIONS]
+READ = [*ALL, FOLDER / "explorers.ipynb", *SOLUTIONS]  # with text for learners, and outputs
+EVERY = [*READ, FOLDER / "report.ipynb"]
 IDS = [p.name for p in ALL]
 
 
@@ -56,8 +56,8 @@ def test_one_cell_of_parameters_literals_with_a_comment_each(path):
         assert isinstance(statement, ast.Assign)
         ast.literal_eval(statement.value)
         assert statement.lineno in commented, ast.unparse(statement)
-    wanted = {"profile", "run", "data_root", "seed"} if path.stem != "explorers" else {"run"}
-    assert wanted <= set(parameters_of(path))
+    common = {"profile", "run", "data_root", "seed"}
+    assert ({"run"} if path.stem in ("explorers", "report") else common) <= set(parameters_of(path))
 
 
 @pytest.mark.parametrize("path", ALL, ids=IDS)
@@ -104,7 +104,7 @@ def test_every_chapter_has_its_solutions():
 
 
 @every(SOLUTIONS)
-def test_every_exercise_is_answered_with_a_figure_that_is_read(path):
+def test_every_exercise_is_answered_with_a_score_that_is_read(path):
     chapter = FOLDER / path.name.replace("_solutions", "")
     assert prose(path).count(f"](../{chapter.name})") == 2  # at the top and at the end
     cells = read(path).cells
@@ -119,18 +119,18 @@ def test_every_exercise_is_answered_with_a_figure_that_is_read(path):
         assert cells[end - 1 - (end == len(cells))].cell_type == "code"  # the answer comes last
 
 
-def test_no_figure_of_a_result_is_typed_into_an_answer():
+def test_no_result_is_typed_into_an_answer():
     for path in SOLUTIONS:
         for cell in code_cells(path):
             if "**Answer.**" not in cell.source:
                 continue
             said = re.sub(r"\{[^{}]*(\{[^{}]*\}[^{}]*)*\}", "", cell.source.split('"""')[1])
-            # The paper's figures and thresholds of settings may be named, measured ones not.
+            # The paper's scores and thresholds of settings may be named, measured ones not.
             assert set(re.findall(r"0\.\d{2,}", said)) <= {"0.50", "0.03", "0.09"}, cell.source
 
 
 def test_the_glossary_is_linked_and_leads_to_where_a_word_is_explained():
-    for path in EVERY:
+    for path in READ:
         link = "](../glossary.md)" if path in SOLUTIONS else "](glossary.md)"
         assert link in read(path).cells[0].source, path.name
     text = (FOLDER / "glossary.md").read_text()
@@ -146,7 +146,7 @@ def test_the_glossary_is_linked_and_leads_to_where_a_word_is_explained():
         assert 1 <= len(re.findall(r"[.?!](?=\s|$)", meaning)) <= 3, term
 
 
-@every(EVERY)
+@every(READ)
 def test_cells_are_short_and_leave_the_work_to_the_package(path):
     for cell in code_cells(path):
         assert len(cell.source.splitlines()) <= 15, cell.source
@@ -157,7 +157,7 @@ def test_cells_are_short_and_leave_the_work_to_the_package(path):
                 assert len(node.body) <= 6 and node.end_lineno - node.lineno <= 6, cell.source
 
 
-@every(EVERY)
+@every(READ)
 def test_executed_clean_and_small(path):
     assert path.stat().st_size < 600_000
     cells = code_cells(path)
@@ -180,67 +180,7 @@ def test_nothing_of_the_machine_is_kept(path):
     assert all(set(c.metadata) <= {"tags"} for c in nb.cells)
 
 
-def test_a_notebook_without_its_parameters_cell_is_refused(tmp_path):
-    nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("profile = 'embedded'")])
-    nbformat.write(nb, tmp_path / "01_x.ipynb")
-    with pytest.raises(ValueError, match="0 cells are tagged"):
-        parameters_of(tmp_path / "01_x.ipynb")
-
-
-def test_an_unknown_parameter_is_refused_before_anything_runs(monkeypatch, tmp_path):
-    monkeypatch.setattr(execution, "execute", lambda *a: pytest.fail("something ran"))
-    with pytest.raises(NotebookUsageError, match="unknown parameter epoch: known are"):
-        run_notebooks("embedded", tmp_path, parameters={"epoch": 3})
-    with pytest.raises(NotebookUsageError, match="examples='few': not a value of type int"):
-        run_notebooks("embedded", tmp_path, parameters={"examples": "few"})
-    with pytest.raises(NotebookUsageError, match="no notebook 99"):
-        run_notebooks("embedded", tmp_path, only=["99"])
-
-
-def test_solutions_are_a_series_of_their_own(monkeypatch, tmp_path):
-    ran = []
-    monkeypatch.setattr(execution, "execute", lambda n, out, values: ran.append((n, out)) or out)
-    run_notebooks("embedded", tmp_path, only=["3"], solutions=True)
-    name = "03_make_masks_with_mask_rcnn_solutions.ipynb"
-    assert ran == [(FOLDER / "solutions" / name, tmp_path / "notebooks" / "solutions" / name)]
-    run_notebooks("embedded", tmp_path)
-    assert [n for n, _ in ran[1:]] == SERIES
-    with pytest.raises(NotebookUsageError, match="no solutions 99: there are 01, 02"):
-        run_notebooks("embedded", tmp_path, only=["99"], solutions=True)
-
-
-def test_text_becomes_what_the_notebook_has():
-    (three,) = execution.series(["03"])
-    values = {"seed": "3", "score_threshold": "1", "detector": "1", "mask_threshold": 0.25}
-    found = execution.typed(three, values)
-    assert found == {"seed": 3, "score_threshold": 1.0, "detector": "1", "mask_threshold": 0.25}
-    assert [type(v) for v in found.values()] == [int, float, str, float]
-
-
-def test_cleaning_keeps_the_tag_and_nothing_else():
-    cell = nbformat.v4.new_code_cell("x = 1")
-    cell.metadata = nbformat.from_dict({"tags": ["parameters", "y"], "papermill": {"duration": 1}})
-    nb = nbformat.v4.new_notebook(cells=[cell], metadata={"papermill": {"input_path": "/root/x"}})
-    clean = execution.cleaned(nb)
-    assert clean.cells[0].metadata == {"tags": ["parameters"]}
-    assert set(clean.metadata) == {"kernelspec", "language_info"}
-
-
-def test_the_map_of_the_series_has_every_chapter_with_picture_and_time(tmp_path):
-    times = pd.DataFrame({"notebook": ["01", "03"], "seconds": [12.4, 30.0]})
-    markup = chapter_map(times)
-    assert [c.number for c in chapters()] == [p.name[:2] for p in SERIES[1:]]
-    for path in SERIES[1:]:
-        assert f'href="{path.name}"' in markup
-    assert markup.count("<img alt=") == len(SERIES) - 1 and "12 s" in markup and "30 s" in markup
-    assert all(len(c.question) > 20 and picture_of(c.file) for c in chapters())
-    (tmp_path / "notebooks").mkdir()
-    (tmp_path / "notebooks" / "01_x.json").write_text('{"key": "k", "seconds": 3.14159}')
-    (tmp_path / "notebooks" / "00_y.json").write_text('{"key": "k", "seconds": 2}')
-    assert run_times(tmp_path).to_dict("list") == {"notebook": ["01"], "seconds": [3.1]}
-
-
 def test_the_stored_run_times_are_of_every_chapter():
-    times = notebooks.stored("embedded", "notebooks.csv")
-    assert {f"{n:02d}" for n in times["notebook"]} >= {c.number for c in chapters()}
+    times = stored("embedded", "notebooks.csv")
+    assert {f"{n:02d}" for n in times["notebook"]} >= {c.file.name[:2] for c in chapters()}
     assert (times["seconds"] > 0).all()

@@ -1,1 +1,1 @@
-"""Photos and trimaps in Oxford-IIIT Pet's own layout: read, rendered, or fetched."""
+"""Photos and trimaps in the layout of Oxford-IIIT Pet, masks, feature maps, and files."""

@@ -1,24 +1,24 @@
-"""Sources of pseudo-masks. A new one is a file beside this one and a line in `SOURCES`."""
+"""Sources of pseudo-labels. A new one is a file beside this one and a line in `SOURCES`."""
 
-from petweak.pseudo_masks.base import Source
-from petweak.pseudo_masks.external import External
-from petweak.pseudo_masks.gradcam import GradCAMFinetuned, GradCAMPretrained
-from petweak.pseudo_masks.ground_truth import GroundTruth
-from petweak.pseudo_masks.labels_free import LabelsFree
-from petweak.pseudo_masks.mask_rcnn import MaskRCNN
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING
 
-SOURCES: dict[str, type[Source]] = {
-    "ground_truth": GroundTruth,
-    "mask_rcnn": MaskRCNN,
-    "gradcam_pretrained": GradCAMPretrained,
-    "gradcam_finetuned": GradCAMFinetuned,
-    "labels_free": LabelsFree,
-    "external": External,
+if TYPE_CHECKING:
+    from petweak.pseudo_masks.base import Source
+
+SOURCES: dict[str, str] = {  # name: module:Class
+    "ground_truth": "ground_truth:GroundTruth",
+    "mask_rcnn": "mask_rcnn:MaskRCNN",
+    "mask_rcnn_compact": "mask_rcnn:MaskRCNNCompact",
+    "gradcam_pretrained": "gradcam:GradCAMPretrained",
+    "gradcam_finetuned": "gradcam:GradCAMFinetuned",
+    "imagenet_only": "imagenet_only:ImageNetOnly",
+    "external": "external:External",
 }
 
 
-def source_named(name: str) -> type[Source]:
-    """The class behind a name. ValueError lists the known ones."""
+def source_class(name: str) -> "type[Source]":
+    """The class of a source. ValueError lists the names that there are."""
     if name not in SOURCES:
-        raise ValueError(f"unknown source {name!r}: known are {', '.join(SOURCES)}")
-    return SOURCES[name]
+        raise ValueError(f"unknown source {name!r}: there are {', '.join(SOURCES)}")
+    return resolve_name(f"{__name__}.{SOURCES[name]}")

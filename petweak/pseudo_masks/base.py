@@ -1,6 +1,4 @@
-"""What a source of masks is: photos, features and image labels in, probabilities out."""
-
-from __future__ import annotations
+"""The base of all sources: photos, features and image labels in, probability maps out."""
 
 import copy
 from collections.abc import Callable
@@ -13,22 +11,22 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor, nn
 
-from petweak.backbones import Backbone, load_backbone
 from petweak.config import Settings
-from petweak.data.pets import load_photo
-from petweak.features import Features
+from petweak.data.feature_cache import Features
+from petweak.data.oxford_pets import load_photo
+from petweak.models.backbones import Backbone, load_backbone
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Photos that a source is asked about. No trimap can be reached from here."""
+    """Photos whose maps a source is asked for. No trimap can be reached from here."""
 
     ids: list[str]
     paths: list[Path]  # of the photos
     mirror: bool = False  # the view: the photo or its mirror image,
-    scale: float = 1.0  # at how many times the size that the source takes as a rule
+    scale: float = 1.0  # at this multiple of the usual size
 
-    def seen(self, mirror: bool, scale: float = 1.0) -> Batch:
+    def view(self, mirror: bool, scale: float = 1.0) -> "Batch":
         """The same photos in another view."""
         return replace(self, mirror=mirror, scale=scale)
 
@@ -37,38 +35,28 @@ class Batch:
         photos = [load_photo(p) for p in self.paths]
         if self.scale != 1:
             sizes = [(round(p.width * self.scale), round(p.height * self.scale)) for p in photos]
-            photos = [
-                p.resize((max(1, w), max(1, h))) for p, (w, h) in zip(photos, sizes, strict=True)
-            ]
+            pairs = zip(photos, sizes, strict=True)
+            photos = [p.resize((max(1, w), max(1, h))) for p, (w, h) in pairs]
         return [ImageOps.mirror(p) for p in photos] if self.mirror else photos
 
 
+@dataclass
 class Context:
-    """What a source may learn from: settings, the frozen backbone, features, train's labels."""
+    """What a source may learn from: settings, the frozen backbone, features, the labels of
+    train."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        open_features: Callable[[], Features],
-        open_backbone: Callable[[], Backbone],
-        photo_paths: dict[str, Path],
-        train_labels: dict[str, dict[str, int]],
-        num_classes: dict[str, int],
-        val_ids: frozenset[str],
-        device: torch.device,
-        more_features: Callable[..., Features] | None = None,
-    ) -> None:
-        self.settings = settings
-        self._open_features, self._open_backbone = open_features, open_backbone
-        self._more_features = more_features
-        self.photo_paths = photo_paths
-        self.train_labels = train_labels  # {id: {"breed": 3, "species": 1}}, train photos only
-        self.num_classes = num_classes  # {"breed": 37, "species": 2}
-        self.val_ids = val_ids  # a part of train: choices are made here
-        self.device = device
+    settings: Settings
+    open_features: Callable[[], Features]
+    open_backbone: Callable[[], Backbone]
+    open_more_features: Callable[[float, str], Features]
+    photo_paths: dict[str, Path]
+    train_labels: dict[str, dict[str, int]]  # {id: {"breed": 3, "species": 1}}, train photos only
+    num_classes: dict[str, int]  # {"breed": 37, "species": 2}
+    val_ids: frozenset[str]  # the part of train that choices are made on
+    device: torch.device
 
-    def with_settings(self, settings: Settings) -> Context:
-        """The same context under other settings, with the same open cache."""
+    def replace(self, settings: Settings) -> "Context":
+        """The same context with other settings, sharing what is already open."""
         other = copy.copy(self)
         other.settings = settings
         return other
@@ -76,55 +64,57 @@ class Context:
     def batch(self, ids: list[str]) -> Batch:
         return Batch(ids, [self.photo_paths[i] for i in ids])
 
-    @cached_property
-    def features(self) -> Features:
-        """The cache of the frozen backbone's maps; made when a source first asks for it."""
-        return self._open_features()
+    def batches(self, ids: list[str], size: int) -> list[Batch]:
+        return [self.batch(ids[k : k + size]) for k in range(0, len(ids), size)]
 
     @cached_property
-    def backbone(self) -> Backbone:
-        """The study's own, whose passes are counted; for its linear layer, as a rule."""
-        return self._open_backbone()
+    def features(self) -> Features:  # computed when a source first asks for it
+        return self.open_features()
+
+    @cached_property
+    def backbone(self) -> Backbone:  # the study's, on `device`
+        return self.open_backbone()
 
     def more_features(self, scale: float = 1.0, backbone: str = "") -> Features:
-        """A further cache, of the last map alone: another picture size, or another backbone."""
+        """A further cache, of the final map alone: another picture size, or another backbone."""
         if (scale, backbone) == (1.0, ""):
             return self.features
-        return self._more_features(scale=scale, backbone=backbone)
+        return self.open_more_features(scale, backbone)
 
-    def classifier(self, backbone: str) -> nn.Linear:
-        """The ImageNet layer of any backbone, on the CPU: means of its last map -> 1000 logits."""
-        if backbone == self.settings.backbone:
+    def classifier(self, backbone: str = "") -> nn.Linear:
+        """A copy of the ImageNet layer of any backbone, on the CPU where the cache is: means of the
+        final map -> 1000 logits."""
+        if backbone in ("", self.settings.backbone.backbone):
             return copy.deepcopy(self.backbone.classifier).cpu()
         return load_backbone(backbone).classifier
 
 
 class Source:
-    """The base of all sources. A new one sets `settings`, and writes `probabilities`.
+    """The base of all sources. A new one writes `probabilities`, and what follows if it differs.
 
-    What a class says of itself:
-
-        settings      names of the settings that its masks depend on: another value, other masks
-        features      whether it reads the cache (then the backbone counts, too)
-        version       to be raised when the code changes what comes out
-        batch_size    1 where the answer has the photo's own size
-        labels        which image labels its students can learn
+        sections      sections of the settings that its masks depend on
+        features      whether it reads the feature cache
+        network       whether it runs a network of its own, whose results depend on the device
+        version       to be raised when the code changes the masks
+        batch_size    1 where the maps have the photo's own size
+        labels        which image labels its models can learn
         views         whether `view` honours `batch.mirror` and `batch.scale`
-        refinable     whether the setting `refine` is for it
-        self_trained  whether its students go through the rounds of `petweak.selftrain`
+        refinable     whether the setting `refinement` applies to it
+        self_trained  whether its models come from `petweak.training.self_training`
     """
 
-    settings: tuple[str, ...] = ()
+    sections: tuple[str, ...] = ()
     features: bool = False
+    network: bool = False
     version: int = 1
     batch_size: int = 1
     labels: tuple[str, ...] = ("breed", "species")
     views: bool = False
     refinable: bool = True
     self_trained: bool = False
-    chain: Any = None  # its refiners, a `refiners.Chain`: see store.prepare
     reads_trimaps: bool = False  # true for ground_truth alone, which gets `trimap_path`
     trimap_path: Callable[[str], Path]
+    pipeline: Any = None  # its refinement.Pipeline, once `store.prepare` has run
 
     def __init__(self, context: Context) -> None:
         self.context = context
@@ -133,12 +123,22 @@ class Source:
     def check(cls, settings: Settings) -> None:
         """Raise ValueError where `settings` cannot work for this source; before anything runs."""
 
+    @classmethod
+    def refinement(cls, settings: Settings) -> tuple[str, ...]:
+        """The refinement steps after it, as the setting has them: names, or `auto`."""
+        return settings.refinement.refinement if cls.refinable else ()
+
+    @classmethod
+    def depends_on(cls, settings: Settings) -> dict[str, object]:
+        """Further parts of the cache key of its masks: the hash of a file, say."""
+        return {}
+
     def fit(self) -> None:
-        """Whatever has to be learnt from train before the first batch. Nothing, as a rule."""
+        """Learn from train what has to be learnt before the first batch."""
 
     def probabilities(self, batch: Batch) -> Tensor:
-        """(B, H, W) in [0, 1]: how sure the source is that a pixel is pet. Any H and W will do,
-        the store brings the map to the photo's size."""
+        """(B, H, W) in [0, 1]: the probability that a pixel is foreground. Any H and W will do: the
+        map is brought to the photo's size afterwards."""
         raise AttributeError(f"{type(self).__name__} has to define probabilities(batch)")
 
     def view(self, batch: Batch) -> Tensor:
@@ -147,28 +147,19 @@ class Source:
         return self.probabilities(batch)
 
     def refined(self, batch: Batch) -> Tensor:
-        """`probabilities`, after the refiners that the settings put behind it."""
+        """`probabilities`, after the refinement pipeline."""
         soft = self.probabilities(batch)
-        return soft if self.chain is None else self.chain(soft, batch)
+        return soft if self.pipeline is None else self.pipeline(soft, batch)
 
     def image_labels(self) -> dict[str, dict[str, int]] | None:
-        """{id: {"species": 1}} where the source has labels of its own for its students; None where
-        they learn those of the data set."""
+        """{id: {"species": 1}} where the source predicts the labels of its models; None where they
+        are those of the data set."""
         return None
 
-    @classmethod
-    def refine(cls, settings: Settings) -> tuple[str, ...]:
-        """The refiners behind it, as the setting has them: names, or `auto`."""
-        return settings.refine if cls.refinable else ()
-
     def threshold(self) -> float | str:
-        """Above which probability a pixel is pet: a number, or `otsu` for one per photo."""
+        """Above which probability a pixel is foreground: a number, or `otsu` for one a photo."""
         return 0.5
 
-    def unsure(self) -> tuple[float, float] | None:
-        """Between which probabilities a pixel is neither; training leaves such pixels out."""
-        return self.context.settings.unsure or None
-
-    def depends_on(self) -> dict[str, object]:
-        """Further things its masks depend on, for the key of the stage: the hash of a file, say."""
-        return {}
+    def ignore_band(self) -> tuple[float, ...]:
+        """Two probabilities between which a pixel is left out of training, or nothing."""
+        return self.context.settings.masks.ignore_band

@@ -1,13 +1,11 @@
 """Class activation maps on cached features.
 
-The score of a class is w . mean(A) + b, A the last map (C, h, w). So d score / d A is w / (h w)
-everywhere, Grad-CAM's weights (Selvaraju et al. 2017: the gradient's mean over the map) are w up to
-a factor that normalisation removes, and the map is relu(w . A): a matrix product.
+The score of a class is w . mean(A) + b, A the final map (C, h, w). So d score / d A is w / (h w)
+everywhere, the weights of Grad-CAM (Selvaraju et al. 2017: the gradient's mean over the map) are w
+up to a factor that normalisation removes, and the map is relu(w . A): a matrix product.
 
 Any other method of pytorch-grad-cam runs on the head alone, from the same cache.
 """
-
-from __future__ import annotations
 
 from collections.abc import Callable
 
@@ -15,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from petweak.backbones import Backbone
+from petweak.models.backbones import Backbone
 
 Score = Callable[[Tensor], Tensor]  # logits (B, K) -> (B,)
 
@@ -31,7 +29,7 @@ def pet_log_odds(logits: Tensor) -> Tensor:
 
 
 def top1(logits: Tensor) -> Tensor:
-    """(B, K) -> (B,): the logit of the class that the classifier names (the paper's)."""
+    """(B, K) -> (B,): the logit of the predicted class (the paper's)."""
     return logits.max(dim=-1).values
 
 
@@ -50,8 +48,8 @@ def grad_cam(maps: Tensor, head: nn.Linear, score: Score) -> Tensor:
 def layer_cam(maps: Tensor, logits_of: Callable[[Tensor], Tensor], score: Score) -> Tensor:
     """LayerCAM (Jiang et al. 2021) of `score` on an inner map: (B, C, h, w) -> (B, h, w), >= 0.
 
-    logits_of: what the network makes of the map, (B, C, h, w) -> (B, K). Here a gradient is needed,
-    because what follows an inner map is not linear.
+    logits_of: the network from the map on, (B, C, h, w) -> (B, K). A gradient is needed here,
+    because the layers after an inner map are not linear.
     """
     with torch.enable_grad():
         maps = maps.detach().requires_grad_()
@@ -71,36 +69,20 @@ def upsample(maps: Tensor, size: int) -> Tensor:
     return min_max(maps)
 
 
-# Names and classes of pytorch-grad-cam, which is imported where one is asked for: it brings sklearn
-# along, a second and a half of every start.
-METHODS = {
-    "gradcam": "GradCAM",
-    "gradcam++": "GradCAMPlusPlus",
-    "xgradcam": "XGradCAM",
-    "hirescam": "HiResCAM",
-    "gradcamelementwise": "GradCAMElementWise",
-    "layercam": "LayerCAM",
-    "eigencam": "EigenCAM",
-    "eigengradcam": "EigenGradCAM",
-    "kpcacam": "KPCA_CAM",
-    "fem": "FEM",
-    "ablationcam": "AblationCAM",
-    "shapleycam": "ShapleyCAM",
-    "randomcam": "RandomCAM",
-    "scorecam": "ScoreCAM",
-    "fullgrad": "FullGrad",
-}
+# {name: class} of pytorch-grad-cam, which is imported only where one is asked for, because it imports
+# sklearn, a second and a half of every start.
+METHODS = {"gradcam++": "GradCAMPlusPlus"} | {name.lower().replace("_", ""): name for name in (
+    "GradCAM XGradCAM HiResCAM GradCAMElementWise LayerCAM EigenCAM EigenGradCAM KPCA_CAM FEM "
+    "AblationCAM ShapleyCAM RandomCAM ScoreCAM FullGrad").split()}
 # These change or attribute the photo itself, so the whole network has to run.
 NEED_PHOTOS = ("scorecam", "fullgrad")
 
 
 class Head(nn.Module):
-    """What follows a map, (B, C, h, w) -> logits: nothing but the mean and a linear layer after the
-    last one, `rest` before that after an inner one."""
+    """The network after a map, (B, C, h, w) -> logits: the mean and a linear layer after the final
+    map, `rest` before these after an inner one."""
 
-    def __init__(
-        self, linear: nn.Linear, rest: Callable[[Tensor], Tensor] | None = None
-    ) -> None:
+    def __init__(self, linear: nn.Linear, rest: Callable | None = None) -> None:
         super().__init__()
         self.map, self.linear, self.rest = nn.Identity(), linear, rest or nn.Identity()
 
@@ -116,7 +98,7 @@ class Network(nn.Module):
         self.backbone, self.linear = backbone, linear
 
     def forward(self, photos: Tensor) -> Tensor:
-        return self.linear(self.backbone(photos)["last"].mean(dim=(-2, -1)))
+        return self.linear(self.backbone(photos)["final"].mean(dim=(-2, -1)))
 
 
 def library_cam(method: str, model: nn.Module, layer: nn.Module, x: Tensor, score: Score) -> Tensor:
@@ -125,7 +107,7 @@ def library_cam(method: str, model: nn.Module, layer: nn.Module, x: Tensor, scor
     Its hooks are gone when this returns, also by an error. ValueError for an unknown method.
     """
     if method not in METHODS:
-        raise ValueError(f"cam={method!r}: known are {', '.join(METHODS)}")
+        raise ValueError(f"cam={method!r}: there are {', '.join(METHODS)}")
     import pytorch_grad_cam as library
 
     kind = getattr(library, METHODS[method])

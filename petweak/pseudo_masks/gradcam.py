@@ -1,7 +1,5 @@
 """Grad-CAM masks: of the ImageNet classifier as it is, and with a last layer for pets."""
 
-from __future__ import annotations
-
 import copy
 
 import numpy as np
@@ -10,16 +8,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from petweak.config import Settings
-from petweak.features import Features, photo_tensor, scaled_size
+from petweak.data.feature_cache import Features, photo_tensor, scaled_size
 from petweak.pseudo_masks import cam
 from petweak.pseudo_masks.base import Batch, Context, Source
 from petweak.pseudo_masks.thresholds import choose_threshold
 
 
 class GradCAM(Source):
-    """The common part: a linear head and a score of its logits, explained on the last map."""
+    """The common part: a linear head on the CPU, and a score of its logits to be explained."""
 
-    settings = ("cam", "cam_target", "cam_mirror", "threshold")
+    sections = ("cam",)
     features = True
     views = True
     batch_size = 32
@@ -28,16 +26,14 @@ class GradCAM(Source):
 
     @classmethod
     def check(cls, settings: Settings) -> None:
-        if settings.cam not in cam.METHODS:
-            raise ValueError(f"cam={settings.cam!r}: known are {', '.join(cam.METHODS)}")
+        if settings.cam.cam not in cam.METHODS:
+            raise ValueError(f"cam={settings.cam.cam!r}: there are {', '.join(cam.METHODS)}")
 
     def probabilities(self, batch: Batch) -> Tensor:
-        """(B, S, S) in [0, 1], the mean over scales and, if `cam_mirror`, the mirror image."""
-        settings, total = self.context.settings, 0
-        for scale in settings.scales:
-            for mirror in (False, True)[: 1 + settings.cam_mirror]:
-                maps = self._map(batch, mirror, self.context.features, scale)
-                total = total + (maps.flip(-1) if mirror else maps)
+        """(B, S, S) in [0, 1]; with `cam_mirror` the mean over the photo and its mirror image."""
+        total = self._map(batch, False, self.context.features)
+        if self.context.settings.cam.cam_mirror:
+            total = total + self._map(batch, True, self.context.features).flip(-1)
         return cam.min_max(total)
 
     def view(self, batch: Batch) -> Tensor:
@@ -45,92 +41,79 @@ class GradCAM(Source):
         return self._map(batch, batch.mirror, self.context.more_features(batch.scale))
 
     def threshold(self) -> float | str:
-        wanted = self.context.settings.threshold
-        if wanted == "val" and self.chain is not None and self.chain.centres:
-            return 0.5  # where Otsu's cut of each map was put
-        if wanted == "val":
-            return choose_threshold(self._maps(self.choice_ids()), self.context)
-        return wanted if wanted == "otsu" else float(wanted)
-
-    def _map(self, batch: Batch, mirror: bool, features: Features, scale: float = 1.0) -> Tensor:
-        settings, size = self.context.settings, self.context.settings.image_size
-        maps = features.batch("last", batch.ids, mirror, scale)
-        if settings.cam == "gradcam":
-            return cam.upsample(cam.grad_cam(maps, self.head, self.score), size)
-        if settings.cam not in cam.NEED_PHOTOS:
-            head = cam.Head(self.head)
-            found = cam.library_cam(settings.cam, head, head.map, maps, self.score)
-            return cam.upsample(found, size)
-        pictures = batch.seen(mirror).images()
-        seen = scaled_size(size, batch.scale)
-        photos = torch.stack([photo_tensor(p, seen) for p in pictures])
-        backbone = self.context.backbone
-        network = cam.Network(backbone, self.head)
-        found = cam.library_cam(settings.cam, network, backbone.last_layer, photos, self.score)
-        return cam.upsample(found, size)
+        return choose_threshold(self)
 
     def choice_ids(self) -> list[str]:
         """The photos of train that a threshold is chosen on."""
         return sorted(self.context.val_ids)
 
-    def _maps(self, ids: list[str]) -> tuple[list[str], Tensor]:
-        if not ids:
-            return [], torch.empty(0)
-        chunks = [ids[k : k + self.batch_size] for k in range(0, len(ids), self.batch_size)]
-        return ids, torch.cat([self.refined(self.context.batch(c)) for c in chunks])
+    def _map(self, batch: Batch, mirror: bool, features: Features) -> Tensor:
+        method, size = self.context.settings.cam.cam, self.context.settings.backbone.image_size
+        if method in cam.NEED_PHOTOS:
+            return cam.upsample(self._whole_network(batch, mirror), size)
+        maps = features.batch("final", batch.ids, mirror)
+        if method == "gradcam":
+            return cam.upsample(cam.grad_cam(maps, self.head, self.score), size)
+        head = cam.Head(self.head)
+        return cam.upsample(cam.library_cam(method, head, head.map, maps, self.score), size)
+
+    def _whole_network(self, batch: Batch, mirror: bool) -> Tensor:
+        """Methods that change the photo itself: the network runs again, on the study's device."""
+        context, backbone = self.context, self.context.backbone
+        size = scaled_size(context.settings.backbone.image_size, batch.scale)
+        pictures = batch.view(mirror).images()
+        photos = torch.stack([photo_tensor(p, size) for p in pictures]).to(context.device)
+        network = cam.Network(backbone, copy.deepcopy(self.head).to(context.device))
+        method = context.settings.cam.cam
+        return cam.library_cam(method, network, backbone.last_layer, photos, self.score)
 
 
 class GradCAMPretrained(GradCAM):
-    """What the ImageNet classifier itself says; nobody has labelled a pet for it.
+    """The ImageNet classifier as it is, without any label of the data set.
 
-    `cam_target=top1` explains the class it names (the paper, section 3.2), `pets` the log-odds of
-    all its cat and dog classes against the rest.
+    `cam_target=top1` explains the predicted class (the paper, section 3.2), `pets` the log-odds of
+    all cat and dog classes against the rest.
     """
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
-        self.head = copy.deepcopy(context.backbone.classifier).cpu()
-        self.score = {"pets": cam.pet_log_odds, "top1": cam.top1}[context.settings.cam_target]
+        self.head = context.classifier()
+        target = context.settings.cam.cam_target
+        self.score = {"pets": cam.pet_log_odds, "top1": cam.top1}[target]
 
 
 class GradCAMFinetuned(GradCAM):
     """A new last layer, trained on the labels of train from pooled features (section 3.3).
 
-    The map explains the class that this layer names, on train as on test.
+    The map explains the class that this layer predicts, on train as on test.
     """
 
-    settings = (
-        *(s for s in GradCAM.settings if s != "cam_target"),
-        "seed",
-        "finetune_labels",
-        "finetune_epochs",
-        "finetune_lr",
-    )
+    sections = ("cam", "finetuning", "data")
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self.score = cam.top1
 
     def fit(self) -> None:
-        s, labels = self.context.settings, self.context.train_labels
+        s, labels = self.context.settings.finetuning, self.context.train_labels
         ids = sorted(labels)
         pooled = self.context.features.pooled(ids)  # (N, 2, C)
-        wanted = torch.tensor([labels[i][s.finetune_labels] for i in ids])
+        targets = torch.tensor([labels[i][s.finetune_labels] for i in ids])
         with torch.random.fork_rng(devices=[]), torch.enable_grad():
-            torch.manual_seed(s.seed)
+            torch.manual_seed(self.context.settings.data.seed)
             self.head = nn.Linear(pooled.shape[-1], self.context.num_classes[s.finetune_labels])
             optimizer = torch.optim.AdamW(self.head.parameters(), lr=s.finetune_lr)
             for _ in range(s.finetune_epochs):
                 for rows in torch.randperm(len(ids)).split(32):
                     # the photo and its mirror image are two examples of one label
                     logits = self.head(pooled[rows].flatten(0, 1))
-                    loss = F.cross_entropy(logits, wanted[rows].repeat_interleave(2))
+                    loss = F.cross_entropy(logits, targets[rows].repeat_interleave(2))
                     optimizer.zero_grad()
                     loss.backward()
                     optimizer.step()
         self.head.requires_grad_(False)
 
-    def accuracy(self, ids: list[str], wanted: np.ndarray) -> float:
-        """The share of the photos `ids` whose class the finetuned layer names."""
-        named = self.head(self.context.features.pooled(ids)[:, 0]).argmax(1).numpy()
-        return float((named == np.asarray(wanted)).mean())
+    def accuracy(self, ids: list[str], targets: np.ndarray) -> float:
+        """The share of the photos `ids` whose class the finetuned layer predicts."""
+        predictions = self.head(self.context.features.pooled(ids)[:, 0]).argmax(1).numpy()
+        return float((predictions == np.asarray(targets)).mean())

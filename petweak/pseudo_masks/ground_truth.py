@@ -1,31 +1,27 @@
-"""The trimaps themselves: full supervision, the line that every other source is held against."""
-
-from __future__ import annotations
+"""The trimaps themselves: full supervision, with which every other source is compared."""
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from petweak.data.pets import BORDER, PET, load_trimap
+from petweak.data.oxford_pets import TRIMAP_BORDER, TRIMAP_FOREGROUND, load_trimap
 from petweak.pseudo_masks.base import Batch, Source
+
+BORDER = {"foreground": 1.0, "ignore": 0.5, "background": 0.0}
 
 
 class GroundTruth(Source):
-    """1 pet, 0 background; the border as the setting `border` says, 0.5 (unsure) if ignored."""
+    """1 foreground, 0 background; the trimap's border as the setting `border` says."""
 
-    settings = ("border",)
+    sections = ("ground_truth",)
     reads_trimaps = True
     refinable = False
 
-    def unsure(self) -> tuple[float, float]:
+    def ignore_band(self) -> tuple[float, ...]:
         return 0.25, 0.75
 
     def probabilities(self, batch: Batch) -> Tensor:
-        border = {"pet": 1.0, "ignore": 0.5, "background": 0.0}[self.context.settings.border]
+        border = BORDER[self.context.settings.ground_truth.border]
         trimaps = [load_trimap(self.trimap_path(i)) for i in batch.ids]
-        return torch.stack(
-            [
-                torch.from_numpy(np.where(t == BORDER, border, t == PET).astype(np.float32))
-                for t in trimaps
-            ]
-        )
+        soft = [np.where(t == TRIMAP_BORDER, border, t == TRIMAP_FOREGROUND) for t in trimaps]
+        return torch.stack([torch.from_numpy(m.astype(np.float32)) for m in soft])

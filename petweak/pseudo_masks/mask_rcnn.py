@@ -1,30 +1,21 @@
-"""Masks from an instance segmenter that was never trained on this data set (paper, section 3.1)."""
-
-from __future__ import annotations
+"""Masks of instance segmenters that were never trained on this data set (paper, section 3.1)."""
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torchvision.models.detection import maskrcnn_resnet50_fpn, maskrcnn_resnet50_fpn_v2
 
-from petweak import weights
-from petweak.pseudo_masks import compact_mask_rcnn
-from petweak.pseudo_masks.base import Batch, Context, Source
+from petweak.config import Settings
+from petweak.models import mask_rcnn_compact, weights
+from petweak.pseudo_masks.base import Batch, Source
 
 COCO_PETS = (17, 18)  # cat, dog
 
 
-def detector_in_use(wanted: str) -> str:
-    """v1, v2 or compact. `auto` is the paper's v1 where TORCH_HOME holds it, compact elsewhere."""
-    if wanted != "auto":
-        return wanted
-    return "v1" if weights.found("mask_rcnn_v1") else "compact"
-
-
 def load_detector(name: str) -> tuple[nn.Module, tuple[int, ...]]:
-    """The detector in eval mode, and which of its classes are pets."""
+    """`v1`, `v2` or `compact` in eval mode, and the labels of its detections that are pets."""
     if name == "compact":
-        return compact_mask_rcnn.load(), compact_mask_rcnn.PETS
+        return mask_rcnn_compact.load(), mask_rcnn_compact.PETS
     build = {"v1": maskrcnn_resnet50_fpn, "v2": maskrcnn_resnet50_fpn_v2}[name]
     model = build(weights=None, weights_backbone=None)
     model.load_state_dict(weights.torchvision_weights(f"mask_rcnn_{name}"))
@@ -32,22 +23,23 @@ def load_detector(name: str) -> tuple[nn.Module, tuple[int, ...]]:
 
 
 class MaskRCNN(Source):
-    """The union of the soft masks of all cats and dogs with a score of `score_threshold` or more.
+    """torchvision's Mask R-CNN with COCO weights: the union of the soft masks of all cats and dogs
+    with a score of `score_threshold` or more. A photo without a detection gets an empty mask."""
 
-    `detector`: v1 (the paper's), v2, or a compact one that has only seen rendered scenes of other
-    breeds. A photo without a detection gets an empty mask.
-    """
-
-    settings = ("detector", "score_threshold", "mask_threshold")
+    sections = ("mask_rcnn",)
+    network = True
     views = True
 
-    def __init__(self, context: Context) -> None:
-        super().__init__(context)
-        self.detector = detector_in_use(context.settings.detector)
-        self._model: nn.Module | None = None
+    @classmethod
+    def detector(cls, settings: Settings) -> str:
+        return settings.mask_rcnn.detector
+
+    @classmethod
+    def depends_on(cls, settings: Settings) -> dict[str, object]:
+        return {"weights": weights.fingerprint(f"mask_rcnn_{cls.detector(settings)}")}
 
     def fit(self) -> None:
-        model, self.pets = load_detector(self.detector)
+        model, self.pets = load_detector(self.detector(self.context.settings))
         self._model = model.to(self.context.device)
 
     @torch.inference_mode()
@@ -57,26 +49,28 @@ class MaskRCNN(Source):
             torch.from_numpy(np.array(image)).permute(2, 0, 1).float().to(self.context.device) / 255
             for image in batch.images()
         ]
-        return torch.stack(
-            [
-                self._union(found, photo)
-                for found, photo in zip(self._model(photos), photos, strict=True)
-            ]
-        )
+        detections = zip(self._model(photos), photos, strict=True)
+        return torch.stack([self._union(d, photo) for d, photo in detections])
 
     def threshold(self) -> float:
-        return self.context.settings.mask_threshold
+        return self.context.settings.mask_rcnn.mask_threshold
 
-    def depends_on(self) -> dict[str, object]:
-        if self.detector == "compact":
-            version = compact_mask_rcnn.fingerprint()
-        else:
-            version = weights.changed(f"mask_rcnn_{self.detector}")
-        return {"detector": self.detector, "weights": version}
-
-    def _union(self, found: dict[str, Tensor], photo: Tensor) -> Tensor:
-        pets = torch.isin(found["labels"], torch.tensor(self.pets, device=photo.device))
-        keep = pets & (found["scores"] >= self.context.settings.score_threshold)
+    def _union(self, detections: dict[str, Tensor], photo: Tensor) -> Tensor:
+        keep = torch.isin(detections["labels"], torch.tensor(self.pets, device=photo.device))
+        keep &= detections["scores"] >= self.context.settings.mask_rcnn.score_threshold
         if not keep.any():
             return torch.zeros(photo.shape[-2:])
-        return found["masks"][keep, 0].amax(dim=0).clamp(0, 1).cpu()
+        return detections["masks"][keep, 0].amax(dim=0).clamp(0, 1).cpu()
+
+
+class MaskRCNNCompact(MaskRCNN):
+    """A small Mask R-CNN that was trained on rendered scenes of other breeds, for machines that
+    cannot download COCO's weights. It has never seen a photo: its scores are not the paper's."""
+
+    @classmethod
+    def detector(cls, settings: Settings) -> str:
+        return "compact"
+
+    @classmethod
+    def depends_on(cls, settings: Settings) -> dict[str, object]:
+        return {"weights": mask_rcnn_compact.fingerprint()}

@@ -1,12 +1,11 @@
 """A source's masks on disk: `masks/<source>/<image_id>.png` and `manifest.json`."""
 
-from __future__ import annotations
-
+import json
 import shutil
 import time
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,137 +14,154 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm.auto import tqdm
 
-from petweak.files import read_json, replacing, write_json
-from petweak.pseudo_masks.base import Context, Source
-from petweak.pseudo_masks.refiners import CHAINS, Chain
-from petweak.pseudo_masks.signals import confidence, rank_chains
+from petweak.data.files import read_json, write_json
+from petweak.data.masks import BACKGROUND, FOREGROUND, IGNORE, write_mask
+from petweak.pseudo_masks.base import Batch, Source
+from petweak.pseudo_masks.refinement import PIPELINES, Pipeline
+from petweak.pseudo_masks.selection import confidence, rank_pipelines
 from petweak.pseudo_masks.thresholds import otsu
 
-PET, UNSURE, BACKGROUND = 255, 128, 0  # the values of a mask's pixels
-
-
-def read_mask(path: Path) -> np.ndarray:
-    """(H, W) uint8 of 255 pet, 0 background, 128 unsure."""
-    with Image.open(path) as image:
-        return np.asarray(image)
-
-
-def write_mask(path: Path, mask: np.ndarray) -> None:
-    with replacing(path) as beside:
-        Image.fromarray(mask).save(beside, format="PNG", compress_level=1)
+MANIFEST = "manifest.json"
+PROGRESS = "progress.jsonl"  # a line a batch, so that a killed run goes on and no line is rewritten
 
 
 def to_mask(
-    soft: Tensor,
-    shape: tuple[int, int],
-    threshold: float | str,
-    unsure: tuple[float, float] | None = None,
+    soft: Tensor, shape: tuple[int, int], threshold: float | str,
+    ignore_band: tuple[float, ...] = (),
 ) -> np.ndarray:
     """Probabilities (h, w) -> (H, W) uint8: brought to the photo's size, then decided.
 
-    Above `threshold` is pet. With `unsure` the threshold has no say: pet is what reaches the upper
-    of the two numbers, background what does not exceed the lower one, and 128 what lies between.
+    Above `threshold` is foreground. With `ignore_band` the threshold is not used: foreground is at
+    or above its upper end, background at or below its lower end, and IGNORE between.
     """
-    if tuple(soft.shape) != shape:
-        soft = F.interpolate(soft[None, None], shape, mode="bilinear")[0, 0]
+    if tuple(soft.shape) != tuple(shape):
+        soft = F.interpolate(soft[None, None], tuple(shape), mode="bilinear")[0, 0]
     soft = soft.numpy()
-    if unsure is not None:
-        sure = [soft >= unsure[1], soft <= unsure[0]]
-        return np.select(sure, [PET, BACKGROUND], UNSURE).astype(np.uint8)
+    if ignore_band:
+        decided = [soft >= ignore_band[1], soft <= ignore_band[0]]
+        return np.select(decided, [FOREGROUND, BACKGROUND], IGNORE).astype(np.uint8)
     cut = otsu(soft) if threshold == "otsu" else threshold
-    return np.where(soft > cut, PET, BACKGROUND).astype(np.uint8)
+    return np.where(soft > cut, FOREGROUND, BACKGROUND).astype(np.uint8)
 
 
-def manifest(folder: Path, key: str) -> dict | None:
-    """What was written when the masks in `folder` were finished, if that was with `key` and all
-    of them are still there."""
-    found = read_json(folder / "manifest.json")
-    if found is None or found["key"] != key:
+def open_manifest(folder: Path, key: str) -> dict | None:
+    """What was written when the masks in `folder` were finished, if that was with `key` and all of
+    them are still there."""
+    manifest = read_json(folder / MANIFEST)
+    if manifest is None or manifest["key"] != key:
         return None
     here = {p.stem for p in folder.glob("*.png")}
-    return found if here.issuperset(found["ids"]) else None
+    return manifest if here.issuperset(manifest["ids"]) else None
 
 
-def prepare(source: Source) -> dict:
-    """Fit a source and put its refiners behind it; what was chosen on the way, for the manifest."""
+def prepare(source: Source) -> dict[str, Any]:
+    """Fit a source and put its refinement pipeline after it; the choices made, for the manifest."""
     source.fit()
-    s = source.context.settings
-    names, note = source.refine(s), {}
-    if not names:
+    settings = source.context.settings
+    steps, note, context = source.refinement(settings), {}, source.context
+    if not steps:
         return note
-    context = source.context
-    if names == ("auto",):
-        ranked = rank_chains(source, [c for c in CHAINS if c != "consensus"])
-        vote = tuple(ranked["chain"][: s.panel])
-        note["ranking"], note["vote"] = ranked.round(5).to_dict("records"), list(vote)
-        names, context = ("vote",), context.with_settings(replace(s, vote=vote))
-    source.chain = Chain(names, context, source)
-    return note | {"refine": list(names)}
+    if steps == ("auto",):
+        ranked = rank_pipelines(source, [p for p in PIPELINES if p != "consensus"])
+        vote = tuple(ranked["pipeline"][: settings.refinement.ensemble_size])
+        note = {"ranking": ranked.round(5).to_dict("records"), "vote": list(vote)}
+        steps, context = ("vote",), context.replace(settings.replace(vote_pipelines=vote))
+    source.pipeline = Pipeline(steps, context, source)
+    return note | {"refinement": list(steps)}
 
 
-def make_masks(
-    source: Source, name: str, ids: list[str], context: Context, folder: Path, key: str
-) -> dict:
-    """Ask `source` for the masks of `ids`, write what is missing, and return the manifest.
+def make_masks(source: Source, name: str, ids: list[str], folder: Path, key: str) -> dict[str, Any]:
+    """Write the masks of `ids` that are missing, and return the manifest.
 
-    Masks that a killed run left behind with the same key are kept; others are deleted first.
+    Masks that a killed run left behind with the same key are kept; others are deleted first. Raises
+    ValueError where the source breaks its contract (`Source.probabilities`).
     """
-    state_file, start = folder / "progress.json", time.perf_counter()
-    state = read_json(state_file) or read_json(folder / "manifest.json")
-    if state is None or state["key"] != key:
-        shutil.rmtree(folder, ignore_errors=True)
-        state = {"key": key, "seconds": 0.0}
-    (folder / "manifest.json").unlink(missing_ok=True)
-    write_json(state_file, state)
-    noted = state.get("confidence", {})
-    missing = [i for i in ids if i not in noted or not (folder / f"{i}.png").is_file()]
-
+    start, context = time.perf_counter(), source.context
+    confidences, before = _progress(folder, key)
+    (folder / MANIFEST).unlink(missing_ok=True)
+    missing = [i for i in ids if i not in confidences or not (folder / f"{i}.png").is_file()]
     note = prepare(source)
-    threshold, sure = source.threshold(), state.get("confidence", {})
-    step = source.batch_size
+    threshold, band = source.threshold(), source.ignore_band()
     bar = tqdm(total=len(ids), initial=len(ids) - len(missing), desc=f"masks {name}", unit="photo")
-    before = state["seconds"]
-    with torch.no_grad(), ThreadPoolExecutor(1) as writer:
-        for k in range(0, len(missing), step):
-            batch = context.batch(missing[k : k + step])
+    with (
+        torch.no_grad(), ThreadPoolExecutor(2) as pool,
+        (folder / PROGRESS).open("a", encoding="utf-8") as progress, bar,
+    ):
+        pending: list[Future] = []  # the masks of a batch are written while the next one is made
+
+        def finish(values: dict[str, float]) -> None:
+            for job in pending:
+                job.result()
+            confidences.update(values)
+            seconds = before + time.perf_counter() - start
+            progress.write(json.dumps({"confidence": values, "seconds": seconds}) + "\n")
+            progress.flush()
+            bar.update(len(values))
+
+        values: dict[str, float] = {}
+        for batch in context.batches(missing, source.batch_size):
             soft = source.refined(batch)
             _check(soft, name, batch.ids)
-            cut = 0.5 if threshold == "otsu" else threshold
-            sure |= zip(batch.ids, confidence(soft, cut).tolist(), strict=True)
-            jobs = [
-                writer.submit(_write, folder / f"{i}.png", m, path, threshold, source.unsure())
+            if values:
+                finish(values)
+            pending = [
+                pool.submit(_write, folder / f"{i}.png", m, path, threshold, band)
                 for i, m, path in zip(batch.ids, soft, batch.paths, strict=True)
             ]
-            for job in jobs:
-                job.result()
-            bar.update(len(batch.ids))
-            state["confidence"] = sure
-            state["seconds"] = before + time.perf_counter() - start
-            write_json(state_file, state)
-    bar.close()
-    done = {
-        "key": key,
-        "source": name,
-        "threshold": threshold,
+            values = _confidences(batch, soft, threshold)
+        if values:
+            finish(values)
+    manifest = {
+        "key": key, "source": name, "threshold": threshold,
         "seconds": round(before + time.perf_counter() - start, 3),
-        **note,
-        **source.depends_on(),
-        "ids": ids,
-        "confidence": {i: round(sure[i], 4) for i in ids},
+        **note, **source.depends_on(context.settings),
+        "ids": ids, "confidence": {i: round(confidences[i], 4) for i in ids},
     }
-    write_json(folder / "manifest.json", done)
-    state_file.unlink()
-    return done
+    write_json(folder / MANIFEST, manifest)
+    (folder / PROGRESS).unlink()
+    return manifest
 
 
-def _write(path, soft, photo, threshold, unsure) -> None:
+def _progress(folder: Path, key: str) -> tuple[dict[str, float], float]:
+    """{id: confidence} of the masks that an earlier run finished with this key, and its seconds; an
+    empty folder where there are none."""
+    manifest, lines = read_json(folder / MANIFEST), []
+    if manifest is not None and manifest["key"] == key:
+        lines = [manifest]
+    elif (folder / PROGRESS).is_file():
+        for line in (folder / PROGRESS).read_bytes().splitlines():
+            try:
+                lines.append(json.loads(line))
+            except ValueError:  # cut by a kill
+                break
+        lines = lines[1:] if lines and lines[0] == {"key": key} else []
+    if not lines:
+        shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    noted = {k: v for line in lines for k, v in line["confidence"].items()}
+    seconds = lines[-1]["seconds"] if lines else 0.0
+    rest = json.dumps({"confidence": noted, "seconds": seconds}) + "\n" if noted else ""
+    (folder / PROGRESS).write_text(json.dumps({"key": key}) + "\n" + rest, encoding="utf-8")
+    return noted, seconds
+
+
+def _confidences(batch: Batch, soft: Tensor, threshold: float | str) -> dict[str, float]:
+    """Measured at the threshold that the mask is cut at, of each photo its own with `otsu`."""
+    cuts = [otsu(m.numpy()) if threshold == "otsu" else threshold for m in soft]
+    values = confidence(soft, torch.tensor(cuts, dtype=soft.dtype)[:, None, None])
+    return dict(zip(batch.ids, values.tolist(), strict=True))
+
+
+def _write(
+    path: Path, soft: Tensor, photo: Path, threshold: float | str, band: tuple[float, ...]
+) -> None:
     with Image.open(photo) as image:  # reads the header only
         width, height = image.size
-    write_mask(path, to_mask(soft, (height, width), threshold, unsure))
+    write_mask(path, to_mask(soft, (height, width), threshold, band))
 
 
 def _check(soft: Tensor, name: str, ids: list[str]) -> None:
-    """The contract, held at the one place where every source passes."""
+    """The contract of a source, checked at the one place that all maps pass."""
     if soft.ndim != 3 or len(soft) != len(ids):
         raise ValueError(f"source {name}: {tuple(soft.shape)} for {len(ids)} photos, not (B, H, W)")
     if not torch.isfinite(soft).all() or soft.min() < 0 or soft.max() > 1:

@@ -1,6 +1,10 @@
-"""Where a soft map becomes a mask, without a look at ground truth."""
+"""Where a probability map becomes a mask, without ground truth.
 
-from __future__ import annotations
+The setting `threshold` of CAM sources is a number (the paper), `otsu` (one threshold a photo), or
+`val`: the threshold whose masks best separate the frozen features of photos of val. After a
+refinement pipeline that ends at 0.5 by itself (`centred`: Otsu's threshold of each map is put
+there), `val` means 0.5. The manifest of the masks says which of these it was.
+"""
 
 import cv2
 import numpy as np
@@ -8,23 +12,51 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from petweak.pseudo_masks.base import Context
+from petweak.pseudo_masks.base import Source
 
 GRID = tuple(round(t, 2) for t in np.arange(0.05, 0.65, 0.05))
 
 
+def choose_threshold(source: Source) -> float | str:
+    """A number, or `otsu`, by the rule above. ValueError where `val` has no photo to choose on."""
+    setting = source.context.settings.cam.threshold
+    if setting == "otsu":
+        return setting
+    if setting != "val":
+        return float(setting)
+    if source.pipeline is not None and source.pipeline.centres:
+        return 0.5
+    ids = source.choice_ids()
+    if not ids:
+        raise ValueError(
+            "threshold=val: val_fraction=0 leaves no photo to choose it on; say otsu, or a number"
+        )
+    with torch.no_grad():
+        batches = source.context.batches(ids, source.batch_size)
+        soft = torch.cat([source.refined(b) for b in batches])
+        maps = coarse_maps(source, ids)
+        curve = separation_curve(soft, maps)
+    return max(curve, key=curve.get)
+
+
+def coarse_maps(source: Source, ids: list[str]) -> Tensor:
+    """(B, C, h, w): the level that `separation` is measured on, `penultimate` if it is stored."""
+    features = source.context.features
+    return features.batch("penultimate" if "penultimate" in features.levels else "final", ids)
+
+
 def otsu(soft: np.ndarray) -> float:
-    """Otsu's threshold of a map (H, W) in [0, 1]: the cut with the largest variance between."""
-    levels = np.round(soft * 255).astype(np.uint8)
-    return cv2.threshold(levels, 0, 255, cv2.THRESH_OTSU)[0] / 255
+    """Otsu's threshold of a map (H, W) in [0, 1]: the largest variance between the two sides."""
+    grey = np.round(soft * 255).astype(np.uint8)
+    return cv2.threshold(grey, 0, 255, cv2.THRESH_OTSU)[0] / 255
 
 
 def separation(features: Tensor, masks: Tensor) -> Tensor:
     """How well masks split frozen features in two: between-class over total variance.
 
-    features: (B, C, h, w); masks: (B, h, w) of 0 and 1 -> (B,) in [0, 1]. Otsu's criterion, on
-    the backbone's features instead of the map's own values: a good mask has like things inside and
-    like things outside. An empty or a full mask separates nothing.
+    features: (B, C, h, w); masks: (B, h, w) of 0 and 1 -> (B,) in [0, 1]. Otsu's criterion, on the
+    backbone's features instead of the map's own values: a good mask has homogeneous features in
+    each region. An empty or a full mask separates nothing.
     """
     x = F.normalize(features, dim=1).flatten(2)  # (B, C, hw)
     inside = masks.flatten(1)[:, None].to(x.dtype)
@@ -41,15 +73,3 @@ def separation_curve(soft: Tensor, features: Tensor) -> dict[float, float]:
     """{threshold: mean separation} over GRID; soft: (B, S, S) in [0, 1]."""
     small = F.interpolate(soft[:, None], features.shape[-2:], mode="area")[:, 0]
     return {t: separation(features, small > t).mean().item() for t in GRID}
-
-
-def choose_threshold(of_val: tuple[list[str], Tensor], context: Context) -> float:
-    """The threshold whose masks best separate the frozen features of the val photos."""
-    ids, soft = of_val
-    if not ids:
-        raise ValueError("threshold=val: val_fraction=0 leaves no photo to choose it on; say otsu, "
-                         "or a number")  # fmt: skip
-    tap = "before" if "before" in context.features.taps else "last"
-    with torch.no_grad():
-        curve = separation_curve(soft, context.features.batch(tap, ids))
-    return max(curve, key=curve.get)

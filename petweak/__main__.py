@@ -1,0 +1,257 @@
+"""The command line: `petweak COMMAND`, parsing and one call a command.
+
+What a command needs is imported when it is called, so `--help` and a typing error answer at once.
+"""
+
+import argparse
+import ctypes
+import inspect
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+
+from petweak.config import DATA_ROOTS, PROFILES, parse_assignments
+
+# Of files, values and memory: their text says what is wrong, as that of petweak's own classes does.
+EXPECTED = (OSError, ValueError, FloatingPointError, MemoryError)
+# glibc's environment variables, with the parameter of the same meaning in malloc.h.
+MALLOC = {"MALLOC_MMAP_THRESHOLD_": -3, "MALLOC_TRIM_THRESHOLD_": -1}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command. 0 on success, 1 on failure, 2 and one clear line for a bad argument."""
+    logging.basicConfig(format="petweak: %(message)s", level=logging.WARNING)
+    args = parser().parse_args(argv)
+    keep_memory()
+    try:
+        for line in args.call(args):
+            print(line, flush=True)
+        return 0
+    except KeyboardInterrupt:
+        print("petweak: stopped; the same command goes on from here", file=sys.stderr)
+        return 130
+    except Exception as error:
+        if args.debug:
+            traceback.print_exc()
+        print(f"petweak: {_message(error)}", file=sys.stderr)
+        return 2 if isinstance(error, ValueError) else 1
+
+
+def _message(error: Exception) -> str:
+    """One line: an expected error in its own words, any other as what it is, a fault."""
+    kind, text = type(error), "; ".join(str(error).splitlines())
+    expected = isinstance(error, EXPECTED) or kind.__module__.startswith("petweak.")
+    if text and (expected or kind.__name__ == "OutOfMemoryError"):  # torch's, of a GPU
+        return text
+    return f"{kind.__name__}: {text} (a fault of petweak's: --debug shows the traceback)"
+
+
+def keep_memory() -> None:
+    """Keep up to 512 MB of freed memory in this process, and in the kernels that it starts.
+
+    Training frees and allocates the same blocks hundreds of times a second, and glibc would hand
+    them back to the system each time. Programs that import petweak keep their own settings.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
+    for name, parameter in MALLOC.items():
+        if name in os.environ or not (mallopt and mallopt(parameter, 512 << 20)):
+            return  # the user's own settings, or another C library
+        os.environ[name] = str(512 << 20)
+
+
+def _call(function: str, args: argparse.Namespace) -> Iterator:
+    """A command that is one call: arguments go to the parameters of their names."""
+    module, name = function.split(":")
+    target = getattr(import_module(f"petweak.{module}"), name)
+    result = target(**{p: getattr(args, p) for p in inspect.signature(target).parameters})
+    yield from [result] if isinstance(result, str | Path) else result or ()
+
+
+def data(args: argparse.Namespace) -> Iterator:
+    from petweak.data.download import fetch_official
+    from petweak.data.files import project_path
+    from petweak.data.oxford_pets import check, read_pets
+    from petweak.rendered import make_rendered
+
+    profile = {"make": "embedded", "fetch": "paper", "check": "photos"}[args.action]
+    root = args.data_root or project_path(DATA_ROOTS[profile])
+    if args.action == "make":
+        numbers = {"train_per_breed": args.train, "test_per_breed": args.test}
+        yield f"drawn: {make_rendered(root, seed=args.seed, size=args.size, **numbers)}"
+    elif args.action == "fetch":
+        yield f"fetched: {fetch_official(root)}"
+    else:
+        pets = check(read_pets(root))
+        train, test = len(pets.split("train")), len(pets.split("test"))
+        yield f"opened every photo and trimap of {pets.root}"
+        yield f"{len(pets)} photos of {len(pets.breeds)} breeds: {train} in train, {test} in test"
+        yield f"{len(pets.quarantine)} left out"
+        yield from (f"  {q.file}: {q.reason}" for q in pets.quarantine)
+
+
+def masks(args: argparse.Namespace) -> Iterator:
+    run = _run(args, args.source)
+    scores = run.mask_scores(args.source)
+    _collect(run)
+    yield f"{len(run.masks(args.source)['ids'])} masks in {run.masks_folder(args.source)}"
+    yield from _on_test(scores, "pseudo_iou_gt")
+
+
+def train(args: argparse.Namespace) -> Iterator:
+    run = _run(args, args.source, args.labels)
+    run.mask_scores(args.source)
+    scores = run.model_scores(args.source, args.labels)
+    _collect(run)
+    yield f"model in {run.model_folder(args.source, args.labels)}"
+    yield from _on_test(scores, "mask_iou_gt", "class_accuracy")
+
+
+def selftrain(args: argparse.Namespace) -> Iterator:
+    from petweak.study.results import score_rounds
+    from petweak.training.self_training import check
+
+    run = _run(args, args.source, args.labels)
+    check(run.settings)
+    run.mask_scores(args.source)
+    for r, scores in score_rounds(run, args.source, args.labels):
+        agreement = "" if r.agreement is None else f", masks agree {r.agreement:.4f} with the last"
+        yield f"round {r.number}: {r.n_images} photos{agreement}"
+        yield from _on_test(scores, "mask_iou_gt")
+    run.self_trained_scores(args.source, args.labels)
+    _collect(run)
+    yield f"model in {run.self_trained(args.source, args.labels)}"
+
+
+def study(args: argparse.Namespace) -> Iterator:
+    from petweak.reporting.report import ensure_report
+    from petweak.study.results import run_study
+
+    run = _run(args, sources=args.sources, labels=args.labels, seed=args.seed)
+    run_study(run)
+    _collect(run)
+    report = ensure_report(run.folder)
+    yield (run.folder / "tables.md").read_text(encoding="utf-8")
+    yield f"report: {report}"
+
+
+def experiment(args: argparse.Namespace) -> Iterator:
+    from petweak.experiments import run_experiment
+
+    options = parse_assignments(args.parameters)
+    yield run_experiment(args.name, _run(args), **options).to_string(index=False)
+
+
+def predict(args: argparse.Namespace) -> Iterator:
+    from petweak.study.about import pick_device
+    from petweak.training.inference import predict_files
+
+    yield from predict_files(args.photos, args.model, args.out, pick_device(args.device))
+
+
+def _path(text: str) -> Path:
+    """What is typed counts from where the user stands; only defaults count from the project."""
+    return Path(os.path.abspath(Path(text).expanduser()))
+
+
+def _run(args: argparse.Namespace, source: str = "", trained_on: str = "", **chosen):
+    """The run that the arguments mean. ValueError for a bad name or value, before any work."""
+    from petweak.study.run import check_source, open_run
+
+    changes = parse_assignments(args.settings)
+    changes |= {name: value for name, value in chosen.items() if value is not None}
+    if options := {"profile", "run", "data_root"} & set(changes):
+        raise ValueError(f"{', '.join(options)} is no setting: say --profile, --run, --data-root")
+    if changes.get("external_masks"):
+        changes["external_masks"] = str(_path(changes["external_masks"]))
+    run = open_run(args.profile, args.run or "", args.data_root or "", **changes)
+    if source:
+        check_source(source, run.settings)
+    if trained_on:
+        run.check_labels(source, trained_on)
+    return run
+
+
+def _collect(run) -> None:
+    """results.csv of what is up to date with the settings, and the cards of its models."""
+    from petweak.reporting.cards import write_cards
+    from petweak.study.results import collect_results
+
+    collect_results(run)
+    write_cards(run)
+
+
+def _on_test(scores, *metrics: str) -> Iterator[str]:
+    rows = [r for r in scores.rows if r["split"] == "test" and r["metric"] in metrics]
+    yield from (f"{r['metric']} on test, border {r['border']}: {r['value']:.4f}" for r in rows)
+    if not rows:
+        yield "no scores on test: its photos have no trimaps"
+
+
+def parser() -> argparse.ArgumentParser:
+    """Every command with its arguments."""
+    about = "How little labelling does it take to segment pets?"
+    top = argparse.ArgumentParser(prog="petweak", description=about)
+    top.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    names = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    def command(name: str, call: Callable | str, about: str, *groups: str) -> Callable:
+        p = names.add_parser(name, help=about, description=about)
+        p.set_defaults(call=partial(_call, call) if isinstance(call, str) else call)
+        add = p.add_argument
+        add("--debug", action="store_true", default=argparse.SUPPRESS, help="show tracebacks")
+        if groups:
+            add("--data-root", type=_path, metavar="D", help="the folder of oxford-iiit-pet/")
+        if "run" in groups:
+            add("--profile", choices=tuple(PROFILES), default="embedded", help="default: embedded")
+            add("--run", type=_path, metavar="R", help="the run's folder; default: runs/<profile>")
+        if "settings" in groups:
+            add("--set", dest="settings", nargs="+", action="extend", default=[], metavar="k=v")
+        if "parameters" in groups:
+            add("-p", dest="parameters", action="append", default=[], metavar="k=v")
+        return add
+
+    command("doctor", "reporting.doctor:doctor", "what is here, and what is missing", "data")
+    add = command("data", data, "make, fetch or check a data set", "data")
+    add("action", choices=("make", "fetch", "check"), help="rendered pets, official set, any set")
+    add("--seed", type=int, default=0, help="make: of the drawing; default: 0")
+    add("--train", type=int, default=12, help="make: photos a breed in train; default: 12")
+    add("--test", type=int, default=6, help="make: photos a breed in test; default: 6")
+    add("--size", type=int, default=256, help="make: pixels, the shorter side; default: 256")
+    add = command("masks", masks, "make a source's masks", "run", "settings")
+    add("source", metavar="SOURCE", help="a name of petweak.pseudo_masks.SOURCES")
+    for name, call, default in (("train", train, "breed"), ("selftrain", selftrain, "species")):
+        add = command(name, call, f"{name} one model and score it", "run", "settings")
+        add("--source", required=True, help="where the pseudo-labels come from")
+        add("--labels", choices=("breed", "species"), default=default, help=f"default: {default}")
+    add = command("study", study, "the whole grid, results.csv and the report", "run", "settings")
+    add("--sources", nargs="+", metavar="S", help="default: the profile's four")
+    add("--labels", nargs="+", metavar="L", help="default: breed species")
+    add("--seed", type=int, help="default: 0")
+    call = "reporting.notebooks:run_notebooks"
+    add = command("notebooks", call, "execute the series by papermill", "run", "parameters")
+    add("--only", nargs="+", metavar="NN", help="numbers of notebooks, default: all")
+    add("--solutions", action="store_true", help="the solutions of the exercises instead")
+    about = "one notebook, for every combination of parameters"
+    add = command("sweep", "reporting.sweep:sweep", about, "run", "parameters")
+    add("notebook", type=_path, help="takes -p key=value,value or -p key='v,v;v'")
+    add = command("report", "reporting.report:write_report", "write the report anew")
+    add("run_folder", type=_path, metavar="R", help="the run's folder")
+    add("--format", dest="formats", nargs="+", default=["html"], help="html, pdf, md, latex")
+    add = command("predict", predict, "masks of photos by a trained model")
+    add("photos", type=_path, nargs="+", metavar="PHOTO", help="a picture file")
+    add("--model", type=_path, required=True, metavar="M", help="runs/R/models/S-L")
+    add("--out", type=_path, required=True, metavar="D", help="folder for <photo's stem>.png")
+    add("--device", default="auto", help="auto (CUDA, else the CPU), cpu, cuda, cuda:1")
+    about = "answer a further question by a table"
+    add = command("experiment", experiment, about, "run", "settings", "parameters")
+    add("name", metavar="NAME", help="a name of petweak.experiments.EXPERIMENTS")
+    return top
+
+
+if __name__ == "__main__":
+    sys.exit(main())

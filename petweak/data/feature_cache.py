@@ -1,0 +1,181 @@
+"""The one pass of the frozen backbone, and its memory-mapped cache.
+
+    features/index.json          key, ids, levels, engine, passes, seconds
+    features/<level>.npy         (N, 2, C, h, w) float16: the photo and its mirror image
+    features/pooled.npy          (N, 2, C) float32: means of the final map, as stored
+
+The pass writes into `features.partial/` batch by batch and renames the folder at the end. Batches
+are cut at fixed places, so a pass that was killed goes on with the very values it would have had.
+"""
+
+import functools
+import os
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader
+from tqdm.auto import tqdm
+
+from petweak.config import Settings
+from petweak.data.files import read_json, write_json
+from petweak.data.oxford_pets import Sample, load_photo, resize
+
+VIEWS = 2  # the photo and its mirror image
+INDEX = "index.json"
+Network = Callable[[Tensor], dict[str, Tensor]]  # (B, 3, S, S) in [0, 1] -> {level: (B, C, h, w)}
+
+
+@dataclass
+class Features:
+    """An open cache. Rows are photos, in the order of `ids`."""
+
+    folder: Path
+    ids: tuple[str, ...]
+    levels: tuple[str, ...]
+    passes: int = 0  # pictures that went through the network, mirror images included
+    seconds: float = 0.0  # that the pass took, over all the runs that it took
+    arrays: dict[str, np.ndarray] = field(default_factory=dict)  # {level: map}, once opened
+
+    def __post_init__(self) -> None:
+        self.row = {image_id: i for i, image_id in enumerate(self.ids)}
+
+    def map(self, level: str) -> np.ndarray:
+        """(N, 2, C, h, w) float16, memory-mapped and read-only; (N, 2, C) of `pooled`."""
+        if level not in (*self.levels, "pooled"):
+            raise ValueError(
+                f"{self.folder} has the levels {', '.join(self.levels)}, not {level}: "
+                "see the setting stored_levels"
+            )
+        if level not in self.arrays:
+            self.arrays[level] = np.load(self.folder / f"{level}.npy", mmap_mode="r")
+        return self.arrays[level]
+
+    def half(self, level: str, ids: list[str], mirror: np.ndarray | bool = False) -> Tensor:
+        """(B, C, h, w) float16 of the photos `ids`; where `mirror` is true, of the mirror image."""
+        rows = np.array([self.row[i] for i in ids])
+        views = np.broadcast_to(np.asarray(mirror, dtype=np.int64), rows.shape)
+        return torch.from_numpy(self.map(level)[rows, views])
+
+    def batch(self, level: str, ids: list[str], mirror: np.ndarray | bool = False) -> Tensor:
+        """As `half`, in float32."""
+        return self.half(level, ids, mirror).float()
+
+    def pooled(self, ids: list[str]) -> Tensor:
+        """(B, 2, C) float32: what the classifier's linear layer sees, photo and mirror image."""
+        return torch.from_numpy(self.map("pooled")[[self.row[i] for i in ids]])
+
+
+def photo_tensor(photo: Image.Image, size: int) -> Tensor:
+    """(3, size, size) float32 in [0, 1], by the one resize rule of photos."""
+    array = np.asarray(resize(photo, size))
+    return torch.from_numpy(array.copy()).permute(2, 0, 1).float() / 255
+
+
+def _photo_tensors(samples: list[Sample], size: int) -> Tensor:
+    return torch.stack([photo_tensor(load_photo(s.photo), size) for s in samples])
+
+
+def photo_features(
+    photo: Image.Image, network: Network, settings: Settings, name: str, device: Any = "cpu"
+) -> Features:
+    """The features of one photo that is in no data set, in memory; its id is `name`."""
+    x = photo_tensor(photo, settings.backbone.image_size)[None].to(device)
+    with torch.inference_mode():
+        arrays = _maps(network(torch.cat([x, x.flip(-1)])), settings.backbone.stored_levels)
+    return Features(Path(), (name,), settings.backbone.stored_levels, VIEWS, arrays=arrays)
+
+
+def scaled_size(size: int, scale: float) -> int:
+    """The picture size at a scale: the nearest multiple of 32, the largest stride."""
+    return max(32, round(size * scale / 32) * 32)
+
+
+def open_features(folder: Path, key: str) -> Features | None:
+    """The cache in `folder` if it is complete and was made with `key`, else None."""
+    index = read_json(folder / INDEX)
+    if index is None or index["key"] != key:
+        return None
+    ids, levels = tuple(index["ids"]), tuple(index["levels"])
+    if not all((folder / f"{level}.npy").is_file() for level in (*levels, "pooled")):
+        return None
+    return Features(folder, ids, levels, index["passes"], index["seconds"])
+
+
+def extract_features(
+    samples: tuple[Sample, ...], choose_engine: Callable[[Tensor, str], tuple[str, Network]],
+    settings: Settings, folder: Path, key: str, device: torch.device,
+) -> dict[str, Any]:
+    """Run the frozen network once per photo and view, write the cache, and return its index.
+
+    `choose_engine` gets the first batch and the setting `engine`, and returns the engine's name
+    and the network in it; the name is kept with the pass, so a pass that goes on has the same one.
+    A pass with the same key goes on; anything else in `folder` is replaced.
+    """
+    s = settings.backbone
+    partial = folder.with_name(folder.name + ".partial")
+    state = read_json(partial / "progress.json")
+    if state is None or state["key"] != key:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        state = {"key": key, "engine": None, "photos": 0, "passes": 0, "seconds": 0.0}
+    done, network, out = state["photos"], None, {}
+    loader = DataLoader(samples[done:], s.extraction_batch, num_workers=settings.system.workers,
+                        collate_fn=functools.partial(_photo_tensors, size=s.image_size))
+    start = time.perf_counter()
+    name = f"features {s.backbone} {s.image_size} px"
+    with tqdm(total=len(samples), initial=done, desc=name, unit="photo") as bar:
+        for batch in loader:
+            views = torch.cat([batch, batch.flip(-1)]).to(device)
+            if network is None:
+                state["engine"], network = choose_engine(views, state["engine"] or s.engine)
+            with torch.inference_mode():
+                maps = _maps(network(views), s.stored_levels)
+            for level, m in maps.items():
+                if level not in out:
+                    out[level] = _array(partial / f"{level}.npy", len(samples), m)
+                out[level][done : done + len(batch)] = m
+                out[level].flush()
+            done += len(batch)
+            bar.update(len(batch))
+            now = time.perf_counter()
+            state |= {"photos": done, "passes": state["passes"] + len(views),
+                      "seconds": state["seconds"] + now - start}
+            start = now
+            write_json(partial / "progress.json", state)
+    index = {k: state[k] for k in ("key", "engine", "passes", "seconds")}
+    index |= {"levels": list(s.stored_levels), "ids": [sample.id for sample in samples]}
+    write_json(partial / INDEX, index)
+    (partial / "progress.json").unlink()
+    _publish(partial, folder)
+    return index
+
+
+def _publish(partial: Path, folder: Path) -> None:
+    """Put a new cache in its place, before the old one is deleted."""
+    old = folder.with_name(folder.name + ".old")
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        os.replace(folder, old)
+    os.replace(partial, folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _maps(maps: dict[str, Tensor], levels: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """(2B, C, h, w) each, photos first -> (B, 2, C, h, w) float16, and `pooled` (B, 2, C)."""
+    out = {k: torch.stack(maps[k].chunk(2), dim=1).half().cpu().numpy() for k in levels}
+    pooled = out["final"].astype(np.float32).mean(axis=(-2, -1), dtype=np.float32)
+    return out | {"pooled": pooled}
+
+
+def _array(path: Path, n: int, like: np.ndarray) -> np.ndarray:
+    if path.is_file():  # a pass that goes on
+        return np.load(path, mmap_mode="r+")
+    return np.lib.format.open_memmap(path, "w+", dtype=like.dtype, shape=(n, *like.shape[1:]))

@@ -1,0 +1,107 @@
+"""Files that are whole or absent, where they lie, and what they hold (hashes)."""
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+_PARTIAL = re.compile(r"\..+\.(?P<pid>\d+)\.partial(\.[^.]*)?")  # the names that `replacing` uses
+_swept: set[Path] = set()  # folders in which this process has deleted the leftovers of killed ones
+_UMASK = os.umask(0)
+os.umask(_UMASK)
+
+
+def project_path(path: str | Path) -> Path:
+    """A relative path counts from the project: the nearest parent folder with a `pyproject.toml`.
+
+    So a notebook in `notebooks/` and a command at the top mean the same run. Outside of any
+    project it counts from the current folder.
+    """
+    path, here = Path(path).expanduser(), Path.cwd()
+    if path.is_absolute():
+        return path
+    tops = [p for p in (here, *here.parents) if (p / "pyproject.toml").is_file()]
+    return (tops[0] if tops else here) / path
+
+
+@contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """Yields a path beside `path` to write to; renames it on success, deletes it on failure.
+
+    The file gets the permissions of the user's umask, whatever wrote it: others who share the
+    folder can read it.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _sweep(path.parent)
+    beside = path.with_name(f".{path.name}.{os.getpid()}.partial{path.suffix}")
+    try:
+        yield beside
+        beside.chmod(0o666 & ~_UMASK)
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _sweep(folder: Path) -> None:
+    """Delete the half-written files of processes that have ended, once a folder."""
+    if folder in _swept:
+        return
+    _swept.add(folder)
+    for file in folder.glob(".*.partial*"):
+        name = _PARTIAL.fullmatch(file.name)
+        if name and not psutil.pid_exists(int(name["pid"])):
+            file.unlink(missing_ok=True)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    with replacing(path) as beside:
+        beside.write_text(text, encoding="utf-8")
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    write_text(path, json.dumps(value, indent=1) + "\n")
+
+
+def read_json(path: str | Path) -> Any:
+    """The file's value, or None where there is no file."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def write_frame(path: str | Path, frame: Any) -> None:
+    """Write a pandas DataFrame as CSV, without its index."""
+    with replacing(path) as beside:
+        frame.to_csv(beside, index=False, lineterminator="\n", encoding="utf-8")
+
+
+def text_hash(text: str) -> str:
+    """32 hexadecimal digits."""
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def file_hash(path: Path) -> str:
+    """32 hexadecimal digits of the file's content, "missing" where there is none.
+
+    A file is read once a process, and again only where its size or time has changed.
+    """
+    try:
+        stat = path.stat()
+    except FileNotFoundError:
+        return "missing"
+    return _content_hash(path, stat.st_size, stat.st_mtime_ns)
+
+
+@cache
+def _content_hash(path: Path, size: int, modified: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()

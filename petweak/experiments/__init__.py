@@ -1,0 +1,74 @@
+"""Experiments: each answers a single question with a table, and no other package imports them.
+
+An experiment is one file `<name>.py` with one function `<name>(run, **options) -> DataFrame`, and
+one line in EXPERIMENTS. The function's parameters after `run` have types and defaults: they are its
+options. `petweak experiment <name>` runs it; what is expensive stays in the run's cache.
+"""
+
+import inspect
+import time
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any, get_type_hints
+
+import pandas as pd
+
+from petweak import __version__
+from petweak.data.files import write_frame, write_json
+from petweak.study.run import Run
+
+EXPERIMENTS = {  # a module is imported when its experiment is run
+    "self_training_gains": "What does self-training reach without masks, beside full supervision?",
+    "label_efficiency": "How many ground-truth masks do the pseudo-masks replace?",
+    "unseen_breeds": "How well is a breed segmented that nothing was learnt from?",
+    "unseen_breeds_tried": "Would another configuration segment an unseen breed better?",
+    "selection_criteria": "Which criterion ranks refinement pipelines as ground truth does?",
+    "configurations": "Which configuration of self-training would the criteria choose?",
+    "probes": "How well does a linear classifier segment each frozen feature map?",
+    "levels": "How much does a model gain from each further feature level?",
+    "threshold_curves": "Which threshold would ground truth choose, and which the criterion?",
+    "cam_faults": "Which fault makes Grad-CAM masks as bad as the paper's Table 3?",
+    "input_faults": "What does a detector detect in photos that are fed to it wrongly?",
+    "cost": "How many seconds does self-training take, from the photos to the last model?",
+}
+
+
+def experiment(name: str) -> Callable[..., pd.DataFrame]:
+    """The function of an experiment. ValueError for an unknown name, which lists the others."""
+    if name not in EXPERIMENTS:
+        raise ValueError(f"unknown experiment {name!r}: there are {', '.join(EXPERIMENTS)}")
+    return getattr(import_module(f"petweak.experiments.{name}"), name)
+
+
+def run_experiment(name: str, run: Run, **options: Any) -> pd.DataFrame:
+    """Run an experiment and write `<run>/experiments/<name>.csv`, and beside it `<name>.json`: the
+    options, settings and data that the table was computed with. `options` are values or text.
+    ValueError for an unknown name or option, and for text that is not of the option's type."""
+    function, start = experiment(name), time.perf_counter()
+    defaults = {p.name: p.default for p in inspect.signature(function).parameters.values()}
+    del defaults["run"]
+    if unknown := ", ".join(sorted(set(options) - set(defaults))):
+        raise ValueError(f"{name}: unknown option {unknown}: there are {', '.join(defaults)}")
+    kinds = get_type_hints(function)
+    options = defaults | {k: _parsed(k, v, kinds[k]) for k, v in options.items()}
+    table = function(run, **options)
+    about = {"petweak": __version__, "seconds": round(time.perf_counter() - start, 3)}
+    about |= {"options": options, "data": run.content, "settings": run.settings.to_dict()}
+    path = run.folder / "experiments" / name
+    write_frame(path.with_suffix(".csv"), table)
+    write_json(path.with_suffix(".json"), about)
+    return table
+
+
+def _parsed(name: str, value: Any, kind: Any) -> Any:
+    """Text as an option's type. Items of a tuple stand between commas; configurations, whose values
+    may have commas, between semicolons."""
+    if not isinstance(value, str):
+        return value
+    try:
+        if getattr(kind, "__origin__", None) is tuple:
+            items = value.split(";" if "=" in value else ",")
+            return tuple(kind.__args__[0](item.strip()) for item in items if item.strip())
+        return kind(value)
+    except ValueError:
+        raise ValueError(f"{name}={value!r}: not a value of type {kind}") from None

@@ -1,0 +1,189 @@
+"""Which fault makes Grad-CAM masks as bad as the paper's Table 3, with its IoU of 0.09?
+
+An answer is a conjecture about somebody's run. Five steps lead from the cached feature maps to an
+IoU, and a fault is another version of one:
+
+    explain   Case -> (B, h, w)            what the head responds to, on a small map
+    scale     (B, h, w), size -> (B, S, S)
+    decide    (H, W), threshold -> bool    foreground or not
+    target    trimap (H, W) -> bool        what the masks are compared with
+    score     mask, target -> float
+
+`FAULTS["none"]` is the paper's section 3.2 as it is written: the class that the classifier names, a
+map normalised to [0, 1], one threshold for all photos, the border as foreground.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from petweak.data import oxford_pets as data
+from petweak.evaluation import metrics
+from petweak.models.backbones import Backbone
+from petweak.pseudo_masks import cam
+from petweak.study.run import Run
+
+HEADS = ("gradcam_pretrained", "gradcam_finetuned")
+BREEDS = data.BREED_NAMES
+
+
+@dataclass(frozen=True)
+class Case:
+    """A batch: final and `stride16` maps (B, C, h, w), a linear head, and labels (B,): ranks among
+    the breeds, for the ImageNet head (not `finetuned`) among all 37 official ones."""
+
+    maps: Tensor
+    stride16: Tensor
+    labels: Tensor
+    head: nn.Linear
+    finetuned: bool
+    backbone: Backbone
+
+    def gradient(self, classes: Tensor | None = None) -> Tensor:
+        """(B, C): d logit / d map, equal at every position, of `classes` or of the named class."""
+        if classes is None:
+            classes = self.head(self.maps.mean((-2, -1))).argmax(1)
+        return self.head.weight.detach()[classes] / self.maps[0, 0].numel()
+
+
+def named_class(case: Case) -> Tensor:
+    return cam.grad_cam(case.maps, case.head, cam.top1)
+
+
+def label_as_class(case: Case) -> Tensor:
+    return _weighted(case.gradient(case.labels), case.maps)
+
+
+def untrained_head(case: Case) -> Tensor:
+    weight = torch.empty(len(BREEDS), case.maps.shape[1])
+    weight.uniform_(-1, 1, generator=torch.Generator().manual_seed(0))
+    return label_as_class(case) if case.finetuned else _weighted(weight[case.labels], case.maps)
+
+
+def one_weight(case: Case) -> Tensor:
+    weights = case.gradient()
+    return _weighted(weights.mean(1, keepdim=True).expand_as(weights), case.maps)
+
+
+def earlier_layer(case: Case) -> Tensor:
+    device = next(case.backbone.parameters()).device  # of the run's network, which stays there
+    weight, bias = (p.detach().to(device) for p in (case.head.weight, case.head.bias))
+    with torch.enable_grad():
+        x = case.stride16.to(device).clone().requires_grad_()
+        logits = F.linear(case.backbone.final_from(x, "stride16").mean((-2, -1)), weight, bias)
+        (gradient,) = torch.autograd.grad(logits.amax(1).sum(), x)
+    return _weighted(gradient.mean((-2, -1)).cpu(), case.stride16)
+
+
+def not_normalised(maps: Tensor, size: int) -> Tensor:
+    return F.interpolate(maps[:, None], (size, size), mode="bilinear")[:, 0]
+
+
+def top_twentieth(soft: np.ndarray, threshold: float) -> np.ndarray:
+    k = int(0.95 * soft.size)
+    return soft > np.partition(soft, k, axis=None)[k]
+
+
+def byte_sums(mask: np.ndarray, target: np.ndarray) -> float:
+    m = mask.astype(float) * 255
+    overlap = (m * target).sum()
+    return float(overlap / max(m.sum() + target.sum() - overlap, 1))
+
+
+def absent_classes(mask: np.ndarray, target: np.ndarray) -> float:
+    return (metrics.iou(mask, target) + metrics.iou(~mask, ~target)) / (len(BREEDS) + 1)
+
+
+def _weighted(weights: Tensor, maps: Tensor) -> Tensor:
+    """The sum of the channels by their weights (B, C), at least 0: (B, h, w)."""
+    return torch.einsum("bc,bchw->bhw", weights, maps).relu()
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """From feature maps to a score; `about` says what the step does that differs."""
+
+    about: str = ""
+    explain: Callable[[Case], Tensor] = named_class
+    scale: Callable[[Tensor, int], Tensor] = cam.upsample
+    decide: Callable[[np.ndarray, float], np.ndarray] = np.greater
+    target: Callable[[np.ndarray], np.ndarray] = lambda trimap: trimap != data.TRIMAP_BACKGROUND
+    score: Callable[[np.ndarray, np.ndarray], float] = metrics.iou
+
+
+FAULTS: dict[str, Pipeline] = {
+    "none": Pipeline(),
+    "label as class id": Pipeline("the label as ImageNet's class index", label_as_class),
+    "untrained head": Pipeline("a new layer for breeds, not yet trained", untrained_head),
+    "minus gradient": Pipeline("a loss's gradient", lambda c: _weighted(-c.gradient(), c.maps)),
+    "mean over channels": Pipeline("the gradient's mean over the wrong axis", one_weight),
+    "earlier layer": Pipeline("the hook on a layer in the middle, stride 16", earlier_layer),
+    "another photo": Pipeline("the map of the next photo", lambda c: named_class(c).roll(1, 0)),
+    "not normalised": Pipeline("the threshold on the map's own values", scale=not_normalised),
+    "inverted map": Pipeline("foreground below the threshold", decide=np.less_equal),
+    "peak above 0.9": Pipeline("a threshold of 0.9", decide=lambda soft, _: soft > 0.9),
+    "top 5 %": Pipeline("a percentile instead of a threshold", decide=top_twentieth),
+    "0/255 threshold": Pipeline("a threshold of bytes", decide=lambda soft, t: soft > 255 * t),
+    "target: background": Pipeline("the trimap's 2 as the pet", target=lambda trimap: trimap == 2),
+    "target: border": Pipeline("the trimap's 3 as the pet", target=lambda trimap: trimap == 3),
+    "target: not zero": Pipeline("all of a trimap as the pet", target=lambda trimap: trimap != 0),
+    "0/255 sums": Pipeline("a mask of 255 times a target of 1, summed", score=byte_sums),
+    "absent classes": Pipeline("a mean over 38 classes, 36 of them absent", score=absent_classes),
+}
+
+
+def cam_faults(
+    run: Run, faults: tuple[str, ...] = (), threshold: float = 0.5, ids: tuple[str, ...] = ()
+) -> pd.DataFrame:
+    """Mean scores over the photos `ids` (test unless given), a row per fault (all unless given).
+
+    Returns `fault`; `gradcam_pretrained` and `gradcam_finetuned`, the mean score with that head;
+    `area`, the mean share of the photo that the pretrained head's mask covers; `about`.
+    """
+    ids, rows = ids or [s.id for s in run.pets.split("test")], []
+    for head in HEADS:
+        for _, trimap, masks in faulty_masks(run, head, ids, faults or FAULTS, threshold):
+            for fault, mask in masks.items():
+                p = FAULTS[fault]
+                rows.append((fault, head, p.score(mask, p.target(trimap)), mask.mean()))
+    photos = pd.DataFrame(rows, columns=["fault", "head", "score", "area"])
+    means = photos.pivot_table(["score", "area"], "fault", "head", sort=False)
+    table = means["score"].assign(area=means["area", HEADS[0]])
+    table["about"] = [FAULTS[fault].about for fault in table.index]
+    return table.reset_index().rename_axis(columns=None)
+
+
+def faulty_masks(
+    run: Run, source: str, ids: list[str], faults: list[str], threshold: float = 0.5
+) -> Iterator[tuple[data.Sample, np.ndarray, dict[str, np.ndarray]]]:
+    """Photo by photo: its sample, its trimap, and {fault: mask (H, W) bool}, for the head of
+    `source`, one of HEADS. ValueError for an unknown fault or a source without a head."""
+    if source not in HEADS:
+        raise ValueError(f"{source!r} has no linear head: there are {', '.join(HEADS)}")
+    if unknown := [name for name in faults if name not in FAULTS]:
+        raise ValueError(f"unknown fault {', '.join(unknown)}: there are {', '.join(FAULTS)}")
+    used, fitted = {name: FAULTS[name] for name in faults}, run.source(source)
+    fitted.fit()
+    finetuned, ids = source == HEADS[1], list(ids)
+    for k in range(0, len(ids), 16):
+        part = [run.pets.sample(i) for i in ids[k : k + 16]]
+        official = [BREEDS.index(s.breed_name) if s.breed_name in BREEDS else s.breed for s in part]
+        labels = torch.tensor([s.breed for s in part] if finetuned else official)
+        maps, stride16 = (run.features.batch(n, ids[k : k + 16]) for n in ("final", "stride16"))
+        case = Case(maps, stride16, labels, fitted.head, finetuned, run.backbone)
+        ways = {(p.explain, p.scale) for p in used.values()}
+        soft = {way: way[1](way[0](case), run.settings.backbone.image_size) for way in ways}
+        for row, sample in enumerate(part):
+            trimap = data.load_trimap(sample.trimap)
+            large = {w: _to_photo(m[row], trimap.shape) for w, m in soft.items()}
+            masks = {n: p.decide(large[p.explain, p.scale], threshold) for n, p in used.items()}
+            yield sample, trimap, masks
+
+
+def _to_photo(soft: Tensor, shape: tuple[int, int]) -> np.ndarray:
+    return F.interpolate(soft[None, None], shape, mode="bilinear")[0, 0].numpy()

@@ -1,0 +1,26 @@
+"""How many seconds does self-training take, from nothing but train photos to the last model?"""
+
+import shutil
+import time
+
+import pandas as pd
+
+from petweak.study.run import Run
+
+
+def cost(run: Run, source: str = "imagenet_only", labels: str = "species") -> pd.DataFrame:
+    """Self-train from `source` in an empty folder, on train alone; nothing else should run beside.
+    A row per stage as timings.csv has it (`stage`, `photos`, `seconds`), then `else` (what no stage
+    counts: reading files, masks between rounds) and `all`, the elapsed time."""
+    folder = run.folder / "experiments" / "cost"
+    shutil.rmtree(folder, ignore_errors=True)
+    alone, start = Run(folder, run.data_root, run.settings), time.perf_counter()
+    alone.only = frozenset(s.id for s in run.pets.split("train"))
+    alone.self_trained(source, labels)
+    elapsed, stages = time.perf_counter() - start, pd.read_csv(folder / "timings.csv")
+    shutil.rmtree(folder)
+    names = [" ".join(p for p in row if p != "-") for row in stages.iloc[:, :3].to_numpy()]
+    rows = list(zip(names, stages["n_images"], stages["seconds"], strict=True))
+    photos = len(alone.only)
+    rows += [("else", photos, elapsed - stages["seconds"].sum()), ("all", photos, elapsed)]
+    return pd.DataFrame(rows, columns=["stage", "photos", "seconds"]).round({"seconds": 3})

@@ -1,0 +1,82 @@
+"""Faults made on purpose, which the sections "Break it" of the notebooks measure.
+
+The experiment is that of a detector's input: what does it detect in photos that are fed wrongly?
+"""
+
+import copy
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from torchvision.transforms.functional import normalize, to_tensor
+
+from petweak.data.oxford_pets import load_photo
+from petweak.experiments.trials import ious
+from petweak.models.backbones import Backbone
+from petweak.pseudo_masks import source_class
+from petweak.pseudo_masks.base import Source
+from petweak.pseudo_masks.mask_rcnn import load_detector
+from petweak.study.run import Run
+from petweak.training.targets import Targets
+
+# From a photo (3, H, W) in [0, 1] to the detector's input. torchvision's detectors normalise by
+# themselves and expect the channels in the order red, green, blue.
+INPUTS: dict[str, Callable[[Tensor], Tensor]] = {
+    "none": lambda x: x,
+    "0 to 255": lambda x: 255 * x,
+    "normalised twice": lambda x: normalize(x, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
+    "blue first": lambda x: x.flip(0),
+}
+
+
+@torch.inference_mode()
+def input_faults(
+    run: Run, source: str = "mask_rcnn_compact", ids: tuple[str, ...] = ()
+) -> pd.DataFrame:
+    """The detector of `source` on the photos `ids` (val unless given), a row per way of INPUTS:
+    `fault`, `iou` (mean, border as foreground), `detected` (the share of photos with a pet)."""
+    s, rows = run.settings.mask_rcnn, []
+    model, pets = load_detector(source_class(source).detector(run.settings))
+    ids = ids or sorted(run.val_ids)
+    photos = {i: to_tensor(load_photo(run.pets.sample(i).photo)) for i in ids}
+    for fault, feed in INPUTS.items():
+        masks = {}
+        for i, photo in photos.items():
+            out = model([feed(photo)])[0]
+            keep = torch.isin(out["labels"], torch.tensor(pets))
+            keep &= out["scores"] >= s.score_threshold
+            masks[i] = (out["masks"][keep, 0] > s.mask_threshold).any(0).numpy()
+        detected = np.mean([mask.any() for mask in masks.values()])
+        rows.append({"fault": fault, "iou": ious(run, masks).mean(), "detected": detected})
+    return pd.DataFrame(rows)
+
+
+def batch_statistics(backbone: Backbone) -> Backbone:
+    """A copy whose batch norm uses mean and variance of the batch, as a careless `train()` leaves a
+    network: no weight changes, but every output depends on the other photos of the batch."""
+    copied = copy.deepcopy(backbone)
+    for layer in copied.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.train()
+    return copied
+
+
+def shuffled_labels(run: Run, source: str = "gradcam_finetuned", seed: int = 0) -> Source:
+    """The source, fitted to permuted labels of train: each class is as frequent as before, and no
+    label says anything about its photo."""
+    context, ids = copy.copy(run.context), sorted(run.context.train_labels)
+    pairs = zip(ids, np.random.default_rng(seed).permutation(ids), strict=True)
+    context.train_labels = {i: run.context.train_labels[k] for i, k in pairs}
+    fitted = source_class(source)(context)
+    fitted.fit()
+    return fitted
+
+
+class Unmirrored(Targets):
+    """Targets that are not mirrored where the photo is."""
+
+    def batch(self, rows: Tensor, mirror: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """As `Targets.batch`, but `mirror` is ignored."""
+        return super().batch(rows, torch.zeros_like(mirror))

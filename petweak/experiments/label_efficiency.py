@@ -1,0 +1,74 @@
+"""How many ground-truth masks do pseudo-masks replace?
+
+Models learn from ground truth for a share of train and nothing else (`true`), from pseudo-masks of
+all of train (`pseudo`), or from pseudo-masks with ground truth for the share (`both`): by equally
+many steps, and without val, where ground truth would be further labels.
+"""
+
+import math
+
+import numpy as np
+import pandas as pd
+
+from petweak.data.oxford_pets import Sample
+from petweak.evaluation.scoring import mean_iou
+from petweak.experiments import trials
+from petweak.study.run import Run
+from petweak.training.inference import predict_features
+
+
+def label_efficiency(
+    run: Run,
+    source: str = "imagenet_only",
+    labels: str = "species",
+    shares: tuple[float, ...] = (0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0),
+    seeds: tuple[int, ...] = (0, 1, 2),
+    steps: int = 150,
+    border: str = "ignore",
+) -> pd.DataFrame:
+    """The pseudo-masks are those that the last round of self-training from `source` began with; in
+    ground truth the trimap's border counts as `border`.
+
+    Returns a row per model and border of its score: `kind`, `share` (of train with ground truth),
+    `masks` (how many photos that are), `seed`, `border`, `value` (mask_iou_gt on test).
+    """
+    s, start = run.settings, run.start(source, labels)
+    pseudo, truth = run.rounds(source, labels)[-1].masks, trials.ground_truth(run, border)
+    train, test, rows = run.pets.split("train"), run.pets.split("test"), []
+    models = [("pseudo", 0.0), *((kind, x) for x in shares for kind in ("true", "both"))]
+    for seed, (kind, share) in ((seed, m) for seed in seeds for m in models):
+        marked = labelled_part(train, share, seed) if share else []
+        folders = {} if kind == "true" else {s.id: pseudo for s in train}
+        folders |= dict.fromkeys(marked, truth)
+        # A pseudo-mask comes with the source's label, a ground-truth mask with the data set's.
+        classes = start.targets | {i: run.pets.sample(i).label(labels) for i in marked}
+        taught = trials.targets(run, folders, sorted(folders), labels, classes)
+        taught = taught.cycle(steps * s.training.batch_size, seed)
+        # With ground truth for every photo, "both" is "true".
+        name = f"{'true' if len(marked) == len(train) else kind}-{share:g}-{seed}"
+        flat = dict(levels=s.self_training.self_training_levels, seed=seed, epochs=1)
+        model = trials.train(run, name, taught, labels, **flat)
+        predictions = predict_features(model, run.features, [s.id for s in test])
+        values = mean_iou(zip(test, (p for _, p in predictions), strict=True))
+        row = {"kind": kind, "share": share, "masks": len(marked), "seed": seed}
+        rows += [row | {"border": b, "value": v} for b, v in values.items()]
+    return pd.DataFrame(rows)
+
+
+def labelled_part(train: tuple[Sample, ...], share: float, seed: int) -> list[str]:
+    """A seeded share of train, at least one photo; a larger share contains the smaller ones."""
+    order = np.random.default_rng(seed).permutation(len(train))
+    return sorted(train[i].id for i in order[: max(1, round(share * len(train)))])
+
+
+def crossing(curve: pd.DataFrame, border: str = "ignore") -> float:
+    """How many ground-truth masks alone give as good a model as pseudo-masks alone: linear in the
+    logarithm between the points of the curve; inf where no number does."""
+    means = curve[curve["border"] == border].groupby(["kind", "masks"])["value"].mean()
+    level, points = means["pseudo"].iloc[0], means["true"].sort_index()
+    reached = (points >= level).to_numpy()
+    if not reached.any():
+        return math.inf
+    right = reached.argmax()
+    around = points.iloc[max(0, right - 1) : right + 1]
+    return float(np.exp(np.interp(level, around, np.log(around.index))))

@@ -1,0 +1,41 @@
+"""Which threshold would ground truth choose, and which does the criterion without it choose?"""
+
+import numpy as np
+import pandas as pd
+import torch
+from torch.nn import functional as F
+
+from petweak.data.oxford_pets import load_trimap
+from petweak.evaluation import metrics
+from petweak.pseudo_masks.gradcam import GradCAM
+from petweak.pseudo_masks.thresholds import GRID, coarse_maps, separation_curve
+from petweak.study.run import Run
+
+THRESHOLDS = (*GRID, *(round(t, 2) for t in np.arange(0.65, 1.0, 0.05)))
+
+
+@torch.no_grad()
+def threshold_curves(
+    run: Run, sources: tuple[str, ...] = (), ids: tuple[str, ...] = ()
+) -> pd.DataFrame:
+    """Of `sources` (the run's but ground_truth unless given) on the photos `ids` (val unless given;
+    the best threshold on test would be tuned on test), a row each: `source`, `threshold`, `iou`
+    (mean IoU with ground truth, border as foreground) and `separation` (mean criterion, whose
+    maximum `threshold=val` chooses; NaN for sources without CAMs and outside of GRID)."""
+    rows, ids = [], list(ids or sorted(run.val_ids))
+    for source in sources or [s for s in run.settings.sources if s != "ground_truth"]:
+        fitted, ious = run.fitted_source(source), []
+        sums = dict.fromkeys(GRID if isinstance(fitted, GradCAM) else (), 0.0)
+        for batch in run.context.batches(ids, fitted.batch_size):
+            soft = fitted.refined(batch)
+            if sums:
+                for t, value in separation_curve(soft, coarse_maps(fitted, batch.ids)).items():
+                    sums[t] += value * len(batch.ids) / len(ids)
+            for image_id, one in zip(batch.ids, soft, strict=True):
+                trimap = load_trimap(run.pets.sample(image_id).trimap)
+                target, _ = metrics.target(trimap, "foreground")
+                large = F.interpolate(one[None, None], target.shape, mode="bilinear")[0, 0].numpy()
+                ious.append([metrics.iou(large > t, target) for t in THRESHOLDS])
+        means = zip(THRESHOLDS, np.mean(ious, axis=0).tolist(), strict=True)
+        rows += [(source, t, iou, sums.get(t, np.nan)) for t, iou in means]
+    return pd.DataFrame(rows, columns=["source", "threshold", "iou", "separation"])

@@ -1,0 +1,149 @@
+"""Short trials beside a run: "what if" on some photos, with other targets or other settings.
+
+They start from the run's features and masks, lie in `<run>/experiments/trials/`, and no table of
+the run reads them. A trial with the same targets and settings is opened and not trained again.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from petweak.config import Settings, parse_assignments
+from petweak.data.masks import FOREGROUND, read_mask
+from petweak.data.oxford_pets import load_trimap
+from petweak.evaluation import metrics
+from petweak.pseudo_masks.base import Source
+from petweak.pseudo_masks.store import to_mask
+from petweak.study.cache import key
+from petweak.study.run import Run
+from petweak.training import self_training
+from petweak.training.inference import Predictor, load_model, predict_features
+from petweak.training.targets import Targets, load_targets, no_targets
+from petweak.training.trainer import is_trained, train_model
+
+Folders = Path | dict[str, Path]  # of masks `<id>.png`: one, or one an id
+DEFAULT = "default"  # the configuration that changes nothing
+# What learns without masks: a name, the source, its labels, and settings beside the run's.
+WEAK = (
+    ("no target annotations", "imagenet_only", "species", {}),
+    ("breed labels", "gradcam_finetuned", "breed", {"refinement": ("auto",)}),
+)
+
+
+def changes(configuration: str) -> dict[str, str]:
+    """`"rounds=1 channel_dropout=0.0"` -> {setting: text}; nothing for `default`."""
+    return {} if configuration == DEFAULT else parse_assignments(configuration.split())
+
+
+def for_border(
+    run: Run, source: str, seed: int, border: str, background_threshold: float = 0.05, **flat
+) -> Run:
+    """The run, or its variant, with a seed and `flat` settings, for a treatment of the border: the
+    last masks of self-training are widened, by `background_threshold`, for `foreground` alone."""
+    threshold = background_threshold if border == "foreground" else 0.5
+    flat = {"seed": seed, "border": border, "background_threshold": threshold, **flat}
+    same = flat.items() <= run.settings.flat().items()
+    return run if same else run.variant(f"{source}-seed-{seed}-border-{border}", **flat)
+
+
+def ground_truth(run: Run, border: str) -> Path:
+    """The folder of ground-truth masks in which the trimap's border counts as `border`."""
+    if run.settings.ground_truth.border != border:
+        run = run.variant(f"border-{border}", border=border)
+    run.masks("ground_truth")
+    return run.masks_folder("ground_truth")
+
+
+def ious(run: Run, masks: Mapping[str, np.ndarray], border: str = "foreground") -> pd.Series:
+    """IoU with ground truth of any masks {id: boolean (H, W), the photo's size}, by id."""
+    trimaps = {i: load_trimap(run.pets.sample(i).trimap) for i in masks}
+    values = {i: metrics.iou(m, *metrics.target(trimaps[i], border)) for i, m in masks.items()}
+    return pd.Series(values, name="iou", dtype=float)
+
+
+def read_masks(folder: Path, ids: Iterable[str]) -> dict[str, np.ndarray]:
+    """{id: boolean (H, W), True on the foreground} from `<folder>/<id>.png`."""
+    return {i: read_mask(folder / f"{i}.png") == FOREGROUND for i in ids}
+
+
+def photo_shapes(run: Run, ids: Iterable[str]) -> dict[str, tuple[int, int]]:
+    """{id: (height, width)} in pixels."""
+    return {i: load_trimap(run.pets.sample(i).trimap).shape for i in ids}
+
+
+def model_ious(
+    run: Run, predictor: Predictor, ids: Iterable[str], border: str = "foreground"
+) -> pd.Series:
+    """IoU of a model's predictions with ground truth, a value per photo, by id."""
+    shapes = photo_shapes(run, ids)
+    predictions = predict_features(predictor, run.features, list(shapes))
+    return ious(run, {i: p.mask(*shapes[i]) for i, p in predictions}, border)
+
+
+def source_ious(
+    run: Run, fitted: Source, ids: Iterable[str], threshold: float | str | None = None
+) -> pd.Series:
+    """IoU (border as foreground) of the masks of a fitted source, by id; at the source's threshold
+    unless one is given. `run.fitted_source` makes one. No mask is written."""
+    ids, shapes, masks = list(ids), photo_shapes(run, ids), {}
+    cut = fitted.threshold() if threshold is None else threshold
+    for batch in run.context.batches(ids, fitted.batch_size):
+        with torch.no_grad():
+            soft = zip(batch.ids, fitted.refined(batch), strict=True)
+        masks |= {i: to_mask(m, shapes[i], cut) == FOREGROUND for i, m in soft}
+    return ious(run, masks)
+
+
+def targets(
+    run: Run, masks: Folders, ids: Iterable[str], labels: str, classes: dict[str, int] | None = None
+) -> Targets:
+    """The masks of train photos as targets, in the order of `ids`, with `classes` {id: class} in
+    place of the data set's labels. ValueError for a photo that is not in train."""
+    ids, labelled = list(ids), {s.id: s.label(labels) for s in run.pets.split("train")}
+    if strangers := [i for i in ids if i not in labelled]:
+        raise ValueError(f"{', '.join(strangers[:3])}: not in train, so nothing may learn from it")
+    labelled |= classes or {}
+    folders = masks if isinstance(masks, dict) else dict.fromkeys(ids, masks)
+    grid = run.settings.backbone.image_size // 2
+    return Targets.join([load_targets(folders[i], [i], [labelled[i]], grid) for i in ids])
+
+
+def train(run: Run, name: str, taught: Targets, labels: str, **flat) -> Predictor:
+    """A model trained on these targets, with the run's settings but for `flat`. It has no val: the
+    last epoch is kept."""
+    s, folder, content = run.settings.replace(**flat), _folder(run) / name, hashlib.blake2b()
+    for tensor in (taught.classes, taught.masks, taught.valid):
+        content.update(tensor.numpy().tobytes())
+    data = {"ids": taught.ids, "kind": type(taught).__name__, "content": content.hexdigest()}
+    trial = _key(run, s, ("model", "training"), labels=labels, **data)
+    if not is_trained(folder, trial):
+        about = {"source": name, "labels": labels, "variant": "experiment", "round": None}
+        classes, no_val = run.pets.classes(labels), no_targets()
+        train_model(run.features, taught, no_val, classes, s, folder, trial, run.device, about)
+    predictor = load_model(folder, run.device)
+    predictor.mirror = s.inference.predict_mirror
+    return predictor
+
+
+def self_train(run: Run, name: str, source: str, labels: str, **flat) -> list[self_training.Round]:
+    """The rounds of self-training with other settings, from the masks that the run has."""
+    s, start = run.settings.replace(**flat), run.start(source, labels)
+    self_training.check(s)
+    sections = ("model", "training", "self_training", "refinement", "masks", "inference")
+    trial = _key(run, self_training.round_settings(s), sections, start=start.key)
+    start = replace(start, key=trial)
+    return self_training.self_train(start, run.context.replace(s), _folder(run) / name)
+
+
+def _key(run: Run, settings: Settings, sections: tuple[str, ...], **parts) -> str:
+    parts |= {"features": run.features_key, "device": run.made_on, "seed": settings.data.seed}
+    return key(settings, sections, stage="trial", **parts)
+
+
+def _folder(run: Run) -> Path:
+    return run.folder / "experiments" / "trials"

@@ -1,0 +1,179 @@
+"""A threshold under the finger: soft maps by source, method, level and refinement pipeline."""
+
+from __future__ import annotations
+
+import copy
+import functools
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import ipywidgets as w
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from petweak.data.oxford_pets import load_photo, load_trimap
+from petweak.evaluation.metrics import BORDERS, iou, target
+from petweak.explorers import controls, screen
+from petweak.pseudo_masks import cam, source_class
+from petweak.pseudo_masks.base import Batch
+from petweak.pseudo_masks.gradcam import GradCAM
+from petweak.pseudo_masks.refinement import PIPELINES, asks_for_scales, check_pipeline
+from petweak.pseudo_masks.thresholds import otsu
+from petweak.study.run import Run
+from petweak.visualization.overlays import overlay
+from petweak.visualization.style import palette
+
+# Those of pytorch-grad-cam that answer at once; the others run the network hundreds of times.
+METHODS = ("gradcam", "gradcam++", "xgradcam", "hirescam", "layercam", "eigencam", "eigengradcam")
+THRESHOLDS = tuple(round(k / 20, 2) for k in range(1, 20))
+CURVE_PHOTOS = 24  # of val, for the curve of val
+SIDE = 360  # pixels, the longer side of a picture on the screen
+
+
+class Choice(NamedTuple):
+    """Which map: `method` and `level` matter to sources of Grad-CAM alone; `refinement` is `none`,
+    AS_ON_DISK or a name of PIPELINES."""
+
+    source: str
+    method: str = "gradcam"
+    level: str = "final"
+    refinement: str = "none"
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One photo under one choice; (H, W) is the photo's size, (h, w) that on the screen."""
+
+    photo: np.ndarray  # (h, w, 3) uint8
+    small: np.ndarray  # (h, w) in [0, 1]: the map
+    target: np.ndarray  # (h, w) bool: ground truth, border as foreground
+    soft: np.ndarray  # (H, W) in [0, 1]: the map
+    targets: dict[str, tuple[np.ndarray, np.ndarray]]  # {border: (mask, valid)}, (H, W) bool
+
+    def ious(self, threshold: float) -> dict[str, float]:
+        """{border: IoU of the mask above `threshold`}."""
+        return {b: iou(self.soft > threshold, *of) for b, of in self.targets.items()}
+
+    def curve(self) -> dict[float, float]:
+        """{threshold: IoU}, border as foreground."""
+        return {t: iou(self.soft > t, self.targets["foreground"][0]) for t in THRESHOLDS}
+
+
+class CamMaps:
+    """Maps of a run: `shown(choice, image_id)` of one photo, `curve(choice)` of val."""
+
+    def __init__(self, run: Run) -> None:
+        self.run, self.sources = run, controls.Sources(run)
+        self.shown = functools.lru_cache(2 * CURVE_PHOTOS)(self._shown)
+        self.curve = functools.cache(self._curve)
+
+    def levels(self, source: str) -> tuple[str, ...]:
+        """The levels that a source can explain; none where it is not of Grad-CAM."""
+        stored = self.run.settings.backbone.stored_levels
+        return stored if issubclass(source_class(source), GradCAM) else ()
+
+    def refinements(self, source: str) -> list[str]:
+        """That of the masks on disk first, then the pipelines for this source's maps; none that
+        needs feature caches that the run lacks."""
+        s, folder = self.run.settings, self.run.features_run.folder / "features"
+        passes = [(s.backbone.backbone, x) for x in s.refinement.refinement_scales if x != 1]
+        passes += [(m, 1.0) for m in s.refinement.fusion_maps if m not in s.backbone.stored_levels]
+        cached = all((folder / f"{backbone}@{scale}").is_dir() for backbone, scale in passes)
+        stored, names = tuple(self.sources.manifests[source].get("refinement", ())), []
+        for name, steps in {controls.AS_ON_DISK: stored, **{n: (n,) for n in PIPELINES}}.items():
+            try:
+                check_pipeline(steps, source_class(source), s)
+            except ValueError:
+                continue
+            names += [name] * bool(steps and (cached or not asks_for_scales(steps)))
+        return sorted([*names, "none"], key=lambda n: (n != controls.AS_ON_DISK, n != "none"))
+
+    def threshold(self, source: str) -> float:
+        """That of the masks on disk; 0.5 where it differs from photo to photo."""
+        threshold = self.sources.manifests[source]["threshold"]
+        return 0.5 if threshold == "otsu" else threshold
+
+    @torch.no_grad()
+    def _shown(self, choice: Choice, image_id: str) -> Shown:
+        sample = self.run.pets.sample(image_id)
+        photo, trimap = load_photo(sample.photo), load_trimap(sample.trimap)
+        context = self.run.context.replace(self.run.settings.replace(cam=choice.method))
+        source = self.sources.source(choice.source, context, choice.refinement)
+        batch, inner = context.batch([image_id]), choice.level != "final"
+        soft = _inner_map(source, choice, batch) if inner else source.probabilities(batch)
+        soft = source.pipeline(soft, batch) if source.pipeline else soft
+        photo.thumbnail((SIDE, SIDE))
+        targets = {border: target(trimap, border) for border in BORDERS}
+        mask, shape = torch.from_numpy(targets["foreground"][0])[None, None], photo.size[::-1]
+        resized = functools.partial(F.interpolate, mode="bilinear")
+        soft = resized(soft[None], trimap.shape)  # as `pseudo_masks.store` has it
+        small, mask = (resized(m, shape)[0, 0].numpy() for m in (soft, mask.float()))
+        return Shown(np.asarray(photo), small, mask > 0.5, soft[0, 0].numpy(), targets)
+
+    def _curve(self, choice: Choice) -> dict[float, float]:
+        """{threshold: mean IoU, border as foreground} of a few photos of val."""
+        val = self.run.val_ids or {s.id for s in self.run.pets.split("train")}
+        curves = [self.shown(choice, image_id).curve() for image_id in sorted(val)[:CURVE_PHOTOS]]
+        return {t: float(np.mean([curve[t] for curve in curves])) for t in THRESHOLDS}
+
+
+def cam_explorer(run: Run) -> w.Widget:
+    """Photo, source, method, level, refinement and threshold; overlay and IoU follow."""
+    maps = CamMaps(run)
+    if not maps.sources.manifests:
+        return controls.missing("This run has no masks yet", "petweak masks SOURCE")
+    cams_first = sorted(maps.sources.manifests, key=lambda name: not maps.levels(name))
+    source = controls.choice("source", cams_first)
+    photo, method = controls.photos_of(run), controls.choice("method", METHODS)
+    level, refinement = controls.choice("level", ()), controls.choice("refinement", ())
+    wide = w.Layout(width="min(100%, 420px)")
+    threshold = w.FloatSlider(0.5, max=1, step=0.01, description="threshold", layout=wide)
+    to_otsu = w.Button(description="Otsu", tooltip="set the threshold to Otsu's of this map")
+    heat, mask, curve, text = (w.HTML() for _ in range(4))
+    mask.add_class("petweak-overlay")
+    text.add_class("petweak-iou")
+    now: dict = {}  # source, shown, curve of val
+
+    def draw(changed: w.Widget | None) -> None:
+        if now.get("source") != source.value:  # its menus first
+            now["source"] = source.value
+            controls.offer(level, maps.levels(source.value))
+            method.disabled = level.disabled = not level.options
+            controls.offer(refinement, maps.refinements(source.value))
+            refinement.value = refinement.options[0]
+            threshold.value = maps.threshold(source.value)
+        if changed is not threshold:
+            chosen = Choice(source.value, method.value, level.value or "final", refinement.value)
+            shown = maps.shown(chosen, photo.value)
+            now.update(shown=shown, val=maps.curve(chosen), photo=shown.curve())
+            colours = screen.heat(shown.photo, np.clip(shown.small, 0, 1))
+            heat.value = screen.picture(colours, f"map of {source.value}, {photo.value}", SIDE)
+        shown, t, colour = now["shown"], threshold.value, palette([source.value])[source.value]
+        drawn = overlay(shown.photo, shown.small > t, colour, shown.target)
+        mask.value = screen.picture(drawn, f"{photo.value}, the map above {t:.2f}", SIDE)
+        ious = ", ".join(f"{b} <b>{v:.3f}</b>" for b, v in shown.ious(t).items())
+        text.value = f"IoU by what the trimap's border counts as: {ious}"
+        lines = {"this photo": now["photo"], "mean of photos of val": now["val"]}
+        curve.value = screen.curves(lines, {"Otsu": otsu(shown.soft)}, t)
+
+    controls.follow(draw, source, photo, method, level, refinement, threshold)
+    to_otsu.on_click(lambda _: threshold.set_trait("value", round(otsu(now["shown"].soft), 2)))
+    menus = controls.row(photo, source, method, level, refinement)
+    views = menus, controls.row(threshold, to_otsu), controls.row(heat, mask), text, curve
+    return w.VBox(views).add_class("petweak-cam-explorer")
+
+
+def _inner_map(source: GradCAM, choice: Choice, batch: Batch) -> Tensor:
+    """(B, S, S): the source's score explained on an inner level, through the rest of the network,
+    on the study's device."""
+    context, total = source.context, 0
+    linear = copy.deepcopy(source.head).to(context.device)
+    head = cam.Head(linear, lambda m: context.backbone.final_from(m, choice.level))
+    for mirror in (False, True)[: 1 + context.settings.cam.cam_mirror]:
+        maps = context.features.batch(choice.level, batch.ids, mirror).to(context.device)
+        soft = cam.library_cam(choice.method, head, head.map, maps, source.score)
+        soft = cam.upsample(soft, context.settings.backbone.image_size)
+        total = total + (soft.flip(-1) if mirror else soft)
+    return cam.min_max(total)

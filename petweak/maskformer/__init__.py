@@ -1,1 +1,0 @@
-"""The simplified MaskFormer: model, matching, loss, training, prediction."""

@@ -1,0 +1,1 @@
+"""Networks: frozen backbones with their weights, the MaskFormer, its matcher and its losses."""

@@ -1,0 +1,141 @@
+"""The simplified MaskFormer of the paper, section 2.2, for any number of classes K.
+
+    frozen final map, stride 32                               (B, C, h, w)
+      |-> pixel decoder: 4 x [conv 3x3, GroupNorm, ReLU, x2]  (B, D, 16h, 16w)
+      |     -> mask head: one 1x1 convolution                 (B, D, 16h, 16w)  pixel embeddings
+      |-> 1x1 projection -> memory of a TransformerDecoder
+            learned queries -> 3 layers, 8 heads              (B, Q, D)         query embeddings
+              -> class head: MLP, 768 hidden                  (B, Q, K + 1)     last: "no object"
+    mask of a query = pixel embeddings . query embedding      (B, Q, 16h, 16w)
+
+What differs from MaskFormer (Cheng et al. 2021), and whose choice it is:
+
+    the paper's    no feature pyramid, no positional encoding, no MLP on the queries before the mask
+                   product, no loss on the decoder's inner layers, class head with 768 hidden units
+    ours           binary cross-entropy where MaskFormer has the focal loss; 2 queries where it has
+                   100; queries that start nearly equal; dropout 0.1 in the transformer, PyTorch's
+                   default (the paper is silent); the mask head's convolution folded
+                   into the queries, which changes the time and not the result (`_masks`)
+
+MaskFormer-MS departs from the paper: `levels` names more than `final`. Maps of stride 32 are
+stacked; one of stride 16 or 8 joins by a lateral 1x1 convolution, added where the pixel decoder
+reaches its resolution (feature pyramid networks, Lin et al. 2017, without their second 3x3
+convolution). In training, whole channels of the frozen maps are dropped (Tompson et al. 2015).
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from petweak.config import STRIDES
+
+
+@dataclass(frozen=True)
+class MaskFormerConfig:
+    """What the tensors' shapes follow from; saved beside them in config.json."""
+
+    num_classes: int
+    in_channels: tuple[int, ...]  # of each level, in the order of `levels`
+    levels: tuple[str, ...] = ("final",)
+    decoder_channels: int = 64
+    queries: int = 2
+    layers: int = 3
+    heads: int = 8
+    hidden: int = 768
+    transformer_dropout: float = 0.1
+    channel_dropout: float = 0.0  # of the frozen maps' channels, in training
+
+    @property
+    def name(self) -> str:
+        """`maskformer`, the paper's, or `maskformer-ms`."""
+        return model_name(self.levels)
+
+
+def model_name(levels: tuple[str, ...]) -> str:
+    return "maskformer" if tuple(levels) == ("final",) else "maskformer-ms"
+
+
+class MaskFormer(nn.Module):
+    """forward: one map (B, C, h, w) per level -> {"class_logits": (B, Q, K + 1), "mask_logits": (B,
+    Q, 16h, 16w)}."""
+
+    def __init__(self, config: MaskFormerConfig) -> None:
+        super().__init__()
+        self.config = config
+        d = config.decoder_channels
+        channels = dict(zip(config.levels, config.in_channels, strict=True))
+        c32 = sum(c for level, c in channels.items() if STRIDES[level] == 32)
+        self.pixel_decoder = nn.ModuleList([block(c32 if i == 0 else d, d) for i in range(4)])
+        self.laterals = nn.ModuleDict(
+            {k: nn.Conv2d(c, d, kernel_size=1) for k, c in channels.items() if STRIDES[k] < 32}
+        )
+        self.mask_head = nn.Conv2d(d, d, kernel_size=1)
+        self.project = nn.Conv2d(c32, d, kernel_size=1)
+        self.queries = nn.Embedding(config.queries, d)
+        # Only the query that is matched to a photo learns its mask. Queries that differ from the
+        # start would share the photos out among them at random, so these start nearly equal.
+        nn.init.normal_(self.queries.weight, std=0.02)
+        layer = nn.TransformerDecoderLayer(
+            d, config.heads, 4 * d, dropout=config.transformer_dropout, batch_first=True
+        )
+        self.transformer = nn.TransformerDecoder(layer, config.layers, norm=nn.LayerNorm(d))
+        self.class_head = nn.Sequential(
+            nn.Linear(d, config.hidden), nn.ReLU(), nn.Linear(config.hidden, config.num_classes + 1)
+        )
+
+    def forward(self, maps: list[Tensor]) -> dict[str, Tensor]:
+        if self.config.channel_dropout:
+            maps = [F.dropout2d(m, self.config.channel_dropout, self.training) for m in maps]
+        by_level = dict(zip(self.config.levels, maps, strict=True))
+        x = torch.cat([m for level, m in by_level.items() if STRIDES[level] == 32], 1)
+        memory = self.project(x).flatten(2).transpose(1, 2)  # (B, hw, D)
+        queries = self.queries.weight.expand(len(x), -1, -1)
+        queries = self.transformer(queries, memory)
+        classes = self.class_head(queries)
+        return {"class_logits": classes, "mask_logits": self._masks(x, by_level, queries)}
+
+    def _masks(self, x: Tensor, by_level: dict[str, Tensor], queries: Tensor) -> Tensor:
+        """(B, C, h, w), {level: map}, (B, Q, D) -> (B, Q, 16h, 16w).
+
+        By the definition: q . (W up(p) + b) at every pixel. The 1x1 convolution is linear, so it is
+        folded into the query, (W^T q) . up(p) + q . b. Bilinear upsampling is linear, too, with
+        weights that sum to 1, so it comes after the product: up((W^T q) . p + q . b). That leaves D
+        channels less to upsample and a quarter of the pixels to multiply.
+        """
+        for stride, part in zip((16, 8, 4), self.pixel_decoder[:-1], strict=True):
+            x = upsample(part(x))
+            for level, lateral in self.laterals.items():
+                if STRIDES[level] == stride:
+                    x = x + lateral(by_level[level])
+        x = self.pixel_decoder[-1](x)  # stride 4; its upsampling comes last
+        weight, bias = self.mask_head.weight[:, :, 0, 0], self.mask_head.bias
+        masks = torch.einsum("bqd,bdhw->bqhw", queries @ weight, x)
+        return upsample(masks + (queries @ bias)[:, :, None, None])
+
+
+def block(inputs: int, outputs: int) -> nn.Sequential:
+    """Conv 3x3 -> GroupNorm -> ReLU; `upsample` follows every one of them."""
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, kernel_size=3, padding=1, bias=False),
+        nn.GroupNorm(min(8, outputs // 4), outputs),
+        nn.ReLU(),
+    )
+
+
+def upsample(x: Tensor) -> Tensor:
+    return F.interpolate(x, scale_factor=2, mode="bilinear")
+
+
+def foreground(output: dict[str, Tensor]) -> Tensor:
+    """(B, 16h, 16w) in [0, 1]: the queries' masks, weighted by their probability of an object."""
+    objects = 1 - output["class_logits"].softmax(-1)[..., -1]  # (B, Q)
+    weight = objects / objects.sum(-1, keepdim=True).clamp(min=1e-6)
+    return torch.einsum("bq,bqhw->bhw", weight, output["mask_logits"].sigmoid())
+
+
+def class_probabilities(output: dict[str, Tensor]) -> Tensor:
+    """(B, K), summing to 1: the image-level classes, summed over the queries."""
+    by_class = output["class_logits"].softmax(-1)[..., :-1].sum(1)
+    return by_class / by_class.sum(-1, keepdim=True).clamp(min=1e-6)

@@ -1,0 +1,39 @@
+"""Masks and species from an ImageNet classifier alone: no annotation of the target data."""
+
+from petweak.config import Settings
+from petweak.pseudo_masks import cam
+from petweak.pseudo_masks.base import Context
+from petweak.pseudo_masks.gradcam import GradCAMPretrained
+from petweak.pseudo_masks.selection import sample_of_train
+
+
+class ImageNetOnly(GradCAMPretrained):
+    """`gradcam_pretrained` for the log-odds of all cats and dogs, refined, then self-trained.
+
+    The species, too, is predicted by ImageNet's classes, so its models know species only.
+    """
+
+    labels = ("species",)
+    self_trained = True
+    version = 2
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self.score = cam.pet_log_odds
+
+    @classmethod
+    def refinement(cls, settings: Settings) -> tuple[str, ...]:
+        return settings.refinement.refinement or ("auto",)
+
+    def choice_ids(self) -> list[str]:
+        """Not val, which is drawn breed by breed and so depends on labels."""
+        return sample_of_train(self)
+
+    def image_labels(self) -> dict[str, dict[str, int]]:
+        """0 cat, 1 dog, of every photo: the more likely one, summed over ImageNet's breeds and
+        averaged over the photo and its mirror image."""
+        features = self.context.features
+        logits = self.head(features.pooled(list(features.ids)))  # (N, 2, 1000)
+        cat, dog = (logits[..., list(part)].logsumexp(-1).mean(1) for part in (cam.CATS, cam.DOGS))
+        dogs = (dog > cat).int().tolist()
+        return {i: {"species": d} for i, d in zip(features.ids, dogs, strict=True)}

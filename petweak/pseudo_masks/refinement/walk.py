@@ -1,0 +1,68 @@
+"""An affinity random walk on frozen features: the idea of IRN (Ahn, Cho & Kwak 2019), untrained.
+
+IRN trains a network to predict which pixels belong together, and lets the CAM spread between them.
+Here the frozen features decide: positions with similar features belong together.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from petweak.config import STRIDES, Settings
+from petweak.data.feature_cache import Features
+from petweak.pseudo_masks.base import Batch, Source
+from petweak.pseudo_masks.refinement.base import RefinementStep, centred, resized
+
+
+def affinity(maps: list[Tensor], grid: int, beta: float) -> Tensor:
+    """Maps (B, C, h, w) of several levels -> transitions (B, N, N), N = grid^2; rows sum to 1.
+
+    The affinity of two positions is the cosine of their features, averaged over levels, to the
+    power `beta`. A map's mean over the photo is subtracted first, so that what all positions share
+    does not count.
+    """
+    parts = []
+    for m in maps:
+        m = F.interpolate(m, (grid, grid), mode="bilinear")
+        m = m - m.mean((-2, -1), keepdim=True)
+        parts.append(F.normalize(m, dim=1).flatten(2) / len(maps) ** 0.5)
+    x = torch.cat(parts, 1)
+    a = torch.einsum("bci,bcj->bij", x, x).clamp_(min=0).pow_(beta)
+    return a.div_(a.sum(-1, keepdim=True))
+
+
+def random_walk(soft: Tensor, transitions: Tensor, steps: int) -> Tensor:
+    """soft (B, g, g) after `steps` steps: each position becomes the mean of those similar to it."""
+    walked = []
+    # Photo by photo: a batched product with a vector is ten times as slow on a CPU.
+    for x, matrix in zip(soft.flatten(1), transitions, strict=True):
+        for _ in range(steps):
+            x = torch.mv(matrix, x)
+        walked.append(x)
+    return torch.stack(walked).view_as(soft)
+
+
+class Walk(RefinementStep):
+    """A long walk separates the two parts that the features themselves form (a normalised cut), and
+    the map only decides which of them is the foreground."""
+
+    centres = True
+
+    @classmethod
+    def check(cls, settings: Settings) -> None:
+        levels, stored = settings.refinement.walk_levels, settings.backbone.stored_levels
+        if missing := [level for level in levels if level not in stored]:
+            raise ValueError(f"walk_levels: {', '.join(missing)} is not in stored_levels")
+
+    def refine(self, soft: Tensor, batch: Batch, source: Source | None) -> Tensor:
+        features: Features = self.context.features
+        s, size = self.settings, self.context.settings.backbone.image_size
+        grid = size // min(STRIDES[level] for level in s.walk_levels)
+        walked = []
+        for k in range(0, len(batch.ids), 8):  # 1,600 positions are 10 MB of transitions a photo
+            ids = batch.ids[k : k + 8]
+            maps = [features.batch(level, ids, batch.mirror) for level in s.walk_levels]
+            small = resized(soft[k : k + 8], grid)
+            walked.append(random_walk(small, affinity(maps, grid, s.walk_beta), s.walk_steps))
+        small = torch.cat(walked)
+        return centred(F.interpolate(small[:, None], soft.shape[-2:], mode="bilinear")[:, 0])

@@ -1,0 +1,66 @@
+"""The series as a map for notebook 00: what each notebook asks, a picture, and its run time."""
+
+import base64
+import html
+import io
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+import nbformat
+import pandas as pd
+from PIL import Image
+
+from petweak.data.files import project_path, read_json
+from petweak.reporting.notebooks import series
+
+SIDE = 150  # pixels of a picture, the longer side
+
+
+class Chapter(NamedTuple):
+    """A notebook of the series, by its first cell."""
+
+    file: Path
+    title: str  # "01 · Explore the data"
+    question: str
+    picture: str  # the first one it shows, as a small JPEG in base64; empty where there is none
+
+
+def chapters() -> list[Chapter]:
+    """The numbered notebooks but for 00, in order."""
+    return [_chapter(file) for file in series() if not file.name.startswith("00_")]
+
+
+def _chapter(file: Path) -> Chapter:
+    cells = nbformat.read(file, as_version=4).cells
+    question = re.search(r"\*\*Question\.\*\*(.*?)\n\n", cells[0].source, re.DOTALL)[1]
+    title = cells[0].source.splitlines()[0].removeprefix("# ")
+    shown = [o.get("data", {}) for cell in cells for o in cell.get("outputs", [])]
+    small = io.BytesIO()
+    for data in [d[k] for d in shown for k in ("image/png", "image/jpeg") if k in d][:1]:
+        image = Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB")
+        image.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
+        image.save(small, "JPEG", quality=70, optimize=True)
+    picture = base64.b64encode(small.getvalue()).decode()
+    return Chapter(file, title, " ".join(question.replace("*", "").split()), picture)
+
+
+def run_times(run: str | Path) -> pd.DataFrame:
+    """`notebook` (its number), `seconds`, of the chapters that `petweak notebooks` has executed in
+    this run; a notebook that makes a stage counts its time, those after it do not."""
+    notes = sorted(project_path(run).glob("notebooks/[0-9][0-9]_*.json"))
+    rows = [(f.name[:2], read_json(f)["seconds"]) for f in notes if f.name[:2] != "00"]
+    return pd.DataFrame(rows, columns=["notebook", "seconds"])
+
+
+def chapter_map(times: pd.DataFrame) -> str:
+    """The series as an HTML table, with the measured run times in `times`."""
+    took = {int(number): f"{s:.0f} s" for number, s in times.itertuples(index=False)}
+    rows = ["<th></th><th style='text-align:left'>notebook and question</th><th>took</th>"]
+    for c in chapters():
+        title, data = html.escape(c.title), f"data:image/jpeg;base64,{c.picture}"
+        picture = f'<img alt="a picture from {title}" src="{data}">' if c.picture else ""
+        text = f'<a href="{c.file.name}"><b>{title}</b></a><br>{html.escape(c.question)}'
+        seconds = took.get(int(c.file.name[:2]), "")
+        rows.append(f"<td>{picture}</td><td style='text-align:left'>{text}</td><td>{seconds}</td>")
+    return f"<table>{''.join(f'<tr>{row}</tr>' for row in rows)}</table>"

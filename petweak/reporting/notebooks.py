@@ -1,0 +1,152 @@
+"""Execute the notebook series by papermill, one process each, and skip what is up to date.
+
+`python -m petweak.reporting.notebooks [NN ...] [--solutions]` refreshes notebooks in place.
+"""
+
+import argparse
+import ast
+import os
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import papermill
+from nbconvert.preprocessors import ClearMetadataPreprocessor
+from papermill.exceptions import PapermillExecutionError
+
+import petweak
+from petweak.config import parse_assignments
+from petweak.data.files import file_hash, project_path, read_json, replacing, write_json
+from petweak.study.cache import key
+
+NOT_NUMBERED = ("notebooks/_template.ipynb", "notebooks/explorers.ipynb")
+WIDGET = "application/vnd.jupyter.widget-view+json"
+# A kernel would warn in our terminal that it listens on TCP, as every local kernel does.
+KERNEL = {"kernel_name": "python3", "extra_arguments": ["--IPKernelApp.log_level=ERROR"]}
+CONVERT = {bool: {"true": True, "false": False}.__getitem__, int: int, float: float}
+
+
+class NotebookError(Exception):
+    """A cell failed. The cause is papermill's error, with the cell's traceback."""
+
+
+def series(only: Iterable[str] | None = None, solutions: bool = False) -> list[Path]:
+    """The numbered notebooks, in order, or the solutions of their exercises; `only` picks by number
+    ("03", "3"). ValueError for a number that no notebook has, listing those that there are."""
+    folder = project_path("notebooks/solutions" if solutions else "notebooks")
+    there = {p.name[:2]: p for p in sorted(folder.glob("[0-9][0-9]_*.ipynb"))}
+    chosen = [n.zfill(2) for n in only or there]
+    if unknown := ", ".join(n for n in chosen if n not in there):
+        raise ValueError(f"nothing has the number {unknown}: there are {', '.join(there)}")
+    return [there[n] for n in chosen]
+
+
+def parameters_of(notebook: Path) -> dict[str, str]:
+    """The names in the `parameters` cell, with the code of their defaults. ValueError where there
+    is not exactly one such cell: papermill would only run on."""
+    cells = nbformat.read(notebook, as_version=4).cells
+    if (n := sum("parameters" in c.metadata.get("tags", []) for c in cells)) != 1:
+        raise ValueError(f"{notebook}: {n} cells are tagged `parameters`, it takes one")
+    return {k: v["default"] for k, v in papermill.inspect_notebook(str(notebook)).items()}
+
+
+def typed(values: dict[str, str], defaults: dict[str, str]) -> dict[str, Any]:
+    """Those of `values` that have a default; text becomes what the default is: "3" for `epochs` is
+    3. ValueError for text that is no such value."""
+    result: dict[str, Any] = {name: v for name, v in values.items() if name in defaults}
+    for name, value in result.items():
+        try:
+            kind = type(ast.literal_eval(defaults[name]))
+        except (ValueError, SyntaxError):  # a default that is computed
+            continue
+        try:
+            result[name] = CONVERT[kind](value.lower()) if kind in CONVERT else value
+        except (ValueError, KeyError):
+            raise ValueError(f"{name}={value!r}: not a value of type {kind.__name__}") from None
+    return result
+
+
+def with_options(values: dict, there: Iterable[str], profile, run, data_root) -> dict[str, Any]:
+    """`values` and the three that are options. ValueError for a name that is not `there`."""
+    options = {"profile": profile, "data_root": str(data_root or "")}
+    options["run"] = str(project_path(run or f"runs/{profile}"))
+    if unknown := sorted(n for n in values if n in options or n not in there):
+        names = ", ".join(sorted(set(there) - set(options)))
+        raise ValueError(
+            f"unknown parameter {', '.join(unknown)}: there are {names} (and --profile, "
+            "--run, --data-root)"
+        )
+    return options | values
+
+
+def run_notebooks(profile, run=None, data_root=None, only=None, parameters=(), solutions=False):
+    """Execute notebooks into `<run>/notebooks/`, or the solutions into its `solutions/`; yields a
+    line for each. `parameters` ("key=value") go to every notebook that has them.
+
+    ValueError, before anything runs, for a parameter that no notebook has or a value that cannot be
+    one; NotebookError where a cell fails.
+    """
+    defaults = {notebook: parameters_of(notebook) for notebook in series(only, solutions)}
+    names = [name for there in defaults.values() for name in there]
+    values = with_options(parse_assignments(parameters), names, profile, run, data_root)
+    folder = Path(values["run"], "notebooks", "solutions" if solutions else "")
+    for notebook, part in [(n, typed(values, defaults[n])) for n in defaults]:
+        if not (there := is_executed(notebook, folder / notebook.name, part)):
+            execute(notebook, folder / notebook.name, part)
+        yield f"{notebook.name}: {'up to date' if there else 'executed'}"
+
+
+def is_executed(notebook: Path, out: Path, values: dict[str, Any]) -> bool:
+    """Whether `out` is this notebook with these values and the package's present code."""
+    note = read_json(out.with_suffix(".json")) or {}
+    return out.is_file() and note.get("key") == _key(notebook, values)
+
+
+def _key(notebook: Path, values: dict[str, Any]) -> str:
+    cells = [cell.source for cell in nbformat.read(notebook, as_version=4).cells]
+    code = [file_hash(file) for file in sorted(Path(petweak.__file__).parent.rglob("*.py"))]
+    return key(cells=cells, values=values, code=code)
+
+
+def execute(notebook: Path, out: Path, values: dict[str, Any]) -> None:
+    """Execute a notebook in a process of its own; `out`, and a JSON file of its name with key and
+    seconds, are written when it has run to its end. NotebookError where a cell fails."""
+    note, start = {"key": _key(notebook, values)}, time.perf_counter()
+    with replacing(out) as beside:
+        nbformat.write(_executed(notebook, beside, values), beside)
+    note["seconds"] = round(time.perf_counter() - start, 1)
+    write_json(out.with_suffix(".json"), note)
+
+
+def _executed(notebook: Path, out: Path, values: dict[str, Any]) -> nbformat.NotebookNode:
+    os.environ["TQDM_DISABLE"] = "1"  # for the kernel, too
+    try:
+        done = papermill.execute_notebook(notebook, out, values, cwd=notebook.parent, **KERNEL)
+    except PapermillExecutionError as error:
+        text = f"{notebook.name}, cell {error.cell_index}: {error.ename}: {error.evalue}"
+        raise NotebookError(text) from error
+    for cell in [c for c in done.cells if c.cell_type == "code"]:  # without widgets, such as bars
+        cell.outputs = [o for o in cell.outputs if WIDGET not in o.get("data", {})]
+    return done
+
+
+def refresh(only: Iterable[str] | None = None, solutions: bool = False) -> None:
+    """Execute the series (without `only` the template and the explorers, too) or the solutions in
+    place, with the parameters as they stand; what differs from machine to machine is left out."""
+    clear = ClearMetadataPreprocessor(enabled=True, preserve_cell_metadata_mask={"tags"})
+    clear.preserve_nb_metadata_mask = {"kernelspec", ("language_info", "name")}
+    others = () if only or solutions else NOT_NUMBERED
+    for notebook in (*series(only, solutions), *map(project_path, others)):
+        parameters_of(notebook)
+        with replacing(notebook) as beside:
+            nbformat.write(clear.preprocess(_executed(notebook, beside, {}), {})[0], beside)
+        print(f"{notebook.name}: {notebook.stat().st_size / 1000:.0f} kB")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="execute notebooks in place")
+    parser.add_argument("only", nargs="*", metavar="NN", help="numbers, default: all")
+    parser.add_argument("--solutions", action="store_true", help="those of the exercises instead")
+    refresh(**vars(parser.parse_args()))

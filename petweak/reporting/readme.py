@@ -1,0 +1,135 @@
+"""The README's figures and tables, from finished runs: `make figures`.
+
+    figures/data/<run>/              copies of the run's tables: what the rest is made from
+    figures/<run>-{overview,masks,curves,label_efficiency}.png
+    README.md                        tables between marks such as `<!-- results photos -->`
+
+    python -m petweak.reporting.readme [--embedded RUN] [--photos RUN] [--only-tables]
+
+Real photos are shown with their attribution in `figures/ATTRIBUTION.md`: three, at most.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from pathlib import Path
+
+import pandas as pd
+
+from petweak.data.files import project_path, read_json, replacing, write_frame, write_text
+from petweak.data.masks import read_mask
+from petweak.data.oxford_pets import read_pets
+from petweak.experiments.configurations import chosen_configurations
+from petweak.experiments.self_training_gains import summary
+from petweak.experiments.unseen_breeds import lost
+from petweak.experiments.unseen_breeds_tried import by_configuration
+from petweak.pseudo_masks import SOURCES
+from petweak.reporting.chapters import run_times
+from petweak.reporting.report import gallery_row
+from petweak.study import tables
+from petweak.visualization import charts
+from petweak.visualization.overlays import gallery
+from petweak.visualization.style import save_or_show
+
+TITLES = {"embedded": "Rendered pets", "photos": "Real photos, three breeds"}
+SHOWN = 3  # photos in a figure
+ATTRIBUTION = (
+    "`photos-masks.png` shows photos of the Oxford-IIIT Pet data set (O. M. Parkhi, A. Vedaldi, "
+    "A. Zisserman, C. V. Jawahar, *Cats and Dogs*, CVPR 2012), licensed CC BY-SA 4.0; the "
+    "copyright of each photo stays with its owner. The masks were drawn on them by petweak. "
+    "Shown are:\n\n"
+)
+
+
+def write_figures(run_folder: Path, name: str, out: Path) -> None:
+    """Copy the tables of a run and of its experiments to `out/data/<name>/` and draw its figures
+    into `out`; copies of what the run does not have stay as they are."""
+    data, about = out / "data" / name, read_json(run_folder / "run.json")
+    patterns = ("results.csv", "timings.csv", "latency.csv", "experiments/*.csv")
+    copies = {f.name: f for pattern in patterns for f in run_folder.glob(pattern)}
+    for folder in charts.finished_models(run_folder, rounds=False):
+        copies[f"history-{folder.name}.csv"] = folder / "history.csv"
+    for copy, file in copies.items():
+        with replacing(data / copy) as beside:
+            shutil.copyfile(file, beside)
+    if len(times := run_times(run_folder)):
+        write_frame(data / "notebooks.csv", times)
+    rows = _masks(run_folder, about["data_root"])
+    drawn = {"masks": gallery(rows, columns=1 + len(rows[0]["masks"]))}
+    drawn["overview"] = charts.overview_bars(pd.read_csv(data / "results.csv"))
+    drawn["curves"] = charts.learning_curves(run_folder)
+    if (curve := data / "label_efficiency.csv").is_file():
+        drawn["label_efficiency"] = charts.label_efficiency_lines(pd.read_csv(curve))
+    for figure, fig in drawn.items():
+        save_or_show(fig, out / f"{name}-{figure}.png")
+    if about["dataset"] == "oxford-iiit-pet":
+        photos = "".join(f"- {row['title']}\n" for row in rows)
+        write_text(out / "ATTRIBUTION.md", ATTRIBUTION + photos)
+
+
+def _masks(run_folder: Path, data_root: str) -> list[dict]:
+    """Rows of a gallery: a few test photos with every source's mask."""
+    test, masks = read_pets(project_path(data_root)).split("test"), run_folder / "masks"
+    sources = [s for s in SOURCES if (masks / s / "manifest.json").is_file()]
+    sources = [s for s in sources if s != "ground_truth"]  # the outline
+    return [
+        gallery_row(s, s.id, {name: read_mask(masks / name / f"{s.id}.png") for name in sources})
+        for s in test[:: len(test) // SHOWN][:SHOWN]
+    ]
+
+
+def results_table(results: pd.DataFrame) -> pd.DataFrame:
+    """Test scores with ground truth, the paper's beside them, as text."""
+    keys, iou = ["source", "labels"], "mask_iou_gt/foreground"
+    paper = tables.compare_with_paper(results).query("metric == 'mask_iou_gt' and split == 'test'")
+    table = tables.study_overview(results).merge(paper[[*keys, "paper"]], "left", on=keys)
+    columns = ["pseudo_iou_gt/foreground", iou, f"{iou} low", f"{iou} high", "mask_iou_gt/ignore"]
+    shown = table[[*keys, *columns, "class_accuracy", "paper", tables.BELOW]]
+    names = ["its masks, border as foreground", "model, border as foreground"]
+    names += ["model, border ignored", "class accuracy", "the paper's model"]
+    return tables.readable(shown).drop(columns=tables.BELOW).set_axis([*keys, *names], axis=1)
+
+
+TABLES = {  # a file in figures/data/<run>/, and the mark in the README: its table
+    "results": results_table,
+    "timings": tables.costs,
+    "self_training_gains": summary,
+    "configurations": chosen_configurations,
+    "unseen_breeds": lost,
+    "unseen_breeds_tried": lambda tried: by_configuration(tried).reset_index(),
+    "cost": lambda stages: stages,
+}
+
+
+def write_readme(readme: Path, out: Path) -> None:
+    """Put the tables of every run in `out/data/` between the marks of the README. ValueError where
+    a mark is missing."""
+    old = text = readme.read_text(encoding="utf-8")
+    for file in (out / "data" / run / f"{name}.csv" for run in TITLES for name in TABLES):
+        if not file.is_file():
+            continue
+        mark = f"{file.stem} {file.parent.name}"
+        start, end = f"<!-- {mark} -->\n", f"<!-- /{mark} -->"
+        if start not in text or end not in text:
+            raise ValueError(f"{readme} has no '{start.strip()}' ... '{end}'")
+        shown = tables.readable(TABLES[file.stem](pd.read_csv(file)))
+        shown = shown.to_markdown(index=False, disable_numparse=True)
+        text = f"{text.partition(start)[0]}{start}\n{shown}\n\n{end}{text.partition(end)[2]}"
+    if text != old:
+        write_text(readme, text)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    for name in TITLES:
+        parser.add_argument(f"--{name}", default=f"runs/{name}", help="the run's folder")
+    parser.add_argument("--only-tables", action="store_true", help="leave figures/ as it is")
+    args, out = parser.parse_args(), project_path("figures")
+    for name in () if args.only_tables else TITLES:
+        write_figures(project_path(getattr(args, name)), name, out)
+    write_readme(project_path("README.md"), out)
+
+
+if __name__ == "__main__":
+    main()

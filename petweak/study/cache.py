@@ -1,0 +1,119 @@
+"""One way to keep results: make a stage unless it is there, write it whole, time it.
+
+A stage is up to date when the key that it was made with is the key that it would be made with now.
+A key holds the sections of the settings that the stage depends on, the content of files, and the
+keys of the stages above it.
+"""
+
+import json
+import logging
+import os
+import socket
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pandas as pd
+import psutil
+from filelock import FileLock, Timeout
+
+from petweak.config import Settings
+from petweak.data.files import read_json, text_hash, write_frame, write_json
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+STAGES = ("features", "masks", "train", "evaluate", "report")
+TIMINGS = ["stage", "source", "labels", "n_images", "seconds", "images_per_second", "peak_rss_mb"]
+
+
+def key(settings: Settings | None = None, sections: Iterable[str] = (), **parts: Any) -> str:
+    """A hash of some sections of the settings, and of `parts`: plain values, or keys of stages."""
+    if settings is not None:
+        values = settings.to_dict()
+        parts["settings"] = {name: values[name] for name in sorted(set(sections))}
+    return text_hash(json.dumps(parts, sort_keys=True, default=list))
+
+
+def ensure(
+    folder: Path,
+    stage: tuple[str, str, str],
+    read: Callable[[], T | None],
+    make: Callable[[], Any],
+    cost: Callable[[T], tuple[int, float]] | None = None,
+) -> T:
+    """What `read` returns. Where that is None, `make` runs first, under the lock of the run in
+    `folder`; complete results are read without a lock.
+
+    stage: its name, source and labels, for timings.csv; cost: photos and seconds of what was read.
+    """
+    value = read()
+    if value is None:
+        with locked(folder, " ".join(part for part in stage if part != "-")):
+            value = read()  # another process may have made it
+            if value is None:
+                make()
+                value = read()
+                if cost:
+                    note_time(folder, stage, *cost(value), peak_rss_mb())
+    if cost:
+        note_time(folder, stage, *cost(value))
+    return value
+
+
+@contextmanager
+def locked(folder: Path, what: str) -> Iterator[None]:
+    """Alone among the processes that write into the run in `folder`. One that has to wait says for
+    whom, for what and since when that one has been at work."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / ".lock", is_singleton=True)  # the same process may take it again
+    holder = folder / ".lock.json"
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        h = read_json(holder) or dict.fromkeys(("pid", "host", "what", "since"), "?")
+        log.warning("waiting for process %s on %s, which has been making %s in %s since %s",
+                    h["pid"], h["host"], h["what"], folder, h["since"])
+        lock.acquire()
+    outer = read_json(holder) if lock.lock_counter > 1 else None
+    try:
+        write_json(holder, {"pid": os.getpid(), "host": socket.gethostname(), "what": what,
+                            "since": datetime.now().isoformat(" ", "seconds")})
+        yield
+    finally:
+        if outer:
+            write_json(holder, outer)  # a stage that asked for another one goes on
+        else:
+            holder.unlink(missing_ok=True)
+        lock.release()
+
+
+def note_time(
+    folder: Path, stage: tuple[str, str, str], n: int, seconds: float, peak: float | None = None
+) -> None:
+    """Put the stage's row into timings.csv in the place of an earlier one. Without `peak`, the
+    stage was made before, and a row is written only where it is missing or of another making."""
+    path = folder / "timings.csv"
+    rows = pd.read_csv(path).to_dict("records") if path.is_file() else []
+    row = dict(zip(TIMINGS, (*stage, n, round(seconds, 3)), strict=False))
+    if peak is None and any(all(r[k] == v for k, v in row.items()) for r in rows):
+        return
+    row |= {"images_per_second": round(n / max(seconds, 1e-9), 2), "peak_rss_mb": peak}
+    rows = [r for r in rows if any(r[k] != row[k] for k in TIMINGS[:3])] + [row]
+    rows.sort(key=lambda r: STAGES.index(r["stage"]))
+    write_frame(path, pd.DataFrame(rows, columns=TIMINGS))
+
+
+def peak_rss_mb() -> float:
+    """The most memory that this process has held so far, in MiB."""
+    if resource is None:
+        return round(psutil.Process().memory_info().peak_wset / 2**20, 1)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)  # bytes there, KiB else

@@ -1,0 +1,85 @@
+"""The cache keys of a run's stages: what each of them depends on, and nothing else.
+
+A stage names the sections of the settings that it reads, and includes the keys of the stages above
+it. Computing a key opens no network, and reads each file of the data set once a process.
+"""
+
+from dataclasses import dataclass
+
+import torch
+
+from petweak.config import Settings
+from petweak.models import weights
+from petweak.pseudo_masks import refinement, source_class
+from petweak.study.cache import key
+from petweak.training import self_training
+from petweak.training.trainer import mixed_precision
+
+
+@dataclass(frozen=True)
+class Keys:
+    """Of one run. `content`: hashes of photos, labels and trimaps; `ids`: its photos; `device`: the
+    kind that it is made on; `features`: the key of its feature cache, which may be its parent's."""
+
+    settings: Settings
+    content: dict[str, str]
+    ids: tuple[str, ...]
+    device: str
+    features: str
+
+    @staticmethod
+    def of_features(
+        settings: Settings, content: dict[str, str], ids: tuple[str, ...], device: str
+    ) -> str:
+        return key(settings, ("backbone",), stage="features", version=2, device=device, ids=ids,
+                   photos=content["photos"],
+                   weights=weights.fingerprint(settings.backbone.backbone))
+
+    def masks(self, name: str) -> str:
+        source, sections, parts = source_class(name), ["masks"], {}
+        if source.reads_trimaps:
+            sections, parts["trimaps"] = [], self.content["trimaps"]
+        if steps := source.refinement(self.settings):
+            sections.append("refinement")
+            parts["steps"] = refinement.versions(steps)
+        if source.network:
+            parts["device"] = self.device
+        if steps or source.features:
+            sections.append("data")
+            parts["features"] = self.features
+        return key(
+            self.settings, (*sections, *source.sections), stage="masks", store=3, source=name,
+            version=source.version, ids=self.ids, photos=self.content["photos"],
+            labels=self.content["labels"], **parts, **source.depends_on(self.settings),
+        )
+
+    def model(self, source: str, labels: str) -> str:
+        if source_class(source).self_trained:
+            return self.rounds(source, labels)
+        return key(self.settings, ("data", "model", "training"), stage="model", version=3,
+                   labels=labels, features=self.features, masks=self.masks(source),
+                   compute=self._compute())
+
+    def start(self, source: str, labels: str) -> str:
+        """Of all rounds of self-training but the last, which alone is widened."""
+        s = self_training.round_settings(self.settings).replace(background_threshold=0.5)
+        sections = "data model training self_training refinement masks inference".split()
+        return key(s, sections, stage="rounds", version=3, labels=labels,
+                   steps=refinement.versions(s.self_training.round_refinement),
+                   features=self.features, masks=self.masks(source), compute=self._compute())
+
+    def rounds(self, source: str, labels: str) -> str:
+        """Of the last round's model."""
+        s = self.settings
+        threshold = s.self_training.background_threshold
+        widened = threshold if self_training.widens(s, source) else None
+        return key(stage="self-trained", start=self.start(source, labels), widened=widened)
+
+    def scores(self, of: str) -> str:
+        """Of the scores of the stage with the key `of`, or of the baseline `of`."""
+        return key(self.settings, ("evaluation", "inference"), stage="scores", version=2, of=of,
+                   trimaps=self.content["trimaps"], labels=self.content["labels"])
+
+    def _compute(self) -> str:
+        """Device and precision of training, as they change results."""
+        return f"{self.device} {mixed_precision(self.settings, torch.device(self.device))}"

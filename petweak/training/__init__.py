@@ -1,0 +1,1 @@
+"""Training of MaskFormers on cached features, their predictions, and self-training."""

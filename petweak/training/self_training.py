@@ -1,0 +1,214 @@
+"""Self-training: a model's predictions on train, refined, become the masks of the next model.
+
+    round 0   the source's masks; the model learns from the photos with the most confident masks
+    round r   masks = `round_refinement` of the predictions of model r - 1 on train; a new model
+              learns where this refinement and model r - 1 agree most
+    end       when the masks of two rounds agree (mean IoU of `stop_agreement`), or after `rounds`
+
+The last model gets `last_epochs` instead of `round_epochs`, and the last of `keep_fractions`. With
+a `background_threshold` below 0.5 its masks, if they are a model's, are widened: foreground is what
+model r - 1 gives more than that, as a trimap's border lies around the pet.
+
+No trimap and no photo of test is read. Every round has folders of its own (`masks/<name>-round1/`,
+`models/<name>-round1/`), so a run that was killed goes on with the round it was in.
+"""
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from petweak.config import Settings
+from petweak.data.files import read_json, write_json
+from petweak.data.masks import FOREGROUND, read_mask, write_mask
+from petweak.pseudo_masks import source_class
+from petweak.pseudo_masks.base import Context
+from petweak.pseudo_masks.refinement import Pipeline, pipeline_steps, step_class
+from petweak.pseudo_masks.refinement.base import on_grid
+from petweak.pseudo_masks.selection import agreement
+from petweak.pseudo_masks.store import MANIFEST, open_manifest, to_mask
+from petweak.training.inference import load_model, predict_features
+from petweak.training.targets import Targets, load_targets, no_targets
+from petweak.training.trainer import CONFIG, is_trained, train_model
+
+BATCH = 16
+
+
+@dataclass(frozen=True)
+class Start:
+    """What self-training begins with."""
+
+    source: str
+    labels: str
+    masks: Path  # the source's masks and their manifest
+    classes: tuple[str, ...]
+    targets: dict[str, int]  # {id: class} of every photo of train
+    key: str  # of everything so far, and of the settings of the rounds
+
+    @property
+    def name(self) -> str:
+        return f"{self.source}-{self.labels}"
+
+
+@dataclass(frozen=True)
+class Round:
+    """One round: the masks that it began with and the model that it ended with."""
+
+    number: int
+    masks: Path
+    model: Path
+    n_images: int  # that the model learnt from
+    agreement: float | None  # IoU of its masks with those of the round before, mean over train
+    seconds: float  # of its masks and its training
+
+
+def check(settings: Settings) -> None:
+    """ValueError where rounds cannot work with `settings`; before anything runs."""
+    s, stored = settings.self_training, settings.backbone.stored_levels
+    if missing := [level for level in s.self_training_levels if level not in stored]:
+        raise ValueError(f"self_training_levels: {', '.join(missing)} is not in stored_levels")
+    if not s.round_refinement:
+        raise ValueError("round_refinement is empty: its changes tell good masks from bad ones")
+    for name in pipeline_steps(s.round_refinement):
+        step_class(name).check(settings)
+        if step_class(name).asks_source:
+            raise ValueError(
+                f"round_refinement: {name} asks a source for other views of a photo; a model's "
+                "prediction has none"
+            )
+
+
+def round_settings(settings: Settings) -> Settings:
+    """The settings that the rounds really use: what others there are for models that are trained
+    once does not matter to them, and so has one value here (and in the cache key)."""
+    s = settings.self_training
+    return settings.replace(levels=s.self_training_levels, epochs=1, walk_steps=s.round_walk_steps,
+                            refinement=(), selection_criteria=(), vote_pipelines=())
+
+
+def self_train(start: Start, context: Context, run_folder: Path) -> list[Round]:
+    """Run the rounds that are missing and return all of them; the last one is the result."""
+    settings, rounds, masks = round_settings(context.settings), [], start.masks
+    s, note = settings.self_training, _first_note(start)
+    while True:
+        number, agreed = len(rounds), note["agreement"]
+        last = number == s.rounds - 1 or (agreed or 0.0) >= s.stop_agreement
+        fraction = s.keep_fractions[-1 if last else min(number, len(s.keep_fractions) - 1)]
+        ids = most_confident(note["confidence"], fraction, settings.data.seed)
+        widen = rounds[-1].model if rounds and last and widens(settings, start.source) else None
+        model = run_folder / "models" / f"{start.name}-round{number}"
+        _train(start, number, masks, ids, model, settings, last, context, widen)
+        seconds = note["seconds"] + read_json(model / CONFIG)["seconds"]
+        rounds.append(Round(number, masks, model, len(ids), agreed, seconds))
+        if last:
+            return rounds
+        before, masks = masks, run_folder / "masks" / f"{start.name}-round{number + 1}"
+        note = _next_masks(start, before, model, masks, settings, f"{start.key}-{number}", context)
+
+
+def widens(settings: Settings, source: str) -> bool:
+    """Whether the last model's masks are widened: ground truth has a border already, and a user's
+    ignore region stays as it is."""
+    s = settings.self_training
+    return (
+        s.background_threshold < 0.5 and not settings.masks.ignore_band
+        and not source_class(source).reads_trimaps
+    )
+
+
+def most_confident(confidence: dict[str, float], fraction: float, seed: int = 0) -> list[str]:
+    """The photos with the largest values, at least one; equal ones in a seeded order, because ids
+    are sorted by breed."""
+    ids = sorted(confidence)
+    ids = [ids[i] for i in np.random.default_rng(seed).permutation(len(ids))]
+    ranked = sorted(ids, key=lambda i: -confidence[i])
+    return sorted(ranked[: max(1, round(fraction * len(ranked)))])
+
+
+def _first_note(start: Start) -> dict:
+    manifest = read_json(start.masks / MANIFEST)
+    confidence = {i: manifest["confidence"][i] for i in start.targets}
+    return {"confidence": confidence, "agreement": None, "seconds": manifest["seconds"]}
+
+
+def _train(start, number, masks, ids, model, settings, last, context, widen) -> None:
+    threshold = settings.self_training.background_threshold
+    kind = f"wide{threshold:g}" if widen else "last" if last else "next"
+    key = f"{start.key}-{number}-{kind}"
+    if is_trained(model, key, settings.system.save_epochs):
+        return
+    # Epochs count all of train: few photos are seen more often, in as many steps.
+    s = settings.self_training
+    epochs = math.ceil((s.last_epochs if last else s.round_epochs) * len(start.targets) / len(ids))
+    settings = settings.replace(epochs=epochs, seed=settings.data.seed + 1000 * number)
+    # No val: masks that are still wrong would choose the epoch, so the last one is kept.
+    grid = settings.backbone.image_size // 2
+    targets = load_targets(masks, ids, [start.targets[i] for i in ids], grid)
+    if widen:
+        targets = widened(targets, widen, settings, context)
+    about = {"source": start.source, "labels": start.labels,
+             "variant": f"round{number}" + "-wide" * bool(widen), "round": number}
+    train_model(context.features, targets, no_targets(), start.classes, settings, model, key,
+                context.device, about)
+
+
+def widened(targets: Targets, model: Path, settings: Settings, context: Context) -> Targets:
+    """The masks and, around them, what `model` gives more than `background_threshold`."""
+    threshold = settings.self_training.background_threshold
+    soft = _predictions(model, targets.ids, settings, context)
+    near = torch.stack([on_grid(m[None], settings)[0] > threshold for m in soft])
+    return replace(targets, masks=targets.masks.masked_fill(near, 255))
+
+
+def _predictions(model: Path, ids: list[str], settings, context) -> Iterator[Tensor]:
+    """(G, G) in [0, 1] each: the foreground probabilities of `model`."""
+    predictor = load_model(model, context.device)
+    predictor.mirror = settings.inference.predict_mirror
+    predictions = predict_features(predictor, context.features, ids)
+    return (torch.from_numpy(p.soft) for _, p in predictions)
+
+
+@torch.no_grad()
+def _next_masks(start, before, model, folder, settings, key, context) -> dict:
+    """The predictions of `model` on train, refined, as masks; what their manifest says."""
+    ids = sorted(start.targets)
+    if (manifest := open_manifest(folder, key)) is not None:
+        return manifest
+    begin = time.perf_counter()
+    (folder / MANIFEST).unlink(missing_ok=True)
+    steps, band = settings.self_training.round_refinement, settings.masks.ignore_band
+    context = context.replace(settings)
+    pipeline = Pipeline(steps, context)
+    # The foreground of a mask with an ignore region; otherwise two equal maps would not agree.
+    threshold = band[1] if band else 0.5
+    predictions = _predictions(model, ids, settings, context)
+    confidence: dict[str, float] = {}
+    same: list[Tensor] = []
+    for batch in context.batches(ids, BATCH):
+        soft = torch.stack([next(predictions) for _ in batch.ids])
+        refined = on_grid(pipeline(soft, batch), settings)
+        agreed = agreement(soft > 0.5, refined > 0.5).tolist()
+        confidence |= zip(batch.ids, agreed, strict=True)
+        old = torch.stack([_on_grid(before / f"{i}.png", settings) for i in batch.ids])
+        same.append(agreement(refined > threshold, old))
+        for i, m in zip(batch.ids, refined, strict=True):
+            shape = read_mask(start.masks / f"{i}.png").shape
+            write_mask(folder / f"{i}.png", to_mask(m, shape, 0.5, band))
+    manifest = {
+        "key": key, "source": start.source, "model": model.name, "refinement": list(steps),
+        "seconds": round(time.perf_counter() - begin, 3),
+        "agreement": torch.cat(same).mean().item(), "confidence": confidence, "ids": ids,
+    }
+    write_json(folder / MANIFEST, manifest)
+    return manifest
+
+
+def _on_grid(path: Path, settings: Settings) -> Tensor:
+    """(G, G) bool: a mask's foreground on the grid of the predictions."""
+    foreground = torch.from_numpy(read_mask(path) == FOREGROUND).float()
+    return on_grid(foreground[None], settings)[0] > 0.5

@@ -1,0 +1,182 @@
+"""The charts of a study. All also take `dark=True`, and `size="one"` or `"two"` for a paper."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib import rcParams
+from matplotlib.axes import Axes
+
+from petweak.data.files import read_json
+from petweak.evaluation.metrics import BASELINES, NO_BORDER
+from petweak.study import tables
+from petweak.visualization.style import SOURCE_COLOURS, Figure, canvas, palette, styled
+
+LINES = {"breed": "-", "species": "--"}  # of the labels that a model learns
+KINDS = {  # of petweak.experiments.label_efficiency: legend, colour, look
+    "true": ("ground-truth masks alone", SOURCE_COLOURS["ground_truth"], "o-"),
+    "both": ("pseudo-masks, and these of ground truth", SOURCE_COLOURS["gradcam_finetuned"], "s-"),
+    "pseudo": ("pseudo-masks alone", SOURCE_COLOURS["imagenet_only"], "--"),
+}
+
+
+@styled
+def overview_bars(results: pd.DataFrame, split: str = "test", paper: bool = True) -> Figure:
+    """Mask IoU with ground truth (border as foreground) of each model with its 95 % interval, the
+    IoU of its pseudo-masks, the baselines and, unless `paper` is false, the paper's score."""
+    table = tables.study_overview(results, split).set_index(["source", "labels"])
+    names, value = tables.models(results), "mask_iou_gt/foreground"
+    rows, colours, at = table.loc[names], palette(s for s, _ in names), range(len(names))
+    axis = f"IoU with ground truth, {split}, border as foreground"
+    fig, ax = _rows(1.5 + 0.5 * len(names), [f"{s}\n{labels}" for s, labels in names], axis)
+    limits = rows[[f"{value} low", f"{value} high"]].sub(rows[value], axis=0).abs().T
+    look = dict(ecolor=rcParams["text.color"], capsize=3, error_kw={"lw": 1.2})
+    ax.barh(at, rows[value], 0.62, xerr=limits, color=[colours[s] for s, _ in names], **look)
+    for y, score in enumerate(rows[value]):
+        ax.text(1.07, y, f"{score:.3f}", va="center", weight="bold")
+    ax.text(1.07, -0.45, "model", fontsize="small")
+    marks = {"its pseudo-masks": ("D", rows["pseudo_iou_gt/foreground"])}
+    if paper:
+        theirs = tables.compare_with_paper(results).query("metric == 'mask_iou_gt'")
+        theirs = theirs.set_index(["split", "source", "labels"])["paper"]
+        marks["the paper's model"] = "X", [theirs.get((split, *n), np.nan) for n in names]
+    for label, (marker, values) in marks.items():
+        ax.plot(values, at, marker, mfc=rcParams["axes.facecolor"], label=label, clip_on=False)
+    for name, dashes in zip(BASELINES, ("--", ":"), strict=True):
+        ax.axvline(table.loc[(name, NO_BORDER), value], ls=dashes, lw=1.4, label=name)
+    return fig
+
+
+def finished_models(run_folder: str | Path, rounds: bool = True) -> dict[Path, dict[str, Any]]:
+    """{folder: config} of the models of a run; `rounds`: of single rounds of self-training, too."""
+    files = sorted(Path(run_folder).glob("models/*/config.json"))
+    configs = {f.parent: read_json(f) for f in files}
+    single = {f for f, c in configs.items() if c["variant"] and f.name.endswith(c["variant"])}
+    return {f: c for f, c in configs.items() if rounds or f not in single}
+
+
+@styled
+def learning_curves(run_folder: str | Path, models: Sequence | None = None) -> Figure:
+    """Loss on train, and IoU on val with the source's masks, by epoch, of all models of a run or of
+    `models`, (source, labels) each. Colour: source; line: labels; marker: levels; ring: kept."""
+    configs = finished_models(run_folder, rounds=False).items()
+    configs = {f: c for f, c in configs if not models or (c["source"], c["labels"]) in models}
+    colours, fig = palette(c["source"] for c in configs.values()), canvas(5.2 + 0.1 * len(configs))
+    loss, val = fig.subplots(2, 1, sharex=True)
+    for folder, config in configs.items():
+        multi = config["model"]["levels"] != ["final"]  # maskformer-ms
+        look = dict(color=colours[config["source"]], ls=LINES[config["labels"]], marker="o^"[multi])
+        name = f"{config['source']}, {config['labels']}" + ", maskformer-ms" * multi
+        history = pd.read_csv(folder / "history.csv").set_index("epoch")
+        loss.plot(history["loss"], label=name, ms=4, **look)
+        val.plot(history["val_mask_iou"], ms=4, **look)  # empty without val
+        kept = history["val_mask_iou"][history.index == config["best_epoch"]]
+        val.plot(kept, "o", ms=11, mfc="none")
+    loss.set(ylabel="loss on train")
+    val.set(ylabel="mask IoU on val", xlabel="epoch")
+    val.xaxis.get_major_locator().set_params(integer=True)
+    return fig
+
+
+@styled
+def threshold_curves(curves: Mapping, chosen: Mapping | None = None) -> Figure:
+    """IoU by threshold: {name: {threshold: IoU}}; a ring at each threshold of `chosen`, which is
+    {name: threshold} (IoU between two measured thresholds is interpolated)."""
+    colours, fig = palette(name.split()[0] for name in curves), canvas(3.8)
+    ax = fig.add_subplot(xlim=(0, 1), xlabel="threshold", ylabel="IoU with ground truth")
+    for name, curve in curves.items():
+        x, y = np.array(sorted(curve.items()), dtype=float).T
+        ax.plot(x, y, marker=".", color=colours[name.split()[0]], label=name)
+        if chosen and name in chosen:
+            point = chosen[name], np.interp(chosen[name], x, y)
+            ax.plot(*point, "o", ms=11, mfc="none")
+            ax.annotate(f"{point[0]:.2f}", point, (0, 9), textcoords="offset points", ha="center")
+    return fig
+
+
+@styled
+def breed_points(table: pd.DataFrame, models: Sequence[tuple[str, str]]) -> Figure:
+    """Mean mask IoU by breed, a point per model, from `tables.breeds_compared` of `models`."""
+    points = {f"{s}-{labels}": (s, "s" if labels == "species" else "o") for s, labels in models}
+    points |= {name: (name, marker) for name, marker in zip(BASELINES, "|x", strict=True)}
+    colours, n = palette(s for s, _ in models), len(table)
+    names = [f"{r.breed} ({r.n_images})" for r in table.itertuples()]
+    fig, ax = _rows(1.7 + 0.1 * len(points) + 0.3 * n, names, "mask IoU, border as foreground")
+    for name, (source, marker) in points.items():
+        ax.plot(table[name], range(n), marker, color=colours[source], mew=1.8, label=name)
+    ax.axhline(n - 1.5, lw=0.8)  # the last row is of all breeds
+    ax.set_ylim(n - 0.4, -0.6)
+    return fig
+
+
+@styled
+def cost_bars(costs: pd.DataFrame) -> Figure:
+    """Seconds per photo by source, the shared feature pass apart; takes `tables.costs`."""
+    colours, at, alone = palette(costs["source"]), range(len(costs)), costs["masks_seconds"]
+    fig, ax = _rows(1.5 + 0.42 * len(costs), costs["source"], "seconds per photo on this hardware")
+    ax.barh(at, alone, 0.62, color=[colours[s] for s in costs["source"]])
+    shared = costs["features_seconds"].fillna(0)
+    look = dict(facecolor=rcParams["axes.facecolor"], hatch="///", label="feature pass (shared)")
+    bars = ax.barh(at, shared, 0.62 * (shared > 0), alone, edgecolor=rcParams["text.color"], **look)
+    ax.bar_label(bars, [f"{seconds:.3f}" for seconds in alone + shared], padding=5)
+    ax.set_xlim(0, 1.14 * (alone + shared).max())
+    return fig
+
+
+@styled
+def label_efficiency_lines(curve: pd.DataFrame, border: str = "ignore") -> Figure:
+    """IoU by the number of ground-truth masks, from `experiments.label_efficiency`: means over
+    seeds, and a band from the worst seed to the best one."""
+    part, fig = curve[curve["border"] == border], canvas(4.2)
+    ticks = sorted(set(part["masks"]) - {0})
+    ax = fig.add_subplot(xlabel="ground-truth masks in train", ylabel=f"IoU, border {border}")
+    for kind, (label, colour, look) in KINDS.items():
+        values = part[part["kind"] == kind].groupby("masks")["value"].agg(["mean", "min", "max"])
+        if kind == "pseudo":  # the same whatever the number: a level
+            values = values.iloc[[0, 0]].set_axis([ticks[0], ticks[-1]])
+        ax.plot(values["mean"], look, color=colour, label=label)
+        ax.fill_between(values.index, values["min"], values["max"], color=colour, alpha=0.2)
+    ax.set_xscale("log")
+    ax.set_xticks(ticks, [str(t) for t in ticks])
+    ax.minorticks_off()
+    return fig
+
+
+@styled
+def round_lines(rounds: pd.DataFrame) -> Figure:
+    """IoU by round of self-training, from `tables.rounds`: the masks of train that a round begins
+    with, and its model on test with the 95 % interval."""
+    colours, fig = palette(rounds["source"]), canvas(3.6)
+    ax = fig.add_subplot(xticks=sorted(set(rounds["round"])), xlabel="round")
+    for (source, labels), part in rounds.groupby(["source", "labels"], sort=False):
+        limits = part[["model low", "model high"]].sub(part["model"], axis=0).abs().T
+        look, name = dict(color=colours[source]), f"{source}, {labels}: model on test"
+        ax.errorbar(part["round"], part["model"], limits, fmt="o-", capsize=3, label=name, **look)
+        ax.plot(part["round"], part["masks"], "D--", label="its masks on train", **look)
+    ax.set_ylabel("IoU with ground truth")
+    return fig
+
+
+@styled
+def probe_bars(probes: pd.DataFrame) -> Figure:
+    """IoU of a linear probe on each frozen map, from `experiments.probes`."""
+    names = [f"{r.level}\n{r.channels} channels" for r in probes.itertuples()]
+    fig, ax = _rows(2.4, names, "IoU of a linear probe on test, border ignored")
+    bars = ax.barh(range(len(probes)), probes["iou"], color=SOURCE_COLOURS["ground_truth"])
+    ax.bar_label(bars, fmt="%.3f", padding=4)
+    return fig
+
+
+def _rows(height: float, names: Sequence[str], axis: str) -> tuple[Figure, Axes]:
+    """A canvas whose rows are called `names`, read from the top, along an axis from 0 to 1."""
+    fig = canvas(height)
+    ax = fig.add_subplot(yticks=range(len(names)), yticklabels=names, xlim=(0, 1))
+    ax.set_xlabel(axis, loc="right")  # where the names leave little space, it begins below them
+    ax.invert_yaxis()
+    ax.grid(axis="y", visible=False)
+    ax.tick_params(axis="y", length=0)
+    return fig, ax

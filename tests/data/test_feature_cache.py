@@ -1,0 +1,143 @@
+"""The feature cache, filled by a network whose maps are known: means of the photo's squares."""
+
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from conftest import small
+from torch.nn import functional as F
+
+from petweak.config import STRIDES
+from petweak.data.feature_cache import (
+    extract_features,
+    open_features,
+    photo_features,
+    photo_tensor,
+    scaled_size,
+)
+from petweak.data.oxford_pets import load_photo, read_pets
+
+CPU = torch.device("cpu")
+
+
+class Means:
+    """Each level is the mean of squares of its stride. It is killed at the batch `stop_at`."""
+
+    def __init__(self, stop_at: int = 0):
+        self.sizes, self.stop_at, self.engines = [], stop_at, []
+
+    def __call__(self, x):
+        self.sizes.append(len(x))
+        if len(self.sizes) == self.stop_at:
+            raise KeyboardInterrupt
+        return {level: F.avg_pool2d(x, stride) for level, stride in STRIDES.items()}
+
+    def engine(self, views, setting):
+        self.engines.append((tuple(views.shape), setting))
+        return "means", self
+
+
+@pytest.fixture(scope="module")
+def samples(rendered):
+    return read_pets(rendered).samples[:5]
+
+
+def extract(samples, folder, network, key="key", **changes):
+    settings = small(**{"extraction_batch": 2} | changes)
+    return extract_features(samples, network.engine, settings, folder, key, CPU)
+
+
+def test_the_cache_holds_the_maps_of_photo_and_mirror_image(samples, tmp_path):
+    network = Means()
+    index = extract(samples, tmp_path / "f", network)
+    assert network.sizes == [4, 4, 2]  # two photos a batch, each with its mirror image
+    assert index["passes"] == 10 and index["engine"] == "means" and index["seconds"] > 0
+    assert network.engines == [((4, 3, 64, 64), "eager")]
+    features, ids = open_features(tmp_path / "f", "key"), [s.id for s in samples]
+    assert (features.ids, features.passes) == (tuple(ids), 10)
+    photo = np.asarray(load_photo(samples[3].photo).resize((64, 64), 2), np.float32) / 255
+    squares = photo.reshape(2, 32, 2, 32, 3).mean((1, 3)).transpose(2, 0, 1)
+    final = features.batch("final", [ids[3]])[0].numpy()
+    assert np.allclose(final, squares, atol=1e-3)
+    mirrored = features.batch("final", [ids[3]], True)[0].numpy()
+    assert np.allclose(mirrored, squares[:, :, ::-1], atol=1e-3)
+    assert features.pooled([ids[3]]).shape == (1, 2, 3)
+    assert np.allclose(features.pooled([ids[3]])[0, 0], final.mean((1, 2)), atol=1e-6)
+    assert features.map("stride8").shape == (5, 2, 3, 8, 8)
+    assert features.map("stride8").dtype == np.float16
+    assert isinstance(features.map("final"), np.memmap)
+
+
+def test_views_can_be_mixed_in_a_batch(samples, tmp_path):
+    extract(samples, tmp_path / "f", Means())
+    features, ids = open_features(tmp_path / "f", "key"), [s.id for s in samples]
+    mixed = features.batch("final", ids[:2], np.array([True, False]))
+    assert torch.equal(mixed[0], features.batch("final", ids[:1], True)[0])
+    assert torch.equal(mixed[1], features.batch("final", ids[1:2])[0])
+    assert not torch.equal(mixed[0], features.batch("final", ids[:1])[0])
+
+
+def test_only_stored_levels_are_there(samples, tmp_path):
+    extract(samples, tmp_path / "f", Means(), stored_levels="final,stride16")
+    assert {p.name for p in (tmp_path / "f").iterdir()} == {
+        "final.npy", "stride16.npy", "pooled.npy", "index.json"}
+    with pytest.raises(ValueError, match="final, stride16, not stride8: see the setting stored_"):
+        open_features(tmp_path / "f", "key").map("stride8")
+
+
+def test_a_pass_that_was_killed_goes_on_where_it_was(samples, tmp_path):
+    folder, killed, rest = tmp_path / "f", Means(stop_at=2), Means()
+    with pytest.raises(KeyboardInterrupt):
+        extract(samples, folder, killed)
+    assert open_features(folder, "key") is None
+    index = extract(samples, folder, rest)
+    assert rest.sizes == [4, 2] and index["passes"] == 10
+    assert rest.engines == [((4, 3, 64, 64), "means")]  # the engine that it began with
+    extract(samples, tmp_path / "whole", Means())
+    for file in ("final.npy", "stride8.npy", "pooled.npy"):
+        assert (folder / file).read_bytes() == (tmp_path / "whole" / file).read_bytes()
+    assert not folder.with_name("f.partial").exists()
+
+
+def test_a_pass_of_another_key_begins_anew(samples, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        extract(samples, tmp_path / "f", Means(stop_at=2))
+    other = Means()
+    extract(samples, tmp_path / "f", other, key="other")
+    assert other.sizes == [4, 4, 2]
+
+
+def test_a_cache_of_another_key_or_with_a_file_gone_is_not_opened(samples, tmp_path):
+    extract(samples, tmp_path / "f", Means())
+    assert open_features(tmp_path / "f", "another") is None
+    shutil.copytree(tmp_path / "f", tmp_path / "g")
+    (tmp_path / "g" / "penultimate.npy").unlink()
+    assert open_features(tmp_path / "g", "key") is None
+    assert open_features(tmp_path / "absent", "key") is None
+    extract(samples, tmp_path / "f", Means(), key="another", image_size=96)  # takes its place
+    assert open_features(tmp_path / "f", "another").map("final").shape[-1] == 3
+
+
+def test_a_photo_of_no_data_set_has_the_same_features_in_memory(samples, tmp_path):
+    extract(samples, tmp_path / "f", Means())
+    stored, photo = open_features(tmp_path / "f", "key"), load_photo(samples[0].photo)
+    alone = photo_features(photo, Means(), small(), "photo")
+    for level in STRIDES:
+        for mirror in (False, True):
+            one, other = (f.batch(level, [i], mirror) for f, i in
+                          ((alone, "photo"), (stored, samples[0].id)))
+            assert torch.equal(one, other)
+    assert torch.equal(alone.pooled(["photo"]), stored.pooled([samples[0].id]))
+
+
+def test_a_photo_is_resized_whole_and_in_its_range(samples):
+    x = photo_tensor(load_photo(samples[0].photo), 32)
+    assert x.shape == (3, 32, 32) and x.dtype == torch.float32
+    assert x.min() >= 0 and 0.1 < x.max() <= 1
+
+
+def test_a_scale_is_rounded_to_the_largest_stride():
+    assert [scaled_size(64, s) for s in (0.1, 0.5, 1, 1.25, 1.5)] == [32, 32, 64, 64, 96]

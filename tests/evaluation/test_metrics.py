@@ -1,0 +1,198 @@
+"""Every metric against an oracle by hand, by OpenCV, scikit-learn or torchmetrics."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from torchmetrics.functional.classification import multiclass_jaccard_index
+
+from petweak.evaluation import metrics
+
+
+def masks(count, max_side=24):
+    """`count` boolean masks of one shape."""
+    shape = st.tuples(st.integers(1, max_side), st.integers(1, max_side))
+    return shape.flatmap(lambda s: st.tuples(*[arrays(bool, s) for _ in range(count)]))
+
+
+def disc(shape, centre, radius):
+    y, x = np.ogrid[: shape[0], : shape[1]]
+    return (y - centre[0]) ** 2 + (x - centre[1]) ** 2 <= radius**2
+
+
+def boundary_reference(prediction, target, valid=None, dilation_ratio=0.02):
+    """The authors' procedure step by step: pad by one zero, erode d times by 3x3, subtract."""
+
+    def band(mask):
+        height, width = mask.shape
+        distance = max(1, int(round(dilation_ratio * np.sqrt(height**2 + width**2))))
+        padded = np.pad(mask.astype(np.uint8), 1)
+        for _ in range(distance):
+            padded = cv2.erode(padded, np.ones((3, 3), np.uint8))
+        return mask & ~padded[1:-1, 1:-1].astype(bool)
+
+    valid = np.ones_like(target) if valid is None else valid
+    a, b = band(prediction & valid), band(target & valid)
+    return (a & b).sum() / (a | b).sum() if (a | b).any() else 1.0
+
+
+def test_boundary_iou_of_the_right_mask_is_1_with_the_border_ignored():
+    """A mask that reaches through the ignored ring and one that stops at it are both right."""
+    wide, narrow = disc((60, 60), (30, 30), 20), disc((60, 60), (30, 30), 16)
+    valid = ~(wide & ~narrow)
+    assert metrics.boundary_iou(wide, narrow, valid) == 1.0
+
+
+def test_target_by_border():
+    trimap = np.array([[1, 2, 3], [3, 1, 2]], dtype=np.uint8)
+    inner, edge, everything = trimap == 1, trimap == 3, np.ones((2, 3), bool)
+    expected = {"foreground": (inner | edge, everything), "ignore": (inner, ~edge),
+                "background": (inner, everything)}
+    assert tuple(expected) == metrics.BORDERS
+    for border, pair in expected.items():
+        for array, by_hand in zip(metrics.target(trimap, border), pair, strict=True):
+            assert array.dtype == bool
+            np.testing.assert_array_equal(array, by_hand)
+
+
+def test_target_refuses():
+    for value in (0, 4, 255):
+        with pytest.raises(ValueError, match=rf"\[{value}\]"):
+            metrics.target(np.array([[1, value]]), "ignore")
+    with pytest.raises(ValueError, match="foreground, ignore, background"):
+        metrics.target(np.ones((2, 2), int), "edge")
+    with pytest.raises(ValueError, match="shape"):
+        metrics.target(np.ones((2, 2, 3), int), "ignore")
+
+
+def test_border_moves_iou_as_by_hand():
+    # 4 foreground, 2 border, 2 background; the prediction is foreground and border.
+    trimap, prediction = np.array([[1, 1, 1, 1, 3, 3, 2, 2]]), np.array([[True] * 6 + [False] * 2])
+    ious = {b: metrics.iou(prediction, *metrics.target(trimap, b)) for b in metrics.BORDERS}
+    assert ious == {"foreground": 1.0, "ignore": 1.0, "background": 4 / 6}
+
+
+def test_iou_by_hand():
+    a, b = np.array([[[1, 1, 0], [0, 0, 0]], [[0, 1, 1], [1, 0, 0]]], dtype=bool)
+    valid = np.array([[1, 1, 0], [0, 1, 1]], dtype=bool)
+    assert metrics.intersection_union(a, b) == (1, 4)
+    assert metrics.intersection_union(a, b, valid) == (1, 2)
+    assert metrics.iou(a, b) == 0.25
+
+
+@pytest.mark.parametrize("score", [metrics.iou, metrics.boundary_iou])
+def test_empty_masks_and_bad_input(score):
+    full, empty = np.ones((4, 5), bool), np.zeros((4, 5), bool)
+    assert score(empty, empty) == 1.0
+    assert score(full, empty) == score(empty, full) == 0.0
+    assert score(full, empty, valid=empty) == 1.0
+    for name, bad in (("target", (full, full[:3])), ("valid", (full, full, full[:3]))):
+        with pytest.raises(ValueError, match=name):
+            score(*bad)
+    with pytest.raises(TypeError, match="uint8"):
+        score(full, full.astype(np.uint8) * 255)
+
+
+@settings(deadline=None, max_examples=50)
+@given(masks(3))
+def test_iou_laws(drawn):
+    a, b, valid = drawn
+    assert 0 <= metrics.iou(a, b) == metrics.iou(b, a) <= 1
+    assert metrics.iou(a, a) == 1
+    assert metrics.iou(a, ~a) == 0
+    # What is not valid does not matter, whichever way the prediction goes there.
+    assert metrics.iou(a, b, valid) == metrics.iou(a | ~valid, b, valid)
+    assert metrics.iou(a, b, valid) == metrics.iou(a & valid, b & valid)
+    parts = [metrics.intersection_union(a, b, v) for v in (valid, ~valid)]
+    assert tuple(np.sum(parts, axis=0)) == metrics.intersection_union(a, b)
+
+
+@settings(deadline=None, max_examples=50)
+@given(masks(3), st.sampled_from([0.0, 0.02, 0.1, 0.3]))
+def test_boundary_iou_laws_and_reference(drawn, ratio):
+    a, b, valid = drawn
+    for v in (None, valid):
+        value = metrics.boundary_iou(a, b, v, ratio)
+        assert 0 <= value == metrics.boundary_iou(b, a, v, ratio) <= 1
+        assert metrics.boundary_iou(a, a, v, ratio) == 1
+        assert value == boundary_reference(a, b, v, ratio)
+
+
+@pytest.mark.parametrize("shape", [(375, 500), (500, 375), (333, 500), (40, 40), (1, 60)])
+def test_boundary_iou_is_the_reference_on_smooth_masks(shape):
+    a = disc(shape, (shape[0] // 3, shape[1] // 4), shape[1] // 3)  # cut by the frame
+    b = disc(shape, (shape[0] // 2, shape[1] // 3), shape[1] // 4)
+    assert metrics.boundary_iou(a, b) == boundary_reference(a, b)
+
+
+def test_boundary_iou_by_hand():
+    # A 10x10 frame full of foreground: d = 1, the band is the outer ring of 36 pixels.
+    full, shifted = np.ones((10, 10), bool), np.ones((10, 10), bool)
+    shifted[0] = False  # 9x10: its ring has 2*9 + 2*10 - 4 = 34, shared: 9 + 9 + 8 = 26
+    assert metrics.boundary_iou(full, shifted) == 26 / (36 + 34 - 26)
+    with pytest.raises(ValueError, match="dilation_ratio"):
+        metrics.boundary_iou(full, full, dilation_ratio=-0.1)
+
+
+def test_boundary_iou_is_stricter_than_iou():
+    a, b = disc((375, 500), (180, 240), 130), disc((375, 500), (180, 250), 130)
+    assert metrics.boundary_iou(a, b) < metrics.iou(a, b)
+
+
+def test_class_metrics_by_hand():
+    predicted, actual = np.array([0, 0, 1, 3]), np.array([0, 1, 1, 0])
+    assert metrics.class_accuracy(predicted, actual) == 0.5
+    # Classes 2 and 4 occur nowhere.
+    assert metrics.class_iou(predicted, actual, 5) == pytest.approx((1 / 3 + 1 / 2 + 0) / 3)
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(2, 37), st.integers(1, 60), st.integers(0, 2**32 - 1))
+def test_class_metrics_against_other_libraries(num_classes, count, seed):
+    sklearn = pytest.importorskip("sklearn.metrics")
+    predicted, actual = np.random.default_rng(seed).integers(num_classes, size=(2, count))
+    value = metrics.class_iou(predicted, actual, num_classes)
+    expected = sklearn.jaccard_score(actual, predicted, average="macro", zero_division=0)
+    assert value == pytest.approx(expected, abs=1e-6)
+    macro = multiclass_jaccard_index(*map(torch.from_numpy, (predicted, actual)), num_classes)
+    assert value == pytest.approx(float(macro), abs=1e-6)
+    assert metrics.class_accuracy(predicted, actual) == sklearn.accuracy_score(actual, predicted)
+
+
+@pytest.mark.parametrize(
+    "pair", [([0, 1], [0]), ([], []), ([[0]], [[0]]), ([0, 3], [0, 1]), ([-1], [0])]
+)
+def test_class_iou_refuses(pair):
+    with pytest.raises(ValueError):
+        metrics.class_iou(*(np.array(labels, int) for labels in pair), num_classes=3)
+
+
+def test_dataset_iou():
+    # Pooled is not the mean of 1/2 and 1.
+    assert metrics.dataset_iou(np.array([1, 90]), np.array([2, 90])) == 91 / 92
+    assert metrics.dataset_iou(np.zeros(2), np.zeros(2)) == 1.0
+    for bad in ([[3], [2]], [[-1], [2]], [[], []]):
+        with pytest.raises(ValueError):
+            metrics.dataset_iou(*np.array(bad))
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.integers(1, 700), st.integers(1, 700))
+def test_baselines(height, width):
+    assert metrics.all_ones((height, width)).all()
+    box = metrics.centre_box((height, width))
+    assert box.shape == (height, width) and box.dtype == bool
+    # Rounding moves a side by half a pixel at most.
+    assert abs(box.sum() - height * width / 2) <= (height + width) / 2 + 1
+    for lines in (box.any(axis=1), box.any(axis=0)):
+        assert 0 <= lines[::-1].argmax() - lines.argmax() <= 1  # centred
+
+
+def test_degenerate():
+    values = 0.40, float("nan"), 0.41, np.float64(0.9)
+    assert [metrics.degenerate(v, 0.41) for v in values] == [True, True, False, False]

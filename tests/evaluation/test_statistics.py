@@ -1,0 +1,75 @@
+"""Intervals over photos: the vectorised bootstrap against the plain one, the normal interval, and coverage."""
+
+from __future__ import annotations
+
+import tracemalloc
+
+import numpy as np
+import pytest
+
+from petweak.evaluation import metrics, statistics
+from petweak.evaluation.statistics import bootstrap
+
+
+def rows_of_counts(rng, count):
+    union = rng.integers(0, 1000, count)
+    return np.stack([rng.integers(0, union + 1), union], axis=1)
+
+
+def test_bootstrap_is_deterministic_by_seed_and_ordered():
+    values = np.random.default_rng(1).random(200)
+    low, high = bootstrap(values)
+    assert bootstrap(values) == (low, high) != bootstrap(values, seed=1)
+    wider = bootstrap(values, level=0.99)
+    assert wider[0] < low < values.mean() < high < wider[1]
+    rows = np.random.default_rng(4).integers(3, size=(60, 2))
+    low, high = bootstrap(rows, lambda r: metrics.class_iou(r[:, 0], r[:, 1], 3), n=100)
+    assert 0 <= low < metrics.class_iou(rows[:, 0], rows[:, 1], 3) < high <= 1
+
+
+@pytest.mark.parametrize("chunk", [1, 300, 10**6])
+def test_vectorised_bootstrap_is_the_plain_one(monkeypatch, chunk):
+    monkeypatch.setattr(statistics, "_CHUNK", chunk)
+    rng = np.random.default_rng(2)
+    values, rows = rng.random(90), rows_of_counts(rng, 90)
+    plain = bootstrap(values, lambda v: v.sum() / len(v), n=50)
+    np.testing.assert_allclose(bootstrap(values, n=50), plain)
+    plain = bootstrap(rows, lambda r: r[:, 0].sum() / r[:, 1].sum(), n=50)
+    np.testing.assert_allclose(bootstrap(rows, metrics.dataset_iou, n=50), plain)
+
+
+def test_bootstrap_agrees_with_the_normal_interval_and_covers():
+    rng = np.random.default_rng(3)
+    values = rng.normal(0.6, 0.1, 2000)
+    half = 1.96 * values.std(ddof=1) / np.sqrt(len(values))
+    expected = values.mean() - half, values.mean() + half
+    assert bootstrap(values, n=4000) == pytest.approx(expected, abs=half / 10)
+    intervals = [bootstrap(rng.normal(0.6, 0.1, 100), n=300, seed=i) for i in range(100)]
+    assert 0.88 <= np.mean([low <= 0.6 <= high for low, high in intervals]) <= 0.99
+
+
+def test_bootstrap_edges():
+    assert bootstrap(np.array([0.7])) == (0.7, 0.7)
+    assert bootstrap(np.array([[3, 4]]), metrics.dataset_iou) == (0.75, 0.75)
+    assert bootstrap(np.zeros((5, 2), int), metrics.dataset_iou) == (1.0, 1.0)
+    pooled = {"statistic": metrics.dataset_iou}
+    for values, options in [
+        ([], {}),
+        (1.0, {}),
+        ([1, 1], {"n": 0}),
+        ([1, 1], {"level": 1}),
+        ([1, 1], pooled),
+        ([[1, 1, 1]], pooled),
+        ([[2, 1]], pooled),
+    ]:
+        with pytest.raises(ValueError):
+            bootstrap(np.array(values), **options)
+
+
+def test_the_bootstrap_of_the_full_set_needs_little_memory():
+    rows = rows_of_counts(np.random.default_rng(5), 7000)
+    for values, statistic in ((rows[:, 0], np.mean), (rows, metrics.dataset_iou)):
+        tracemalloc.start()
+        bootstrap(values, statistic, n=600)  # 34 MB of indices at once for each column
+        assert tracemalloc.get_traced_memory()[1] < 100e6
+        tracemalloc.stop()

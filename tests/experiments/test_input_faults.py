@@ -1,0 +1,77 @@
+"""Faults on purpose: each is the fault that it is said to be, and no other."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from conftest import small
+
+from petweak.experiments.input_faults import (
+    INPUTS,
+    Unmirrored,
+    batch_statistics,
+    input_faults,
+    shuffled_labels,
+)
+from petweak.models.backbones import load_backbone
+from petweak.study.run import Run
+from petweak.training.targets import Targets
+
+
+@pytest.fixture(scope="module")
+def run(rendered, tmp_path_factory) -> Run:
+    return Run(tmp_path_factory.mktemp("inputs"), rendered, small())
+
+
+def test_ways_to_feed_a_detector():
+    x = torch.zeros(3, 2, 2)
+    x[0] = 0.485
+    assert torch.equal(INPUTS["none"](x), x)
+    assert INPUTS["0 to 255"](x)[0, 0, 0] == pytest.approx(255 * 0.485)
+    assert INPUTS["normalised twice"](x)[0, 0, 0] == pytest.approx(0, abs=1e-6)
+    assert INPUTS["blue first"](x)[:, 0, 0].tolist() == pytest.approx([0, 0, 0.485])
+
+
+def test_a_detector_that_is_fed_rightly_has_the_studys_score(run):
+    some = run.variant("some", only=frozenset(s.id for s in run.pets.samples[:6]))
+    table = input_faults(some, ids=tuple(s.id for s in some.pets.samples))
+    assert table["fault"].tolist() == list(INPUTS) and table["detected"].between(0, 1).all()
+    photos, ious = some.mask_scores("mask_rcnn_compact").photos, table.set_index("fault")["iou"]
+    assert ious["none"] == pytest.approx(photos["iou/foreground"].mean(), abs=1e-6)
+    assert ious["0 to 255"] < ious["none"]
+
+
+def test_a_network_with_batch_statistics_depends_on_the_batch_and_the_original_does_not():
+    frozen = load_backbone("efficientnet_lite0")
+    before = {k: v.clone() for k, v in frozen.state_dict().items()}
+    copied = batch_statistics(frozen)
+    photos = torch.rand(4, 3, 64, 64)
+    with torch.no_grad():
+        for network, same in ((frozen, True), (copied, False)):
+            whole, part = network(photos)["final"][:2], network(photos[:2])["final"]
+            assert torch.allclose(whole, part, atol=1e-4) == same
+    weights = dict(copied.named_parameters())
+    assert all(torch.equal(p, weights[n]) for n, p in frozen.named_parameters())
+    assert all(torch.equal(v, before[k]) for k, v in frozen.state_dict().items())
+
+
+def test_labels_are_permuted_not_invented_and_the_run_keeps_its_own(run):
+    wrong = shuffled_labels(run)
+    right, dealt = run.context.train_labels, wrong.context.train_labels
+    train = run.pets.split("train")
+    assert right == {s.id: {"breed": s.breed, "species": s.species} for s in train}
+    assert set(right) == set(dealt) and right != dealt
+    breeds = [sorted(v["breed"] for v in labels.values()) for labels in (right, dealt)]
+    assert breeds[0] == breeds[1] and wrong.head.out_features == 37
+
+
+def test_unmirrored_targets_ignore_the_mirror_alone():
+    masks = torch.tensor([[[0, 255]]], dtype=torch.uint8)
+    right = Targets(["a"], torch.tensor([3]), masks, torch.ones_like(masks))
+    wrong = Unmirrored(**vars(right))
+    rows = torch.tensor([0])
+    for mirror, target in ((False, [0, 1]), (True, [1, 0])):
+        flags = torch.tensor([mirror])
+        assert right.batch(rows, flags)[1].flatten().tolist() == target
+        assert wrong.batch(rows, flags)[1].flatten().tolist() == [0, 1]
+        assert wrong.batch(rows, flags)[0].item() == 3

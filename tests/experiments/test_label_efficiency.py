@@ -1,0 +1,40 @@
+"""Models of ground truth, of pseudo-masks and of both, and where their curves cross."""
+
+from __future__ import annotations
+
+import json
+
+import pandas as pd
+import pytest
+
+from petweak.experiments.label_efficiency import crossing, label_efficiency, labelled_part
+
+
+def test_the_curve(self_trained):
+    run, train = self_trained, self_trained.pets.split("train")
+    curve = label_efficiency(run, shares=(0.02, 1.0), seeds=(0,), steps=2)
+    assert set(curve["kind"]) == {"true", "pseudo", "both"} and len(curve) == 5 * 3
+    assert curve[curve["share"] == 1.0]["masks"].unique().tolist() == [len(train)]
+    again = label_efficiency(run, shares=(0.02, 1.0), seeds=(0,), steps=2)
+    assert again.equals(curve)
+    whole = curve[curve["share"] == 1.0].pivot(index="border", columns="kind", values="value")
+    assert (whole["true"] == whole["both"]).all()
+    models = list((run.folder / "experiments" / "trials").iterdir())
+    assert {m.name for m in models} == {"pseudo-0-0", "true-0.02-0", "both-0.02-0", "true-1-0"}
+    configs = [json.loads((m / "config.json").read_text()) for m in models]
+    rows = {2 * run.settings.training.batch_size}
+    assert {c["n_images"] for c in configs} == rows, "as many steps for all"
+
+
+def test_a_larger_share_contains_the_smaller_ones(self_trained):
+    train = self_trained.pets.split("train")
+    few, more = (set(labelled_part(train, share, 0)) for share in (0.1, 0.5))
+    assert few < more and len(labelled_part(train, 1e-9, 0)) == 1
+
+
+def test_where_curves_cross():
+    rows = [("pseudo", 0, 0.6), ("true", 10, 0.5), ("true", 1000, 0.7)]
+    curve = pd.DataFrame(rows, columns=["kind", "masks", "value"]).assign(border="ignore")
+    assert crossing(curve) == pytest.approx(100)  # half way in the logarithm
+    assert crossing(curve.assign(value=[0.9, 0.5, 0.7])) == float("inf")
+    assert crossing(curve.assign(value=[0.1, 0.5, 0.7])) == pytest.approx(10)

@@ -1,0 +1,104 @@
+"""The network against its definition, written out layer by layer."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from petweak.models.maskformer import (
+    MaskFormer,
+    MaskFormerConfig,
+    class_probabilities,
+    foreground,
+    upsample,
+)
+
+
+def build(classes=37, channels=(24,), **options) -> MaskFormer:
+    config = MaskFormerConfig(classes, channels, decoder_channels=16, queries=3, hidden=32, **options)
+    return MaskFormer(config).eval()
+
+
+@pytest.mark.parametrize("classes", [1, 37])
+def test_shapes_for_any_number_of_classes_and_any_photo(classes):
+    output = build(classes)([torch.randn(2, 24, 4, 5)])
+    assert output["class_logits"].shape == (2, 3, classes + 1)
+    assert output["mask_logits"].shape == (2, 3, 64, 80)
+    torch.testing.assert_close(class_probabilities(output).sum(1), torch.ones(2))
+    assert 0 <= foreground(output).min() and foreground(output).max() <= 1
+
+
+def test_the_parts_are_the_papers():
+    m = MaskFormer(MaskFormerConfig(37, (2048,), decoder_channels=256, queries=100))
+    assert len(m.transformer.layers) == 3 and m.transformer.layers[0].self_attn.num_heads == 8
+    assert m.class_head[0].out_features == 768 and m.class_head[-1].out_features == 38
+    kinds = [[type(layer).__name__ for layer in part] for part in m.pixel_decoder]
+    assert kinds == [["Conv2d", "GroupNorm", "ReLU"]] * 4
+    assert m.mask_head.kernel_size == (1, 1) and not m.laterals
+    assert m.config.name == "maskformer"
+
+
+def by_definition(m: MaskFormer, x: torch.Tensor, laterals: dict[int, torch.Tensor]) -> torch.Tensor:
+    """Upsample, 1x1 convolution to pixel embeddings, dot product with the query embedding."""
+    pixels = x
+    for stride, part in zip((16, 8, 4, 2), m.pixel_decoder, strict=True):
+        pixels = upsample(part(pixels)) + laterals.get(stride, 0)
+    memory = m.project(x).flatten(2).transpose(1, 2)
+    queries = m.transformer(m.queries.weight.expand(len(x), -1, -1), memory)
+    return torch.einsum("bqd,bdhw->bqhw", queries, m.mask_head(pixels))
+
+
+def test_the_folded_mask_head_gives_the_masks_of_the_definition():
+    m, x = build(), torch.randn(2, 24, 4, 4)
+    torch.testing.assert_close(m([x])["mask_logits"], by_definition(m, x, {}), atol=1e-5, rtol=1e-4)
+
+
+def test_finer_levels_join_by_one_lateral_convolution_where_the_decoder_has_their_grid():
+    m = build(channels=(24, 10, 6, 5), levels=("final", "penultimate", "stride16", "stride8"))
+    maps = [torch.randn(1, 24, 4, 4), torch.randn(1, 10, 4, 4), torch.randn(1, 6, 8, 8),
+            torch.randn(1, 5, 16, 16)]
+    assert {k: v.kernel_size for k, v in m.laterals.items()} == {"stride16": (1, 1), "stride8": (1, 1)}
+    laterals = {16: m.laterals["stride16"](maps[2]), 8: m.laterals["stride8"](maps[3])}
+    expected = by_definition(m, torch.cat(maps[:2], 1), laterals)
+    torch.testing.assert_close(m(maps)["mask_logits"], expected, atol=1e-5, rtol=1e-4)
+    assert m.config.name == "maskformer-ms"
+
+
+def test_a_batch_gives_what_its_photos_give_alone():
+    m, x = build(), torch.randn(3, 24, 4, 4)
+    together = m([x])
+    for i in range(3):
+        alone = m([x[i : i + 1]])
+        for name in together:
+            torch.testing.assert_close(together[name][i], alone[name][0], atol=1e-5, rtol=1e-4)
+
+
+def test_foreground_is_the_mask_of_the_query_with_an_object():
+    output = {
+        "class_logits": torch.tensor([[[20.0, 0.0, 0.0], [0.0, 0.0, 20.0]]]),
+        "mask_logits": torch.tensor([[[[4.0, -4.0]], [[-9.0, 9.0]]]]),
+    }
+    torch.testing.assert_close(foreground(output), torch.tensor([[[4.0, -4.0]]]).sigmoid())
+    torch.testing.assert_close(class_probabilities(output), torch.tensor([[1.0, 0.0]]), atol=1e-6, rtol=0)
+
+
+def test_channel_dropout_drops_whole_channels_in_training_alone():
+    m, seen = build(channel_dropout=0.5), []
+    m.project.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    x = torch.rand(2, 24, 4, 4) + 1
+    m([x])
+    m.train()([x])
+    predicting, training = seen
+    assert torch.equal(predicting, x)
+    gone = (training == 0).flatten(2)
+    assert torch.equal(gone.all(2), gone.any(2)) and 0 < gone.float().mean() < 1
+    torch.testing.assert_close(training[training > 0], (2 * x)[training > 0])
+
+
+def test_transformer_dropout_is_a_setting_and_acts_in_training_alone():
+    x = [torch.randn(1, 24, 4, 4)]
+    for p, varies in ((0.0, False), (0.5, True)):
+        m = build(transformer_dropout=p)
+        assert torch.equal(m(x)["class_logits"], m(x)["class_logits"])
+        m.train()
+        assert torch.equal(m(x)["class_logits"], m(x)["class_logits"]) != varies

@@ -1,0 +1,215 @@
+"""Cards say what the files say: scores, what was learnt from, what was left out."""
+
+import re
+import shlex
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from conftest import small
+from handmade import BREEDS, SETTINGS, make_model, make_run
+from PIL import Image
+
+from petweak.__main__ import main
+from petweak.data.files import read_json, write_json
+from petweak.data.masks import FOREGROUND, read_mask
+from petweak.data.oxford_pets import read_pets
+from petweak.reporting.cards import _counts, _photos, write_cards
+from petweak.study.results import collect_results
+from petweak.study.run import Run, reopen
+
+
+@pytest.fixture(scope="module")
+def run(rendered, tmp_path_factory) -> Run:
+    run = Run(tmp_path_factory.mktemp("cards") / "run", rendered, small())
+    run.mask_scores("ground_truth")
+    run.model_scores("ground_truth", "species")
+    collect_results(run)
+    write_cards(run)
+    return run
+
+
+@pytest.fixture
+def written(tmp_path) -> Run:
+    """The run that is written by hand, with cards."""
+    run = reopen(make_run(tmp_path))
+    write_cards(run)
+    return run
+
+
+def front(card: str) -> dict:
+    return yaml.safe_load(card.split("---\n")[1])
+
+
+def cells(card: str, first: str) -> list[list[str]]:
+    rows = [[c.strip() for c in line.strip("|").split("|")] for line in card.splitlines()]
+    return [r for r in rows if r[0] == first]
+
+
+def card_of(run: Run, model: str = "gradcam_pretrained-breed") -> str:
+    return (run.folder / "models" / model / "README.md").read_text()
+
+
+def again(run: Run, model: str = "gradcam_pretrained-breed", **changes) -> str:
+    make_model(run.folder / "models" / model, **dict(source="gradcam_pretrained") | changes)
+    write_cards(run)
+    return card_of(run, model)
+
+
+def test_scores_are_those_of_results(run):
+    card = card_of(run, "ground_truth-species")
+    results = pd.read_csv(run.folder / "results.csv").query("labels == 'species'")
+    for row in results.itertuples():
+        (line,) = [c for c in cells(card, row.metric) if c[1] == row.border]
+        score = f"{row.value:.3f} ({row.low:.3f} to {row.high:.3f})"
+        assert line[2 if row.split == "train" else 3] == score
+    photos = pd.read_csv(run.folder / "models" / "ground_truth-species" / "scores.csv")
+    worst = photos[photos["split"] == "test"].nsmallest(1, "iou/foreground").iloc[0]
+    assert f"foreground: {worst['breed']} {worst['iou/foreground']:.3f} (1 photo)" in card
+    about = front(card)
+    assert about["license"] == "mit" and about["pipeline_tag"] == "image-segmentation"
+    assert "datasets" not in about and "petweak" in about["tags"]
+
+
+def test_a_model_card_says_what_was_learnt_from(run, written):
+    true, pseudo = card_of(run, "ground_truth-species"), card_of(written)
+    assert "37 of the 74 of train; the others were held out as val" in true
+    assert "`final` (stride 32)" in true and "64 x 64 px" in true and "seed 0" in true
+    assert "which agreed best with the masks of val" in true
+    assert "species, 2 classes" in true and ": cat, dog." in true
+    assert "ground truth of the data set" in true and "in the targets: `foreground`" in true
+    assert "rendered pets, drawn by petweak" in true and "inherits" not in true
+    assert "pseudo-masks, no ground truth" in pseudo and "Threshold: 0.25." in pseudo
+    assert "train of 0.100 (foreground), 0.350 (ignore), 0.300 (background)" in pseudo
+    assert "its result is degenerate**, with the border as foreground." in pseudo
+    assert front(pseudo)["datasets"] == ["timm/oxford-iiit-pet"]
+    for card in (true, pseudo):
+        assert "None" not in card and "undefined" not in card.lower()
+
+
+def test_the_commands_of_a_model_card_work(run, rendered, tmp_path):
+    folder = run.folder / "models" / "ground_truth-species"
+    photo = sorted((rendered / "oxford-iiit-pet" / "images").glob("*.jpg"))[0]
+    card = card_of(run, folder.name)
+    card = card.replace("THIS_FOLDER", str(folder)).replace("PHOTO.jpg", str(photo))
+    (command,) = re.findall(r"^petweak (predict .*)$", card, re.M)
+    assert main(shlex.split(command.replace("--out masks", f"--out {tmp_path}"))) == 0
+    mask = read_mask(tmp_path / f"{photo.stem}.png")
+    (code,) = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
+    names: dict = {}
+    exec(code, names)
+    assert np.array_equal(names["mask"], mask == FOREGROUND)
+
+
+def test_cards_are_written_only_where_their_text_changes(written):
+    folder = written.folder
+    files = [folder / "data_card.md", *folder.glob("models/*/README.md")]
+    assert len(files) == 3
+    before = [f.stat().st_mtime_ns for f in files]
+    write_cards(written)
+    assert [f.stat().st_mtime_ns for f in files] == before
+    results = folder / "results.csv"
+    results.write_text(results.read_text().replace("0.95", "0.94"))
+    write_cards(written)
+    changed = [f.stat().st_mtime_ns != t for f, t in zip(files, before, strict=True)]
+    assert changed == [False, True, True]
+
+
+def test_a_self_trained_model_and_its_rounds(written):
+    settings = SETTINGS.replace(ignore_band="0.2,0.8", leave_out="beagle", round_refinement="walk")
+    manifest = {"key": "k", "refinement": ["vote"], "vote": ["colour", "dense"]}
+    write_json(written.folder / "masks" / "gradcam_pretrained" / "manifest.json", manifest)
+    wide = dict(variant="round2-wide", round=2, val_mask_iou=None, settings=settings.to_dict())
+    last = again(written, **wide)
+    assert "model of round 2, counted from 0: its masks are the predictions" in last
+    assert "refined by walk, and wider than that: what the model before it gives more" in last
+    assert "the masks of the others were less certain" in last and "kept, the last one;" in last
+    assert "Refinement: vote of the pipelines colour, dense." in last
+    assert "between the probabilities 0.2 and 0.8" in last and "never seen beagle" in last
+    model = written.folder / "models" / "gradcam_pretrained-breed-round0"
+    model.mkdir()
+    (model / "scores.csv").write_bytes(
+        (model.parent / "ground_truth-breed/scores.csv").read_bytes()
+    )
+    make_model(model, "gradcam_pretrained", variant="round0", round=0)
+    write_cards(written)
+    assert not (model / "README.md").exists()  # no rows of a round
+    results = pd.read_csv(written.folder / "results.csv")
+    part = results[results["source"] == "gradcam_pretrained"].assign(round=0, value=0.875)
+    pd.concat([results, part]).to_csv(written.folder / "results.csv", index=False)
+    write_cards(written)
+    first = (model / "README.md").read_text()
+    assert "model of round 0, counted from 0.\n" in first and "0.875" in first
+    assert "0.875" not in card_of(written)
+
+
+def test_several_levels_are_maskformer_ms(written):
+    config = read_json(written.folder / "models" / "gradcam_pretrained-breed" / "config.json")
+    levels = config["model"] | {"levels": ["final", "stride16"]}
+    card = card_of(written)
+    assert again(written, model="gradcam_pretrained-breed") == card
+    config["model"] = levels
+    write_json(written.folder / "models" / "gradcam_pretrained-breed" / "config.json", config)
+    write_cards(written)
+    assert card_of(written) == card  # its rows in results.csv are of another model
+    results = pd.read_csv(written.folder / "results.csv").replace("maskformer", "maskformer-ms")
+    results.to_csv(written.folder / "results.csv", index=False)
+    write_cards(written)
+    assert "simplified MaskFormer-MS" in card_of(written)
+    assert "`final` (stride 32), `stride16` (stride 16)" in card_of(written)
+
+
+# --- the data card
+
+
+def test_a_data_card_counts_what_is_there(written, tmp_path):
+    card = (written.folder / "data_card.md").read_text()
+    assert "6 photos of cats and dogs" in card and "7,349 photos of 37 breeds" in card
+    shares = ["13.3 %", "10.0 %", "76.7 %"]  # 160, 120 and 920 of 1200 pixels
+    assert cells(card, "train") == [["train", "2", "1", "1", "2", *shares]]
+    assert cells(card, "beagle") == [["beagle", "3", "dog", "2", "1", *shares]]
+    assert "from 40 x 30 to 40 x 30 px" in card and "JPEG, RGB: 6" in card
+    assert "CC BY-SA 4.0" in card and "Parkhi" in card and "drawn" not in card
+    assert front(card)["license"] == "cc-by-sa-4.0" and str(tmp_path) not in card
+
+
+def test_a_data_card_names_what_was_left_out(tmp_path):
+    folder, photos = make_run(tmp_path), tmp_path / "oxford-iiit-pet" / "images"
+    Image.new("RGB", (9, 9)).save(photos / "beagle_77.jpg")  # in no list
+    (photos / "beagle_1.mat").write_bytes(b"")
+    (photos / "Abyssinian_2.jpg").write_bytes((photos / "Abyssinian_2.jpg").read_bytes()[:200])
+    write_cards(reopen(folder))
+    card = (folder / "data_card.md").read_text()
+    assert "| Abyssinian_2.jpg" in card and "No photo of train is held out" in card
+    assert "in no list, which are left alone (1): beagle_77.jpg" in card
+    assert "between the photos (1): beagle_1.mat" in card
+
+
+def test_photos_without_ground_truth_are_counted(written):
+    pets = written.pets
+    photos = _photos(pets, written.baseline_scores("all_ones").photos.query("breed == 'beagle'"))
+    assert len(photos) == 6 and photos["foreground"].notna().sum() == 3
+    assert cells(_counts(photos, "breed"), BREEDS[0])[0][1] == "3"
+
+
+def test_a_data_set_of_other_breeds_gets_no_licence_of_others(tmp_path):
+    folder = make_run(tmp_path)
+    for path in (tmp_path / "oxford-iiit-pet").rglob("*beagle*"):
+        path.rename(path.with_name(path.name.replace("beagle", "lynx")))
+    for file in (tmp_path / "oxford-iiit-pet" / "annotations").glob("*.txt"):
+        file.write_text(file.read_text().replace("beagle", "lynx"))
+    write_cards(reopen(folder))
+    card = (folder / "data_card.md").read_text()
+    assert "not among those of Oxford-IIIT Pet: lynx" in card
+    assert "CC BY-SA" not in card and "7,349" not in card and front(card)["license"] == "unknown"
+
+
+def test_rendered_pets_say_what_they_are(run):
+    card = (run.folder / "data_card.md").read_text()
+    assert "111 pictures of cats and dogs that petweak has drawn" in card
+    assert "what they are not" in card and "no sample of any cats and dogs" in card
+    assert "2 pictures of each in train and 1 in test" in card
+    assert cells(card, "train")[0][:5] == ["train", "74", "24", "50", "37"]
+    assert "CC BY-SA" not in card and str(run.folder) not in card
+    assert read_pets(run.data_root).name == "rendered"

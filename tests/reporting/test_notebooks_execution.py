@@ -1,0 +1,135 @@
+"""Executing the series: what is run with what, and what is left as it is."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from petweak.reporting import notebooks
+from petweak.reporting.notebooks import NotebookError, execute, parameters_of, run_notebooks, typed
+
+FOLDER = Path(__file__).resolve().parents[2] / "notebooks"
+SERIES = sorted(FOLDER.glob("[0-9][0-9]_*.ipynb"))
+TEXT = "profile = ''  # a\nrun = ''  # b\ncount = 1  # c"
+
+
+def write(path: Path, *texts: str) -> Path:
+    cells = [nbformat.v4.new_code_cell(text) for text in texts]
+    cells[0].metadata = nbformat.from_dict({"tags": ["parameters", "y"]})
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel}), path)
+    return path
+
+
+@pytest.fixture
+def ran(monkeypatch):
+    """The calls, which run nothing."""
+    calls = []
+    monkeypatch.setattr(notebooks, "execute", lambda *call: calls.append(call))
+    return calls
+
+
+def test_a_notebook_without_its_parameters_cell_is_refused(tmp_path):
+    nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("profile = 'embedded'")])
+    nbformat.write(nb, tmp_path / "01_x.ipynb")
+    with pytest.raises(ValueError, match="0 cells are tagged"):
+        parameters_of(tmp_path / "01_x.ipynb")
+
+
+@pytest.mark.parametrize(
+    "options, says",
+    [
+        ({"parameters": ["epoch=3"]}, "unknown parameter epoch: there are"),
+        ({"parameters": ["examples=few"]}, "examples='few': not a value of type int"),
+        ({"parameters": ["run=x"]}, "--run"),
+        ({"parameters": ["x"]}, "key=value"),
+        ({"only": ["99"]}, "the number 99: there are 00, 01"),
+        ({"only": ["99"], "solutions": True}, "the number 99: there are 01, 02"),
+    ],
+)
+def test_a_bad_argument_is_refused_before_anything_runs(options, says, ran, tmp_path):
+    with pytest.raises(ValueError, match=says):
+        list(run_notebooks("embedded", tmp_path, **options))
+    assert not ran
+
+
+def test_solutions_are_a_series_of_their_own(ran, tmp_path):
+    list(run_notebooks("embedded", tmp_path, only=["3"], solutions=True))
+    name = "03_make_masks_with_mask_rcnn_solutions.ipynb"
+    ((notebook, out, values),) = ran
+    assert notebook == FOLDER / "solutions" / name
+    assert out == tmp_path / "notebooks" / "solutions" / name
+    assert values["run"] == str(tmp_path) and values["profile"] == "embedded"
+    list(run_notebooks("embedded", tmp_path))
+    assert [n for n, *_ in ran[1:]] == SERIES
+
+
+def test_text_becomes_what_the_notebook_has():
+    defaults = {"n": "0", "x": "0.5", "name": "'v1'", "on": "True", "later": "compute()"}
+    values = {"n": "3", "x": "1", "name": "1", "on": "false", "later": "2", "of_another": "4"}
+    result = typed(values, defaults)
+    assert result == {"n": 3, "x": 1.0, "name": "1", "on": False, "later": "2"}
+    assert [type(v) for v in result.values()] == [int, float, str, bool, str]
+
+
+def test_a_notebook_is_executed_once_for_its_cells_values_and_code(tmp_path, monkeypatch, capfd):
+    notebook = write(tmp_path / "01_x.ipynb", TEXT, "print(count + 1)")
+    monkeypatch.setattr(notebooks, "series", lambda *_: [notebook])
+    run, out = tmp_path / "run", tmp_path / "run" / "notebooks" / "01_x.ipynb"
+
+    def run_it(**options):
+        return list(run_notebooks("embedded", run, **options))
+
+    assert run_it(parameters=["count=4"]) == ["01_x.ipynb: executed"]
+    assert nbformat.read(out, as_version=4).cells[-1].outputs[0].text == "5\n"
+    assert "without encryption" not in capfd.readouterr().err  # the kernel's warning about TCP
+    assert run_it(parameters=["count=4"]) == ["01_x.ipynb: up to date"]
+    monkeypatch.setattr(notebooks, "execute", lambda *_: None)
+    assert run_it(parameters=["count=5"]) == ["01_x.ipynb: executed"]
+    monkeypatch.setattr(notebooks, "file_hash", lambda file: "other code")
+    assert run_it(parameters=["count=4"]) == ["01_x.ipynb: executed"]
+
+
+def test_a_cell_that_fails_is_named_and_leaves_nothing(tmp_path):
+    notebook = write(tmp_path / "01_x.ipynb", TEXT, "{}['pug_1']")
+    out = tmp_path / "out" / "01_x.ipynb"
+    with pytest.raises(NotebookError, match=r"01_x.ipynb, cell \d: KeyError: 'pug_1'") as error:
+        execute(notebook, out, {})
+    assert "pug_1" in str(error.value.__cause__) and not list(out.parent.iterdir())
+
+
+def test_refreshing_replaces_a_notebook_by_its_clean_self(tmp_path, monkeypatch):
+    bar = "import tqdm.notebook\nfor _ in tqdm.notebook.tqdm(range(2)): pass\nprint('x')"
+    notebook = write(tmp_path / "01_x.ipynb", TEXT, bar)
+    monkeypatch.setattr(notebooks, "series", lambda *_: [notebook])
+    notebooks.refresh(["01"])
+    done = nbformat.read(notebook, as_version=4)
+    assert done.cells[0].metadata["tags"] == ["parameters", "y"]
+    assert all(set(c.metadata) <= {"tags"} for c in done.cells)
+    assert set(done.metadata) == {"kernelspec", "language_info"}
+    assert [o.output_type for o in done.cells[1].outputs] == ["stream"]  # no widget
+    text = io.StringIO()
+    nbformat.write(done, text)
+    assert str(tmp_path) not in text.getvalue()
+
+
+def test_the_whole_series_means_the_notebooks_without_a_number_too(tmp_path, monkeypatch):
+    names = ["00_a", "01_b", "_template", "explorers"]
+    (tmp_path / "notebooks").mkdir()
+    for name in names:
+        write(tmp_path / "notebooks" / f"{name}.ipynb", TEXT)
+    ran = []
+
+    def executed(notebook, out, values):
+        ran.append(notebook.stem)
+        return nbformat.read(notebook, as_version=4)
+
+    monkeypatch.setattr(notebooks, "project_path", lambda path: tmp_path / path)
+    monkeypatch.setattr(notebooks, "_executed", executed)
+    notebooks.refresh()
+    assert ran == names
+    notebooks.refresh(["1"])
+    assert ran[len(names) :] == ["01_b"]

@@ -1,0 +1,182 @@
+"""The report in its formats, on a run's folder that is written by hand."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from handmade import CHROMIUM, make_run, reported_run
+
+from petweak.data.files import read_json
+from petweak.reporting import report
+from petweak.visualization.overlays import show_photos
+from petweak.visualization.style import png
+
+NAMES = {"overview", "learning_curves", "per_breed", "costs", "masks_compared"}
+NAMES |= {"gallery_ground_truth-breed", "gallery_gradcam_pretrained-breed"}
+SECTIONS = [
+    "What was asked",
+    "Overview",
+    "The paper's tables beside ours",
+    "Known oddities of the paper",
+    "Baselines",
+    "Breeds",
+    "Learning curves",
+    "Rounds of self-training",
+    "The sources' masks",
+    "Photos: best, median and worst",
+    "Costs",
+    "Quarantine",
+    "Versions, hardware, settings",
+]
+needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
+
+
+@pytest.fixture(scope="module")
+def reported(tmp_path_factory):
+    return reported_run(tmp_path_factory.getbasetemp())
+
+
+class Tags(HTMLParser):
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict]] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+
+def test_the_page_needs_no_other_file(reported):
+    page = reported / "report.html"
+    text, tags = page.read_text(), Tags(page.read_text()).tags
+    assert page.stat().st_size < report.MAX_BYTES <= 5_000_000
+    images = [a for tag, a in tags if tag == "img"]
+    assert len(images) == len(NAMES) and all(len(a["alt"]) > 20 for a in images)
+    for tag, a in tags:
+        for name in ("src", "srcset", "href", "action", "poster", "data"):
+            assert a.get(name, "#").startswith(("data:image/", "#")), (tag, name)
+    assert not {"script", "link", "iframe", "object", "base"} & {tag for tag, _ in tags}
+    assert "url(" not in text and "@import" not in text and "://" not in text
+    assert "prefers-color-scheme: dark" in text
+
+
+def test_the_page_says_everything(reported):
+    text = (reported / "report.html").read_text()
+    tags = Tags(text).tags
+    ids = [a["id"] for _, a in tags if "id" in a]
+    links = [a["href"] for _, a in tags if "href" in a]
+    assert len(set(ids)) == len(ids) and {link[1:] for link in links} <= set(ids)
+    assert [re.sub("&#39;", "'", h) for h in re.findall("<h2.*>(.*)</h2>", text)] == SECTIONS
+    assert len(links) == len(SECTIONS)
+    assert str(reported.parent) not in text and "/somewhere/else" not in text
+    assert "Sphynx_9.jpg" in text and "is a &lt;text&gt;" in text
+    assert "import pandas" not in text  # no code
+    assert "conjecture" in text and "mistake" not in text
+    assert "0.0900 on test and 0.0900 on train" in text
+    assert "This run has no self-trained model." in text and "Left out" not in text
+
+
+def test_figures_have_captions(reported):
+    about = read_json(reported / "figures" / "captions.json")
+    assert set(about) == NAMES
+    assert {p.stem for p in (reported / "figures").glob("*.png")} == NAMES
+    assert all(len(a["alt"]) > 20 and len(a["caption"]) > 20 for a in about.values())
+    assert about["overview"]["section"] == "Overview"
+
+
+def test_markdown_shows_the_figures_and_tables_md_does_not(reported):
+    text, tables = (reported / "report.md").read_text(), (reported / "tables.md").read_text()
+    shown = re.findall(r"^!\[(.{20,})\]\((figures/.*\.png)\)$", text, re.M)
+    assert {file for _, file in shown} == {f"figures/{name}.png" for name in NAMES}
+    assert "![" not in tables and "<table" not in tables and "bars: models" not in tables.lower()
+    for line in ("| all_ones ", "| centre_box ", "| ground_truth "):
+        assert line in text and line in tables
+    assert "0.100 [0.050, 0.150] ▼" in tables
+    assert re.findall("^## (.*)$", tables, re.M) == SECTIONS
+
+
+def test_photos_and_features_that_are_gone_are_said(tmp_path):
+    run = make_run(tmp_path)
+    shutil.rmtree(run / "features")
+    stale = run / "figures" / "gallery_mask_rcnn-breed.png"
+    stale.parent.mkdir()
+    stale.write_bytes(b"of an earlier run")
+    text = report.write_report(run, ["md"]).read_text()
+    assert "Left out: ground_truth-breed" in text and "gallery_" not in text
+    assert not stale.exists() and (run / "figures" / "masks_compared.png").is_file()
+
+
+def test_a_report_is_written_again_only_where_its_inputs_changed(reported, tmp_path, monkeypatch):
+    run, calls = tmp_path / "run", []
+    shutil.copytree(reported, run)
+    monkeypatch.setattr(report, "write_report", calls.append)
+    for _ in range(2):
+        assert report.ensure_report(run) == run / "report.html"
+    assert len(calls) == 1
+    results = run / "results.csv"
+    results.write_text(results.read_text().replace("0.85", "0.86"))
+    report.ensure_report(run)
+    (run / "figures" / "overview.png").unlink()
+    report.ensure_report(run)
+    assert len(calls) == 3
+
+
+def test_a_report_needs_a_study(tmp_path):
+    with pytest.raises(FileNotFoundError, match="petweak study"):
+        report.write_report(tmp_path)
+
+
+def test_an_unknown_format_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="docx.*there are html, pdf, md, latex"):
+        report.write_report(tmp_path, ["html", "docx"])
+
+
+def test_a_pdf_without_a_browser_says_the_way_out_before_any_work(tmp_path, monkeypatch):
+    run = make_run(tmp_path)
+    monkeypatch.setattr(report, "BROWSERS", ["no-such-browser"])
+    with pytest.raises(FileNotFoundError, match="install one, or write --format html"):
+        report.write_report(run, ["html", "pdf"])
+    assert not (run / "notebooks").exists()
+
+
+def test_a_page_that_is_too_large_gets_smaller_photos(monkeypatch):
+    noise = np.random.default_rng(0).integers(0, 255, (300, 400, 3), dtype="uint8")
+    page = f'<img src="{report._inline(png(show_photos([noise])), True)}">'
+    monkeypatch.setattr(report, "MAX_BYTES", len(page) // 2)
+    smaller = report._small(page)
+    assert len(smaller) < len(page) // 2 and smaller.startswith('<img src="data:image/jpeg;base64')
+    monkeypatch.setattr(report, "MAX_BYTES", 10)
+    with pytest.raises(ValueError, match="above 10"):
+        report._small(page)
+
+
+@needs_chromium
+def test_pdf(reported):
+    content = (reported / "report.pdf").read_bytes()
+    assert content.startswith(b"%PDF-") and content.rstrip().endswith(b"%%EOF")
+    assert len(re.findall(rb"/Type\s*/Page\b", content)) >= 3
+
+
+@needs_chromium
+def test_on_a_phone_nothing_but_tables_scrolls_sideways(reported, tmp_path):
+    """The page in a frame of 390 pixels, asked by a script how wide it is."""
+    asks = """<iframe id="f" src="%s" style="width:390px;height:844px;border:0"></iframe><script>
+    f.onload = () => { const d = f.contentDocument, wide = [], page = d.documentElement;
+      d.querySelectorAll("details").forEach(e => e.open = true);
+      d.querySelectorAll("body *").forEach(e => { if (!e.closest(".scroll table") &&
+        e.getBoundingClientRect().right > page.clientWidth + 0.5) wide.push(e.tagName) });
+      document.title = [page.scrollWidth - page.clientWidth, wide.length,
+        [...d.querySelectorAll(".scroll")].some(e => e.scrollWidth > e.clientWidth)].join() }
+    </script>"""
+    frame = tmp_path / "frame.html"
+    frame.write_text(asks % (reported / "report.html").as_uri())
+    command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"]
+    command += ["--allow-file-access-from-files", "--virtual-time-budget=20000"]
+    command += [f"--user-data-dir={tmp_path / 'profile'}", frame.as_uri()]
+    dom = subprocess.run(command, capture_output=True, text=True, timeout=120).stdout
+    assert re.search("<title>(.*)</title>", dom)[1] == "0,0,true"

@@ -1,0 +1,393 @@
+"""A run and its variants: who writes where, who waits, what a kill or another device changes."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import shutil
+import signal
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from conftest import ROUNDS, small
+from few import few_photos
+from filelock import FileLock
+from safetensors.numpy import load_file
+
+from petweak.data import feature_cache
+from petweak.data.files import read_json, write_json
+from petweak.pseudo_masks import store
+from petweak.study import cache
+from petweak.study.results import collect_results, run_study
+from petweak.study.run import FEATURES_FROM, Run, open_run, reopen
+from petweak.training import self_training, trainer
+from petweak.training.inference import load_model, predict_features
+from petweak.training.targets import load_targets
+
+# One source, one kind of labels, maps at two sizes.
+SCALES = dict(sources="gradcam_pretrained", labels="species", refinement="multiscale",
+              refinement_scales=(1.0, 1.5), threshold="otsu", extraction_batch=2, epochs=1)
+SOURCE = ("gradcam_pretrained", "species")
+FREE = ("imagenet_only", "species")
+
+
+@pytest.fixture(scope="module")
+def few(rendered, tmp_path_factory) -> Path:
+    return few_photos(rendered, tmp_path_factory.mktemp("few"))
+
+
+@pytest.fixture(scope="module")
+def done(few, tmp_path_factory) -> Run:
+    """A finished study; tests leave its folder as it is."""
+    run = Run(tmp_path_factory.mktemp("done") / "run", few, small(**SCALES))
+    run_study(run)
+    return run
+
+
+@pytest.fixture(scope="module")
+def rounds(few, tmp_path_factory) -> Run:
+    """A finished study with two rounds of self-training."""
+    run = Run(tmp_path_factory.mktemp("rounds") / "run", few, small(**ROUNDS))
+    run_study(run)
+    return run
+
+
+def snapshot(folder: Path) -> dict[str, tuple[int, int]]:
+    """{file: (size, time)} of a run, without its variants."""
+    files = (p for p in folder.rglob("*") if p.is_file())
+    return {str(p.relative_to(folder)): (p.stat().st_size, p.stat().st_mtime_ns)
+            for p in files if "variants" not in p.relative_to(folder).parts}
+
+
+def equal(one: Path, other: Path) -> bool:
+    """Whether two models have the same tensors, bit for bit."""
+    a, b = (load_file(folder / "model.safetensors") for folder in (one, other))
+    return a.keys() == b.keys() and all((a[k] == b[k]).all() for k in a)
+
+
+def some(run: Run) -> frozenset[str]:
+    """All photos but those of one breed."""
+    return frozenset(s.id for s in run.pets.samples if s.breed_name != "Abyssinian")
+
+
+# --- variants
+
+
+def test_a_variant_on_some_photos_leaves_its_parents_caches_whole(few, tmp_path):
+    run = Run(tmp_path / "run", few, small(**SCALES))
+    part = run.variant("without_Abyssinian", only=some(run))
+    assert len(part.masks(SOURCE[0])["ids"]) == 9  # first, so that the variant asks for features
+    assert len(run.masks(SOURCE[0])["ids"]) == 12
+    for folder in ("features", "features/efficientnet_lite0@1.5"):
+        assert read_json(run.folder / folder / "index.json")["ids"] == list(run.ids)
+    assert {p.stem for p in part.masks_folder(SOURCE[0]).glob("*.png")} == some(run)
+
+
+def test_a_variant_and_its_run_never_write_into_each_others_folder(few, tmp_path):
+    run = Run(tmp_path / "run", few, small(**SCALES))
+    run_study(run)
+    before = snapshot(run.folder)
+    again = Run(run.folder, few, run.settings)
+    for changes in (
+        {"only": some(run)}, {"image_size": 96}, {"leave_out": "Abyssinian"}, {"lr": 1e-3}
+    ):
+        variant = again.variant("-".join(changes), **changes)
+        variant.model_scores(*SOURCE)
+        assert variant.folder.parent == run.folder / "variants"
+        assert (variant.model_folder(*SOURCE) / "model.safetensors").is_file()
+        assert snapshot(run.folder) == before, changes
+    variants = snapshot(run.folder / "variants")
+    shutil.rmtree(run.masks_folder(SOURCE[0]))
+    Run(run.folder, few, run.settings.replace(epochs=2)).model_scores(*SOURCE)
+    assert snapshot(run.folder / "variants") == variants
+
+
+def test_a_variant_reads_its_parents_features_where_they_are_the_same(done):
+    run = Run(done.folder, done.data_root, done.settings)
+    same, big = run.variant("lr", lr=1e-3), run.variant("big", image_size=96)
+    inner = same.variant("inner", only=some(run))
+    assert same.features.folder == inner.features.folder == run.folder / "features"
+    assert same.features_key == inner.features_key == run.features_key != big.features_key
+    assert big.features.folder == big.folder / "features"
+    assert (big.features.map("final").shape[-1], run.features.map("final").shape[-1]) == (3, 2)
+    assert inner.only == same.variant("x", only=some(run)).only and len(inner.ids) == 9
+
+
+def test_nothing_is_learnt_from_a_breed_that_is_left_out(few, tmp_path):
+    run = Run(tmp_path, few, small(**SCALES, leave_out="Abyssinian"))
+    left = {s.id for s in run.pets.split("left_out")}
+    assert len(left) == 3 and left <= set(run.masks(SOURCE[0])["ids"])
+    assert not left & set(run.context.train_labels) and not left & run.val_ids
+    assert read_json(run.model(*SOURCE) / "config.json")["n_images"] == 6 - len(run.val_ids)
+
+
+def _variant_at_once(folder: Path, root: Path, ready, go) -> None:
+    run = Run(folder, root, small(**SCALES))
+    variant = run.variant("some", only=some(run))
+    ready.set()
+    go.wait(120)
+    variant.model_scores(*SOURCE)
+
+
+def test_a_run_and_its_variant_at_once_both_finish(few, done, tmp_path):
+    context = multiprocessing.get_context("spawn")
+    ready, go = context.Event(), context.Event()
+    run = Run(tmp_path / "run", few, small(**SCALES))
+    other = context.Process(target=_variant_at_once, args=(run.folder, few, ready, go))
+    other.start()
+    try:
+        assert ready.wait(120)
+        go.set()
+        run.model_scores(*SOURCE)
+        other.join(120)
+        assert other.exitcode == 0
+    finally:
+        other.kill()
+    assert equal(run.model_folder(*SOURCE), done.model_folder(*SOURCE))
+    model = run.folder / "variants" / "some" / "models" / "-".join(SOURCE)
+    assert len(pd.read_csv(model / "scores.csv")) == 9
+
+
+# --- reading and waiting
+
+
+def test_complete_results_are_read_while_another_process_writes(done, rounds, monkeypatch):
+    before = snapshot(done.folder)
+    monkeypatch.setattr(cache, "locked", lambda *a: pytest.fail("it would wait"))
+    with FileLock(done.folder / ".lock"), FileLock(rounds.folder / ".lock"):
+        run = Run(done.folder, done.data_root, done.settings)
+        assert run.features.ids == done.ids
+        assert run.more_features(1.5).map("final").shape[-1] == 3
+        assert run.masks(SOURCE[0])["source"] == SOURCE[0]
+        assert run.model(*SOURCE) == done.folder / "models" / "-".join(SOURCE)
+        assert len(run.model_scores(*SOURCE).photos) == len(run.mask_scores(SOURCE[0]).photos) == 12
+        run.baseline_scores("all_ones")
+        other = Run(rounds.folder, rounds.data_root, rounds.settings)
+        assert [r.number for r in other.rounds(*FREE)] == [0, 1]
+        other.model_scores(*FREE)
+        assert reopen(done.folder).features.passes == 24
+    assert snapshot(done.folder) == before
+
+
+def test_others_can_read_what_a_run_leaves(done):
+    umask = os.umask(0)
+    os.umask(umask)
+    files = [done.folder / f for f in snapshot(done.folder) if not f.endswith(".lock")]
+    modes = {p.name: stat.S_IMODE(p.stat().st_mode) for p in files}
+    assert "model.safetensors" in modes and set(modes.values()) == {0o666 & ~umask}
+
+
+# --- settings
+
+
+def test_epochs_can_be_saved_afterwards(few, rounds, tmp_path):
+    settings = small(**ROUNDS, save_epochs=False)
+    plain = Run(tmp_path, few, settings)
+    for source in ("ground_truth", "imagenet_only"):
+        folder = plain.model(source, "species")
+        assert not (folder / "epochs").exists()
+        kept = shutil.copytree(folder, tmp_path / "before" / source)
+        saving = Run(tmp_path, few, settings.replace(save_epochs=True))
+        assert saving.model(source, "species") == folder
+        epochs = len(list((folder / "epochs").iterdir()))
+        assert epochs == read_json(folder / "config.json")["epochs"]
+        assert equal(folder, kept)  # the same model, trained again
+    assert all((r.model / "epochs").is_dir() for r in saving.rounds(*FREE))
+
+
+def test_nearly_all_of_train_may_be_val(few, tmp_path):
+    run = Run(tmp_path, few, small(**SCALES, val_fraction=0.95))
+    config = read_json(run.model(*SOURCE) / "config.json")
+    assert config["n_images"] == 4 == len(run.val_ids)  # of each breed's two photos one is left
+
+
+def test_without_val_a_model_learns_from_all_of_train_and_says_that_there_is_none(few, tmp_path):
+    settings = small(val_fraction=0, labels="species")
+    run = Run(tmp_path, few, settings)
+    config = read_json(run.model("ground_truth", "species") / "config.json")
+    assert run.val_ids == frozenset() and config["n_images"] == 8
+    assert config["val_mask_iou"] is None and config["best_epoch"] == settings.training.epochs
+    history = pd.read_csv(run.model_folder("ground_truth", "species") / "history.csv")
+    assert history["val_mask_iou"].isna().all() and history["loss"].notna().all()
+    with pytest.raises(ValueError, match="val_fraction=0 leaves no photo"):
+        run.masks("gradcam_pretrained")
+
+
+@pytest.mark.parametrize(
+    "bad, says",
+    [(dict(backbone="resnet18"), "efficientnet_lite0"), (dict(sources="cam"), "unknown source"),
+     (dict(sources="ground_truth,external"), "external_masks"), (dict(cam="gradcam2"), "gradcam"),
+     (dict(refinement="sharpen"), "unknown sharpen"),
+     (dict(refinement="auto,walk"), "stands alone"),
+     (dict(refinement="auto", selection_criteria="iou"), "selection_criteria"),
+     (dict(ROUNDS, round_refinement=""), "round_refinement is empty"),
+     (dict(ROUNDS, round_refinement="multiscale"), "asks a source for other views"),
+     (dict(device="cuda:77"), "no such device")],
+)
+def test_settings_that_cannot_work_are_refused_before_anything_is_made(bad, says, few, tmp_path):
+    with pytest.raises(ValueError, match=says):
+        Run(tmp_path / "run", few, small(**bad))
+    assert not (tmp_path / "run").exists()
+
+
+def test_labels_that_a_source_does_not_have_are_refused(done):
+    with pytest.raises(ValueError, match="imagenet_only has no breed labels: labels=species"):
+        done.model("imagenet_only", "breed")
+
+
+def test_a_pass_is_taken_from_another_run(done, tmp_path):
+    write_json(tmp_path / FEATURES_FROM, [str(done.folder / "features")])
+    run = Run(tmp_path, done.data_root, done.settings)
+    assert run.features.folder == done.folder / "features"
+    assert run.more_features(1.5).folder.parent == done.folder / "features"
+    other = Run(tmp_path, done.data_root, done.settings.replace(image_size=96))
+    assert other.features.folder == tmp_path / "features"
+
+
+def test_open_run_takes_names_and_settings(few, tmp_path):
+    run = open_run("embedded", tmp_path / "run", few, epochs="3")
+    assert (run.folder, run.data_root) == (tmp_path / "run", few)
+    assert run.settings.training.epochs == 3 and not run.folder.exists()
+
+
+# --- opened again, on this device or another
+
+
+def all_keys(run: Run) -> tuple[str, ...]:
+    return (run.features_key, run.keys.masks(SOURCE[0]), run.keys.masks("mask_rcnn_compact"),
+            run.keys.model(*SOURCE), run.keys.rounds(*FREE))
+
+
+def test_a_run_is_opened_again_as_it_was_made(done):
+    run = reopen(done.folder)
+    assert run.settings == done.settings and run.data_root == done.data_root
+    assert all_keys(run) == all_keys(done)
+    with pytest.raises(FileNotFoundError, match="petweak study --run"):
+        reopen(done.folder / "nothing")
+
+
+def test_looking_at_a_run_of_another_device_makes_nothing_again(few, tmp_path):
+    made = Run(tmp_path, few, small(**SCALES), device="cuda")
+    there = all_keys(made)  # writes run.json
+    about = read_json(tmp_path / "run.json")
+    assert about["device"] == "cuda"
+    here = all_keys(Run(tmp_path / "here", few, small(**SCALES)))
+    assert not set(here) & set(there)
+    for asked in ("auto", "cuda:77", "mps"):  # what stood in the settings where it was made
+        about["settings"]["system"]["device"] = asked
+        write_json(tmp_path / "run.json", about)
+        run = reopen(tmp_path)
+        assert run.device.type in ("cpu", "cuda") and all_keys(run) == there
+        assert all_keys(run.variant("v", only=some(run)).features_run) == there
+
+
+# --- killed
+
+
+def _killed_everywhere(folder: Path, root: Path) -> None:
+    """Die by SIGKILL in the pass, in the masks and in the training; leave what is there then."""
+
+    def dies_in(module, name: str, calls: int) -> Callable:
+        real, count = getattr(module, name), 0
+
+        def counted(*args, **kwargs):
+            nonlocal count
+            count += 1
+            if count == calls:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return real(*args, **kwargs)
+
+        return counted
+
+    # The second batch's note, the fifth mask, the second epoch's checkpoint.
+    for module, name, calls in ((feature_cache, "write_json", 2), (store, "write_mask", 5),
+                                (trainer, "_save", 2)):
+        if (child := os.fork()) == 0:
+            setattr(module, name, dies_in(module, name, calls))
+            Run(folder, root, small(**SCALES | dict(epochs=3))).model_scores(*SOURCE)
+            os._exit(1)  # it has survived
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL, name
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs SIGKILL and fork")
+def test_killed_at_any_stage_it_ends_with_the_same_tensors_and_results(few, tmp_path):
+    killed, alone = (Run(tmp_path / name, few, small(**SCALES | dict(epochs=3)))
+                     for name in ("killed", "alone"))
+    process = multiprocessing.get_context("spawn").Process(
+        target=_killed_everywhere, args=(killed.folder, few))
+    process.start()
+    process.join(240)
+    assert process.exitcode == 0
+    model = killed.model_folder(*SOURCE)
+    assert (model / "checkpoint.safetensors").is_file() and not (model / "config.json").exists()
+    masks = {p: p.stat().st_mtime_ns for p in killed.masks_folder(SOURCE[0]).glob("*.png")}
+    for run in (killed, alone):
+        run_study(run)
+    for file in ("features/final.npy", "features/pooled.npy", "models/{}-{}/model.safetensors"):
+        file = file.format(*SOURCE)
+        assert (killed.folder / file).read_bytes() == (alone.folder / file).read_bytes(), file
+    assert len(masks) == 12 and {p: p.stat().st_mtime_ns for p in masks} == masks
+    tables = (pd.read_csv(r.folder / "results.csv", dtype=str) for r in (killed, alone))
+    pd.testing.assert_frame_equal(*(t.drop(columns="seconds") for t in tables))
+    assert not list(killed.folder.rglob("*.partial*"))
+
+
+def test_a_killed_round_goes_on(rounds, tmp_path, monkeypatch):
+    other = Run(tmp_path, rounds.data_root, rounds.settings)
+
+    def killed(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(self_training, "_next_masks", killed)
+    with pytest.raises(KeyboardInterrupt):
+        other.rounds(*FREE)
+    monkeypatch.undo()
+    first = tmp_path / "models" / "imagenet_only-species-round0" / "model.safetensors"
+    before = first.stat().st_mtime_ns
+    assert equal(other.model(*FREE), rounds.model(*FREE))
+    assert first.stat().st_mtime_ns == before
+
+
+# --- self-training
+
+
+def test_only_the_last_round_depends_on_the_background_threshold(rounds, tmp_path):
+    """Two conventions, one folder: the rounds before the last are those that are there."""
+    shutil.copytree(rounds.folder, tmp_path / "run")
+
+    def times(threshold: float) -> list[int]:
+        settings = rounds.settings.replace(background_threshold=threshold)
+        run = Run(tmp_path / "run", rounds.data_root, settings)
+        config = read_json(run.model(*FREE) / "config.json")
+        assert config["variant"] == ("round1-wide" if threshold < 0.5 else "round1")
+        return [(r.model / "model.safetensors").stat().st_mtime_ns for r in run.rounds(*FREE)]
+
+    wide, tight, again = times(0.05), times(0.5), times(0.05)
+    assert wide[0] == tight[0] == again[0]
+    assert len({wide[1], tight[1], again[1]}) == 3
+
+
+def test_the_last_masks_take_in_what_the_model_before_gives_more_than_the_threshold(rounds):
+    before, last = rounds.rounds(*FREE)
+    ids = [s.id for s in rounds.pets.split("train")][:3]
+    targets = load_targets(last.masks, ids, [0] * 3, 32)
+    settings = self_training.round_settings(rounds.settings)
+    wide = self_training.widened(targets, before.model, settings, rounds.context)
+    predictions = predict_features(load_model(before.model), rounds.features, ids)
+    for old, new, (_, prediction) in zip(targets.masks, wide.masks, predictions, strict=True):
+        by_hand = np.where(prediction.soft > 0.05, 255, old.numpy())
+        assert (new.numpy() == by_hand).all()
+    assert torch.equal(wide.valid, targets.valid) and not torch.equal(wide.masks, targets.masks)
+
+
+def test_rounds_of_other_settings_leave_the_table(rounds, tmp_path):
+    shutil.copytree(rounds.folder, tmp_path / "run")
+    other = Run(tmp_path / "run", rounds.data_root, rounds.settings.replace(seed=5))
+    assert other.open_rounds(*FREE) is None and collect_results(other)["round"].isna().all()
+    same = Run(tmp_path / "run", rounds.data_root, rounds.settings)
+    assert collect_results(same)["round"].notna().any()

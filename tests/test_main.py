@@ -1,0 +1,328 @@
+"""The command line: exit codes, one clear line, where paths count from, what it leaves alone."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import SMALL, small
+from PIL import Image
+
+from petweak import __main__ as cli
+from petweak.__main__ import main
+from petweak.data.download import FetchError
+from petweak.data.masks import read_mask
+from petweak.reporting.notebooks import NotebookError
+from petweak.reporting.report import FORMATS
+
+SET = [f"{k}={v}" for k, v in SMALL.items()]
+SWEEP = ["sweep", str(Path(__file__).parents[1] / "notebooks" / "01_explore_the_data.ipynb")]
+
+
+@pytest.fixture(scope="module")
+def trained(rendered, tmp_path_factory):
+    run = tmp_path_factory.mktemp("cli") / "run"
+    arguments = ["--data-root", str(rendered), "--run", str(run), "--set", *SET]
+    assert main(["train", *arguments, "--source", "ground_truth", "--labels", "species"]) == 0
+    return run
+
+
+COMMANDS = [
+    "doctor",
+    "data",
+    "masks",
+    "train",
+    "selftrain",
+    "study",
+    "notebooks",
+    "sweep",
+    "report",
+    "predict",
+    "experiment",
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(command, capsys):
+    with pytest.raises(SystemExit) as end:
+        main([command, "--help"])
+    assert end.value.code == 0 and f"usage: petweak {command}" in capsys.readouterr().out
+
+
+def test_help_lists_every_command_and_loads_nothing_heavy():
+    code = "import sys, petweak.__main__ as m; m.parser(); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"torch", "pandas", "numpy", "papermill"} & set(done.stdout.split())
+    assert all(re.search(rf"^    {c}\b", cli.parser().format_help(), re.M) for c in COMMANDS)
+
+
+@pytest.mark.parametrize(
+    "command, says",
+    [
+        (["study", "--set", "epoch=3"], "there are"),
+        (["study", "--set", "epochs"], "key=value"),
+        (["study", "--sources", "grabcut"], "ground_truth"),
+        (["masks", "nothing"], "ground_truth"),
+        (["masks", "labels_free"], "imagenet_only"),
+        (["study", "--set", "taps=last"], "levels"),
+        (["train", "--source", "ground_truth", "--set", "border=pet"], "foreground"),
+        (["masks", "external"], "external_masks"),
+        (["study", "--sources", "external"], "external_masks"),
+        (["study", "--set", "cam=nonsense"], "gradcam++"),
+        (["study", "--set", "backbone=resnet18"], "efficientnet_lite0"),
+        (["study", "--set", "profile=photos"], "--profile"),
+        (["train", "--source", "ground_truth", "--set", "device=cuda:99"], "device=cpu"),
+        (["notebooks", "--only", "77"], "the number 77"),
+        (["notebooks", "-p", "colour=red"], "unknown parameter colour"),
+        (["notebooks", "-p", "run=there"], "--run"),
+        (["sweep", "notebooks/77.ipynb", "-p", "seed=0"], "no such notebook"),
+        ([*SWEEP, "-p", "seed="], "a value is empty"),
+        ([*SWEEP, "-p", "colour=red"], "there are"),
+        (["experiment", "nothing"], "label_efficiency"),
+    ],
+)
+def test_a_bad_argument_is_one_line_and_exit_code_2(command, says, capsys, rendered, tmp_path):
+    where = ["--run", str(tmp_path / "run"), "--data-root", str(rendered)]
+    assert main([*command, *where]) == 2
+    error = capsys.readouterr().err
+    assert says in error and error.count("\n") == 1 and "a fault of" not in error
+    assert not (tmp_path / "run" / "results.csv").exists()
+
+
+def test_an_unknown_command_is_a_bad_argument():
+    with pytest.raises(SystemExit) as end:
+        main(["segment"])
+    assert end.value.code == 2
+
+
+def test_a_failure_is_exit_code_1(tmp_path, capsys):
+    assert main(["data", "check", "--data-root", str(tmp_path)]) == 1
+    assert "--data-root is the folder that holds" in capsys.readouterr().err
+    assert main(["report", str(tmp_path / "nowhere")]) == 1
+
+
+# --- errors: expected ones in their own words, all others as faults
+
+
+def failing(monkeypatch, error: Exception) -> None:
+    def fail(args):
+        raise error
+
+    monkeypatch.setattr(cli, "masks", fail)
+
+
+EXPECTED = [
+    (FileNotFoundError("run.json is missing"), 1),
+    (PermissionError(13, "Permission denied", "/x"), 1),
+    (FloatingPointError("the loss is nan"), 1),
+    (FetchError("no network"), 1),
+    (NotebookError("01.ipynb, cell 3: KeyError: 'x'"), 1),
+    (ValueError("seed=-1: has to be 0 or more"), 2),
+]
+FAULTS = [
+    KeyError("pug_1"),
+    RuntimeError("mat1 and mat2\ncannot be multiplied"),
+    IndexError("9"),
+    TypeError("x() takes 1 argument"),
+    AttributeError("no y"),
+    AssertionError(),
+    OSError(),
+]
+
+
+@pytest.mark.parametrize("error, code", EXPECTED, ids=lambda e: type(e).__name__)
+def test_an_expected_error_speaks_for_itself(error, code, monkeypatch, capsys):
+    failing(monkeypatch, error)
+    assert main(["masks", "x"]) == code
+    assert capsys.readouterr().err == f"petweak: {error}\n"
+
+
+@pytest.mark.parametrize("error", FAULTS, ids=lambda e: type(e).__name__)
+def test_a_program_error_is_never_its_bare_text(error, monkeypatch, capsys):
+    failing(monkeypatch, error)
+    assert main(["masks", "x"]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith(f"petweak: {type(error).__name__}: ") and said.count("\n") == 1
+    assert said.endswith("(a fault of petweak's: --debug shows the traceback)\n")
+    if isinstance(error, KeyError):
+        assert "KeyError: 'pug_1'" in said
+
+
+@pytest.mark.parametrize("command", [["--debug", "masks", "x"], ["masks", "x", "--debug"]])
+@pytest.mark.parametrize("error", [KeyError("pug_1"), ValueError("bad")])
+def test_debug_shows_the_traceback_of_every_error(command, error, monkeypatch, capsys):
+    failing(monkeypatch, error)
+    main(command)
+    said = capsys.readouterr().err
+    assert "Traceback (most recent call last)" in said and "raise error" in said
+
+
+def test_nobody_raises_a_fault_on_purpose():
+    """RuntimeError and bare KeyError would be printed as faults of petweak."""
+    for path in Path(cli.__file__).parent.rglob("*.py"):
+        if path.parts[-2] not in ("explorers", "rendered"):
+            assert "raise RuntimeError" not in path.read_text(), path
+
+
+def test_warnings_such_as_waiting_for_a_lock_are_shown():
+    code = """
+import logging, petweak.__main__ as cli
+cli.masks = lambda args: logging.getLogger("petweak.study.cache").warning("waiting") or []
+cli.main(["masks", "x"])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr == "petweak: waiting\n"
+
+
+# --- data
+
+
+def test_data_make_draws_a_set_and_data_check_tells_what_it_did(tmp_path, capsys):
+    make = ["data", "make", "--train", "1", "--test", "1", "--size", "64"]
+    assert main([*make, "--data-root", str(tmp_path)]) == 0
+    photo = next((tmp_path / "oxford-iiit-pet" / "images").glob("*.jpg"))
+    photo.write_bytes(photo.read_bytes()[:100])
+    capsys.readouterr()
+    assert main(["data", "check", "--data-root", str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    assert f"opened every photo and trimap of {tmp_path}" in out
+    assert "73 photos of 37 breeds" in out and "1 left out" in out and photo.name in out
+    assert main([*make[:-1], "32", "--data-root", str(tmp_path)]) == 2
+
+
+# --- paths count from where the user stands
+
+
+def test_typed_paths_count_from_the_current_folder(tmp_path, monkeypatch, rendered, capsys):
+    (tmp_path / "pyproject.toml").touch()  # a project above
+    here = tmp_path / "a" / "b"
+    here.mkdir(parents=True)
+    monkeypatch.chdir(here)
+    args = cli.parser().parse_args(
+        ["predict", "x.jpg", "--model", "m", "--out", "../o", "--device", "cpu"]
+    )
+    assert (args.photos, args.model) == ([here / "x.jpg"], here / "m")
+    assert args.out == here.parent / "o"
+    for command in (["sweep", "n.ipynb"], ["study"], ["notebooks"], ["experiment", "probes"]):
+        args = cli.parser().parse_args([*command, "--run", "r", "--data-root", "d"])
+        assert (args.run, args.data_root) == (here / "r", here / "d")
+    assert cli.parser().parse_args(["sweep", "n.ipynb"]).notebook == here / "n.ipynb"
+    assert cli.parser().parse_args(["report", "r"]).run_folder == here / "r"
+    where = ["--run", "run", "--data-root", os.path.relpath(rendered)]
+    assert main(["masks", "ground_truth", *where, "--set", *SET]) == 0
+    assert (here / "run" / "masks" / "ground_truth" / "manifest.json").is_file()
+    assert "111 masks in" in capsys.readouterr().out
+    masks = ["external_masks=run/masks/ground_truth"]
+    assert main(["masks", "external", *where, "--set", *SET, *masks]) == 0
+
+
+# --- predict
+
+
+def test_predict_writes_masks_of_the_photos_sizes(trained, rendered, tmp_path, monkeypatch):
+    photos = sorted((rendered / "oxford-iiit-pet" / "images").glob("*.jpg"))[:2]
+    grey = tmp_path / "tiny grey.png"
+    Image.new("L", (33, 21), 90).save(grey)
+    monkeypatch.chdir(trained)
+    arguments = ["--model", "models/ground_truth-species", "--device", "cpu"]
+    out = tmp_path / "out"
+    files = [str(p) for p in (*photos, grey)]
+    assert main(["predict", *files, *arguments, "--out", str(out)]) == 0
+    for photo in (*photos, grey):
+        mask = read_mask(out / f"{photo.stem}.png")
+        with Image.open(photo) as image:
+            assert mask.shape == image.size[::-1]
+        assert set(np.unique(mask)) <= {0, 255}
+
+
+def test_predict_takes_a_device(trained, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        "petweak.training.inference.predict_files", lambda *a: asked.append(a) or ()
+    )
+    command = ["predict", "x.jpg", "--model", "m", "--out", "o", "--device"]
+    assert main([*command, "cpu"]) == 0 and str(asked[0][-1]) == "cpu"
+    assert main([*command, "cuda:99"]) == 2 and len(asked) == 1
+
+
+def test_predict_agrees_with_the_study(trained, rendered):
+    """The same photo through the cache and through the backbone: the same mask but for noise."""
+    from petweak.data.oxford_pets import load_photo
+    from petweak.study.run import Run
+    from petweak.training.inference import load_model, predict_features, predict_photo
+
+    run = Run(trained, rendered, small())
+    predictor = load_model(trained / "models" / "ground_truth-species")
+    sample = run.pets.samples[0]
+    ((_, cached),) = predict_features(predictor, run.features, [sample.id])
+    fresh = predict_photo(predictor, load_photo(sample.photo), run.backbone)
+    assert np.abs(cached.soft - fresh.soft).max() < 1e-2
+    assert np.abs(cached.classes - fresh.classes).max() < 1e-2
+
+
+def test_predict_names_a_picture_that_breaks_off(trained, rendered, tmp_path, capsys):
+    whole = sorted((rendered / "oxford-iiit-pet" / "images").glob("*.jpg"))[0]
+    half = tmp_path / "half.jpg"
+    half.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    model, out = str(trained / "models" / "ground_truth-species"), tmp_path / "out"
+    assert main(["predict", str(whole), str(half), "--model", model, "--out", str(out)]) == 2
+    assert "half.jpg cannot be read as a picture" in capsys.readouterr().err
+    assert [p.name for p in out.iterdir()] == [f"{whole.stem}.png"]
+
+
+def test_predict_refuses_before_any_work(trained, tmp_path):
+    model = str(trained / "models" / "ground_truth-species")
+    (tmp_path / "a").mkdir()
+    for name in ("x.png", "a/x.jpg"):
+        Image.new("RGB", (9, 9)).save(tmp_path / name)
+    twice = [str(tmp_path / "x.png"), str(tmp_path / "a" / "x.jpg")]
+    out = ["--out", str(tmp_path / "out")]
+    assert main(["predict", *twice, "--model", model, *out]) == 2
+    assert main(["predict", str(tmp_path / "missing.jpg"), "--model", model, *out]) == 2
+    assert main(["predict", twice[0], "--model", str(tmp_path), *out]) == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_formats_of_the_report_are_those_of_the_help():
+    help_text = cli.parser()._subparsers._group_actions[0].choices["report"].format_help()
+    assert ", ".join(FORMATS) in " ".join(help_text.split())
+
+
+# --- memory: the command line keeps it, an importing program is left alone
+
+PROBE = """
+import ctypes, os, resource
+{first}
+def cycle():
+    a = ctypes.create_string_buffer(32 << 20)  # glibc would map and unmap this every time
+    ctypes.memset(a, 1, len(a))
+cycle(); cycle()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(5):
+    cycle()
+faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+print(faults, "MALLOC_TRIM_THRESHOLD_" in os.environ)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc")
+def test_only_the_command_line_keeps_freed_memory():
+    """5 times 32 MiB are 40,000 pages to fault in again, or nearly none."""
+
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("MALLOC_")}
+
+    def faults(first: str) -> tuple[int, str]:
+        code = [sys.executable, "-c", PROBE.format(first=first)]
+        done = subprocess.run(code, capture_output=True, text=True, check=True, env=clean)
+        count, inherited = done.stdout.split()
+        return int(count), inherited
+
+    plain, inherited = faults("import petweak, petweak.config, petweak.__main__")
+    kept, passed_on = faults("import petweak.__main__; petweak.__main__.keep_memory()")
+    assert inherited == "False" and plain > 20_000
+    assert passed_on == "True" and kept * 10 < plain

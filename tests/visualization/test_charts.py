@@ -1,0 +1,228 @@
+"""The charts, from frames made by hand: what is drawn where, and what each mark means."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from petweak.study import tables
+from petweak.visualization import charts
+from petweak.visualization.charts import (
+    breed_points,
+    cost_bars,
+    label_efficiency_lines,
+    learning_curves,
+    overview_bars,
+    probe_bars,
+    round_lines,
+    threshold_curves,
+)
+from petweak.visualization.style import SOURCE_COLOURS
+
+
+def texts(fig) -> list[str]:
+    return [t.get_text() for t in fig.legends[0].get_texts()]
+
+
+def results() -> pd.DataFrame:
+    rows = [
+        (source, labels, "test", border, metric, value)
+        for source, labels, values in (
+            ("gradcam_pretrained", "breed", {"mask_iou_gt": 0.7, "pseudo_iou_gt": 0.5}),
+            ("imagenet_only", "species", {"mask_iou_gt": 0.8, "pseudo_iou_gt": 0.6}),
+            ("all_ones", "-", {"mask_iou_gt": 0.4}),
+            ("centre_box", "-", {"mask_iou_gt": 0.45}),
+        )
+        for border in ("foreground", "ignore")
+        for metric, value in values.items()
+    ]
+    frame = pd.DataFrame(rows, columns=["source", "labels", "split", "border", "metric", "value"])
+    return frame.assign(low=frame["value"] - 0.1, high=frame["value"] + 0.05, n_images=10)
+
+
+def test_overview_bars():
+    fig = overview_bars(results())
+    (ax,) = fig.axes
+    assert [b.get_width() for b in ax.patches] == [0.7, 0.8]
+    assert [t.get_text() for t in ax.texts] == ["0.700", "0.800", "model"]
+    assert texts(fig) == ["its pseudo-masks", "the paper's model", "all_ones", "centre_box"]
+    (whiskers,) = ax.collections
+    ends = [s[:, 0].tolist() for s in whiskers.get_segments()]
+    assert np.allclose(ends, [[0.6, 0.75], [0.7, 0.85]])
+    assert "the paper's model" not in texts(overview_bars(results(), paper=False))
+
+
+@pytest.fixture
+def run_folder(tmp_path):
+    """Models as a run has them: maskformer and maskformer-ms, with and without val, and a round."""
+    for name, source, labels, variant, levels, val in (
+        ("ground_truth-breed", "ground_truth", "breed", "", ["final"], [0.0, 0.6, 0.5]),
+        ("ground_truth-breed-ms", "ground_truth", "breed", "", ["final", "stride8"], [0.3] * 3),
+        (
+            "gradcam_finetuned-species-ms",
+            "gradcam_finetuned",
+            "species",
+            "",
+            ["final", "stride8"],
+            [0.2, 0.3, 0.4],
+        ),
+        (
+            "imagenet_only-species",
+            "imagenet_only",
+            "species",
+            "round1",
+            ["final", "stride8"],
+            [None] * 3,
+        ),
+        (
+            "imagenet_only-species-round1",
+            "imagenet_only",
+            "species",
+            "round1",
+            ["final"],
+            [None] * 3,
+        ),
+    ):
+        folder = tmp_path / "models" / name
+        folder.mkdir(parents=True)
+        config = dict(
+            source=source, labels=labels, variant=variant, best_epoch=2, model={"levels": levels}
+        )
+        (folder / "config.json").write_text(json.dumps(config))
+        history = pd.DataFrame({"epoch": [1, 2, 3], "loss": [3, 2, 1], "val_mask_iou": val})
+        history.to_csv(folder / "history.csv", index=False)
+    (tmp_path / "models" / "in-training").mkdir()
+    return tmp_path
+
+
+def test_curves_of_multi_scale_models_are_there_and_each_mark_means_one_thing(run_folder):
+    """They vanished with the suffix of the folder, and dashes meant two things (fault 7)."""
+    for models in (
+        None,
+        [("ground_truth", "breed"), ("gradcam_finetuned", "species"), ("imagenet_only", "species")],
+    ):
+        fig = learning_curves(run_folder, models)
+        loss, val = fig.axes
+        assert sorted(texts(fig)) == [
+            "gradcam_finetuned, species, maskformer-ms",
+            "ground_truth, breed",
+            "ground_truth, breed, maskformer-ms",
+            "imagenet_only, species, maskformer-ms",
+        ]
+        for drawn in loss.lines:
+            name = drawn.get_label()
+            assert drawn.get_linestyle() == ("-" if "breed" in name else "--")
+            assert drawn.get_marker() == ("^" if "-ms" in name else "o")
+            assert drawn.get_color() == SOURCE_COLOURS[name.split(",")[0]]
+    assert texts(learning_curves(run_folder, [("gradcam_finetuned", "species")])) == [
+        "gradcam_finetuned, species, maskformer-ms"
+    ]
+
+
+def test_a_missing_val_is_no_zero_and_a_zero_is_drawn(run_folder):
+    _, val = learning_curves(run_folder).axes
+    drawn = [np.asarray(line.get_ydata(), float) for line in val.lines]
+    curves = [y for y in drawn if len(y) == 3]
+    assert any(np.array_equal(y, [0.0, 0.6, 0.5]) for y in curves)
+    assert sum(np.isnan(y).all() for y in curves) == 1
+    rings = [y for y in drawn if len(y) == 1]
+    assert sorted(y[0] for y in rings if not np.isnan(y[0])) == [0.3, 0.3, 0.6]
+
+
+def test_threshold_curves_mark_what_was_chosen():
+    curves = {"gradcam_pretrained val": {0.2: 0.4, 0.4: 0.6}, "gradcam_finetuned": {0.2: 0.1}}
+    (ax,) = threshold_curves(curves, {"gradcam_pretrained val": 0.3}).axes
+    ring = next(line for line in ax.lines if len(line.get_xdata()) == 1)
+    assert (ring.get_xdata()[0], ring.get_ydata()[0]) == pytest.approx((0.3, 0.5))
+    assert [t.get_text() for t in ax.texts] == ["0.30"]
+    assert ax.lines[0].get_color() == SOURCE_COLOURS["gradcam_pretrained"]
+
+
+def test_breed_points():
+    models = [("ground_truth", "breed"), ("ground_truth", "species")]
+    table = pd.DataFrame(
+        {
+            "breed": ["pug", "Bengal", "all breeds"],
+            "n_images": [2, 3, 5],
+            "ground_truth-breed": [0.5, 0.6, 0.55],
+            "all_ones": [0.4] * 3,
+            "ground_truth-species": [0.7, 0.8, 0.75],
+            "centre_box": [0.3] * 3,
+        }
+    )
+    (ax,) = breed_points(table, models).axes
+    points = {line.get_label(): line for line in ax.lines}
+    assert points["ground_truth-species"].get_marker() == "s"
+    assert points["ground_truth-breed"].get_xdata().tolist() == [0.5, 0.6, 0.55]
+    assert [t.get_text() for t in ax.get_yticklabels()] == [
+        "pug (2)",
+        "Bengal (3)",
+        "all breeds (5)",
+    ]
+    assert ax.yaxis_inverted()
+
+
+def test_cost_bars():
+    costs = pd.DataFrame(
+        {
+            "source": ["mask_rcnn", "gradcam_pretrained", "ground_truth"],
+            "masks_seconds": [0.5, 0.1, 0.2],
+            "features_seconds": [0.0, 0.2, np.nan],
+        }
+    )
+    (ax,) = cost_bars(costs).axes
+    assert [t.get_text() for t in ax.texts] == ["0.500", "0.300", "0.200"]
+    assert [b.get_width() for b in ax.patches] == pytest.approx([0.5, 0.1, 0.2, 0, 0.2, 0])
+
+
+def test_label_efficiency_lines_show_means_and_bands():
+    points = {"pseudo": [0], "true": [3, 30], "both": [3, 30]}
+    rows = [
+        (kind, masks, seed, "ignore", 0.5 + 0.01 * masks + 0.02 * seed)
+        for kind, of in points.items()
+        for masks in of
+        for seed in (0, 1)
+    ]
+    curve = pd.DataFrame(rows, columns=["kind", "masks", "seed", "border", "value"])
+    (ax,) = label_efficiency_lines(curve).axes
+    true = next(line for line in ax.lines if line.get_label() == "ground-truth masks alone")
+    assert true.get_xdata().tolist() == [3, 30]
+    assert true.get_ydata() == pytest.approx([0.54, 0.81])
+    assert len(ax.collections) == 3
+    assert [t.get_text() for t in ax.get_xticklabels()] == ["3", "30"]
+
+
+def test_round_lines():
+    rows = [
+        ("train", "pseudo_iou_gt", 0.6, 0),
+        ("test", "mask_iou_gt", 0.7, 0),
+        ("train", "pseudo_iou_gt", 0.8, 1),
+        ("test", "mask_iou_gt", 0.9, 1),
+    ]
+    frame = pd.DataFrame(rows, columns=["split", "metric", "value", "round"]).assign(
+        source="imagenet_only",
+        labels="species",
+        border="ignore",
+        low=0.1,
+        high=1.0,
+        model="maskformer-ms",
+    )
+    fig = round_lines(tables.rounds(frame, border="ignore"))
+    assert fig.axes[0].get_xticks().tolist() == [0, 1]
+    assert texts(fig) == ["its masks on train", "imagenet_only, species: model on test"]
+
+
+def test_probe_bars():
+    probes = pd.DataFrame({"level": ["final", "stride8"], "channels": [8, 4], "iou": [0.5, 0.75]})
+    assert [bar.get_width() for bar in probe_bars(probes).axes[0].patches] == [0.5, 0.75]
+
+
+def test_every_chart_comes_in_every_size_and_dark():
+    drawn = {n: f for n, f in vars(charts).items() if "return" in getattr(f, "__annotations__", {})}
+    drawn = {n: f for n, f in drawn.items() if f.__annotations__["return"] == "Figure"}
+    assert len(drawn) == 9 and all(
+        hasattr(f, "__wrapped__") for n, f in drawn.items() if n != "canvas"
+    )
