@@ -1,4 +1,4 @@
-"""A run's folder, written by hand: every score in it is known."""
+"""A run's folder, written by hand: with scores that the tests expect."""
 
 from __future__ import annotations
 

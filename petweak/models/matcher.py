@@ -1,8 +1,7 @@
 """Hungarian matching of queries to the objects in a photo: DETR's, with masks for boxes.
 
 The cost of a pair is -p(class) + binary cross-entropy + dice, each with its weight (MaskFormer,
-section 3.3). Every photo has the same number T of objects here (one pet), so the costs of a batch
-are one tensor.
+section 3.3). Every photo has equally many objects T (one pet), so a batch's costs are one tensor.
 """
 
 import torch
@@ -13,10 +12,7 @@ from torch.nn import functional as F
 
 @torch.no_grad()
 def match(
-    output: dict[str, Tensor],
-    classes: Tensor,
-    masks: Tensor,
-    valid: Tensor,
+    output: dict[str, Tensor], classes: Tensor, masks: Tensor, valid: Tensor,
     weights: tuple[float, float, float],
 ) -> Tensor:
     """The query of each object, at the least summed cost: (B, T).
@@ -31,17 +27,13 @@ def match(
         raise ValueError(f"{logits.shape[1]} queries are too few for {targets.shape[1]} objects")
     probabilities = output["class_logits"].float().softmax(-1)
     class_cost = -probabilities.gather(2, classes[:, None].expand(-1, logits.shape[1], -1))
-
     keep = valid.flatten(1)[:, None]  # (B, 1, HW)
     inside, outside = F.softplus(-logits) * keep, F.softplus(logits) * keep
     mask_cost = inside @ targets.mT + outside @ (1 - targets).mT
     mask_cost = mask_cost / keep.sum(-1, keepdim=True).clamp(min=1)
-
     p = logits.sigmoid() * keep
-    overlap = p @ targets.mT
     sizes = p.sum(-1)[..., None] + (targets * keep).sum(-1)[:, None]
-    dice_cost = 1 - (2 * overlap + 1) / (sizes + 1)
-
+    dice_cost = 1 - (2 * (p @ targets.mT) + 1) / (sizes + 1)
     cost = weights[0] * class_cost + weights[1] * mask_cost + weights[2] * dice_cost
     # A loss that is not finite is reported by the training loop, with the photos' ids.
     cost = cost.nan_to_num(posinf=1e6, neginf=-1e6)

@@ -6,7 +6,6 @@ import logging
 import tempfile
 import warnings
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -21,20 +20,21 @@ TOLERANCE = dict(rtol=1e-3, atol=1e-3)
 
 
 def onnx_engine(backbone: Backbone, example: Tensor) -> Engine:
-    """The backbone as an ONNX Runtime session on the CPU, for pictures of `example`'s size.
-
-    Its output stays on the CPU, where the cache is written, whatever device the pictures are on.
-    """
+    """The backbone as an ONNX Runtime session on the CPU, for pictures of `example`'s size. Its
+    output stays there, where the cache is written, whatever device the pictures are on."""
     import onnxruntime
 
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.log_severity_level = torch.get_num_threads(), 3
+    options.enable_cpu_mem_arena = False  # it would keep its peak for the rest of the study
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "backbone.onnx"
-        _export(backbone, example[:2], path)
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = torch.get_num_threads()
-        options.log_severity_level = 3
-        options.enable_cpu_mem_arena = False  # it would keep its peak for the rest of the study
-        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        file = f"{folder}/backbone.onnx"
+        with warnings.catch_warnings(action="ignore"), contextlib.redirect_stdout(io.StringIO()):
+            torch.onnx.export(
+                backbone, (example[:2],), file, input_names=["photos"], output_names=list(LEVELS),
+                dynamo=True, dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=4096)},),
+                verbose=False)
+        session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
 
     def run(photos: Tensor) -> dict[str, Tensor]:
         backbone.passes += len(photos)
@@ -45,11 +45,10 @@ def onnx_engine(backbone: Backbone, example: Tensor) -> Engine:
 
 
 def make_engine(backbone: Backbone, photos: Tensor, engine: str) -> tuple[str, Engine]:
-    """The engine's name and the engine; `auto` is the faster one that gives equal maps.
+    """The engine's name and the engine, for `photos` (B, 3, S, S), a batch as it will get them.
 
-    `photos` (B, 3, S, S) is a batch as the engine will get it. On a GPU, auto is PyTorch. On a CPU
-    it is ONNX Runtime, after its maps have been compared with PyTorch's on a few pictures. Time is
-    not compared here: two runs of one study could then differ.
+    On a GPU, `auto` is PyTorch. On a CPU it is ONNX Runtime if its maps equal PyTorch's on a few
+    pictures. Time is not compared: two runs of one study could then differ.
     """
     if engine == "eager" or (engine == "auto" and photos.device.type != "cpu"):
         return "eager", backbone
@@ -60,31 +59,10 @@ def make_engine(backbone: Backbone, photos: Tensor, engine: str) -> tuple[str, E
         session = onnx_engine(backbone, photos)
         with torch.inference_mode():
             eager, onnx = backbone(trial), session(trial)
-        equal = all(torch.allclose(eager[level], onnx[level], **TOLERANCE) for level in LEVELS)
+        if all(torch.allclose(eager[level], onnx[level], **TOLERANCE) for level in LEVELS):
+            return "onnxruntime", session
     except Exception as error:  # the exporter and the runtime raise many kinds of their own
         logging.getLogger(__name__).info("ONNX Runtime cannot run %s: %s", backbone.name, error)
-        return "eager", backbone
     finally:
         backbone.passes = passes  # the trial is not counted: the engine runs these pictures again
-    return ("onnxruntime", session) if equal else ("eager", backbone)
-
-
-class _LevelsInOrder(torch.nn.Module):
-    def __init__(self, backbone: Backbone) -> None:
-        super().__init__()
-        self.backbone = backbone
-
-    def forward(self, photos: Tensor) -> tuple[Tensor, ...]:
-        maps = self.backbone(photos)
-        return tuple(maps[level] for level in LEVELS)
-
-
-def _export(backbone: Backbone, example: Tensor, path: Path) -> None:
-    """Export without the exporter's output on the screen."""
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
-            _LevelsInOrder(backbone), (example,), path, input_names=["photos"],
-            output_names=list(LEVELS), dynamo=True, verbose=False,
-            dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=4096)},),
-        )
+    return "eager", backbone

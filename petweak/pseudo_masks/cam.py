@@ -69,7 +69,7 @@ def upsample(maps: Tensor, size: int) -> Tensor:
     return min_max(maps)
 
 
-# {name: class} of pytorch-grad-cam, which is imported only where one is asked for, because it imports
+# {name: class} of pytorch-grad-cam, which is imported only where one is asked for: it imports
 # sklearn, a second and a half of every start.
 METHODS = {"gradcam++": "GradCAMPlusPlus"} | {name.lower().replace("_", ""): name for name in (
     "GradCAM XGradCAM HiResCAM GradCAMElementWise LayerCAM EigenCAM EigenGradCAM KPCA_CAM FEM "

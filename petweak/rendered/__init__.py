@@ -24,10 +24,8 @@ PET_SHARE = (0.10, 0.65)  # of the photo's area, border included
 
 
 def render_pet(breed: Breed, rng: np.random.Generator, size: int = 256, domain: str = "pets"):
-    """One pet in a scene; the same state of `rng` gives the same photo.
-
-    size: pixels; the longer side is 1 to 1.35 times this, the aspect 0.7 to 1.4. domain: "pets" or
-    "other", the places and palettes around it.
+    """One pet in a scene; the same state of `rng` gives the same photo. size: pixels; the longer
+    side is 1 to 1.35 times this, the aspect 0.7 to 1.4. domain: "pets" or "other", the palettes.
 
     Returns (H, W, 3) uint8 RGB photo and (H, W) uint8 trimap: 1 pet, 2 background, 3 border. The
     pet with its border takes 10 to 65 % of the area.

@@ -108,7 +108,7 @@ class Animal:
         heavy = thin * 1.55
 
         def paw(foot):
-            radii = (thin * 1.55, thin * 0.85, thin * 1.15)
+            radii = (heavy, thin * 0.85, thin * 1.15)
             self.ellipsoid(foot + vec(thin * 0.7, 0), radii, Kind.LEG, blend=0.03)
             self.paws.append(foot + vec(thin * 1.0, 0))
 
@@ -175,8 +175,8 @@ class Animal:
             at = nxt
 
     def _cat_head(self, rng) -> None:
-        b, ball = self.breed, self.ball
-        sw, ml, mw = b.skull_width, b.muzzle, b.muzzle_width / 0.42
+        ball, sw, ml = self.ball, self.breed.skull_width, self.breed.muzzle
+        mw = self.breed.muzzle_width / 0.42
         ball(0, 0.04, 0, 0.88, 0.82, 0.88 * sw)
         for s in (-1, 1):
             ball(0.22, -0.30, s * 0.46 * sw, 0.52, 0.42, 0.42 * sw)

@@ -31,8 +31,7 @@ def _power(x, exponent: int):
 
 def solid(image, light: Light, centre, radii, colour, power=2, texture=None, angle=0.0):
     """Paint a shaded superellipse (2 a ball, 5 a cushion, 14 a box); returns its (H, W) cover."""
-    cover = np.zeros(image.shape[:2], np.float32)
-    co, si = abs(np.cos(angle)), abs(np.sin(angle))
+    cover, co, si = np.zeros(image.shape[:2], np.float32), abs(np.cos(angle)), abs(np.sin(angle))
     reach = np.array([radii[0] * co + radii[1] * si, radii[0] * si + radii[1] * co]) * 1.06 + 1
     area = window(image.shape, np.subtract(centre, reach), np.add(centre, reach) + 1)
     if area is None:
@@ -170,8 +169,7 @@ def blades(rng, image, floor, colour, count, low=None):
     h, w = image.shape[:2]
     for _ in range(count):
         y = floor + (h - floor) * np.sqrt(rng.random()) if low is None else rng.uniform(*low)
-        x, depth = rng.uniform(0, w), (y - floor) / (h - floor + 1)
-        tall = h * 0.055 * (0.25 + depth)
+        x, tall = rng.uniform(0, w), h * 0.055 * (0.25 + (y - floor) / (h - floor + 1))
         tone = _rgb(linear(colour) * np.exp(rng.normal(0, 0.45)))
         tip = (int(x + rng.normal(0, tall * 0.4)), int(y - tall))
         cv2.line(image, (int(x), int(y)), tip, tone, 1, cv2.LINE_AA)
@@ -206,8 +204,7 @@ def _sofa(rng, image, floor, block, cloths, weave) -> None:
     cx, wide = w * rng.uniform(0.3, 0.7), w * rng.uniform(0.42, 0.75)
     back, seat = floor - h * rng.uniform(0.02, 0.16), floor + h * rng.uniform(0.10, 0.24)
     block((cx, back), (wide, h * 0.26), cloth, 8, weave)
-    n = int(rng.integers(2, 4))
-    for i in range(n):
+    for i in range(n := int(rng.integers(2, 4))):
         at = (cx + (i - (n - 1) / 2) * 2 * wide / n, back + h * 0.05)
         block(at, (wide / n * 0.98, h * 0.20), cloth, 5, weave)
     block((cx, seat + h * 0.12), (wide, h * 0.26), cloth, 12, weave * 0.8)
@@ -215,9 +212,8 @@ def _sofa(rng, image, floor, block, cloths, weave) -> None:
     for s in (-1, 1):
         block((cx + s * wide, seat), (w * 0.085, h * 0.24), cloth, 5, weave)
     for _ in range(int(rng.integers(0, 3))):
-        at = (cx + rng.uniform(-0.8, 0.8) * wide, back + h * 0.10)
-        tone, tilt = pick(rng, cloths + VIVID), rng.normal(0, 0.4)
-        block(at, (w * 0.11, h * 0.10), tone, 4, weave, tilt)
+        at, tone = (cx + rng.uniform(-0.8, 0.8) * wide, back + h * 0.10), pick(rng, cloths + VIVID)
+        block(at, (w * 0.11, h * 0.10), tone, 4, weave, rng.normal(0, 0.4))
 
 
 def _indoors(rng, h, w, place, domain, light):
@@ -252,8 +248,8 @@ def _indoors(rng, h, w, place, domain, light):
         _sofa(rng, image, floor, block, cloths, weave)
     elif place in ("room", "kitchen", "tiles") and rng.random() < 0.8:  # a cupboard
         wood = pick(rng, [(120, 80, 50), (90, 60, 44), (220, 214, 204), (60, 50, 46)])
-        cx, wide = float(rng.choice([0.1, 0.9])) * w, w * rng.uniform(0.14, 0.3)
-        tall = h * rng.uniform(0.12, 0.3)
+        cx = float(rng.choice([0.1, 0.9])) * w
+        wide, tall = w * rng.uniform(0.14, 0.3), h * rng.uniform(0.12, 0.3)
         grain = 1 + 0.12 * noise(rng, (h, w), 4, 2, 9)
         block((cx, floor - tall * 0.7), (wide, tall), wood, 22, grain)
         for i in range(3):
@@ -287,9 +283,8 @@ def _outdoors(rng, h, w, place, light):
         line = floor * rng.uniform(-0.4, 0.5) + floor * 0.14 * noise(rng, (1, w), w / 5, 3)
         over(image, ramp(row - line, -2, 3), trees * light.sky_colour.mean())
         for _ in range(int(rng.integers(0, 4)) + 2 * (place == "wood")):
-            cx, r = rng.uniform(0, w), w * rng.uniform(0.015, 0.05)
-            bark = 1 + 0.25 * noise(rng, (h, w), 3)
-            block((cx, floor * 0.3), (r, floor * 0.85), (80, 64, 52), 8, bark)
+            at, r = (rng.uniform(0, w), floor * 0.3), w * rng.uniform(0.015, 0.05)
+            block(at, (r, floor * 0.85), (80, 64, 52), 8, 1 + 0.25 * noise(rng, (h, w), 3))
         if place in ("garden", "meadow") and rng.random() < 0.4:  # a fence
             wood = pick(rng, [(150, 120, 90), (220, 218, 210), (110, 84, 62)])
             step = w / rng.uniform(8, 16)

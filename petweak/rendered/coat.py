@@ -13,14 +13,10 @@ def linear(colour) -> np.ndarray:
 
 
 def noise(rng: np.random.Generator, shape, cell: float, octaves: int = 1, stretch=1.0):
-    """Smooth noise of a shape (rows, columns), about zero mean and unit deviation.
-
-    cell: pixels per blob. octaves: finer copies added on top. stretch: blobs are this much longer
-    along x.
-    """
+    """Smooth noise of a shape (rows, columns), about zero mean and unit deviation. cell: pixels per
+    blob. octaves: finer copies added on top. stretch: blobs are this much longer along x."""
     rows, columns = int(shape[0] / cell) + 3, int(shape[1] / (cell * stretch)) + 3
-    grid = rng.standard_normal((rows, columns), dtype=np.float32)
-    weight = 1.0
+    grid, weight = rng.standard_normal((rows, columns), dtype=np.float32), 1.0
     # Octaves are summed on the smallest grid that holds them: one large resize in all.
     for _ in range(octaves - 1):
         if cell < 2:
@@ -32,8 +28,7 @@ def noise(rng: np.random.Generator, shape, cell: float, octaves: int = 1, stretc
         return np.ascontiguousarray(grid[: shape[0], : shape[1]])
     corner = np.float32([[1 / (cell * stretch), 0, 0.5], [0, 1 / cell, 0.5]])
     flags = (cv2.INTER_CUBIC if cell > 6 else cv2.INTER_LINEAR) | cv2.WARP_INVERSE_MAP
-    size = (shape[1], shape[0])
-    return cv2.warpAffine(grid, corner, size, flags=flags, borderMode=cv2.BORDER_REFLECT)
+    return cv2.warpAffine(grid, corner, shape[::-1], flags=flags, borderMode=cv2.BORDER_REFLECT)
 
 
 def ramp(x, low: float, high: float):

@@ -48,11 +48,9 @@ def _flow(animal: Animal, buffer: DepthBuffer):
 
 
 def _shade(buffer: DepthBuffer, light: Light, fold: float, rng):
-    """Linear light that falls on each point (H, W, 3), and its mirror highlight (H, W).
-
-    Wrapped sun, sky and ground, soft occlusion, cast shadows and the pale rim of hair seen edge on.
-    `fold` wrinkles the surface (bare skin).
-    """
+    """Linear light on each point (H, W, 3), and its mirror highlight (H, W): wrapped sun, sky and
+    ground, soft occlusion, cast shadows and the pale rim of hair seen edge on. `fold`
+    wrinkles the surface (bare skin)."""
     scale, (h, w) = buffer.scale, buffer.shape
     z = np.where(buffer.kind >= 0, buffer.z, 0) / np.float32(scale)
     size, sigma = (max(w // 3, 1), max(h // 3, 1)), (0.07 * scale + 0.5) / 3
@@ -185,11 +183,8 @@ def _lines(image, animal: Animal, buffer: DepthBuffer, rng):
 
 
 def paint(animal: Animal, buffer: DepthBuffer, light: Light, rng: np.random.Generator):
-    """Colour and cover of one animal whose parts are in `buffer`.
-
-    Returns (H, W, 3) linear radiance premultiplied by the cover, (H, W) cover 0..1 of the body with
-    its fur, (H, W) cover of whiskers (thin hairs that no annotator outlines).
-    """
+    """One animal whose parts are in `buffer`: (H, W, 3) linear radiance premultiplied by the cover,
+    (H, W) cover 0..1 of the body with its fur, (H, W) cover of whiskers, which no trimap has."""
     b, scale, shape, kind = animal.breed, buffer.scale, buffer.shape, buffer.kind
     half = buffer.halved()
     albedo = coat(animal, half, rng)

@@ -46,10 +46,8 @@ def offsets(area, centre):
 
 
 def skewed(shape, low, high, centre, right, up, least):
-    """The pixels from `low` to `high` as coordinates (u, v) along two vectors from `centre`.
-
-    Returns two slices, u, v; None outside of the picture and where the vectors are nearly parallel.
-    """
+    """The pixels from `low` to `high` as multiples of two vectors from `centre`: two slices, u, v;
+    None outside of the picture and where the vectors are nearly parallel."""
     area, det = window(shape, low, np.ceil(high) + 1), right[0] * up[1] - right[1] * up[0]
     if area is None or abs(det) < least:
         return None
@@ -92,8 +90,7 @@ class DepthBuffer:
         half.view, half.scale, half.origin = self.view / 2, self.scale / 2, self.origin / 2
         for name in ("z", "nx", "ny", "t", "kind"):
             setattr(half, name, np.ascontiguousarray(getattr(self, name)[::2, ::2]))
-        half.z *= np.float32(0.5)
-        half.shape = half.z.shape
+        half.z, half.shape = half.z * np.float32(0.5), half.z.shape
         return half
 
     def project(self, point: np.ndarray) -> np.ndarray:
@@ -177,8 +174,7 @@ class Limb:
             return
         dx, dy = offsets(area, p0)
         d = (p1 - p0).astype(np.float32)
-        flat = max(float(np.hypot(d[0], d[1])), 1e-3)
-        ux, uy = d[0] / flat, d[1] / flat
+        ux, uy = d[:2] / (flat := max(float(np.hypot(d[0], d[1])), 1e-3))
         along, across2 = dx * ux + dy * uy, np.square(dy * ux - dx * uy)
         lean = d[2] / np.sqrt(d[2] * d[2] + flat * flat)
         t = np.clip(along / flat, 0, 1)
@@ -196,11 +192,9 @@ class Limb:
 
 @dataclass(frozen=True)
 class Leaf:
-    """A thin curved sheet (an ear): `width` and `length` are vectors from `base`.
-
-    `outline` is the half width over the length, sampled evenly from base to tip. `kind` and
-    `inner` are the kinds of its two faces; the first one faces `width x length`.
-    """
+    """A thin curved sheet (an ear): `width` and `length` are vectors from `base`, `outline` is the
+    half width over the length, sampled evenly from base to tip. `kind` and `inner` are the kinds
+    of its two faces; the first one faces `width x length`."""
 
     base: np.ndarray
     width: np.ndarray

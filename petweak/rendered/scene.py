@@ -22,8 +22,8 @@ def _extent(parts, view):
 
 
 def _place(breed: Breed, rng, h, w, share, column):
-    """An animal that is to fill a share of the photo, its view and origin (view to photo pixels),
-    and the box (x0, y0, x1, y1) around it."""
+    """An animal that fills a share of the photo, its view and origin (to photo pixels), the box
+    (x0, y0, x1, y1) around it."""
     pose = pick(rng, ("stand", "sit", "sit", "lie", "portrait", "portrait"))
     if pose == "stand":
         yaw = rng.choice([rng.uniform(-0.15, 0.75), rng.uniform(0.75, 1.2)], p=[0.75, 0.25])
@@ -89,8 +89,8 @@ def _shadow(image, cover, paws, view, box, light: Light):
     squash, lean = 0.22, -light.sun[0] * 0.55
     # (x, y) of the shadow comes from the outline, laid back from the feet.
     x, y = [1, lean / squash, -lean / squash * feet], [0, 1 / squash, feet - feet / squash]
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    flat = cv2.warpAffine(cover, np.float32([x, y]), (w, h), flags=flags)
+    flat = cv2.warpAffine(
+        cover, np.float32([x, y]), (w, h), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
     flat = cv2.GaussianBlur(flat, (0, 0), 0.03 * unit + 0.8)
     contact = np.zeros((h, w), np.float32)
     for p in paws:
@@ -128,10 +128,8 @@ def _camera(image, rng):
 
 
 def render(rng: np.random.Generator, size: int, domain: str, breeds: list[Breed]):
-    """A scene with one animal of each of `breeds`, the first one farthest.
-
-    Returns (H, W, 3) uint8 photo and, by animal, an (H, W) boolean mask of what is visible.
-    """
+    """A scene with one animal of each of `breeds`, the first one farthest: (H, W, 3) uint8 photo
+    and, by animal, an (H, W) boolean mask of what is visible."""
     longer = size * rng.uniform(1.0, 1.35)
     aspect = np.exp(rng.uniform(np.log(0.72), np.log(1.38)))
     w, h = (longer, longer / aspect) if aspect > 1 else (longer * aspect, longer)

@@ -4,10 +4,9 @@
 
 draws the scenes, trains, measures, and writes mask_rcnn_compact.safetensors and
 mask_rcnn_compact_log.csv into petweak/models/; no module imports this one. The log has one row per
-epoch (mean losses, seconds since the start) and, at its end, one row per set that was measured: the
-mean IoU of the union of all detections with the ground truth, as the source `mask_rcnn_compact`
-takes it. Only the scenes are learnt from. The rendered pets and the photos are measured once, after
-training, and nothing is chosen on them.
+epoch (mean losses, seconds since the start) and one per set that was measured: the mean IoU of the
+union of all detections with the ground truth. Only the scenes are learnt from. The rendered pets
+and the photos are measured once, after training, and nothing is chosen on them.
 
 The body is frozen, so its maps are computed once per view and kept in memory as float16 (180 kB a
 view): a fixed number of views of each scene replaces new augmentation in every epoch.
@@ -204,8 +203,7 @@ def pairs_in(data_root: Path, count: int | None, seed: int) -> Iterator[Pair]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    option = parser.add_argument
+    option = (parser := argparse.ArgumentParser(description=__doc__.splitlines()[0])).add_argument
     option("--scenes", type=int, default=1000, help="rendered scenes to learn from")
     option("--views", type=int, default=2, help="augmented views of each scene")
     option("--epochs", type=int, default=5, help="times that every view is seen")

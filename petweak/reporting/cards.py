@@ -60,8 +60,8 @@ def _write(path: Path, about: CardData, template: str, values: dict[str, Any]) -
 
 def _licence(pets: Pets) -> str:
     """An identifier of the Hub."""
-    known = "cc-by-sa-4.0" if set(pets.breeds) <= set(BREED_NAMES) else "unknown"
-    return "mit" if pets.name == "rendered" else known
+    licence = "cc-by-sa-4.0" if set(pets.breeds) <= set(BREED_NAMES) else "unknown"
+    return "mit" if pets.name == "rendered" else licence
 
 
 def _markdown(frame: pd.DataFrame) -> str:

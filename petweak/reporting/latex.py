@@ -19,8 +19,8 @@ from petweak.data.files import read_json, write_json, write_text
 from petweak.visualization.style import Figure, save_or_show
 
 WIDTHS = ("one", "two")  # of petweak.visualization.style.SIZES
-LINE, INCH = 118, 17.5  # characters of \scriptsize that fit in 7 inches, and in one
-HEADING = 16  # characters, after which a heading is broken
+LINE, INCH = 120, 17.9  # characters of \scriptsize that fit in 7 inches, and in one
+HEADING = 14  # characters, after which a heading is broken
 LONG = 26  # characters, above which a column's text is broken
 PAGE = 45  # rows that fit on one page
 ESCAPES = {c: rf"\{c}" for c in "&%$#_{}"}

@@ -1,6 +1,6 @@
 """The README's figures and tables, from finished runs: `make figures`.
 
-    figures/data/<run>/              copies of the run's tables: what the rest is made from
+    figures/data/<run>/              copies of the run's tables, the source of the rest
     figures/<run>-{overview,masks,curves,label_efficiency}.png
     README.md                        tables between marks such as `<!-- results photos -->`
 

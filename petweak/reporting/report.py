@@ -97,13 +97,13 @@ def write_report(run_folder: str | Path, formats: Sequence[str] = ("html",)) -> 
 
 
 def ensure_report(run_folder: str | Path) -> Path:
-    """The run's report.html, written again only where what it is made from has changed."""
+    """The run's report.html, written again only where its inputs have changed."""
     folder, note = Path(run_folder), Path(run_folder) / "report.json"
     files = [project_path(NOTEBOOK), *sorted(f for p in INPUTS for f in folder.glob(p))]
     key = cache.key(stage="report", files={str(file): file_hash(file) for file in files})
     names = read_json(folder / "figures" / "captions.json") or {}
-    made = [HTML, "tables.md", *(f"figures/{name}.png" for name in names)]
-    if read_json(note) != {"key": key} or not all((folder / name).is_file() for name in made):
+    outputs = [HTML, "tables.md", *(f"figures/{name}.png" for name in names)]
+    if read_json(note) != {"key": key} or not all((folder / name).is_file() for name in outputs):
         write_report(folder)
         write_json(note, {"key": key})
     return folder / HTML

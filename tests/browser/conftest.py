@@ -1,4 +1,5 @@
-"""A JupyterLab with the embedded run, and a Chromium that looks at it: `make test-browser`."""
+"""A JupyterLab with a finished run (runs/embedded, or PETWEAK_RUN), and a Chromium that looks at
+it: `make test-browser`."""
 
 from __future__ import annotations
 
@@ -16,12 +17,12 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).resolve().parents[2]
-RUN = HERE / "runs" / "embedded"
+RUN = Path(os.environ.get("PETWEAK_RUN", HERE / "runs" / "embedded"))
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 
 def chromium() -> str | None:
-    return next((found for name in NAMES if (found := shutil.which(name))), None)
+    return next((path for name in NAMES if (path := shutil.which(name))), None)
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,8 @@ import pytest
 from conftest import HERE, serve
 from PIL import Image
 
+from petweak.study.run import reopen
+
 MOVES = 50
 # Moves the slider by one step, and waits until the curve, which is drawn last, says so and the
 # overlay is a picture that can be seen.
@@ -107,18 +109,22 @@ def test_masks_form_as_the_slider_goes_through_training(opened, screenshots):
     box.screenshot(path=screenshots / "maskformer.png")
 
 
-def test_another_metric_changes_the_bars_and_a_breed_shows_photos(opened, screenshots):
+def test_another_metric_changes_the_bars_and_a_chosen_breed_stays(opened, screenshots):
     box = opened.locator(".petweak-results-explorer")
     box.scroll_into_view_if_needed()
-    before = box.inner_text()
-    box.locator("select").nth(1).select_option("boundary_iou_gt")
-    opened.wait_for_function(
-        "t => document.querySelector('.petweak-results-explorer').innerText !== t", arg=before
-    )
-    breeds = box.locator("select").last
-    breeds.select_option(index=3)
+    metric, border, breeds = (box.locator("select").nth(k) for k in (1, 2, 4))
+    for menu, value in ((metric, "boundary_iou_gt"), (breeds, None), (border, "ignore")):
+        before = box.inner_text()
+        menu.select_option(value) if value else menu.select_option(index=3)
+        opened.wait_for_function(
+            "t => document.querySelector('.petweak-results-explorer').innerText !== t", arg=before
+        )
+        if menu is breeds:
+            breed = breeds.locator("option:checked").inner_text().split()[0]
     box.locator("figure img").first.wait_for()
-    assert box.get_by_text("best: ").count() >= 1 and box.get_by_text("worst: ").count() >= 1
+    assert breeds.locator("option:checked").inner_text().split()[0] == breed
+    assert box.get_by_text(f"best: {breed}").count() >= 1
+    assert box.get_by_text(f"worst: {breed}").count() >= 1
     box.screenshot(path=screenshots / "results.png")
 
 
@@ -127,7 +133,7 @@ def test_an_upload_is_answered_and_a_broken_one_gets_a_friendly_word(
 ):
     box = opened.locator(".petweak-photo-explorer")
     box.scroll_into_view_if_needed()
-    photo = sorted((HERE / "data" / "rendered" / "oxford-iiit-pet" / "images").glob("*.jpg"))[5]
+    photo = reopen(run_folder).pets.samples[5].photo
     upload(opened, photo)
     box.get_by_text("answers", exact=False).wait_for(timeout=120_000)
     assert box.locator("figure").count() >= 3
@@ -136,7 +142,7 @@ def test_an_upload_is_answered_and_a_broken_one_gets_a_friendly_word(
     mask = np.asarray(Image.open(saved.value.path()))
     assert mask.shape == Image.open(photo).size[::-1] and set(np.unique(mask)) <= {0, 255}
     box.scroll_into_view_if_needed()
-    box.screenshot(path=screenshots / "own-photo.png")
+    box.screenshot(path=screenshots / "photo.png")
     for content, words in ((b"\xff\xd8 this is no photo", "cannot be read as a picture"),
                            (b"x" * 31_000_000, "This file is too large")):  # fmt: skip
         (tmp_path / "bad.jpg").write_bytes(content)
@@ -149,7 +155,7 @@ def test_voila_serves_the_explorers_without_code(page, run_folder, screenshots, 
     from papermill import execute_notebook
 
     root = tmp_path_factory.mktemp("voila")
-    source = run_folder.parents[1] / "notebooks" / "explorers.ipynb"
+    source = HERE / "notebooks" / "explorers.ipynb"
     execute_notebook(str(source), str(root / "explorers.ipynb"), {"run": str(run_folder)},
                      prepare_only=True)  # fmt: skip
     with serve(["voila", "explorers.ipynb"], root, tmp_path_factory, "/static/favicon.ico") as at:

@@ -102,7 +102,7 @@ def test_baselines(samples):
 
 def test_rows_are_means_over_photos_of_each_split(samples, tmp_path):
     table = score_model(predictions(samples), tmp_path / "masks", "breed")
-    rows = {(r["split"], r["border"], r["metric"]): r for r in model_rows(table, 2, 50)}
+    rows = {(r["split"], r["border"], r["metric"]): r for r in model_rows(table, num_classes=2, resamples=50)}
     assert {m for *_, m in rows} | {"pseudo_iou_gt"} == set(MEANINGS)
     test = {m: rows["test", "-", m]["value"] for m in ("class_iou", "class_accuracy", "mask_iou")}
     # predicted 1, 1 for 0, 1: Jaccard 0 of class 0, 1/2 of class 1

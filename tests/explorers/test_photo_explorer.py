@@ -13,7 +13,7 @@ from PIL import Image
 from petweak.data.masks import FOREGROUND, read_mask
 from petweak.evaluation import metrics
 from petweak.explorers import photo, photo_explorer
-from petweak.explorers.photo import MAX_BYTES, NewPhoto, open_photo, pictures_at
+from petweak.explorers.photo import MAX_BYTES, OwnPhoto, open_photo, pictures_at
 from petweak.study.run import Run
 from petweak.training.inference import load_model, predict_features
 
@@ -27,7 +27,7 @@ def encoded(image: Image.Image) -> bytes:
 def test_a_photo_of_the_set_gets_the_masks_that_the_run_gave_it(run, refuse):  # noqa: F811
     sample = run.pets.split("test")[0]
     own = open_photo(sample.photo.read_bytes())
-    answers = {a.name: a for a in NewPhoto(run).answers(own)}
+    answers = {a.name: a for a in OwnPhoto(run).answers(own)}
     assert set(answers) == {*SOURCES[1:], *(f"model {s}-species" for s in SOURCES)}
     for source in SOURCES[1:]:
         mask = read_mask(run.masks_folder(source) / f"{sample.id}.png") == FOREGROUND
@@ -52,7 +52,7 @@ def test_the_backbone_runs_once_per_view_and_scale_and_models_are_loaded_once(
         run.model(source, "species")
     loaded = []
     monkeypatch.setattr(photo, "load_model", lambda *a: loaded.append(a) or load_model(*a))
-    new, before = NewPhoto(run), run.backbone.passes
+    new, before = OwnPhoto(run), run.backbone.passes
     picture = open_photo(run.pets.samples[0].photo.read_bytes())
     assert len(new.answers(picture)) == 4
     assert run.backbone.passes - before == 6
@@ -155,7 +155,7 @@ def test_a_photo_is_upright_and_a_narrow_one_is_drawn(run, tmp_path):  # noqa: F
 
 def test_a_failure_inside_is_said(run, monkeypatch):  # noqa: F811
     box = photo_explorer(run)
-    monkeypatch.setattr(NewPhoto, "answers", lambda *_: {}["no such key"])
+    monkeypatch.setattr(OwnPhoto, "answers", lambda *_: {}["no such key"])
     control(box, "or a path").value = str(run.pets.samples[0].photo)
     assert "it failed: KeyError" in texts(box)
 
