@@ -17,7 +17,6 @@ demo: $(READY)
 
 test: $(READY)
 	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
 	$(BIN)/python -m pytest -q
 
 # The explorers in JupyterLab and Voilà, by a headless Chromium; skipped where there is none.

@@ -1,7 +1,7 @@
 """A world without networks: a few photos on disk, feature maps in memory, a source of one line.
 
-Every photo is dark with a bright square, whose place follows from the photo's number. The maps hold the square in
-channel 0 and the species in channel 1, so that models can learn both in a few steps.
+Every photo is dark with a bright square, whose place follows from the photo's number. The maps hold
+the square in channel 0 and the species in channel 1, so that models learn both in a few steps.
 """
 
 from __future__ import annotations
@@ -94,7 +94,8 @@ class Squares(Source):
 
 
 def register(monkeypatch, table: dict[str, str], package: str, name: str, cls: type) -> None:
-    """`cls` as the one class of the file `package`/`name`.py, and its line in `table` (SOURCES or STEPS)."""
+    """`cls` as the one class of the file `package`/`name`.py, and its line in `table` (SOURCES or
+    STEPS)."""
     module = ModuleType(f"{package}.{name}")
     module.New = cls
     monkeypatch.setitem(sys.modules, module.__name__, module)

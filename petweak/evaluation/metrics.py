@@ -15,17 +15,11 @@ NO_BORDER = "-"  # the column `border` of a metric without ground truth
 
 
 def target(trimap: np.ndarray, border: str) -> tuple[np.ndarray, np.ndarray]:
-    """Ground-truth mask of a trimap, and the pixels that count.
+    """Ground-truth mask of a trimap (H, W), and the pixels that count.
 
-    Args:
-        trimap: (H, W), values 1 foreground, 2 background, 3 border.
-        border: "foreground" or "background" count the border as such, "ignore" leaves it out.
-
-    Returns:
-        `mask` and `valid`, boolean (H, W). `mask` is False wherever `valid` is.
-
-    Raises:
-        ValueError: another value or number of dimensions, or an unknown `border`.
+    `border` "foreground" or "background" counts the border as such, "ignore" leaves it out. Returns
+    `mask` and `valid`, boolean (H, W); `mask` is False wherever `valid` is. Raises ValueError for
+    values but 1, 2, 3, another number of dimensions, or an unknown `border`.
     """
     if border not in BORDERS:
         raise ValueError(f"unknown border {border!r}, expected one of {', '.join(BORDERS)}")
@@ -37,20 +31,15 @@ def target(trimap: np.ndarray, border: str) -> tuple[np.ndarray, np.ndarray]:
     if not labelled.all():
         others = np.unique(trimap[~labelled])[:5].tolist()
         raise ValueError(f"trimap values must be 1, 2 or 3, there are also {others}")
-    if border == "foreground":
-        return foreground | edge, labelled
-    return foreground, ~edge if border == "ignore" else labelled
+    mask = foreground | edge if border == "foreground" else foreground
+    return mask, ~edge if border == "ignore" else labelled
 
 
 def intersection_union(
     prediction: np.ndarray, target: np.ndarray, valid: np.ndarray | None = None
 ) -> tuple[int, int]:
-    """Pixels in both masks and pixels in either; all arrays boolean (H, W).
-
-    Raises:
-        ValueError: shapes differ.
-        TypeError: an array is not boolean (a 0/255 mask or a trimap would be miscounted).
-    """
+    """Pixels in both masks and pixels in either; all arrays boolean (H, W). ValueError where shapes
+    differ, TypeError for another type (a 0/255 mask or a trimap would be miscounted)."""
     _check(prediction, target, valid)
     both, either = prediction & target, prediction | target
     if valid is not None:
@@ -59,18 +48,13 @@ def intersection_union(
 
 
 def iou(prediction: np.ndarray, target: np.ndarray, valid: np.ndarray | None = None) -> float:
-    """Intersection over union of two masks; 1.0 if both are empty, 0.0 if one is.
-
-    Arguments and errors as in `intersection_union`.
-    """
-    intersection, union = intersection_union(prediction, target, valid)
-    return intersection / union if union else 1.0
+    """Intersection over union of two masks; 1.0 if both are empty, 0.0 if one is. Arguments and
+    errors as in `intersection_union`."""
+    return float(ratio(*intersection_union(prediction, target, valid)))
 
 
 def boundary_iou(
-    prediction: np.ndarray,
-    target: np.ndarray,
-    valid: np.ndarray | None = None,
+    prediction: np.ndarray, target: np.ndarray, valid: np.ndarray | None = None,
     dilation_ratio: float = 0.02,
 ) -> float:
     """Boundary IoU: the IoU of the bands that lie within d pixels inside each mask's contour.
@@ -78,68 +62,62 @@ def boundary_iou(
     d is `dilation_ratio` (not negative) times the image's diagonal, rounded, at least 1 pixel. The
     image frame is a contour too, as in the authors' reference code. Pixels outside `valid` are
     taken out of both masks before the bands are drawn: bands of whole masks would lie in the
-    ignored border and leave nothing to compare. Arguments and errors else as in `iou`; two empty
-    bands: 1.0.
+    ignored border and leave nothing to compare. Arguments and errors else as in `iou`.
 
     Source: Cheng et al., Boundary IoU, CVPR 2021; code: boundary-iou-api.
     """
     _check(prediction, target, valid)
     if not dilation_ratio >= 0:
         raise ValueError(f"dilation_ratio must not be negative, got {dilation_ratio}")
-    distance = max(1, round(dilation_ratio * float(np.hypot(*prediction.shape))))
-    if valid is not None:
-        prediction, target = prediction & valid, target & valid
-    return iou(_inner_band(prediction, distance), _inner_band(target, distance))
+    d, bands = max(1, round(dilation_ratio * float(np.hypot(*prediction.shape)))), []
+    # d erosions by a 3x3 square are one by a (2d+1)-square, which OpenCV does in two
+    # one-dimensional passes. The zeros outside make the image frame a contour.
+    square = np.ones((2 * d + 1, 2 * d + 1), np.uint8)
+    outside = dict(borderType=cv2.BORDER_CONSTANT, borderValue=0)
+    for mask in (prediction, target):
+        mask = mask if valid is None else mask & valid
+        bands.append(mask & (cv2.erode(mask.astype(np.uint8), square, **outside) == 0))
+    return iou(*bands)
 
 
 def class_accuracy(predictions: np.ndarray, targets: np.ndarray) -> float:
-    """Share of images whose class is right; both arrays integer (N,).
-
-    Raises ValueError: shapes differ, not one-dimensional, or empty.
-    """
-    predictions, targets = _labels(predictions, targets)
+    """Share of images whose class is right; both arrays integer (N,). ValueError where shapes
+    differ, are not one-dimensional, or empty."""
+    predictions, targets = _pair(predictions, targets)
     return float(np.mean(predictions == targets))
 
 
 def class_iou(predictions: np.ndarray, targets: np.ndarray, num_classes: int) -> float:
-    """Macro mean over classes of the Jaccard index of image-level class predictions.
-
-    Both arrays integer (N,) in [0, num_classes). A class that occurs in neither has no Jaccard
-    index and is left out of the mean.
-
-    Raises ValueError: as in `class_accuracy`; a label out of range.
-    """
-    predictions, targets = _labels(predictions, targets)
-    present = np.union1d(predictions, targets)
-    if present[0] < 0 or present[-1] >= num_classes:
-        raise ValueError(
-            f"labels must lie in [0, {num_classes}), got {present[0]} to {present[-1]}"
-        )
+    """Macro mean over classes of the Jaccard index of image-level class predictions; both arrays
+    integer (N,) in [0, num_classes). A class that occurs in neither has no Jaccard index and is
+    left out of the mean. Errors as in `class_accuracy`, or a label out of range."""
     # Here and not above: the masks' metrics need no torch, and its import takes seconds.
     import torch
     from torchmetrics.functional.classification import multiclass_jaccard_index
 
-    per_class = multiclass_jaccard_index(
-        torch.as_tensor(predictions.astype(np.int64)),
-        torch.as_tensor(targets.astype(np.int64)),
-        max(num_classes, 2),  # torchmetrics has no metric of a single class
-        average="none",
-        validate_args=False,  # done above, with errors that name the labels
-    )
+    pair = _pair(predictions, targets)
+    present = np.union1d(*pair)
+    if present[0] < 0 or present[-1] >= num_classes:
+        raise ValueError(f"labels in [0, {num_classes}) expected: {present[0]} to {present[-1]}")
+    per_class = multiclass_jaccard_index(  # torchmetrics has no metric of a single class
+        *(torch.as_tensor(labels.astype(np.int64)) for labels in pair), max(num_classes, 2),
+        average="none", validate_args=False)
     return float(np.mean(per_class.numpy()[present].astype(np.float64)))
 
 
 def dataset_iou(intersections: np.ndarray, unions: np.ndarray) -> float:
-    """Pooled IoU: summed intersections over summed unions; 1.0 if all unions are 0.
-
-    Both arrays pixel counts (N,), one an image.
-
-    Raises ValueError: as in `class_accuracy`; an intersection negative or above its union.
-    """
-    intersections, unions = _labels(intersections, unions)
+    """Pooled IoU of pixel counts (N,): summed intersections over summed unions; 1.0 if all unions
+    are 0. Errors as in `class_accuracy`, or an intersection negative or above its union."""
+    intersections, unions = _pair(intersections, unions)
     if (intersections < 0).any() or (intersections > unions).any():
         raise ValueError("an intersection is negative or larger than its union")
     return float(ratio(intersections.sum(dtype=np.float64), unions.sum(dtype=np.float64)))
+
+
+def ratio(intersection: np.ndarray, union: np.ndarray) -> np.ndarray:
+    """Intersection over union, element by element; 1 where both are empty."""
+    empty = np.equal(union, 0)
+    return np.where(empty, 1.0, intersection / np.where(empty, 1.0, union))
 
 
 def all_ones(shape: tuple[int, int]) -> np.ndarray:
@@ -149,15 +127,13 @@ def all_ones(shape: tuple[int, int]) -> np.ndarray:
 
 def centre_box(shape: tuple[int, int]) -> np.ndarray:
     """Baseline mask, boolean (H, W): a centred box, each side sqrt(1/2) of the image's."""
-    mask = np.zeros(shape, dtype=bool)
-    height, width = (round(side * 0.5**0.5) for side in shape)
-    top, left = (shape[0] - height) // 2, (shape[1] - width) // 2
-    mask[top : top + height, left : left + width] = True
+    mask, sides = np.zeros(shape, dtype=bool), [round(side * 0.5**0.5) for side in shape]
+    top, left = ((whole - side) // 2 for whole, side in zip(shape, sides, strict=True))
+    mask[top : top + sides[0], left : left + sides[1]] = True
     return mask
 
 
-# The baselines that stand in every table.
-BASELINES = {"all_ones": all_ones, "centre_box": centre_box}
+BASELINES = {"all_ones": all_ones, "centre_box": centre_box}  # they stand in every table
 
 
 def degenerate(value: float, all_ones_value: float) -> bool:
@@ -167,31 +143,14 @@ def degenerate(value: float, all_ones_value: float) -> bool:
 
 def _check(prediction: np.ndarray, target: np.ndarray, valid: np.ndarray | None) -> None:
     for name, array in (("prediction", prediction), ("target", target), ("valid", valid)):
-        if array is None:
-            continue
-        if array.dtype != bool:
+        if array is not None and array.dtype != bool:
             raise TypeError(f"{name} must be boolean, got {array.dtype}")
-        if array.ndim != 2 or array.shape != prediction.shape:
+        if array is not None and (array.ndim != 2 or array.shape != prediction.shape):
             raise ValueError(f"{name} has shape {array.shape}, prediction {prediction.shape}")
 
 
-def _inner_band(mask: np.ndarray, distance: int) -> np.ndarray:
-    # d erosions by a 3x3 square are one by a (2d+1)-square, which OpenCV does in two
-    # one-dimensional passes. The zeros outside make the image frame a contour.
-    square = np.ones((2 * distance + 1, 2 * distance + 1), dtype=np.uint8)
-    ones = mask.astype(np.uint8)
-    eroded = cv2.erode(ones, square, borderType=cv2.BORDER_CONSTANT, borderValue=0)
-    return mask & (eroded == 0)
-
-
-def _labels(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _pair(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     first, second = np.asarray(first), np.asarray(second)
     if first.ndim != 1 or first.shape != second.shape or len(first) == 0:
         raise ValueError(f"need two arrays of one shape (N,), got {first.shape}, {second.shape}")
     return first, second
-
-
-def ratio(intersection: np.ndarray, union: np.ndarray) -> np.ndarray:
-    """Intersection over union, element by element; 1 where both are empty."""
-    empty = union == 0
-    return np.where(empty, 1.0, intersection / np.where(empty, 1.0, union))

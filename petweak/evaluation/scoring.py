@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -29,39 +30,27 @@ MEANINGS = {
 
 
 def against_ground_truth(prediction: np.ndarray, trimap: np.ndarray) -> dict[str, float]:
-    """{"iou/foreground": ..., "boundary/foreground": ..., "intersection/foreground": ...,
-    "union/foreground": ..., and so on for each border}."""
+    """{"iou/<border>", "boundary/<border>", "intersection/<border>", "union/<border>" of each}."""
     scores: dict[str, float] = {}
-    for border in BORDERS:
-        target, valid = metrics.target(trimap, border)
+    for b in BORDERS:
+        target, valid = metrics.target(trimap, b)
         overlap, union = metrics.intersection_union(prediction, target, valid)
-        scores |= {
-            f"iou/{border}": overlap / union if union else 1.0,
-            f"boundary/{border}": metrics.boundary_iou(prediction, target, valid),
-            f"intersection/{border}": overlap,
-            f"union/{border}": union,
-        }
+        scores |= {f"iou/{b}": float(metrics.ratio(overlap, union)),
+                   f"boundary/{b}": metrics.boundary_iou(prediction, target, valid),
+                   f"intersection/{b}": overlap, f"union/{b}": union}
     return scores
 
 
 def score_masks(samples: Iterable[Sample], folder: Path) -> pd.DataFrame:
     """A source's masks against ground truth, a row per photo."""
-
-    def score(s: Sample) -> dict[str, Any]:
-        mask = read_mask(folder / f"{s.id}.png") == FOREGROUND
-        return _about(s) | against_ground_truth(mask, load_trimap(s.trimap))
-
-    return _table(score, samples)
+    return _table(zip(samples), lambda trimap, s: against_ground_truth(
+        read_mask(folder / f"{s.id}.png") == FOREGROUND, trimap))
 
 
 def score_baseline(samples: Iterable[Sample], name: str) -> pd.DataFrame:
     """`all_ones` or `centre_box` against ground truth, a row per photo."""
-
-    def score(s: Sample) -> dict[str, Any]:
-        trimap = load_trimap(s.trimap)
-        return _about(s) | against_ground_truth(BASELINES[name](trimap.shape), trimap)
-
-    return _table(score, samples)
+    box = BASELINES[name]
+    return _table(zip(samples), lambda trimap, _: against_ground_truth(box(trimap.shape), trimap))
 
 
 def score_model(
@@ -69,93 +58,74 @@ def score_model(
 ) -> pd.DataFrame:
     """A model against ground truth and its source's masks in `folder`, a row per photo."""
 
-    def score(pair: tuple[Sample, Prediction]) -> dict[str, Any]:
-        s, prediction = pair
-        trimap, source_mask = load_trimap(s.trimap), read_mask(folder / f"{s.id}.png")
-        mask, valid = prediction.mask(*trimap.shape), source_mask != IGNORE
-        return {
-            **_about(s),
-            "class": s.label(labels),
-            "predicted": int(prediction.classes.argmax()),
-            "mask_iou": metrics.iou(mask, source_mask == FOREGROUND, valid),
-            **against_ground_truth(mask, trimap),
-        }
+    def score(trimap: np.ndarray, s: Sample, prediction: Prediction) -> dict[str, Any]:
+        mask, pseudo = prediction.mask(*trimap.shape), read_mask(folder / f"{s.id}.png")
+        classes = {"class": s.label(labels), "predicted": int(prediction.classes.argmax())}
+        mask_iou = metrics.iou(mask, pseudo == FOREGROUND, pseudo != IGNORE)
+        return classes | {"mask_iou": mask_iou} | against_ground_truth(mask, trimap)
 
-    return _table(score, predictions)
+    return _table(predictions, score)
 
 
 def mean_iou(predictions: Iterable[tuple[Sample, Prediction]]) -> dict[str, float]:
     """{border: mask_iou_gt} of a model, and nothing else."""
 
-    def score(pair: tuple[Sample, Prediction]) -> dict[str, Any]:
-        trimap = load_trimap(pair[0].trimap)
-        mask = pair[1].mask(*trimap.shape)
+    def score(trimap: np.ndarray, _: Sample, prediction: Prediction) -> dict[str, float]:
+        mask = prediction.mask(*trimap.shape)
         return {b: metrics.iou(mask, *metrics.target(trimap, b)) for b in BORDERS}
 
-    return _table(score, predictions).mean().to_dict()
-
-
-def mask_rows(table: pd.DataFrame, resamples: int) -> list[dict[str, Any]]:
-    """The metric of a source's masks: `pseudo_iou_gt` for all splits and borders."""
-    return [
-        {"split": split, "border": border, "metric": "pseudo_iou_gt"}
-        | _mean(part[f"iou/{border}"], resamples)
-        for split, part in table.groupby("split", sort=False)
-        for border in BORDERS
-    ]
-
-
-def ground_truth_rows(table: pd.DataFrame, resamples: int) -> list[dict[str, Any]]:
-    """mask_iou_gt, dataset_iou_gt and boundary_iou_gt for all splits and borders."""
-    rows = []
-    for split, part in table.groupby("split", sort=False):
-        for border in BORDERS:
-            pooled = part[[f"intersection/{border}", f"union/{border}"]].to_numpy(float)
-            values = {
-                "mask_iou_gt": _mean(part[f"iou/{border}"], resamples),
-                "dataset_iou_gt": _value(pooled, metrics.dataset_iou, resamples),
-                "boundary_iou_gt": _mean(part[f"boundary/{border}"], resamples),
-            }
-            rows += [{"split": split, "border": border, "metric": m} | v for m, v in values.items()]
-    return rows
+    return _table(predictions, score)[list(BORDERS)].mean().to_dict()
 
 
 def model_rows(table: pd.DataFrame, resamples: int, num_classes: int) -> list[dict[str, Any]]:
     """Every metric of a model, for all splits."""
-    rows = []
 
     def class_iou(pairs: np.ndarray) -> float:
-        return metrics.class_iou(pairs[:, 0], pairs[:, 1], num_classes)
+        return metrics.class_iou(*pairs.T.astype(int), num_classes)
 
-    for split, part in table.groupby("split", sort=False):
-        values = {
-            "class_iou": _value(part[["predicted", "class"]].to_numpy(), class_iou, resamples),
-            "class_accuracy": _mean(part["predicted"] == part["class"], resamples),
-            "mask_iou": _mean(part["mask_iou"], resamples),
-        }
-        rows += [{"split": split, "border": NO_BORDER, "metric": m} | v for m, v in values.items()]
-    return rows + ground_truth_rows(table, resamples)
+    of = {"class_iou": (class_iou, "predicted", "class"), "class_accuracy": (np.mean, "right"),
+          "mask_iou": (np.mean, "mask_iou")}
+    table = table.assign(right=table["predicted"] == table["class"])
+    return _rows(table, resamples, of, [NO_BORDER]) + ground_truth_rows(table, resamples)
 
 
-def _about(s: Sample) -> dict[str, Any]:
-    return {"id": s.id, "split": s.split, "breed": s.breed_name}
+def _table(items: Iterable[tuple], score: Callable[..., dict[str, Any]]) -> pd.DataFrame:
+    """A row per item (a sample, or a sample and more): about the sample, and its scores."""
 
+    def row(item: tuple) -> dict[str, Any]:
+        s = item[0]
+        about = {"id": s.id, "split": s.split, "breed": s.breed_name}
+        return about | score(load_trimap(s.trimap), *item)
 
-def _table(score: Callable[[Any], dict[str, Any]], items: Iterable[Any]) -> pd.DataFrame:
     # Decoding and OpenCV release the interpreter's lock, so two threads are nearly twice as fast.
     with ThreadPoolExecutor(2) as pool:
-        rows: list[dict[str, Any]] = []
-        items = iter(items)
+        rows, items = [], iter(items)
         while chunk := list(islice(items, 64)):  # map() would first collect all predictions
-            rows += pool.map(score, chunk)
+            rows += pool.map(row, chunk)
     return pd.DataFrame(rows)
 
 
-def _mean(values: Any, resamples: int) -> dict[str, float]:
-    return _value(np.asarray(values, dtype=float), np.mean, resamples)
+def _rows(
+    table: pd.DataFrame, resamples: int, of: dict[str, tuple], borders: Iterable[str] = BORDERS
+) -> list[dict[str, Any]]:
+    """For all splits and `borders`, the metrics {name: (statistic, columns that it is of)}."""
+    rows = []
+    for split, part in table.groupby("split", sort=False):
+        for border in borders:
+            for metric, (statistic, *columns) in of.items():
+                values = part[[c.format(border) for c in columns]].to_numpy(float)
+                values = values if len(columns) > 1 else values[:, 0]
+                pooled = statistic is metrics.dataset_iou
+                value = float(statistic(*values.T) if pooled else statistic(values))
+                low, high = bootstrap(values, statistic, n=resamples)
+                rows.append({"split": split, "border": border, "metric": metric, "value": value,
+                             "low": low, "high": high, "n_images": len(part)})
+    return rows
 
 
-def _value(values: np.ndarray, statistic: Callable, resamples: int) -> dict[str, float]:
-    low, high = bootstrap(values, statistic, n=resamples)
-    value = statistic(*values.T) if statistic is metrics.dataset_iou else statistic(values)
-    return {"value": float(value), "low": float(low), "high": float(high), "n_images": len(values)}
+# Functions of a table and the number of resamples: of a source's masks, and of any scored masks.
+mask_rows = partial(_rows, of={"pseudo_iou_gt": (np.mean, "iou/{}")})
+ground_truth_rows = partial(_rows, of={
+    "mask_iou_gt": (np.mean, "iou/{}"),
+    "dataset_iou_gt": (metrics.dataset_iou, "intersection/{}", "union/{}"),
+    "boundary_iou_gt": (np.mean, "boundary/{}")})

@@ -237,7 +237,7 @@ def find_browser() -> str:
 
 
 def print_pdf(page: str, path: Path) -> None:
-    """Print a page that needs no other file; RuntimeError where the browser fails. (nbconvert's
+    """Print a page that needs no other file; OSError where the browser fails. (nbconvert's
     webpdf takes no browser but one that Playwright has downloaded.)"""
     with tempfile.TemporaryDirectory() as scratch, replacing(path) as beside:
         write(source := Path(scratch, "page.html"), page)
@@ -250,4 +250,4 @@ def print_pdf(page: str, path: Path) -> None:
         )
         if done.returncode or not beside.is_file():
             last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-            raise RuntimeError(f"{command[0]} printed no PDF (exit {done.returncode}): {last}")
+            raise OSError(f"{command[0]} printed no PDF (exit {done.returncode}): {last}")

@@ -2,7 +2,7 @@
 
 import platform
 import subprocess
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
@@ -14,23 +14,18 @@ from petweak.config import Settings
 PACKAGES = ("torch", "torchvision", "timm", "grad-cam", "numpy", "onnxruntime")
 
 
-def about_run(
-    settings: Settings, data_root: Path, dataset: str, n_photos: int, device: str
-) -> dict[str, Any]:
+def about_run(settings: Settings, data_root: Path, dataset: str, n_photos: int, device: str
+              ) -> dict[str, Any]:
     """The content of run.json."""
-    return {
-        "profile": settings.profile, "dataset": dataset, "data_root": str(data_root),
-        "n_photos": n_photos, "settings": settings.to_dict(), "seed": settings.data.seed,
-        "versions": {"petweak": petweak.__version__, "python": platform.python_version()}
-        | {name: _version(name) for name in PACKAGES},
-        "git_commit": _git_commit(),
-        "device": device,
-        "hardware": {
-            "machine": platform.machine(), "system": platform.system(),
-            "threads": torch.get_num_threads(),
-            "gpu": torch.cuda.get_device_name(0) if torch.cuda.is_available() else None,
-        },
-    }
+    versions = {"petweak": petweak.__version__, "python": platform.python_version()}
+    for name in PACKAGES:
+        versions[name] = next((d.version for d in distributions(name=name)), None)
+    gpu = torch.cuda.get_device_name(0) if torch.cuda.is_available() else None
+    return {"profile": settings.profile, "dataset": dataset, "data_root": str(data_root),
+            "n_photos": n_photos, "settings": settings.to_dict(), "seed": settings.data.seed,
+            "versions": versions, "git_commit": _git_commit(), "device": device,
+            "hardware": {"machine": platform.machine(), "system": platform.system(),
+                         "threads": torch.get_num_threads(), "gpu": gpu}}
 
 
 def pick_device(name: str) -> torch.device:
@@ -47,17 +42,9 @@ def pick_device(name: str) -> torch.device:
     return device
 
 
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
-
-
 def _git_commit() -> str | None:
-    command = ["git", "rev-parse", "HEAD"]
+    git = {"cwd": Path(__file__).parent, "text": True, "stderr": subprocess.DEVNULL}
     try:
-        out = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True)
-    except OSError:  # there is no git
+        return subprocess.check_output(["git", "rev-parse", "HEAD"], **git).strip()
+    except (OSError, subprocess.CalledProcessError):  # no git, or no repository
         return None
-    return out.stdout.strip() if out.returncode == 0 else None

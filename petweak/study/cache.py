@@ -30,6 +30,7 @@ except ImportError:  # Windows
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+Stage = tuple[str, str, str]  # its name, source and labels
 STAGES = ("features", "masks", "train", "evaluate", "report")
 TIMINGS = ["stage", "source", "labels", "n_images", "seconds", "images_per_second", "peak_rss_mb"]
 
@@ -38,27 +39,18 @@ def key(settings: Settings | None = None, sections: Iterable[str] = (), **parts:
     """A hash of some sections of the settings, and of `parts`: plain values, or keys of stages."""
     if settings is not None:
         values = settings.to_dict()
-        parts["settings"] = {name: values[name] for name in sorted(set(sections))}
+        parts["settings"] = {name: values[name] for name in sections}
     return text_hash(json.dumps(parts, sort_keys=True, default=list))
 
 
-def ensure(
-    folder: Path,
-    stage: tuple[str, str, str],
-    read: Callable[[], T | None],
-    make: Callable[[], Any],
-    cost: Callable[[T], tuple[int, float]] | None = None,
-) -> T:
+def ensure(folder: Path, stage: Stage, read: Callable[[], T | None], make: Callable[[], Any],
+           cost: Callable[[T], tuple[int, float]] | None = None) -> T:
     """What `read` returns. Where that is None, `make` runs first, under the lock of the run in
-    `folder`; complete results are read without a lock.
-
-    stage: its name, source and labels, for timings.csv; cost: photos and seconds of what was read.
-    """
-    value = read()
-    if value is None:
+    `folder`; complete results are read without a lock. With `cost`, the photos and seconds of what
+    was read, the stage has a row in timings.csv."""
+    if (value := read()) is None:
         with locked(folder, " ".join(part for part in stage if part != "-")):
-            value = read()  # another process may have made it
-            if value is None:
+            if (value := read()) is None:  # no other process has made it meanwhile
                 make()
                 value = read()
                 if cost:
@@ -95,18 +87,17 @@ def locked(folder: Path, what: str) -> Iterator[None]:
         lock.release()
 
 
-def note_time(
-    folder: Path, stage: tuple[str, str, str], n: int, seconds: float, peak: float | None = None
-) -> None:
+def note_time(folder: Path, stage: Stage, n: int, seconds: float, peak: float | None = None
+              ) -> None:
     """Put the stage's row into timings.csv in the place of an earlier one. Without `peak`, the
     stage was made before, and a row is written only where it is missing or of another making."""
     path = folder / "timings.csv"
     rows = pd.read_csv(path).to_dict("records") if path.is_file() else []
     row = dict(zip(TIMINGS, (*stage, n, round(seconds, 3)), strict=False))
-    if peak is None and any(all(r[k] == v for k, v in row.items()) for r in rows):
+    if peak is None and any(row.items() <= r.items() for r in rows):
         return
     row |= {"images_per_second": round(n / max(seconds, 1e-9), 2), "peak_rss_mb": peak}
-    rows = [r for r in rows if any(r[k] != row[k] for k in TIMINGS[:3])] + [row]
+    rows = [r for r in rows if tuple(r[k] for k in TIMINGS[:3]) != stage] + [row]
     rows.sort(key=lambda r: STAGES.index(r["stage"]))
     write_frame(path, pd.DataFrame(rows, columns=TIMINGS))
 

@@ -18,55 +18,50 @@ from petweak.training.trainer import mixed_precision
 
 @dataclass(frozen=True)
 class Keys:
-    """Of one run. `content`: hashes of photos, labels and trimaps; `ids`: its photos; `device`: the
-    kind that it is made on; `features`: the key of its feature cache, which may be its parent's."""
+    """Of one run."""
 
     settings: Settings
-    content: dict[str, str]
+    content: dict[str, str]  # hashes of photos, labels and trimaps
     ids: tuple[str, ...]
-    device: str
-    features: str
+    device: str  # the kind that it is made on
+    features: str  # the key of its feature cache, which may be its parent's
 
     @staticmethod
-    def of_features(
-        settings: Settings, content: dict[str, str], ids: tuple[str, ...], device: str
-    ) -> str:
+    def of_features(settings: Settings, content: dict[str, str], ids: tuple[str, ...], device: str
+                    ) -> str:
         return key(settings, ("backbone",), stage="features", version=2, device=device, ids=ids,
                    photos=content["photos"],
                    weights=weights.fingerprint(settings.backbone.backbone))
 
     def masks(self, name: str) -> str:
-        source, sections, parts = source_class(name), ["masks"], {}
+        source, sections, parts = source_class(name), {"masks"}, {}
         if source.reads_trimaps:
-            sections, parts["trimaps"] = [], self.content["trimaps"]
+            sections, parts["trimaps"] = set(), self.content["trimaps"]
         if steps := source.refinement(self.settings):
-            sections.append("refinement")
+            sections.add("refinement")
             parts["steps"] = refinement.versions(steps)
         if source.network:
             parts["device"] = self.device
         if steps or source.features:
-            sections.append("data")
+            sections.add("data")
             parts["features"] = self.features
-        return key(
-            self.settings, (*sections, *source.sections), stage="masks", store=3, source=name,
-            version=source.version, ids=self.ids, photos=self.content["photos"],
-            labels=self.content["labels"], **parts, **source.depends_on(self.settings),
-        )
+        return key(self.settings, sections.union(source.sections), stage="masks", store=3,
+                   source=name, version=source.version, ids=self.ids,
+                   photos=self.content["photos"], labels=self.content["labels"], **parts,
+                   **source.depends_on(self.settings))
 
     def model(self, source: str, labels: str) -> str:
         if source_class(source).self_trained:
             return self.rounds(source, labels)
-        return key(self.settings, ("data", "model", "training"), stage="model", version=3,
-                   labels=labels, features=self.features, masks=self.masks(source),
-                   compute=self._compute())
+        return key(self.settings, ("data", "model", "training"), stage="model",
+                   **self._training(source, labels))
 
     def start(self, source: str, labels: str) -> str:
         """Of all rounds of self-training but the last, which alone is widened."""
         s = self_training.round_settings(self.settings).replace(background_threshold=0.5)
         sections = "data model training self_training refinement masks inference".split()
-        return key(s, sections, stage="rounds", version=3, labels=labels,
-                   steps=refinement.versions(s.self_training.round_refinement),
-                   features=self.features, masks=self.masks(source), compute=self._compute())
+        return key(s, sections, stage="rounds", **self._training(source, labels),
+                   steps=refinement.versions(s.self_training.round_refinement))
 
     def rounds(self, source: str, labels: str) -> str:
         """Of the last round's model."""
@@ -79,6 +74,10 @@ class Keys:
         """Of the scores of the stage with the key `of`, or of the baseline `of`."""
         return key(self.settings, ("evaluation", "inference"), stage="scores", version=2, of=of,
                    trimaps=self.content["trimaps"], labels=self.content["labels"])
+
+    def _training(self, source: str, labels: str) -> dict[str, str | int]:
+        return {"version": 3, "labels": labels, "features": self.features,
+                "masks": self.masks(source), "compute": self._compute()}
 
     def _compute(self) -> str:
         """Device and precision of training, as they change results."""

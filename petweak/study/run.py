@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -36,29 +36,25 @@ from petweak.training import self_training
 from petweak.training.inference import load_model, predict_features
 from petweak.training.self_training import Round, Start
 from petweak.training.targets import Targets, load_targets, no_targets
-from petweak.training.trainer import CONFIG, is_trained, publish, saved_epochs, train_model
+from petweak.training.trainer import CONFIG, is_trained, publish, train_model
 
 log = logging.getLogger(__name__)
-
 # In a run's folder, optional: the features/ folders of other runs, which may hold the same pass.
 FEATURES_FROM = "features_from.json"
 
 
 @dataclass(frozen=True)
 class Scores:
-    """`photos`: a row per photo; `rows`: the scores computed from them, as results.csv has them."""
-
-    photos: pd.DataFrame
-    rows: list[dict]
+    photos: pd.DataFrame  # a row per photo
+    rows: list[dict]  # the scores computed from them, as results.csv has them
     seconds: float  # that scoring took
 
 
 class Run:
     """The stages of a study and their results, all in `folder`."""
 
-    def __init__(
-        self, folder: str | Path, data_root: str | Path, settings: Settings, device: str = ""
-    ) -> None:
+    def __init__(self, folder: str | Path, data_root: str | Path, settings: Settings,
+                 device: str = "") -> None:
         """`device`: the kind that an existing run was made on (cpu, cuda, mps), which its keys
         hold; that of this machine otherwise. ValueError for settings that cannot work."""
         for source in settings.sources:
@@ -70,7 +66,7 @@ class Run:
         self.made_on = device or self.device.type
         self.parent: Run | None = None
         self.only: frozenset[str] | None = None  # the photos of a variant that does not need all
-        self._more_features: dict[tuple[float, str], Features] = {}
+        self._opened = cache(self._pass)
 
     def variant(self, name: str, only: frozenset[str] | None = None, **changes: Any) -> "Run":
         """The same study with other settings, on all photos or on some, in a folder of its own:
@@ -86,17 +82,7 @@ class Run:
     @cached_property
     def pets(self) -> oxford_pets.Pets:
         """The usable photos. Files are decoded once per content; bad ones are in quarantine.csv."""
-        pets = oxford_pets.read_pets(self.data_root)
-        content, note = oxford_pets.fingerprint(pets), read_json(self.folder / "data.json")
-        if note is not None and note["content"] == content:
-            bad = tuple(oxford_pets.Quarantined(**q) for q in note["quarantine"])
-            pets = pets.with_quarantine(bad)
-        else:
-            pets = oxford_pets.check(pets)
-            bad = [vars(q) for q in pets.quarantine]
-            write_json(self.folder / "data.json", {"content": content, "quarantine": bad})
-            frame = pd.DataFrame(bad, columns=["id", "file", "reason"])
-            write_frame(self.folder / "quarantine.csv", frame)
+        pets = self._checked(oxford_pets.read_pets(self.data_root))
         for q in pets.quarantine:
             log.warning("left out: %s: %s", q.file, q.reason)
         if not (self.folder / "run.json").is_file():
@@ -105,15 +91,16 @@ class Run:
             pets = pets.leaving_out(breed)
         return pets if self.only is None else pets.only(self.only)
 
-    @cached_property
-    def content(self) -> dict[str, str]:
-        """Hashes of the usable photos, labels and trimaps."""
-        return oxford_pets.fingerprint(self.pets)
-
-    @cached_property
-    def val_ids(self) -> frozenset[str]:
-        data = self.settings.data
-        return oxford_pets.val_ids(self.pets, data.val_fraction, data.seed)
+    def _checked(self, pets: oxford_pets.Pets) -> oxford_pets.Pets:
+        content, note = oxford_pets.fingerprint(pets), read_json(self.folder / "data.json") or {}
+        if note.get("content") != content:
+            note = {"content": content,
+                    "quarantine": [vars(q) for q in oxford_pets.check(pets).quarantine]}
+            write_json(self.folder / "data.json", note)
+            frame = pd.DataFrame(note["quarantine"], columns=["id", "file", "reason"])
+            write_frame(self.folder / "quarantine.csv", frame)
+        bad = (oxford_pets.Quarantined(**q) for q in note["quarantine"])
+        return pets.with_quarantine(tuple(bad))
 
     def write_about(self, pets: oxford_pets.Pets) -> None:
         """run.json: the settings, versions, and hardware of this run."""
@@ -123,6 +110,16 @@ class Run:
     @cached_property
     def ids(self) -> tuple[str, ...]:
         return tuple(s.id for s in self.pets.samples)
+
+    @cached_property
+    def val_ids(self) -> frozenset[str]:
+        data = self.settings.data
+        return oxford_pets.val_ids(self.pets, data.val_fraction, data.seed)
+
+    @cached_property
+    def content(self) -> dict[str, str]:
+        """Hashes of the usable photos, labels and trimaps."""
+        return oxford_pets.fingerprint(self.pets)
 
     @cached_property
     def keys(self) -> Keys:
@@ -144,46 +141,38 @@ class Run:
     @cached_property
     def features_key(self) -> str:
         run = self.features_run
-        return self._key_of_pass(self.settings) if run is self else run.features_key
+        return Keys.of_features(run.settings, run.content, run.ids, run.made_on)
 
-    @cached_property
+    @property
     def features(self) -> Features:
         """The frozen backbone's maps of every photo."""
-        run = self.features_run
-        return self._pass(self.settings) if run is self else run.features
+        return self.more_features()
 
     def more_features(self, scale: float = 1.0, backbone: str = "") -> Features:
         """The final map alone, at another picture size or of another backbone: a pass of its own,
         made when a refinement step asks for it."""
-        if self.features_run is not self:
-            return self.features_run.more_features(scale, backbone)
-        if (scale, backbone) not in self._more_features:
-            s = self.settings.backbone
-            changed = self.settings.replace(
-                backbone=backbone or s.backbone, image_size=scaled_size(s.image_size, scale),
-                stored_levels=("final",), levels=("final",),
-            )
+        return self.features_run._opened(scale, backbone)
+
+    def _pass(self, scale: float, backbone: str) -> Features:
+        settings, s, name = self.settings, self.settings.backbone, ""
+        if (scale, backbone) != (1.0, ""):
             self.features  # noqa: B018 - first, because its pass replaces the folder as a whole
             name = f"{backbone or s.backbone}@{scale}"
-            self._more_features[scale, backbone] = self._pass(changed, name)
-        return self._more_features[scale, backbone]
-
-    def _key_of_pass(self, settings: Settings) -> str:
-        return Keys.of_features(settings, self.content, self.ids, self.made_on)
-
-    def _pass(self, settings: Settings, name: str = "") -> Features:
-        folder, stage_key = self.folder / "features" / name, self._key_of_pass(settings)
-        others = [Path(other) / name for other in read_json(self.folder / FEATURES_FROM) or []]
+            settings = settings.replace(
+                backbone=backbone or s.backbone, image_size=scaled_size(s.image_size, scale),
+                stored_levels=("final",), levels=("final",))
+        key = Keys.of_features(settings, self.content, self.ids, self.made_on)
+        folders = [self.folder / "features", *(read_json(self.folder / FEATURES_FROM) or [])]
+        places = [Path(folder) / name for folder in folders]
 
         def read() -> Features | None:
-            opened = (open_features(place, stage_key) for place in (folder, *others))
-            return next((f for f in opened if f is not None), None)
+            return next(filter(None, (open_features(f, key) for f in places)), None)
 
         def make() -> None:
-            same = settings.backbone.backbone == self.settings.backbone.backbone
-            network = self.backbone if same else load_backbone(settings.backbone.backbone)
-            engine = partial(make_engine, network.to(self.device))
-            extract_features(self.pets.samples, engine, settings, folder, stage_key, self.device)
+            same = settings.backbone.backbone == s.backbone
+            network = self.backbone if same else load_backbone(backbone).to(self.device)
+            engine = partial(make_engine, network)
+            extract_features(self.pets.samples, engine, settings, places[0], key, self.device)
 
         stage = ("features", name or "-", "-")
         return ensure(self.folder, stage, read, make, lambda f: (f.passes, f.seconds))
@@ -195,16 +184,11 @@ class Run:
         """What sources may learn from: it holds no trimap."""
         train = self.pets.split("train")
         return Context(
-            settings=self.settings,
-            open_features=lambda: self.features,
-            open_backbone=lambda: self.backbone,
-            open_more_features=self.more_features,
+            self.settings, lambda: self.features, lambda: self.backbone, self.more_features,
             photo_paths={s.id: s.photo for s in self.pets.samples},
             train_labels={s.id: {"breed": s.breed, "species": s.species} for s in train},
             num_classes={k: len(self.pets.classes(k)) for k in oxford_pets.LABELS},
-            val_ids=self.val_ids,
-            device=self.device,
-        )
+            val_ids=self.val_ids, device=self.device)
 
     def source(self, name: str, **changes: Any) -> Source:
         """The source `name`, not yet fitted, with other settings if any. Only one that reads
@@ -225,20 +209,19 @@ class Run:
 
     def masks(self, name: str) -> dict[str, Any]:
         """The manifest of the source's masks, which are made if they are missing."""
-        folder, stage_key = self.masks_folder(name), self.keys.masks(name)
-        source = source_class(name)
+        folder, key, source = self.masks_folder(name), self.keys.masks(name), source_class(name)
         steps = source.refinement(self.settings)
 
-        def make() -> None:
+        def make() -> None:  # passes first, so that they have seconds of their own
             if source.features or steps:
-                self.features  # noqa: B018 - passes first, so that they have seconds of their own
+                self.features  # noqa: B018
             if source.features and refinement.asks_for_scales(steps):
                 for scale in self.settings.refinement.refinement_scales:
-                    self.context.more_features(scale)
-            make_masks(self.source(name), name, list(self.ids), folder, stage_key)
+                    self.more_features(scale)
+            make_masks(self.source(name), name, list(self.ids), folder, key)
 
-        return ensure(self.folder, ("masks", name, "-"), lambda: open_manifest(folder, stage_key),
-                      make, lambda m: (len(m["ids"]), m["seconds"]))
+        return ensure(self.folder, ("masks", name, "-"), lambda: open_manifest(folder, key), make,
+                      lambda m: (len(m["ids"]), m["seconds"]))
 
     # --- models
 
@@ -255,15 +238,16 @@ class Run:
         self.masks(source)
         if source_class(source).self_trained:
             return self.self_trained(source, labels)
-        folder, model_key = self.model_folder(source, labels), self.keys.model(source, labels)
+        folder, key = self.model_folder(source, labels), self.keys.model(source, labels)
 
         def make() -> None:
             train, val = (self._targets(source, labels, held_out) for held_out in (False, True))
             about = {"source": source, "labels": labels, "variant": "", "round": None}
             train_model(self.features, train, val, self.pets.classes(labels), self.settings, folder,
-                        model_key, self.device, about)
+                        key, self.device, about)
 
-        self._trained(folder, model_key, ("train", source, labels), make)
+        ensure(self.folder, ("train", source, labels), lambda: self._config(folder, key), make,
+               _cost_of_training)
         return folder
 
     def check_labels(self, source: str, labels: str) -> None:
@@ -273,6 +257,11 @@ class Run:
         if source_class(source).self_trained:
             self_training.check(self.settings)
 
+    def _config(self, folder: Path, key: str) -> dict[str, Any] | None:
+        """Of the model in `folder`, if it is finished and was trained with `key`."""
+        whole = is_trained(folder, key, self.settings.system.save_epochs)
+        return read_json(folder / CONFIG) if whole else None
+
     def _targets(self, source: str, labels: str, held_out: bool) -> Targets:
         samples = [s for s in self.pets.split("train") if (s.id in self.val_ids) == held_out]
         if not samples:  # val_fraction=0
@@ -281,26 +270,14 @@ class Run:
         grid = self.settings.backbone.image_size // 2
         return load_targets(self.masks_folder(source), ids, classes, grid)
 
-    def _trained(self, folder: Path, model_key: str, stage: tuple, make: Callable) -> None:
-        def read() -> dict | None:
-            whole = is_trained(folder, model_key, self.settings.system.save_epochs)
-            return read_json(folder / CONFIG) if whole else None
-
-        def cost(config: dict) -> tuple[int, float]:
-            return config["n_images"] * config["epochs"], config["seconds"]
-
-        ensure(self.folder, stage, read, make, cost)
-
     # --- self-training
 
     def start(self, source: str, labels: str) -> Start:
         """What self-training begins with; the source's masks are made if they are missing."""
         self.masks(source)
         predicted = self.source(source).image_labels()
-        targets = {
-            s.id: predicted[s.id][labels] if predicted else s.label(labels)
-            for s in self.pets.split("train")
-        }
+        targets = {s.id: predicted[s.id][labels] if predicted else s.label(labels)
+                   for s in self.pets.split("train")}
         return Start(source, labels, self.masks_folder(source), self.pets.classes(labels), targets,
                      self.keys.start(source, labels))
 
@@ -308,33 +285,29 @@ class Run:
         """The rounds of self-training, which are made if they are missing."""
         self.check_labels(source, labels)
         self_training.check(self.settings)
-        path, rounds_key = self._rounds_file(source, labels), self.keys.rounds(source, labels)
+        epochs = self.settings.system.save_epochs
 
         def make() -> None:
             start = self.start(source, labels)
             rounds = self_training.self_train(start, self.context, self.folder)
             note_times(rounds, peak_rss_mb())
             notes = [vars(r) | {"masks": r.masks.name, "model": r.model.name} for r in rounds]
-            write_json(path, {"key": rounds_key, "rounds": notes})
+            key = self.keys.rounds(source, labels)
+            write_json(self._rounds_file(source, labels), {"key": key, "rounds": notes})
 
         def note_times(rounds: list[Round], peak: float | None = None) -> None:
             for r in rounds:
-                config = read_json(r.model / CONFIG)
-                note_time(self.folder, ("train", source, f"{labels}-round{r.number}"),
-                          config["n_images"] * config["epochs"], config["seconds"], peak)
+                stage = ("train", source, f"{labels}-round{r.number}")
+                note_time(self.folder, stage, *_cost_of_training(read_json(r.model / CONFIG)), peak)
 
-        def read() -> list[Round] | None:
-            rounds = self.open_rounds(source, labels)
-            epochs = not self.settings.system.save_epochs or all(
-                saved_epochs(r.model) for r in rounds or ())
-            return rounds if epochs else None
-
-        rounds = ensure(self.folder, ("train", source, f"{labels} rounds"), read, make)
+        rounds = ensure(self.folder, ("train", source, f"{labels} rounds"),
+                        lambda: self.open_rounds(source, labels, epochs), make)
         note_times(rounds)
         return rounds
 
-    def open_rounds(self, source: str, labels: str) -> list[Round] | None:
-        """The rounds, if all of them are there and up to date; nothing is made."""
+    def open_rounds(self, source: str, labels: str, epochs: bool = False) -> list[Round] | None:
+        """The rounds, if all of them are there and up to date (and their `epochs`); nothing is
+        made."""
         note = read_json(self._rounds_file(source, labels))
         if note is None or note["key"] != self.keys.rounds(source, labels):
             return None
@@ -342,7 +315,7 @@ class Run:
         for r in note["rounds"]:
             masks, model = self.folder / "masks" / r["masks"], self.folder / "models" / r["model"]
             config = read_json(model / CONFIG)
-            if config is None or not is_trained(model, config["key"]):
+            if config is None or not is_trained(model, config["key"], epochs):
                 return None
             rounds.append(Round(**r | {"masks": masks, "model": model}))
         return rounds
@@ -353,48 +326,45 @@ class Run:
     def self_trained(self, source: str, labels: str) -> Path:
         """The folder of the last round's model: `models/<source>-<labels>` where the source is
         always self-trained, `models/<source>-<labels>-selftrained` elsewhere."""
-        folder, model_key = self.model_folder(source, labels), self.keys.rounds(source, labels)
+        folder, key = self.model_folder(source, labels), self.keys.rounds(source, labels)
         if not source_class(source).self_trained:
             folder = self.folder / "models" / f"{source}-{labels}-selftrained"
-        if not is_trained(folder, model_key, self.settings.system.save_epochs):
-            publish(self.rounds(source, labels)[-1].model, folder, model_key)
+        if self._config(folder, key) is None:
+            publish(self.rounds(source, labels)[-1].model, folder, key)
         return folder
 
     # --- scores
 
     def baseline_scores(self, name: str) -> Scores:
         """`all_ones` or `centre_box` against ground truth (`baselines/<name>/scores.csv`)."""
-        return self._scores(
-            self.folder / "baselines" / name, name, name, "-",
-            lambda: scoring.score_baseline(self.pets.samples, name),
-            lambda table, n: scoring.ground_truth_rows(table, n) + scoring.mask_rows(table, n),
-        )
+
+        def rows(table: pd.DataFrame, n: int) -> list[dict]:
+            return scoring.ground_truth_rows(table, n) + scoring.mask_rows(table, n)
+
+        score = partial(scoring.score_baseline, self.pets.samples, name)
+        return self._scores(self.folder / "baselines" / name, name, name, "-", score, rows)
 
     def mask_scores(self, source: str) -> Scores:
         """The source's masks against ground truth (`masks/<source>/scores.csv`)."""
         self.masks(source)
-        folder = self.masks_folder(source)
-        return self._scores(
-            folder, self.keys.masks(source), source, "-",
-            lambda: scoring.score_masks(self.pets.samples, folder), scoring.mask_rows,
-        )
+        folder, key = self.masks_folder(source), self.keys.masks(source)
+        score = partial(scoring.score_masks, self.pets.samples, folder)
+        return self._scores(folder, key, source, "-", score, scoring.mask_rows)
 
     def model_scores(self, source: str, labels: str) -> Scores:
         """The model's predictions against ground truth and against its source's masks
         (`models/<source>-<labels>/scores.csv`)."""
-        folder = self.model(source, labels)
-        return self._scores(
-            folder, self.keys.model(source, labels), source, labels,
-            lambda: self._predictions_scored(folder, source, labels), self._model_rows(labels),
-        )
+        folder, key = self.model(source, labels), self.keys.model(source, labels)
+        score = partial(self._predictions_scored, folder, source, labels)
+        return self._scores(folder, key, source, labels, score, self._model_rows(labels))
 
     def self_trained_scores(self, source: str, labels: str) -> Scores:
         """The last round's model on every photo."""
-        folder, last = self.self_trained(source, labels), self.rounds(source, labels)[-1]
-        return self._scores(
-            folder, self.keys.rounds(source, labels), source, folder.name[len(source) + 1 :],
-            lambda: self.round_scores(source, labels, last).photos, self._model_rows(labels),
-        )
+        folder, key = self.self_trained(source, labels), self.keys.rounds(source, labels)
+        last, name = self.rounds(source, labels)[-1], folder.name.removeprefix(f"{source}-")
+        return self._scores(folder, key, source, name,
+                            lambda: self.round_scores(source, labels, last).photos,
+                            self._model_rows(labels))
 
     def round_scores(self, source: str, labels: str, r: Round) -> Scores:
         """A round's model on every photo, and the masks of train that it began with."""
@@ -403,10 +373,9 @@ class Run:
             masks = scoring.score_masks(self.pets.split("train"), r.masks)
             return self._model_rows(labels)(table, n) + scoring.mask_rows(masks, n)
 
-        return self._scores(
-            r.model, read_json(r.model / CONFIG)["key"], source, f"{labels}-round{r.number}",
-            lambda: self._predictions_scored(r.model, source, labels), rows,
-        )
+        key, name = read_json(r.model / CONFIG)["key"], f"{labels}-round{r.number}"
+        score = partial(self._predictions_scored, r.model, source, labels)
+        return self._scores(r.model, key, source, name, score, rows)
 
     def _predictions_scored(self, folder: Path, source: str, labels: str) -> pd.DataFrame:
         predictor = load_model(folder, self.device)
@@ -418,31 +387,33 @@ class Run:
     def _model_rows(self, labels: str) -> Callable[[pd.DataFrame, int], list[dict]]:
         return partial(scoring.model_rows, num_classes=len(self.pets.classes(labels)))
 
-    def _scores(
-        self, folder: Path, of: str, source: str, labels: str,
-        score: Callable[[], pd.DataFrame], rows: Callable[[pd.DataFrame, int], list[dict]],
-    ) -> Scores:
+    def _scores(self, folder: Path, of: str, source: str, labels: str,
+                score: Callable[[], pd.DataFrame],
+                rows: Callable[[pd.DataFrame, int], list[dict]]) -> Scores:
         """The scores in `folder` of the stage with the key `of`: a table of photos by `score`, and
         from it the `rows` of results.csv, with intervals of so many resamples."""
-        scores_key = self.keys.scores(of)
+        key, note = self.keys.scores(of), folder / "scores.json"
 
         def make() -> None:
             start = time.perf_counter()
-            (folder / "scores.json").unlink(missing_ok=True)
+            note.unlink(missing_ok=True)
             table = score()
-            note = {"key": scores_key, "rows": rows(table, self.settings.evaluation.bootstrap)}
+            value = {"key": key, "rows": rows(table, self.settings.evaluation.bootstrap)}
             write_frame(folder / "scores.csv", table)
-            write_json(folder / "scores.json", note | {"seconds": time.perf_counter() - start})
+            write_json(note, value | {"seconds": time.perf_counter() - start})
 
-        stage = ("evaluate", source, labels)
-        return ensure(self.folder, stage, lambda: open_scores(folder, scores_key), make,
-                      lambda scores: (len(scores.photos), scores.seconds))
+        return ensure(self.folder, ("evaluate", source, labels), lambda: open_scores(folder, key),
+                      make, lambda scores: (len(scores.photos), scores.seconds))
 
 
-def open_scores(folder: Path, scores_key: str) -> Scores | None:
-    """The scores in `folder` if they were made with `scores_key`, else None."""
+def _cost_of_training(config: dict[str, Any]) -> tuple[int, float]:
+    return config["n_images"] * config["epochs"], config["seconds"]
+
+
+def open_scores(folder: Path, key: str) -> Scores | None:
+    """The scores in `folder` if they were made with `key`, else None."""
     note, table = read_json(folder / "scores.json"), folder / "scores.csv"
-    if note is None or note["key"] != scores_key or not table.is_file():
+    if note is None or note["key"] != key or not table.is_file():
         return None
     return Scores(pd.read_csv(table), note["rows"], note["seconds"])
 
@@ -460,9 +431,8 @@ def check_source(name: str, settings: Settings) -> None:
         self_training.check(settings)
 
 
-def open_run(
-    profile: str = "embedded", run: str | Path = "", data_root: str | Path = "", **overrides: Any
-) -> Run:
+def open_run(profile: str = "embedded", run: str | Path = "", data_root: str | Path = "",
+             **overrides: Any) -> Run:
     """A run by its name: what the notebooks and the commands begin with.
 
     run: its folder, `runs/<profile>` unless given; data_root: the folder that holds
@@ -470,8 +440,7 @@ def open_run(
     missing. Relative paths count from the project. `overrides` are settings; bad ones raise
     ValueError.
     """
-    chosen = settings(profile, **overrides)
-    root = project_path(data_root or DATA_ROOTS[profile])
+    chosen, root = settings(profile, **overrides), project_path(data_root or DATA_ROOTS[profile])
     opened = Run(project_path(run or f"runs/{profile}"), root, chosen)
     if profile == "embedded" and not data_root:
         root.mkdir(parents=True, exist_ok=True)
@@ -486,16 +455,11 @@ def reopen(folder: str | Path) -> Run:
     """A run as it was made, with the settings, the data root and the device in its run.json, so
     that looking at it makes nothing again. FileNotFoundError where there is none."""
     folder = project_path(folder)
-    about = read_json(folder / "run.json")
-    if about is None:
-        raise FileNotFoundError(
-            f"{folder / 'run.json'} is missing: `make demo` makes runs/embedded, "
-            "`petweak study --run R` any other"
-        )
-    settings = Settings.from_dict(about["settings"])
-    if settings.system.device != "auto":
-        try:
-            pick_device(settings.system.device)
-        except ValueError:  # made on a machine with another device
-            settings = settings.replace(device="auto")
-    return Run(folder, about["data_root"], settings, about["device"])
+    if (about := read_json(folder / "run.json")) is None:
+        raise FileNotFoundError(f"{folder / 'run.json'} is missing: `make demo` makes "
+                                "runs/embedded, `petweak study --run R` any other")
+    made = Settings.from_dict(about["settings"])
+    try:
+        return Run(folder, about["data_root"], made, about["device"])
+    except ValueError:  # made on a machine with another device
+        return Run(folder, about["data_root"], made.replace(device="auto"), about["device"])

@@ -7,7 +7,6 @@
 Every value is an IoU or a share in [0, 1] unless a column's name says otherwise.
 """
 
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -15,51 +14,43 @@ import numpy as np
 import pandas as pd
 
 from petweak.data.files import project_path, read_json
-from petweak.evaluation import metrics
 from petweak.evaluation.metrics import BASELINES, BORDERS, NO_BORDER
 from petweak.pseudo_masks import SOURCES, source_class
 
 Folder = str | Path
 BELOW = "below all_ones"
-OVERVIEW = [
-    *(("mask_iou_gt", border) for border in BORDERS), ("pseudo_iou_gt", "foreground"),
-    ("class_accuracy", NO_BORDER), ("class_iou", NO_BORDER), ("dataset_iou_gt", "foreground"),
-    ("boundary_iou_gt", "foreground"),
-]
+OVERVIEW = [*(f"mask_iou_gt/{border}" for border in BORDERS), "pseudo_iou_gt/foreground",
+            "class_accuracy", "class_iou", "dataset_iou_gt/foreground",
+            "boundary_iou_gt/foreground"]
 # `all_ones` is no floor of the boundary IoU: its contour is the frame, which few pets reach.
 FLOORED = ("mask_iou_gt", "pseudo_iou_gt", "dataset_iou_gt")
 # What the metrics are called where people read; results.csv has the names on the left.
 HEADINGS = {
-    "mask_iou": "Mask IoU vs source's masks",
-    "mask_iou_gt": "Mask IoU vs ground truth",
-    "pseudo_iou_gt": "Pseudo-mask IoU vs ground truth",
-    "class_accuracy": "Class accuracy",
-    "class_iou": "Class IoU",
-    "dataset_iou_gt": "Pooled IoU vs ground truth",
-    "boundary_iou_gt": "Boundary IoU vs ground truth",
-    "iou": "Mask IoU vs ground truth",
-    "n_images": "photos",
-    "ours_border_ignored": "ours, border ignored",
-    "masks_seconds": "masks, s",
-    "features_seconds": "feature extraction, s",
+    "mask_iou": "Mask IoU vs source's masks", "mask_iou_gt": "Mask IoU vs ground truth",
+    "pseudo_iou_gt": "Pseudo-mask IoU vs ground truth", "class_accuracy": "Class accuracy",
+    "class_iou": "Class IoU", "dataset_iou_gt": "Pooled IoU vs ground truth",
+    "boundary_iou_gt": "Boundary IoU vs ground truth", "iou": "Mask IoU vs ground truth",
+    "n_images": "photos", "ours_border_ignored": "ours, border ignored",
+    "masks_seconds": "masks, s", "features_seconds": "feature extraction, s",
 }
+
+
+def read_table(path: Path, command: str) -> pd.DataFrame:
+    """A CSV file. FileNotFoundError, which says the `command` that writes it, where it is not."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing: {command}")
+    return pd.read_csv(path)
 
 
 def paper_tables() -> pd.DataFrame:
     """Tables 1 to 4 and section 3.4 of the paper: source, labels, split, metric, value, where."""
-    with resources.files("petweak.study").joinpath("paper_tables.csv").open(encoding="utf-8") as f:
-        return pd.read_csv(f)
+    return pd.read_csv(Path(__file__).with_name("paper_tables.csv"))
 
 
 def stored(run: str, file: str) -> pd.DataFrame:
     """A table of a finished run that lies in figures/data/, as it cannot be made in minutes.
-
-    FileNotFoundError where there is none.
-    """
-    path = project_path("figures/data") / run / file
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing: `make figures` copies it there")
-    return pd.read_csv(path)
+    FileNotFoundError where there is none."""
+    return read_table(project_path("figures/data") / run / file, "`make figures` copies it there")
 
 
 def final(results: pd.DataFrame) -> pd.DataFrame:
@@ -70,22 +61,20 @@ def final(results: pd.DataFrame) -> pd.DataFrame:
 def rounds(results: pd.DataFrame, split: str = "test", border: str = "foreground") -> pd.DataFrame:
     """A row per round of self-training: `source`, `labels`, `round`, `masks` (pseudo_iou_gt on
     train), `model` with `model low`, `model high` (mask_iou_gt on `split`)."""
-    columns = ["source", "labels", "round", "masks", "model", "model low", "model high"]
-    if "round" not in results or results["round"].isna().all():
-        return pd.DataFrame(columns=columns)
-    part = results[results["round"].notna() & (results["border"] == border)].drop(columns="model")
+    keys = ["source", "labels", "round"]
+    part = results.reindex(columns=[*keys, "border", "metric", "split", "value", "low", "high"])
+    part = part[part["round"].notna() & (part["border"] == border)].astype({"round": int})
     masks = part[(part["metric"] == "pseudo_iou_gt") & (part["split"] == "train")]
     model = part[(part["metric"] == "mask_iou_gt") & (part["split"] == split)]
-    masks = masks[[*columns[:3], "value"]].rename(columns={"value": "masks"})
+    masks = masks[[*keys, "value"]].rename(columns={"value": "masks"})
     model = model.rename(columns={"value": "model", "low": "model low", "high": "model high"})
-    return model.merge(masks, "left", on=columns[:3]).astype({"round": int})[columns]
+    return model.merge(masks, "left", on=keys)[[*keys, "masks", "model", "model low", "model high"]]
 
 
 def models(results: pd.DataFrame) -> list[tuple[str, str]]:
     """The (source, labels) that `results` has scores of, in its order, without the baselines."""
-    rows = final(results)
-    rows = rows[~rows["source"].isin(BASELINES)]
-    return list(dict.fromkeys(zip(rows["source"], rows["labels"], strict=True)))
+    rows = final(results)[["source", "labels"]].drop_duplicates()
+    return [*rows[~rows["source"].isin(BASELINES)].itertuples(index=False, name=None)]
 
 
 def compare_with_paper(results: pd.DataFrame, border: str = "foreground") -> pd.DataFrame:
@@ -102,22 +91,21 @@ def compare_with_paper(results: pd.DataFrame, border: str = "foreground") -> pd.
     if border not in BORDERS:
         raise ValueError(f"unknown border {border!r}: there are {', '.join(BORDERS)}")
     results, keys = final(results), ["source", "labels", "split", "metric"]
-    ours = results[results["border"].isin((border, NO_BORDER))]
+    ours = results[results["border"].isin((border, NO_BORDER))].rename(columns={"value": "ours"})
     if ours.duplicated(keys).any():
         raise ValueError("several values for one score: pass the results of one run")
     extra = ours[ours["source"].isin(BASELINES) & (ours["metric"] == "mask_iou_gt")]
-    table = pd.concat(
-        [paper_tables().rename(columns={"value": "paper"}), extra[keys].assign(where="Baselines")],
-        ignore_index=True,
-    )
-    values = ours[[*keys, "value", "low", "high", "n_images"]].rename(columns={"value": "ours"})
-    ignored = results.loc[results["border"] == "ignore", [*keys, "value"]]
-    table = table.merge(values, "left", on=keys).merge(ignored, "left", on=keys)
-    table = table.rename(columns={"value": "ours_border_ignored"})
+    ignored = results[results["border"] == "ignore"]
+    floor = ours[(ours["source"] == "all_ones") & ours["metric"].isin(FLOORED)]
+    floor = floor.rename(columns={"ours": "floor"})[["split", "metric", "floor"]]
+    table = pd.concat([paper_tables().rename(columns={"value": "paper"}),
+                       extra[keys].assign(where="Baselines")], ignore_index=True)
+    table = (table.merge(ours[[*keys, "ours", "low", "high", "n_images"]], "left", on=keys)
+             .merge(ignored[[*keys, "value"]], "left", on=keys)
+             .merge(floor, "left", on=["split", "metric"]).astype({"n_images": "Int64"})
+             .rename(columns={"value": "ours_border_ignored"}))
     table["difference"] = table["ours"] - table["paper"]
-    table["n_images"] = table["n_images"].astype("Int64")
-    floor = _floor(results)
-    table[BELOW] = [_below(floor, r.metric, border, r.split, r.ours) for r in table.itertuples()]
+    table[BELOW] = table["ours"] < table["floor"]
     return table[["where", *keys[:2], "metric", "split", "paper", "ours", "low", "high",
                   "difference", "n_images", "ours_border_ignored", BELOW]]
 
@@ -126,21 +114,36 @@ def study_overview(results: pd.DataFrame, split: str = "test") -> pd.DataFrame:
     """A row per source and labels, the two baselines among them.
 
     Returns:
-        `source`, `labels`, `n_images`; `metric/border` (`metric` alone where it has no border) of
-        `OVERVIEW`, each followed by `... low` and `... high`; `below all_ones`, bool: an IoU with
-        ground truth is below that of calling every pixel foreground, so the result is degenerate.
+        `source`, `labels`, `n_images`; the columns of `OVERVIEW`, metric/border, each followed by
+        `... low` and `... high`; `below all_ones`, bool: an IoU with ground truth is below that of
+        calling every pixel foreground, so the result is degenerate.
         ValueError where `results` holds more than one run.
     """
-    return _wide(results, OVERVIEW, split)
+    return _wide(final(results), split, OVERVIEW)
 
 
 def baselines(results: pd.DataFrame) -> pd.DataFrame:
     """`all_ones` and `centre_box` on both splits, for all borders; columns as `study_overview`."""
-    part = final(results)[final(results)["source"].isin(BASELINES)]
-    columns = [c for c in OVERVIEW if c[0] in ("mask_iou_gt", "dataset_iou_gt", "boundary_iou_gt")]
-    tables = [_wide(part, columns, split).assign(split=split) for split in ("train", "test")]
-    table = pd.concat(tables, ignore_index=True).drop(columns="labels")
-    return table[["source", "split", *table.columns.drop(["source", "split"])]]
+    rows = final(results)[final(results)["source"].isin(BASELINES)]
+    columns = [c for c in OVERVIEW if c.startswith(("mask_iou_gt", "dataset", "boundary"))]
+    tables = [_wide(rows, split, columns).assign(split=split) for split in ("train", "test")]
+    table = pd.concat(tables, ignore_index=True)
+    return table[["source", "split", *table.columns.drop(["source", "labels", "split"])]]
+
+
+def _wide(results: pd.DataFrame, split: str, columns: list[str]) -> pd.DataFrame:
+    keys, rows = ["source", "labels"], results[results["split"] == split]
+    name = rows["metric"].where(rows["border"] == NO_BORDER, rows["metric"] + "/" + rows["border"])
+    values = rows.assign(name=name).pivot(
+        index=keys, columns="name", values=["value", "low", "high"])
+    table = rows.groupby(keys, sort=False)[["n_images"]].max()
+    for column in columns:
+        for end, part in (("", "value"), (" low", "low"), (" high", "high")):
+            table[column + end] = values.get((part, column), np.nan)
+    floored = table[[c for c in columns if c.startswith(FLOORED)]]
+    floor = floored.reindex([("all_ones", "-")]).iloc[0]
+    table[BELOW] = (floored < floor).any(axis=1)
+    return table.reset_index()
 
 
 def per_breed(run_folder: Folder, source: str, labels: str, split: str = "test") -> pd.DataFrame:
@@ -149,29 +152,29 @@ def per_breed(run_folder: Folder, source: str, labels: str, split: str = "test")
     The last rows are `all breeds`, `all_ones` and `centre_box`, each over the whole split.
     FileNotFoundError where the model has no scores.csv.
     """
-    scores = read_scores(run_folder, source, labels, split)
-    whole = [(name, read_scores(run_folder, name, "-", split)) for name in BASELINES]
-    rows = []
-    for breed, part in [*scores.groupby("breed"), ("all breeds", scores), *whole]:
-        right = (part["predicted"] == part["class"]).mean() if "predicted" in part else np.nan
-        means = {f"iou/{border}": part[f"iou/{border}"].mean() for border in BORDERS}
-        rows.append({"breed": breed, "n_images": len(part), **means, "accuracy": right})
-    return pd.DataFrame(rows)
+    scores = read_scores(run_folder, source, labels, split).sort_values("breed")
+    if "predicted" in scores:
+        scores["accuracy"] = (scores["predicted"] == scores["class"]).astype(float)
+    whole = [read_scores(run_folder, name, "-", split).assign(breed=name) for name in BASELINES]
+    groups = pd.concat([scores, scores.assign(breed="all breeds"), *whole]).groupby(
+        "breed", sort=False)
+    means = groups.mean(numeric_only=True).assign(n_images=groups.size())
+    columns = ["n_images", *(f"iou/{border}" for border in BORDERS), "accuracy"]
+    return means.reindex(columns=columns).reset_index()
 
 
-def breeds_compared(
-    run_folder: Folder, of: list[tuple[str, str]], split: str = "test", border: str = "foreground"
-) -> pd.DataFrame:
+def breeds_compared(run_folder: Folder, of: list[tuple[str, str]], split: str = "test",
+                    border: str = "foreground") -> pd.DataFrame:
     """`breed`, `n_images`, and a column of mean mask IoU for each (source, labels) of `of`, named
     `<source>-<labels>`, and for each baseline; the last row is `all breeds`."""
-    columns = {}
+    out = pd.DataFrame()
     for source, labels in [*of, *((name, "-") for name in BASELINES)]:
-        scores = read_scores(run_folder, source, labels, split)
-        groups = scores.groupby("breed")[f"iou/{border}"]
-        columns.setdefault("n_images", {**groups.size(), "all breeds": len(scores)})
-        name = source if source in BASELINES else f"{source}-{labels}"
-        columns[name] = {**groups.mean(), "all breeds": scores[f"iou/{border}"].mean()}
-    return pd.DataFrame(columns).rename_axis("breed").reset_index()
+        table = per_breed(run_folder, source, labels, split).set_index("breed")
+        table = table.iloc[: -len(BASELINES)]
+        if out.empty:
+            out = table[["n_images"]].copy()
+        out[source if source in BASELINES else f"{source}-{labels}"] = table[f"iou/{border}"]
+    return out.reset_index()
 
 
 def costs(timings: pd.DataFrame) -> pd.DataFrame:
@@ -182,39 +185,31 @@ def costs(timings: pd.DataFrame) -> pd.DataFrame:
         of the backbone, all views, which all its readers share; 0 for a source that is none of
         them, NaN where it was not timed), `seconds` (their sum).
     """
-    passes = timings[(timings["stage"] == "features") & (timings["source"] == "-")]
-    pass_seconds, rows = passes["seconds"].sum(min_count=1), []
-    for r in timings[timings["stage"] == "masks"].itertuples():
-        reads = r.source in SOURCES and source_class(r.source).features
-        alone, shared = r.seconds / r.n_images, pass_seconds / r.n_images if reads else 0.0
-        rows.append((r.source, r.n_images, alone, shared, alone + shared))
-    columns = ["source", "n_images", "masks_seconds", "features_seconds", "seconds"]
-    return pd.DataFrame(rows, columns=columns)
+    passes = timings[(timings["stage"] == "features") & (timings["source"] == "-")]["seconds"]
+    table = timings[timings["stage"] == "masks"][["source", "n_images", "seconds"]]
+    reads = [name in SOURCES and source_class(name).features for name in table["source"]]
+    alone, shared = table["seconds"], np.where(reads, passes.sum(min_count=1), 0.0)
+    table = table.assign(masks_seconds=alone / table["n_images"],
+                         features_seconds=shared / table["n_images"])
+    total = table["masks_seconds"] + table["features_seconds"]
+    return table.drop(columns="seconds").assign(seconds=total).reset_index(drop=True)
 
 
 def read_scores(run_folder: Folder, source: str, labels: str, split: str = "test") -> pd.DataFrame:
     """scores.csv of a model or a baseline (`labels` "-"), one row per photo of `split`; `labels`
     "masks": of the source's masks. FileNotFoundError where it is missing."""
-    places = {"-": f"baselines/{source}", "masks": f"masks/{source}"}
-    if labels in places:
-        folder = Path(run_folder) / places[labels]
-    else:
-        folder = model_folder(run_folder, source, labels)
-    if not (folder / "scores.csv").is_file():
-        raise FileNotFoundError(
-            f"{folder / 'scores.csv'} is missing: `petweak study --run {run_folder}` writes it"
-        )
-    scores = pd.read_csv(folder / "scores.csv")
+    folders = {"-": f"baselines/{source}", "masks": f"masks/{source}"}
+    folder = (Path(run_folder) / folders[labels] if labels in folders
+              else model_folder(run_folder, source, labels))
+    scores = read_table(folder / "scores.csv", f"`petweak study --run {run_folder}` writes it")
     return scores[scores["split"] == split].reset_index(drop=True)
 
 
 def model_folder(run_folder: Folder, source: str, labels: str) -> Path:
     """`models/<source>-<labels>`, or its `-ms` where the run's models are MaskFormer-MS and there
     is one."""
-    folder = Path(run_folder)
-    run = read_json(folder / "run.json") or {}
-    plain = folder / "models" / f"{source}-{labels}"
-    ms = plain.with_name(plain.name + "-ms")
+    plain = Path(run_folder) / "models" / f"{source}-{labels}"
+    run, ms = read_json(Path(run_folder) / "run.json") or {}, plain.with_name(plain.name + "-ms")
     levels = run.get("settings", {}).get("model", {}).get("levels", ["final"])
     return ms if levels != ["final"] and ms.is_dir() else plain
 
@@ -237,46 +232,16 @@ def readable(frame: pd.DataFrame, digits: int = 3) -> pd.DataFrame:
         texts = [as_text(v, digits, signed=column == "difference") for v in frame[column]]
         if low in frame:
             limits = zip(texts, frame[low], frame[high], strict=True)
-            ends = [f" [{as_text(a, digits)}, {as_text(b, digits)}]" for _, a, b in limits]
-            texts = [t and t + end for t, end in zip(texts, ends, strict=True)]
+            texts = [t and f"{t} [{as_text(a, digits)}, {as_text(b, digits)}]"
+                     for t, a, b in limits]
         if column.startswith(FLOORED) and len(floor) == 1:
-            base = floor[column].iloc[0]
-            marks = (pd.notna(v) and metrics.degenerate(v, base) for v in frame[column])
-            texts = [t + " ▼" * m for t, m in zip(texts, marks, strict=True)]
+            below = frame[column] < floor[column].iloc[0]
+            texts = [t + " ▼" * b for t, b in zip(texts, below, strict=True)]
         metric, _, border = column.partition("/")
         out[HEADINGS.get(metric, metric) + (f", border {border}" if border else "")] = texts
     if "metric" in out:
         out["metric"] = [HEADINGS.get(m, m) for m in out["metric"]]
     return pd.DataFrame(out)
-
-
-def _wide(results: pd.DataFrame, columns: list[tuple[str, str]], split: str) -> pd.DataFrame:
-    results = final(results)
-    rows, floor, part = [], _floor(results), results[results["split"] == split]
-    for (source, labels), group in part.groupby(["source", "labels"], sort=False):
-        values = group.set_index(["metric", "border"], verify_integrity=True)
-        row = {"source": source, "labels": labels, "n_images": int(group["n_images"].max())}
-        below = False
-        for metric, border in columns:
-            name = metric if border == NO_BORDER else f"{metric}/{border}"
-            one = values.loc[(metric, border)] if (metric, border) in values.index else {}
-            for end, column in (("", "value"), (" low", "low"), (" high", "high")):
-                row[name + end] = one.get(column, np.nan)
-            below |= _below(floor, metric, border, split, row[name])
-        rows.append(row | {BELOW: below})
-    return pd.DataFrame(rows)
-
-
-def _floor(results: pd.DataFrame) -> dict[tuple, float]:
-    """The scores of `all_ones`, below which a result is degenerate."""
-    rows = results[results["source"] == "all_ones"].set_index(["metric", "border", "split"])
-    return rows["value"].to_dict()
-
-
-def _below(floor: dict[tuple, float], metric: str, border: str, split: str, value: float) -> bool:
-    base = floor.get((metric, border, split))
-    known = metric in FLOORED and base is not None and pd.notna(value)
-    return bool(known and metrics.degenerate(value, base))
 
 
 def as_text(value: Any, digits: int = 3, signed: bool = False) -> str:

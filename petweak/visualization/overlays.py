@@ -89,17 +89,17 @@ def _outline(image: np.ndarray, mask: np.ndarray, rgb: tuple[int, ...], width: i
     cv2.drawContours(image, lines, -1, rgb, width)
 
 
-def _grid(sections: Iterable[tuple[str, list]], columns: int, note: str = "") -> Figure:
+def _grid(sections: Sequence[tuple[str, list]], columns: int, note: str = "") -> Figure:
     """Sections of a heading and (image, name) pairs, photos as wide as the figure allows, the
     figure as high as they are. All coordinates are inches; no layout of matplotlib does this."""
     (width, tallest), font = rcParams["figure.figsize"], rcParams["font.size"]
-    columns, line, rows = columns + 2 * (width > 6), font / 62, []
+    most, line, rows = columns + 2 * (width > 6), font / 62, []
     for heading, pictures in sections:
-        n = -(-len(pictures) // -(-len(pictures) // columns))  # four are 2 x 2, not 3 + 1
+        n = -(-len(pictures) // -(-len(pictures) // most))  # four are 2 x 2, not 3 + 1
         parts = [pictures[k : k + n] for k in range(0, len(pictures), n)]
         rows += [(heading if part is parts[0] else "", part) for part in parts]
     shapes = [max(image.shape[0] / image.shape[1] for image, _ in row) for _, row in rows]
-    side = (width - GAP) / max(len(row) for _, row in rows) - GAP
+    side = widest = (width - GAP) / max(len(row) for _, row in rows) - GAP
     for _ in range(2):  # smaller photos, narrower names
         heads = [_wrapped(heading, width, 1.1 * font) for heading, _ in rows]
         names = [[_wrapped(name, side, font - 1.5) for _, name in row] for _, row in rows]
@@ -107,6 +107,8 @@ def _grid(sections: Iterable[tuple[str, list]], columns: int, note: str = "") ->
         text = [line * 0.9 * max(n.count("\n") + bool(n) for n in row) + GAP for row in names]
         fixed = sum(above) + sum(text) + GAP + 1.5 * line * bool(note)
         side = min(side, (tallest - fixed) / sum(shapes))
+    if side < 0.75 * widest and most < max(len(pictures) for _, pictures in sections):
+        return _grid(sections, columns + 1, note)  # fewer rows, larger photos
     y = fixed + side * sum(shapes)
     fig = Figure(figsize=(width, y))
     ax = fig.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(0, y), autoscale_on=False)
@@ -123,6 +125,5 @@ def _grid(sections: Iterable[tuple[str, list]], columns: int, note: str = "") ->
     return fig
 
 
-def _wrapped(text: str, inches: float, points: float) -> str:
-    letters = max(1, int(116 * inches / points))  # a letter is 0.62 of the font's size wide
-    return textwrap.fill(text.replace("_", "_ "), letters).replace("_ ", "_")
+def _wrapped(text: str, inches: float, points: float) -> str:  # 0.62 points a letter
+    return textwrap.fill(text.replace("_", "_ "), int(116 * inches / points) + 1).replace("_ ", "_")

@@ -51,8 +51,11 @@ def test_boundary_iou_of_the_right_mask_is_1_with_the_border_ignored():
 def test_target_by_border():
     trimap = np.array([[1, 2, 3], [3, 1, 2]], dtype=np.uint8)
     inner, edge, everything = trimap == 1, trimap == 3, np.ones((2, 3), bool)
-    expected = {"foreground": (inner | edge, everything), "ignore": (inner, ~edge),
-                "background": (inner, everything)}
+    expected = {
+        "foreground": (inner | edge, everything),
+        "ignore": (inner, ~edge),
+        "background": (inner, everything),
+    }
     assert tuple(expected) == metrics.BORDERS
     for border, pair in expected.items():
         for array, by_hand in zip(metrics.target(trimap, border), pair, strict=True):

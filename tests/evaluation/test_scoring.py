@@ -29,8 +29,16 @@ MASKS = {  # the source's masks of three photos, and the predicted foreground
     "pug_3": ([255] * 2 + [128] * 4 + [0] * 2, [0] * 8),
 }
 # IoU with ground truth, border as foreground, ignored, as background
-OF_MASKS = {"great_dane_1": (4 / 6, 1, 1), "great_dane_2": (2 / 6, 2 / 4, 2 / 4), "pug_3": (2 / 6, 2 / 4, 2 / 4)}
-OF_MODEL = {"great_dane_1": (1, 1, 4 / 6), "great_dane_2": (2 / 6, 2 / 4, 2 / 4), "pug_3": (0, 0, 0)}
+OF_MASKS = {
+    "great_dane_1": (4 / 6, 1, 1),
+    "great_dane_2": (2 / 6, 2 / 4, 2 / 4),
+    "pug_3": (2 / 6, 2 / 4, 2 / 4),
+}
+OF_MODEL = {
+    "great_dane_1": (1, 1, 4 / 6),
+    "great_dane_2": (2 / 6, 2 / 4, 2 / 4),
+    "pug_3": (0, 0, 0),
+}
 BORDERS = ("foreground", "ignore", "background")
 
 
@@ -41,15 +49,19 @@ def samples(tmp_path) -> list[Sample]:
         Image.fromarray(np.array([mask] * 2, np.uint8)).save(tmp_path / "masks" / f"{i}.png")
     Image.fromarray(TRIMAP).save(tmp_path / "trimap.png")
     breeds = [("great_dane", 0, "train"), ("great_dane", 0, "test"), ("pug", 1, "test")]
-    return [Sample(i, tmp_path / "none.jpg", tmp_path / "trimap.png", breed, 1, split, name)
-            for i, (name, breed, split) in zip(MASKS, breeds, strict=True)]
+    return [
+        Sample(i, tmp_path / "none.jpg", tmp_path / "trimap.png", breed, 1, split, name)
+        for i, (name, breed, split) in zip(MASKS, breeds, strict=True)
+    ]
 
 
 def predictions(samples) -> list[tuple[Sample, Prediction]]:
     """Classes: right, wrong, right."""
     classes = ([0.9, 0.1], [0.2, 0.8], [0.3, 0.7])
-    return [(s, Prediction(np.array([MASKS[s.id][1]] * 2, np.float32), np.array(c)))
-            for s, c in zip(samples, classes, strict=True)]
+    return [
+        (s, Prediction(np.array([MASKS[s.id][1]] * 2, np.float32), np.array(c)))
+        for s, c in zip(samples, classes, strict=True)
+    ]
 
 
 def check_ious(table: pd.DataFrame, expected: dict[str, tuple[float, ...]]) -> None:
@@ -61,7 +73,8 @@ def test_a_row_a_photo_with_its_breed_and_every_border(samples, tmp_path):
     table = score_masks(samples, tmp_path / "masks")
     assert list(table)[:3] == ["id", "split", "breed"]
     assert set(table) - {"id", "split", "breed"} == {
-        f"{m}/{b}" for m in ("iou", "boundary", "intersection", "union") for b in BORDERS}
+        f"{m}/{b}" for m in ("iou", "boundary", "intersection", "union") for b in BORDERS
+    }
     assert table["breed"].tolist() == ["great_dane", "great_dane", "pug"]
     check_ious(table, OF_MASKS)
     first = table.iloc[0]
@@ -80,7 +93,9 @@ def test_a_model_is_scored_against_ground_truth_and_against_its_source_without_t
     assert (table["class"].tolist(), table["predicted"].tolist()) == ([0, 0, 1], [0, 1, 1])
     # Of the ignored pixels alone there is nothing to say.
     Image.fromarray(np.full((2, 8), 128, np.uint8)).save(tmp_path / "masks" / "pug_3.png")
-    assert score_model(predictions(samples)[2:], tmp_path / "masks", "breed")["mask_iou"].tolist() == [1.0]
+    assert score_model(predictions(samples)[2:], tmp_path / "masks", "breed")[
+        "mask_iou"
+    ].tolist() == [1.0]
 
 
 def test_predictions_are_scored_at_the_size_of_the_trimap(samples, tmp_path):
@@ -91,7 +106,9 @@ def test_predictions_are_scored_at_the_size_of_the_trimap(samples, tmp_path):
 
 def test_mean_iou_is_the_mean_over_photos(samples):
     expected = np.mean(list(OF_MODEL.values()), axis=0)
-    assert mean_iou(predictions(samples)) == pytest.approx(dict(zip(BORDERS, expected, strict=True)))
+    assert mean_iou(predictions(samples)) == pytest.approx(
+        dict(zip(BORDERS, expected, strict=True))
+    )
 
 
 def test_baselines(samples):
@@ -102,26 +119,39 @@ def test_baselines(samples):
 
 def test_rows_are_means_over_photos_of_each_split(samples, tmp_path):
     table = score_model(predictions(samples), tmp_path / "masks", "breed")
-    rows = {(r["split"], r["border"], r["metric"]): r for r in model_rows(table, num_classes=2, resamples=50)}
+    rows = {
+        (r["split"], r["border"], r["metric"]): r
+        for r in model_rows(table, num_classes=2, resamples=50)
+    }
     assert {m for *_, m in rows} | {"pseudo_iou_gt"} == set(MEANINGS)
     test = {m: rows["test", "-", m]["value"] for m in ("class_iou", "class_accuracy", "mask_iou")}
     # predicted 1, 1 for 0, 1: Jaccard 0 of class 0, 1/2 of class 1
     assert test == pytest.approx({"class_iou": 0.25, "class_accuracy": 0.5, "mask_iou": 0.5})
     for k, border in enumerate(BORDERS):
-        assert rows["test", border, "mask_iou_gt"]["value"] == pytest.approx((OF_MODEL["great_dane_2"][k]) / 2)
-        assert rows["train", border, "mask_iou_gt"]["value"] == pytest.approx(OF_MODEL["great_dane_1"][k])
+        assert rows["test", border, "mask_iou_gt"]["value"] == pytest.approx(
+            (OF_MODEL["great_dane_2"][k]) / 2
+        )
+        assert rows["train", border, "mask_iou_gt"]["value"] == pytest.approx(
+            OF_MODEL["great_dane_1"][k]
+        )
     # Summed, not averaged: 4 of 12 and 0 of 12 pixels.
     assert rows["test", "foreground", "dataset_iou_gt"]["value"] == pytest.approx(4 / 24)
     assert all(r["n_images"] == {"train": 1, "test": 2}[s] for (s, *_), r in rows.items())
     outside = {k: r for k, r in rows.items() if not r["low"] <= r["value"] <= r["high"]}
     assert not outside
-    assert rows["test", "ignore", "mask_iou_gt"]["low"] == 0 < rows["test", "ignore", "mask_iou_gt"]["high"]
+    assert (
+        rows["test", "ignore", "mask_iou_gt"]["low"]
+        == 0
+        < rows["test", "ignore", "mask_iou_gt"]["high"]
+    )
 
 
 def test_rows_of_masks_are_pseudo_iou(samples, tmp_path):
     rows = mask_rows(score_masks(samples, tmp_path / "masks"), 20)
     values = {(r["split"], r["border"]): r["value"] for r in rows}
     assert {r["metric"] for r in rows} == {"pseudo_iou_gt"} and len(values) == 6
-    assert values["test", "ignore"] == pytest.approx(0.5) and values["train", "foreground"] == pytest.approx(4 / 6)
+    assert values["test", "ignore"] == pytest.approx(0.5) and values[
+        "train", "foreground"
+    ] == pytest.approx(4 / 6)
     truth = ground_truth_rows(score_masks(samples, tmp_path / "masks"), 20)
     assert {r["metric"] for r in truth} == {"mask_iou_gt", "dataset_iou_gt", "boundary_iou_gt"}

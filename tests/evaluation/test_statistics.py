@@ -1,4 +1,5 @@
-"""Intervals over photos: the vectorised bootstrap against the plain one, the normal interval, and coverage."""
+"""Intervals over photos: the vectorised bootstrap against the plain one, the normal interval, and
+coverage."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The frozen classifiers: their levels are torchvision's and timm's own networks, seen part by part."""
+"""The frozen classifiers: their levels are torchvision's and timm's own networks, seen part by
+part."""
 
 from __future__ import annotations
 
@@ -48,7 +49,8 @@ def test_it_stays_frozen_and_in_eval_mode(backbone):
 
 
 def test_the_imagenet_weights_are_the_real_ones(rendered):
-    """A rendered pet is a cat or a dog to ImageNet more often than not: random weights give 0.12."""
+    """A rendered pet is a cat or a dog to ImageNet more often than not: random weights give
+    0.12."""
     backbone, samples = load_backbone("efficientnet_lite0"), read_pets(rendered).samples[:12]
     with torch.no_grad():
         maps = backbone(torch.stack([photo_tensor(load_photo(s.photo), 192) for s in samples]))

@@ -44,7 +44,10 @@ def test_the_terms_are_of_the_matched_queries_and_weighted():
             classes[b, indices[b, t]] = targets[b, t]
             pairs.append((output["mask_logits"][b, indices[b, t]], masks[b, t], valid[b]))
     by_class = torch.tensor([1.0, 1.0, 1.0, 0.1])  # "no object" comes last
-    logits, triples = output["class_logits"].flatten(0, 1), [torch.stack(x) for x in zip(*pairs)]
+    logits, triples = (
+        output["class_logits"].flatten(0, 1),
+        [torch.stack(x) for x in zip(*pairs, strict=True)],
+    )
     expected = {
         "class": 2 * F.cross_entropy(logits, classes.flatten(), by_class),
         "mask": 5 * mask_loss(*triples).mean(),

@@ -1,4 +1,5 @@
-"""The compact Mask R-CNN: the shipped weights segment pets, and the file is what it claims to be."""
+"""The compact Mask R-CNN: the shipped weights segment pets, and the file is what it claims to
+be."""
 
 from __future__ import annotations
 
@@ -30,7 +31,10 @@ def model():
 def photos(rendered) -> list[torch.Tensor]:
     """Two of different sizes."""
     two = [np.array(load_photo(s.photo)) for s in read_pets(rendered).samples[:2]]
-    return [torch.from_numpy(p).permute(2, 0, 1).float()[:, : 90 - 20 * i] / 255 for i, p in enumerate(two)]
+    return [
+        torch.from_numpy(p).permute(2, 0, 1).float()[:, : 90 - 20 * i] / 255
+        for i, p in enumerate(two)
+    ]
 
 
 def test_the_shipped_weights_segment_pets(model, rendered):

@@ -15,7 +15,9 @@ from petweak.models.maskformer import (
 
 
 def build(classes=37, channels=(24,), **options) -> MaskFormer:
-    config = MaskFormerConfig(classes, channels, decoder_channels=16, queries=3, hidden=32, **options)
+    config = MaskFormerConfig(
+        classes, channels, decoder_channels=16, queries=3, hidden=32, **options
+    )
     return MaskFormer(config).eval()
 
 
@@ -38,7 +40,9 @@ def test_the_parts_are_the_papers():
     assert m.config.name == "maskformer"
 
 
-def by_definition(m: MaskFormer, x: torch.Tensor, laterals: dict[int, torch.Tensor]) -> torch.Tensor:
+def by_definition(
+    m: MaskFormer, x: torch.Tensor, laterals: dict[int, torch.Tensor]
+) -> torch.Tensor:
     """Upsample, 1x1 convolution to pixel embeddings, dot product with the query embedding."""
     pixels = x
     for stride, part in zip((16, 8, 4, 2), m.pixel_decoder, strict=True):
@@ -55,9 +59,16 @@ def test_the_folded_mask_head_gives_the_masks_of_the_definition():
 
 def test_finer_levels_join_by_one_lateral_convolution_where_the_decoder_has_their_grid():
     m = build(channels=(24, 10, 6, 5), levels=("final", "penultimate", "stride16", "stride8"))
-    maps = [torch.randn(1, 24, 4, 4), torch.randn(1, 10, 4, 4), torch.randn(1, 6, 8, 8),
-            torch.randn(1, 5, 16, 16)]
-    assert {k: v.kernel_size for k, v in m.laterals.items()} == {"stride16": (1, 1), "stride8": (1, 1)}
+    maps = [
+        torch.randn(1, 24, 4, 4),
+        torch.randn(1, 10, 4, 4),
+        torch.randn(1, 6, 8, 8),
+        torch.randn(1, 5, 16, 16),
+    ]
+    assert {k: v.kernel_size for k, v in m.laterals.items()} == {
+        "stride16": (1, 1),
+        "stride8": (1, 1),
+    }
     laterals = {16: m.laterals["stride16"](maps[2]), 8: m.laterals["stride8"](maps[3])}
     expected = by_definition(m, torch.cat(maps[:2], 1), laterals)
     torch.testing.assert_close(m(maps)["mask_logits"], expected, atol=1e-5, rtol=1e-4)
@@ -79,7 +90,9 @@ def test_foreground_is_the_mask_of_the_query_with_an_object():
         "mask_logits": torch.tensor([[[[4.0, -4.0]], [[-9.0, 9.0]]]]),
     }
     torch.testing.assert_close(foreground(output), torch.tensor([[[4.0, -4.0]]]).sigmoid())
-    torch.testing.assert_close(class_probabilities(output), torch.tensor([[1.0, 0.0]]), atol=1e-6, rtol=0)
+    torch.testing.assert_close(
+        class_probabilities(output), torch.tensor([[1.0, 0.0]]), atol=1e-6, rtol=0
+    )
 
 
 def test_channel_dropout_drops_whole_channels_in_training_alone():

@@ -44,7 +44,9 @@ def test_layer_cam_on_an_inner_map_is_pytorch_grad_cams(backbone, photos, maps):
     network = cam.Network(backbone, backbone.classifier)
     layer = backbone.net.blocks[4]
     theirs = cam.library_cam("layercam", network, layer, photos, cam.pet_log_odds)
-    ours = cam.layer_cam(maps["stride16"], lambda m: backbone.logits(m, "stride16"), cam.pet_log_odds)
+    ours = cam.layer_cam(
+        maps["stride16"], lambda m: backbone.logits(m, "stride16"), cam.pet_log_odds
+    )
     assert (cam.upsample(ours, 96) - theirs).abs().max() < 1e-3
 
 
@@ -74,12 +76,14 @@ def test_hooks_are_released_also_by_an_error():
         cam.library_cam("gradcam", head, head.map, maps, broken)
     cam.library_cam("gradcam", head, head.map, maps, cam.top1)
     assert not head.map._forward_hooks and not head.map._backward_hooks
-    with pytest.raises(ValueError, match=r"gradcam\+\+, xgradcam"):
+    with pytest.raises(ValueError, match="xgradcam, hirescam"):
         cam.library_cam("gradcam+", head, head.map, maps, cam.top1)
 
 
 def test_pet_log_odds_by_hand():
-    assert cam.pet_log_odds(torch.zeros(1, 1000)).item() == pytest.approx(np.log(123 / 877), abs=1e-5)
+    assert cam.pet_log_odds(torch.zeros(1, 1000)).item() == pytest.approx(
+        np.log(123 / 877), abs=1e-5
+    )
     names = imagenet_categories()
     assert (names[cam.DOGS[0]], names[cam.DOGS[-1]]) == ("Chihuahua", "Mexican hairless")
     assert (names[cam.CATS[0]], names[cam.CATS[-1]]) == ("tabby", "Egyptian cat")

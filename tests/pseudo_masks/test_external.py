@@ -66,7 +66,9 @@ def test_what_is_missing_or_of_other_values_is_named(tmp_path, stripes):
 def test_the_key_follows_the_files_and_reads_each_once(tmp_path, stripes, monkeypatch):
     settings, read = world(tmp_path, external_masks=str(stripes)).settings, []
     digest = files.hashlib.file_digest
-    monkeypatch.setattr(files.hashlib, "file_digest", lambda f, *a: read.append(f.name) or digest(f, *a))
+    monkeypatch.setattr(
+        files.hashlib, "file_digest", lambda f, *a: read.append(f.name) or digest(f, *a)
+    )
     keys = [External.depends_on(settings) for _ in range(5)]
     assert keys[1:] == keys[:1] * 4 and len(read) == 2
     shutil.copy(stripes / "pet_00.png", stripes / "pet_02.png")

@@ -1,13 +1,14 @@
-"""The Grad-CAM sources on maps made by hand: views, the finetuned layer, and where things are computed."""
+"""The Grad-CAM sources on maps made by hand: views, the finetuned layer, and where things are
+computed."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 import torch
-from toy import CHANNELS, square, world
 from torch import nn
 from torch.nn import functional as F
+from toy import CHANNELS, square, world
 
 from petweak.models.backbones import load_backbone
 from petweak.pseudo_masks import cam

@@ -87,14 +87,22 @@ def test_names_of_pipelines_stand_for_their_steps_and_others_are_refused():
         pipeline_steps(("auto", "walk"))
 
 
-@pytest.mark.parametrize("names, changes, says", [
-    ("multiscale", {}, "leave out multiscale"),
-    ("vote", dict(vote_pipelines="consensus,colour"), "two or more pipelines"),
-    ("vote", dict(vote_pipelines="colour"), "two or more pipelines"),
-    ("walk", dict(walk_levels="stride8", stored_levels="final,stride16", self_training_levels="final"),
-     "stride8 is not in stored_levels"),
-    ("fusion", dict(fusion_maps="stride4"), "unknown stride4"),
-])
+@pytest.mark.parametrize(
+    "names, changes, says",
+    [
+        ("multiscale", {}, "leave out multiscale"),
+        ("vote", dict(vote_pipelines="consensus,colour"), "two or more pipelines"),
+        ("vote", dict(vote_pipelines="colour"), "two or more pipelines"),
+        (
+            "walk",
+            dict(
+                walk_levels="stride8", stored_levels="final,stride16", self_training_levels="final"
+            ),
+            "stride8 is not in stored_levels",
+        ),
+        ("fusion", dict(fusion_maps="stride4"), "unknown stride4"),
+    ],
+)
 def test_pipelines_that_cannot_work_are_refused_before_anything_runs(names, changes, says):
     settings = small(**changes)
     source = source_class("external" if names == "multiscale" else "gradcam_pretrained")
@@ -140,8 +148,12 @@ def test_pamr_is_its_formula():
     photo, soft = rng.random((3, 5, 4)), rng.random((5, 4))
     expected = np.zeros_like(soft)
     for y, x in np.ndindex(soft.shape):
-        around = [(min(max(y + dy, 0), 4), min(max(x + dx, 0), 3))
-                  for dy in (-1, 0, 1) for dx in (-1, 0, 1) if (dy, dx) != (0, 0)]
+        around = [
+            (min(max(y + dy, 0), 4), min(max(x + dx, 0), 3))
+            for dy in (-1, 0, 1)
+            for dx in (-1, 0, 1)
+            if (dy, dx) != (0, 0)
+        ]
         colours = np.stack([photo[:, v, u] for v, u in around], 1)
         spread = np.concatenate([colours, photo[:, y, x, None]], 1).std(1, ddof=1)
         difference = np.abs(colours - photo[:, y, x, None])
@@ -187,7 +199,9 @@ def test_mean_field_is_the_update_written_out_pixel_by_pixel():
                 kernels[0, i, j] = np.exp(-near / (2 * 0.4**2) - similar / (2 * 0.3**2))
                 kernels[1, i, j] = np.exp(-near / (2 * 0.2**2))
     norm = kernels.sum(2) ** -0.5
-    k = (norm[:, :, None] * kernels * norm[:, None] * torch.tensor([2.0, 1.0])[:, None, None]).sum(0)
+    k = (norm[:, :, None] * kernels * norm[:, None] * torch.tensor([2.0, 1.0])[:, None, None]).sum(
+        0
+    )
     q = p
     for _ in range(2):  # two labels: energies of foreground and background, penalties for the other
         q = torch.stack([p.log() + k @ q, (1 - p).log() + k @ (1 - q)]).softmax(0)[0]
@@ -196,8 +210,10 @@ def test_mean_field_is_the_update_written_out_pixel_by_pixel():
 
 def test_the_crf_works_on_at_most_half_the_grid(run, source, monkeypatch):
     seen = []
-    monkeypatch.setattr("petweak.pseudo_masks.refinement.crf.mean_field",
-                        lambda soft, photo: seen.append((soft.shape, photo.shape)) or soft)
+    monkeypatch.setattr(
+        "petweak.pseudo_masks.refinement.crf.mean_field",
+        lambda soft, photo: seen.append((soft.shape, photo.shape)) or soft,
+    )
     batch = run.context.batch([run.ids[0]])
     crf = MeanFieldCRF(run.context)
     assert crf.refine(torch.rand(1, 32, 32), batch, source).shape[-1] == 32

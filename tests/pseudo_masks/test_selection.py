@@ -1,4 +1,5 @@
-"""Criteria that need no ground truth: by hand where that is possible, and how they rank pipelines."""
+"""Criteria that need no ground truth: by hand where that is possible, and how they rank
+pipelines."""
 
 from __future__ import annotations
 
@@ -55,8 +56,10 @@ def test_every_criterion_gives_a_value_a_photo(tmp_path, name):
         assert values.min() > 0.95
     if name == "area":
         soft = Maps(Views(context), (), names(3)).soft
-        assert torch.allclose(CRITERIA[name](Maps(Views(context), (), names(3)), 0.5),
-                              -((soft > 0.5).float().mean((1, 2)) - 1 / 3).abs())
+        assert torch.allclose(
+            CRITERIA[name](Maps(Views(context), (), names(3)), 0.5),
+            -((soft > 0.5).float().mean((1, 2)) - 1 / 3).abs(),
+        )
 
 
 def test_mirror_sees_a_source_whose_mirror_image_differs(tmp_path):
@@ -75,7 +78,9 @@ def test_the_rank_is_the_mean_of_ranks():
 
 
 def test_pipelines_are_ranked_and_share_the_steps_that_they_begin_with(tmp_path):
-    context = world(tmp_path, refinement_scales=(1.0,), selection_criteria="otsu,area", walk_steps=4)
+    context = world(
+        tmp_path, refinement_scales=(1.0,), selection_criteria="otsu,area", walk_steps=4
+    )
     source = Views(context)
     table = rank_pipelines(source, ["averaged", "local", "affinity"])
     assert list(table) == ["pipeline", "otsu", "area", "rank"]

@@ -1,4 +1,5 @@
-"""Every entry of SOURCES, on rendered pets: the contract, and that no other one sees ground truth."""
+"""Every entry of SOURCES, on rendered pets: the contract, and that no other one sees ground
+truth."""
 
 from __future__ import annotations
 
@@ -27,10 +28,17 @@ def shrink(rendered, root):
         (root / "oxford-iiit-pet" / folder).mkdir(parents=True)
     for name in ("trainval.txt", "test.txt"):
         path = rendered / "oxford-iiit-pet" / "annotations" / name
-        lines = [x for x in path.read_text().splitlines() if not x.startswith("#") and x.split()[1] in KEPT]
+        lines = [
+            x
+            for x in path.read_text().splitlines()
+            if not x.startswith("#") and x.split()[1] in KEPT
+        ]
         (root / "oxford-iiit-pet" / "annotations" / name).write_text("\n".join(lines) + "\n")
-        for file in (f for x in lines for f in (f"images/{x.split()[0]}.jpg",
-                                                f"annotations/trimaps/{x.split()[0]}.png")):
+        for file in (
+            f
+            for x in lines
+            for f in (f"images/{x.split()[0]}.jpg", f"annotations/trimaps/{x.split()[0]}.png")
+        ):
             shutil.copy(rendered / "oxford-iiit-pet" / file, root / "oxford-iiit-pet" / file)
     return root
 
@@ -48,7 +56,8 @@ def folder(rendered, tmp_path_factory):
 
 @pytest.fixture(autouse=True, scope="module")
 def detector():
-    """COCO's weights cannot be had: the compact detector stands for torchvision's, at its interface."""
+    """COCO's weights cannot be had: the compact detector stands for torchvision's, at its
+    interface."""
     with pytest.MonkeyPatch.context() as patch:
         load = mask_rcnn.load_detector
         patch.setattr(mask_rcnn, "load_detector", lambda name: load("compact"))
@@ -81,7 +90,9 @@ def test_contract(folder, name):
 
 
 @pytest.mark.parametrize("name", SOURCES)
-def test_masks_have_the_photos_sizes_and_need_no_trimap_but_those_of_ground_truth(folder, tmp_path, name):
+def test_masks_have_the_photos_sizes_and_need_no_trimap_but_those_of_ground_truth(
+    folder, tmp_path, name
+):
     """Take the trimaps away after the lists were read: the same masks, byte for byte."""
     run = open_run(folder)
     manifest = run.masks(name)
@@ -121,7 +132,11 @@ def test_the_detectors_union_is_of_pets_above_the_score(folder):
     source = run.source("mask_rcnn")
     source.pets, masks = mask_rcnn.COCO_PETS, torch.zeros(3, 1, 9, 9)
     masks[0, 0, :3], masks[1, 0, 3:6], masks[2, 0, 6:] = 0.7, 0.9, 1.0
-    found = {"labels": torch.tensor([18, 17, 1]), "scores": torch.tensor([0.9, 0.4, 0.99]), "masks": masks}
+    found = {
+        "labels": torch.tensor([18, 17, 1]),
+        "scores": torch.tensor([0.9, 0.4, 0.99]),
+        "masks": masks,
+    }
     source._model = lambda photos: [found]
     soft = source.probabilities(run.context.batch([run.ids[0]]))
     assert torch.equal(soft[0], masks[0, 0])
@@ -139,7 +154,8 @@ def test_labels_of_pets_are_the_cat_and_the_dog_of_each_detector():
 
 
 def test_imagenet_only_predicts_the_species_of_a_photo(folder):
-    """Against the definition: softmax over 1000 classes, cats against dogs, mean of both views' log odds."""
+    """Against the definition: softmax over 1000 classes, cats against dogs, mean of both views' log
+    odds."""
     run = open_run(folder)
     source = run.source("imagenet_only")
     predicted = source.image_labels()
@@ -150,7 +166,9 @@ def test_imagenet_only_predicts_the_species_of_a_photo(folder):
 
 
 def test_unknown_sources_are_refused_with_those_there_are():
-    with pytest.raises(ValueError, match="unknown source 'grabcut': there are ground_truth, mask_rcnn"):
+    with pytest.raises(
+        ValueError, match="unknown source 'grabcut': there are ground_truth, mask_rcnn"
+    ):
         source_class("grabcut")
     with pytest.raises(ValueError, match=r"gradcam\+\+"):
         source_class("gradcam_pretrained").check(small(cam="nonsense"))

@@ -1,17 +1,16 @@
-"""Masks on disk: decided once, confident where they are cut, written while the next are made, resumed."""
+"""Masks on disk: decided once, confident where they are cut, written while the next are made,
+resumed."""
 
 from __future__ import annotations
 
-import json
-import shutil
 import threading
 import time
 
 import numpy as np
 import pytest
 import torch
-from toy import HEIGHT, WIDTH, Squares, names, square, world
 from torch.nn import functional as F
+from toy import HEIGHT, WIDTH, Squares, names, world
 
 from petweak.data.masks import read_mask
 from petweak.pseudo_masks import store
@@ -35,7 +34,8 @@ def test_masks_and_the_manifest(tmp_path):
     assert open_manifest(tmp_path / "m", "key") == manifest
     assert manifest["ids"] == ids and manifest["threshold"] == 0.5
     assert sorted(p.name for p in (tmp_path / "m").iterdir()) == sorted(
-        [*(f"{i}.png" for i in ids), "manifest.json"])
+        [*(f"{i}.png" for i in ids), "manifest.json"]
+    )
     source = Squares(context)
     for i in ids:
         expected = np.where(source.one(i).numpy() > 0.5, 255, 0)
@@ -70,23 +70,25 @@ def test_confidence_is_measured_where_the_mask_is_cut(tmp_path, level):
         assert np.array_equal(hard, soft > cuts[i]) and hard.any()
         expected = np.minimum(soft, hard).sum() / np.maximum(soft, hard).sum()
         assert manifest["confidence"][i] == pytest.approx(expected, abs=1e-3)
-    assert len(set(cuts.values())) == (1 if level == 0.2 else len(set(cuts.values())) > 1 and
-                                       len(set(cuts.values())))
+    assert (len(set(cuts.values())) == 1) == (level == 0.2)  # with otsu, one a photo
     assert manifest["threshold"] == level
 
 
 def test_confidence_takes_one_threshold_a_photo():
     soft = torch.tensor([[[0.2, 0.1]], [[1.0, 0.6]]])
     assert confidence(soft, torch.tensor([0.15, 0.8])[:, None, None]).tolist() == pytest.approx(
-        [0.2 / 1.1, 1.0 / 1.6])
+        [0.2 / 1.1, 1.0 / 1.6]
+    )
     assert confidence(soft).tolist() == pytest.approx([0.0, 1.6 / 2.0])
 
 
 def test_a_source_that_breaks_the_contract_is_named(tmp_path):
-    for wrong, says in ((torch.full((2, 4, 4), 2.0), "values outside"),
-                        (torch.full((2, 4, 4), torch.nan), "values outside"),
-                        (torch.zeros(2, 1, 4, 4), "not \\(B, H, W\\)"),
-                        (torch.zeros(1, 4, 4), "for 2 photos")):
+    for wrong, says in (
+        (torch.full((2, 4, 4), 2.0), "values outside"),
+        (torch.full((2, 4, 4), torch.nan), "values outside"),
+        (torch.zeros(2, 1, 4, 4), "not \\(B, H, W\\)"),
+        (torch.zeros(1, 4, 4), "for 2 photos"),
+    ):
         source = Squares(world(tmp_path))
         source.probabilities = lambda batch, wrong=wrong: wrong
         with pytest.raises(ValueError, match=f"source loud: .*{says}"):
@@ -97,8 +99,8 @@ def test_a_source_that_breaks_the_contract_is_named(tmp_path):
 
 
 def test_the_masks_of_a_batch_are_written_while_the_next_one_is_made(tmp_path, monkeypatch):
-    """Writing waits for the second batch to begin, and the second batch for the first one's files: neither waits in
-    vain only if they run at the same time."""
+    """Writing waits for the second batch to begin, and the second batch for the first one's files:
+    neither waits in vain only if they run at the same time."""
     folder, begun, write = tmp_path / "m", threading.Event(), store.write_mask
 
     def writes(path, mask):
@@ -140,7 +142,10 @@ class Watched(Squares):
 
     def probabilities(self, batch):
         self.batches = [*getattr(self, "batches", []), batch.ids]
-        self.progress = [*getattr(self, "progress", []), (self.folder / store.PROGRESS).read_bytes()]
+        self.progress = [
+            *getattr(self, "progress", []),
+            (self.folder / store.PROGRESS).read_bytes(),
+        ]
         if batch.ids[0] == self.stop:
             raise KeyboardInterrupt
         return super().probabilities(batch)
@@ -222,8 +227,15 @@ def test_masks_are_refined_and_the_ignore_band_is_128(tmp_path):
 
 
 def test_auto_lets_the_best_pipelines_vote(tmp_path):
-    context = world(tmp_path, refinement="auto", refinement_scales=(1.0,), ensemble_size=2,
-                    selection_criteria="otsu,area", fusion_maps="", walk_steps=4)
+    context = world(
+        tmp_path,
+        refinement="auto",
+        refinement_scales=(1.0,),
+        ensemble_size=2,
+        selection_criteria="otsu,area",
+        fusion_maps="",
+        walk_steps=4,
+    )
 
     class Views(Squares):
         views = True
@@ -240,4 +252,3 @@ def test_auto_lets_the_best_pipelines_vote(tmp_path):
     assert ranks == sorted(ranks, reverse=True) and len(ranks) == 8
     assert manifest["vote"] == [row["pipeline"] for row in manifest["ranking"][:2]]
     assert (manifest["refinement"], manifest["threshold"]) == (["vote"], 0.5)
-    assert square("pet_00").shape == read_mask(tmp_path / "m" / "pet_00.png").shape

@@ -1,4 +1,5 @@
-"""Where the threshold of a map lies: Otsu's by OpenCV, separation by hand, and the rule of the setting."""
+"""Where the threshold of a map lies: Otsu's by OpenCV, separation by hand, and the rule of the
+setting."""
 
 from __future__ import annotations
 
@@ -47,7 +48,9 @@ def test_separation_by_hand():
     assert separation(features, right).item() == pytest.approx(1)
     assert separation(features, 1 - right).item() == pytest.approx(1)
     # one position of four: means (1, 0) and (1/3, 2/3); 3/16 of 8/9, of a total of 1/2
-    assert separation(features, torch.tensor([[[1.0, 0.0], [0.0, 0.0]]])).item() == pytest.approx(1 / 3)
+    assert separation(features, torch.tensor([[[1.0, 0.0], [0.0, 0.0]]])).item() == pytest.approx(
+        1 / 3
+    )
     for nothing in (right * 0, right * 0 + 1):
         assert separation(features, nothing).item() == 0
 
@@ -81,5 +84,3 @@ def test_a_number_stands_although_the_pipeline_centres(tmp_path):
     source = Chooses(world(tmp_path, threshold="0.3"))
     source.pipeline = Pipeline(("walk",), source.context)
     assert choose_threshold(source) == 0.3
-
-

@@ -30,12 +30,16 @@ LEVELS = ("final", "stride16")
 def write_model(folder, channels, **changes):
     """An untrained model, as training leaves it."""
     torch.manual_seed(0)
-    model = MaskFormer(MaskFormerConfig(2, channels, LEVELS, decoder_channels=8, transformer_dropout=0.3))
+    model = MaskFormer(
+        MaskFormerConfig(2, channels, LEVELS, decoder_channels=8, transformer_dropout=0.3)
+    )
     folder.mkdir(parents=True)
     save_file(model.state_dict(), folder / "model.safetensors")
     settings = small(levels=LEVELS, **changes)
-    write_json(folder / "config.json", {"classes": ["cat", "dog"], "model": vars(model.config),
-                                        "settings": settings.to_dict()})
+    write_json(
+        folder / "config.json",
+        {"classes": ["cat", "dog"], "model": vars(model.config), "settings": settings.to_dict()},
+    )
     return folder
 
 
@@ -61,7 +65,8 @@ def test_a_mask_is_upsampled_before_it_is_decided():
     # Upsampled: 0, 0.2, 0.6, 0.8 and 0, 0.15, 0.45, 0.6. Decided first, both would be a half.
     assert prediction.mask(1, 4).tolist() == [[False, False, True, True]]
     assert Prediction(np.array([[0.0, 0.6]], np.float32), np.array([1.0])).mask(1, 4).tolist() == [
-        [False, False, False, True]]
+        [False, False, False, True]
+    ]
 
 
 def test_a_prediction_is_the_mean_over_the_photo_and_its_mirror_image(tmp_path):
@@ -69,8 +74,10 @@ def test_a_prediction_is_the_mean_over_the_photo_and_its_mirror_image(tmp_path):
     assert predictor.mirror and predictor.classes == ("cat", "dog") and not predictor.model.training
     features = make_features(names(5), small())
     with torch.no_grad():
-        straight, mirror = (predictor.model([features.batch(level, names(5), m) for level in LEVELS])
-                            for m in (False, True))
+        straight, mirror = (
+            predictor.model([features.batch(level, names(5), m) for level in LEVELS])
+            for m in (False, True)
+        )
     soft = (foreground(straight) + foreground(mirror).flip(-1)) / 2
     classes = (class_probabilities(straight) + class_probabilities(mirror)) / 2
     predictions = list(predict_features(predictor, features, names(5), batch_size=2))
@@ -138,9 +145,11 @@ def test_what_cannot_work_is_refused_before_any_work(folder, photo, tmp_path, mo
     photo.save(tmp_path / "other" / "photo.jpg")
     (tmp_path / "text.png").write_text("no picture")
     first, out = str(tmp_path / "photo.png"), tmp_path / "out"
-    for photos, says in (([first, str(tmp_path / "other" / "photo.jpg")], "two photos would both become photo.png"),
-                         ([first, str(tmp_path / "text.png")], "text.png cannot be read as a picture"),
-                         ([first, str(tmp_path / "none.png")], "none.png cannot be read")):
+    for photos, says in (
+        ([first, str(tmp_path / "other" / "photo.jpg")], "two photos would both become photo.png"),
+        ([first, str(tmp_path / "text.png")], "text.png cannot be read as a picture"),
+        ([first, str(tmp_path / "none.png")], "none.png cannot be read"),
+    ):
         with pytest.raises(ValueError, match=says):
             list(predict_files(photos, folder, out))
     assert not out.exists()

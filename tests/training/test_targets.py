@@ -12,10 +12,12 @@ from petweak.training.targets import Targets, load_targets, no_targets
 
 @pytest.fixture
 def targets(tmp_path) -> Targets:
-    """Fine patterns on a grid of 2: of "a", a half is foreground and a quarter ignored; of "b", the left is mostly
-    ignored and the right is background."""
+    """Fine patterns on a grid of 2: of "a", a half is foreground and a quarter ignored; of "b", the
+    left is mostly ignored and the right is background."""
     a = np.tile(np.array([255, 0, 128, 255]), (64, 16))
-    b = np.concatenate([np.tile(np.array([255, 128, 128, 128]), (64, 16)), np.zeros((64, 64))], axis=1)
+    b = np.concatenate(
+        [np.tile(np.array([255, 128, 128, 128]), (64, 16)), np.zeros((64, 64))], axis=1
+    )
     for name, mask in (("a", a), ("b", b)):
         Image.fromarray(mask.astype(np.uint8)).save(tmp_path / f"{name}.png")
     return load_targets(tmp_path, ["a", "b"], [3, 5], grid=2)
@@ -44,7 +46,9 @@ def test_targets_are_taken_cycled_and_joined(targets):
     many = targets.cycle(7, seed=0)
     assert sorted(map(many.ids.count, "ab")) == [3, 4]
     assert targets.cycle(7, seed=0).ids == many.ids
-    assert [i for i, c in zip(many.ids, many.classes.tolist(), strict=True) if c != {"a": 3, "b": 5}[i]] == []
+    assert [
+        i for i, c in zip(many.ids, many.classes.tolist(), strict=True) if c != {"a": 3, "b": 5}[i]
+    ] == []
     joined = Targets.join([targets, many])
     assert joined.ids == targets.ids + many.ids and len(joined.classes) == len(joined.masks) == 9
     assert no_targets().ids == []

@@ -1,4 +1,5 @@
-"""Training on maps made by hand: it learns, keeps the best epoch, resumes exactly, and says what it did."""
+"""Training on maps made by hand: it learns, keeps the best epoch, resumes exactly, and says what it
+did."""
 
 from __future__ import annotations
 
@@ -50,8 +51,17 @@ def train(folder: Path, targets: Targets, val: int = 4, key: str = "key", **chan
     features = make_features(targets.ids, settings)
     n = len(targets.ids) - val
     held_out = targets.take(range(n, n + val)) if val else no_targets()
-    return train_model(features, targets.take(range(n)), held_out, ("cat", "dog"), settings, folder, key,
-                       CPU, ABOUT)
+    return train_model(
+        features,
+        targets.take(range(n)),
+        held_out,
+        ("cat", "dog"),
+        settings,
+        folder,
+        key,
+        CPU,
+        ABOUT,
+    )
 
 
 def tensors(folder: Path) -> bytes:
@@ -59,9 +69,12 @@ def tensors(folder: Path) -> bytes:
 
 
 def test_it_learns_masks_and_classes_of_photos_that_it_has_not_seen(tmp_path, targets):
-    """Photos are mirrored in training with their targets: a square would otherwise be on the other side."""
+    """Photos are mirrored in training with their targets: a square would otherwise be on the other
+    side."""
     levels = "final,penultimate,stride16,stride8"
-    config = train(tmp_path, targets, epochs=40, lr=5e-3, batch_size=4, levels=levels, channel_dropout=0)
+    config = train(
+        tmp_path, targets, epochs=40, lr=5e-3, batch_size=4, levels=levels, channel_dropout=0
+    )
     assert config["val_mask_iou"] > 0.75
     history = pd.read_csv(tmp_path / "history.csv")
     assert history["loss"].iloc[-1] < 0.5 * history["loss"].iloc[0]
@@ -72,11 +85,14 @@ def test_it_learns_masks_and_classes_of_photos_that_it_has_not_seen(tmp_path, ta
 
 
 def test_the_epoch_that_is_best_on_val_is_kept(tmp_path, targets):
-    """model.safetensors gives the IoU that config.json and history.csv state, computed here anew."""
+    """model.safetensors gives the IoU that config.json and history.csv state, computed here
+    anew."""
     config = train(tmp_path, targets, epochs=8, lr=5e-3, batch_size=4, predict_mirror=False)
     history = pd.read_csv(tmp_path / "history.csv").set_index("epoch")["val_mask_iou"]
     assert config["best_epoch"] == history[history == history.max()].index[-1]
-    predictions = predict_features(load_model(tmp_path), make_features(targets.ids, small()), targets.ids[-4:])
+    predictions = predict_features(
+        load_model(tmp_path), make_features(targets.ids, small()), targets.ids[-4:]
+    )
     pairs = zip(predictions, targets.masks[-4:].numpy(), strict=True)
     ious = [iou(p.soft > 0.5, mask > 127) for (_, p), mask in pairs]
     assert np.mean(ious) == pytest.approx(config["val_mask_iou"], abs=1e-5)
@@ -85,13 +101,19 @@ def test_the_epoch_that_is_best_on_val_is_kept(tmp_path, targets):
 
 def test_what_the_folder_says_about_the_model(tmp_path, targets):
     config = train(tmp_path, targets)
-    assert config == json.loads((tmp_path / "config.json").read_text()) | {"model": config["model"],
-                                                                           "settings": config["settings"]}
+    assert config == json.loads((tmp_path / "config.json").read_text()) | {
+        "model": config["model"],
+        "settings": config["settings"],
+    }
     assert config["classes"] == ["cat", "dog"] and config["model"]["num_classes"] == 2
     assert (config["n_images"], config["epochs"], config["source"]) == (12, 2, "squares")
     header = (tmp_path / "history.csv").read_text().splitlines()[0]
     assert header == "epoch,loss,class,mask,dice,val_mask_iou,lr,seconds"
-    assert {p.name for p in tmp_path.iterdir()} == {"config.json", "history.csv", "model.safetensors"}
+    assert {p.name for p in tmp_path.iterdir()} == {
+        "config.json",
+        "history.csv",
+        "model.safetensors",
+    }
     assert all(torch.isfinite(t).all() for t in load_file(tmp_path / "model.safetensors").values())
 
 
@@ -125,8 +147,17 @@ def test_save_epochs_can_be_switched_on_afterwards_and_gives_the_same_model(tmp_
     before = tensors(tmp_path)
     assert is_trained(tmp_path, "key") and not is_trained(tmp_path, "key", save_epochs=True)
     settings = small(epochs=3, save_epochs=True)
-    train_model(make_features(targets.ids, settings), targets.take(range(12)), targets.take(range(12, 16)),
-                ("cat", "dog"), settings, tmp_path, "key", CPU, ABOUT)
+    train_model(
+        make_features(targets.ids, settings),
+        targets.take(range(12)),
+        targets.take(range(12, 16)),
+        ("cat", "dog"),
+        settings,
+        tmp_path,
+        "key",
+        CPU,
+        ABOUT,
+    )
     assert tensors(tmp_path) == before
     assert is_trained(tmp_path, "key", save_epochs=True) and is_trained(tmp_path, "key")
     files = saved_epochs(tmp_path)
@@ -178,7 +209,9 @@ def kill_after(monkeypatch, saves: int) -> None:
 
 @pytest.mark.parametrize("val", [4, 0])
 def test_a_training_that_was_killed_ends_with_the_same_tensors(tmp_path, targets, monkeypatch, val):
-    options = dict(val=val, epochs=4, batch_size=5, levels="final,stride16", transformer_dropout=0.2)
+    options = dict(
+        val=val, epochs=4, batch_size=5, levels="final,stride16", transformer_dropout=0.2
+    )
     train(tmp_path / "alone", targets, **options)
     kill_after(monkeypatch, 2)
     with pytest.raises(Killed):
@@ -187,7 +220,10 @@ def test_a_training_that_was_killed_ends_with_the_same_tensors(tmp_path, targets
     assert not is_trained(tmp_path / "killed", "key")
     train(tmp_path / "killed", targets, **options)
     assert tensors(tmp_path / "killed") == tensors(tmp_path / "alone")
-    one, other = (pd.read_csv(tmp_path / f / "history.csv").drop(columns="seconds") for f in ("killed", "alone"))
+    one, other = (
+        pd.read_csv(tmp_path / f / "history.csv").drop(columns="seconds")
+        for f in ("killed", "alone")
+    )
     pd.testing.assert_frame_equal(one, other)
 
 
@@ -201,7 +237,9 @@ def test_a_checkpoint_of_another_key_is_not_gone_on_with(tmp_path, targets, monk
     assert tensors(tmp_path / "killed") == tensors(tmp_path / "alone")
 
 
-def test_a_resumed_training_goes_on_with_the_scale_of_mixed_precision(tmp_path, targets, monkeypatch):
+def test_a_resumed_training_goes_on_with_the_scale_of_mixed_precision(
+    tmp_path, targets, monkeypatch
+):
     """A scaler that doubles at every step, on the CPU: three steps an epoch, of two epochs."""
     scalers, scaler = [], torch.amp.GradScaler
 
@@ -226,15 +264,22 @@ def test_bfloat16_comes_near_to_float32_and_weights_stay_float32(tmp_path, targe
     for precision in ("float32", "bfloat16"):
         train(tmp_path / precision, targets, epochs=1, precision=precision)
         losses[precision] = pd.read_csv(tmp_path / precision / "history.csv")["loss"].iloc[-1]
-        assert {t.dtype for t in load_file(tmp_path / precision / "model.safetensors").values()} == {torch.float32}
+        assert {
+            t.dtype for t in load_file(tmp_path / precision / "model.safetensors").values()
+        } == {torch.float32}
     assert losses["float32"] == pytest.approx(losses["bfloat16"], rel=0.05)
     assert losses["float32"] != losses["bfloat16"]
 
 
 def test_dropout_is_as_set_and_channels_are_dropped_in_maskformer_ms_alone(tmp_path, targets):
     settings = dict(epochs=1, channel_dropout=0.3)
-    plain, dropped = (train(tmp_path / str(p), targets, transformer_dropout=p, **settings) for p in (0, 0.5))
-    assert (plain["model"]["transformer_dropout"], dropped["model"]["transformer_dropout"]) == (0, 0.5)
+    plain, dropped = (
+        train(tmp_path / str(p), targets, transformer_dropout=p, **settings) for p in (0, 0.5)
+    )
+    assert (plain["model"]["transformer_dropout"], dropped["model"]["transformer_dropout"]) == (
+        0,
+        0.5,
+    )
     assert tensors(tmp_path / "0") != tensors(tmp_path / "0.5")
     ms = train(tmp_path / "ms", targets, levels="final,stride16", **settings)
     assert (plain["model"]["channel_dropout"], ms["model"]["channel_dropout"]) == (0, 0.3)
@@ -277,7 +322,9 @@ def test_cached_maps_travel_to_the_device_as_float16(monkeypatch):
 
     features = make_features(names(2), settings)
     assert features.half("final", names(2)).dtype == torch.float16
-    torch.testing.assert_close(features.half("final", names(2)).float(), features.batch("final", names(2)))
+    torch.testing.assert_close(
+        features.half("final", names(2)).float(), features.batch("final", names(2))
+    )
     config = MaskFormerConfig(2, (CHANNELS,) * 2, levels=("final", "stride16"), decoder_channels=8)
     model = MaskFormer(config).to(META)
     monkeypatch.setattr(torch.Tensor, "to", spy)

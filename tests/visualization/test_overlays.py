@@ -94,3 +94,11 @@ def test_photos_are_four_in_a_row_or_two_and_two():
     lefts = sorted({round(im.get_extent()[0], 2) for im in fig.axes[0].images})
     assert len(lefts) == 2
     assert names(show_photos({"pug_1": PHOTO})) == ["pug_1"]
+
+
+def test_photos_that_a_page_would_make_small_stand_in_fewer_rows():
+    masks = {f"external {k}": mask() for k in range(5)}
+    rows = [{"title": "a pug", "photo": PHOTO, "target": None, "masks": masks}] * 8
+    for size, columns in (("screen", 3), ("two", 6)):
+        images = gallery(rows, size=size).axes[0].images
+        assert len({round(im.get_extent()[0], 2) for im in images}) == columns
