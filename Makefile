@@ -49,7 +49,7 @@ notebooks: $(READY)
 	$(BIN)/python -m petweak.reporting.notebooks --solutions
 
 figures: $(READY)
-	$(BIN)/python -m petweak.reporting.readme
+	$(BIN)/python figures/draw.py
 
 # The API pages: site/index.html, from the docstrings.
 docs: $(READY)

@@ -100,6 +100,8 @@ def masks(args: argparse.Namespace) -> Iterator:
     _collect(run)
     yield f"{len(run.masks(args.source)['ids'])} masks in {run.masks_folder(args.source)}"
     yield from _on_test(scores, "pseudo_iou_gt")
+    yield "for comparison, all_ones, which calls every pixel foreground:"
+    yield from _on_test(run.baseline_scores("all_ones"), "pseudo_iou_gt")
 
 
 def train(args: argparse.Namespace) -> Iterator:
@@ -142,7 +144,7 @@ def study(args: argparse.Namespace) -> Iterator:
 def experiment(args: argparse.Namespace) -> Iterator:
     from petweak.experiments import run_experiment
 
-    options = parse_assignments(args.parameters)
+    options = parse_assignments(args.options)
     yield run_experiment(args.name, _run(args), **options).to_string(index=False)
 
 
@@ -160,6 +162,7 @@ def _path(text: str) -> Path:
 
 def _run(args: argparse.Namespace, source: str = "", trained_on: str = "", **chosen):
     """The run that the arguments mean. ValueError for a bad name or value, before any work."""
+    from petweak.config import settings
     from petweak.study.run import check_source, open_run
 
     changes = parse_assignments(args.settings)
@@ -168,9 +171,9 @@ def _run(args: argparse.Namespace, source: str = "", trained_on: str = "", **cho
         raise ValueError(f"{', '.join(options)} is no setting: say --profile, --run, --data-root")
     if changes.get("external_masks"):
         changes["external_masks"] = str(_path(changes["external_masks"]))
+    if source:  # before the rendered pets are drawn
+        check_source(source, settings(args.profile, **changes))
     run = open_run(args.profile, args.run or "", args.data_root or "", **changes)
-    if source:
-        check_source(source, run.settings)
     if trained_on:
         run.check_labels(source, trained_on)
     return run
@@ -186,8 +189,11 @@ def _collect(run) -> None:
 
 
 def _on_test(scores, *metrics: str) -> Iterator[str]:
-    rows = [r for r in scores.rows if r["split"] == "test" and r["metric"] in metrics]
-    yield from (f"{r['metric']} on test, border {r['border']}: {r['value']:.4f}" for r in rows)
+    names = {"class_accuracy": "class accuracy"}
+    for r in (rows := [r for r in scores.rows if r["split"] == "test" and r["metric"] in metrics]):
+        name = names.get(r["metric"], "IoU with ground truth")
+        border = "" if r["border"] == "-" else f", border {r['border']}"
+        yield f"{name} on test{border}: {r['value']:.4f}"
     if not rows:
         yield "no scores on test: its photos have no trimaps"
 
@@ -248,8 +254,10 @@ def parser() -> argparse.ArgumentParser:
     add("--out", type=_path, required=True, metavar="D", help="folder for <photo's stem>.png")
     add("--device", default="auto", help="auto (CUDA, else the CPU), cpu, cuda, cuda:1")
     about = "answer a further question by a table"
-    add = command("experiment", experiment, about, "run", "settings", "parameters")
+    add = command("experiment", experiment, about, "run", "settings")
     add("name", metavar="NAME", help="a name of petweak.experiments.EXPERIMENTS")
+    add("-o", dest="options", nargs="+", action="extend", default=[], metavar="k=v",
+        help="options of the experiment")
     return top
 
 

@@ -7,6 +7,7 @@ sections that it depends on, so a new setting belongs into the section of the st
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from difflib import get_close_matches
 from math import inf
 from typing import Any, dataclass_transform
 
@@ -52,7 +53,7 @@ _BEGINS = "some of stored_levels, final or penultimate among them", {*LEVELS[:2]
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(_rule, _one_of, _number))
-class _Section:
+class Section:
     """A frozen dataclass. A value that breaks its rule raises ValueError."""
 
     def __init_subclass__(cls) -> None:
@@ -70,7 +71,7 @@ def _require(holds: Callable[[Any], Any], name: str, value: Any, rule: str) -> N
         raise ValueError(f"{name}={value}: {rule}")
 
 
-class Data(_Section):
+class Data(Section):
     """The split. Masks of learnt sources and models depend on it; features do not."""
     seed: int = _number(0, 0)
     # Of train, breed by breed, for thresholds and for the choice of an epoch. With 0, models learn
@@ -78,7 +79,7 @@ class Data(_Section):
     val_fraction: float = _number(0.1, 0, 0.95)
     leave_out: str = ""  # a breed that nothing is learnt from: its photos are the split `left_out`
 
-class Backbone(_Section):
+class Backbone(Section):
     """The frozen classifier and the pass that fills the feature cache."""
     backbone: str = "efficientnet_lite0"
     image_size: int = _number(320, 32, 8192, multiple=32)  # pixels; the whole photo, as a square
@@ -87,29 +88,30 @@ class Backbone(_Section):
     engine: str = _one_of("auto", "eager", "onnxruntime")
     extraction_batch: int = _number(8, 1)  # photos; each goes through with its mirror image
 
-class GroundTruth(_Section):
-    border: str = _one_of("foreground", "ignore", "background")  # what it counts as in targets
+class GroundTruth(Section):
+    # What it counts as in the targets of ground truth; weak sources have background_threshold.
+    border: str = _one_of("foreground", "ignore", "background")
 
-class MaskRCNN(_Section):
+class MaskRCNN(Section):
     """The sources `mask_rcnn` and `mask_rcnn_compact`."""
     detector: str = _one_of("v1", "v2")  # torchvision's Mask R-CNN with COCO weights; v1: the paper
     score_threshold: float = _number(0.5, 0, 1)  # of a detection
     mask_threshold: float = _number(0.5, 0, 1)  # of a detection's soft mask
 
-class Cam(_Section):
+class Cam(Section):
     cam: str = "gradcam"  # or any method of pytorch-grad-cam, by name
     cam_target: str = _one_of("pets", "top1")  # the explained score; top1 is the paper's
     cam_mirror: bool = True  # average the map with that of the mirror image
     # 0.5 is the paper's, `otsu` takes one a photo, `val` chooses one on val.
     threshold: str = _rule("val", "otsu, val, or a number between 0 and 1", _threshold)
 
-class Finetuning(_Section):
+class Finetuning(Section):
     """The new last layer of `gradcam_finetuned`."""
     finetune_labels: str = _one_of("breed", "species")
     finetune_epochs: int = _number(20, 1)
     finetune_lr: float = _number(1e-3, 0, above=True)
 
-class Refinement(_Section):
+class Refinement(Section):
     """What happens to a source's probability maps before the threshold."""
     refinement: tuple[str, ...] = ()  # steps in order, a pipeline's name, or auto
     refinement_scales: tuple[float, ...] = _number((0.5, 0.75, 1.0, 1.25, 1.5), 0, 8, above=True)
@@ -122,23 +124,23 @@ class Refinement(_Section):
     selection_criteria: tuple[str, ...] = ("agreement", "mirror", "scale", "area", "otsu")
     ensemble_size: int = _number(4, 2)  # how many of the best pipelines vote with refinement=auto
 
-class Masks(_Section):
+class Masks(Section):
     """The decision of every source but ground truth."""
     ignore_band: tuple[float, ...] = _rule(  # what lies between is left out
         (), "two probabilities, the lower one first",
         lambda v: not v or len(v) == 2 and 0 <= v[0] < v[1] <= 1)
 
-class External(_Section):
+class External(Section):
     external_masks: str = ""  # the folder of PNGs that the source `external` reads
 
-class Model(_Section):
+class Model(Section):
     levels: tuple[str, ...] = _rule(("final",), *_BEGINS)  # more than `final` is MaskFormer-MS
     decoder_channels: int = _number(64, 8, multiple=8)
     queries: int = _number(2, 1)  # one for the pet and one to spare
     transformer_dropout: float = _number(0.1, 0, 0.95)  # in the transformer decoder
     channel_dropout: float = _number(0.1, 0, 0.95)  # of the frozen channels, MaskFormer-MS alone
 
-class Training(_Section):
+class Training(Section):
     epochs: int = _number(10, 1)
     batch_size: int = _number(16, 1)
     lr: float = _number(5e-4, 0, above=True)
@@ -151,7 +153,7 @@ class Training(_Section):
     no_object_weight: float = _number(0.1, 0)
     precision: str = _one_of("auto", "float32", "bfloat16")  # auto: float16 on CUDA, else float32
 
-class SelfTraining(_Section):
+class SelfTraining(Section):
     rounds: int = _number(5, 1)  # at most
     round_epochs: int = _number(8, 1)  # of every round but the last
     last_epochs: int = _number(20, 1)
@@ -164,20 +166,20 @@ class SelfTraining(_Section):
     background_threshold: float = _number(0.05, 0, 0.5, above=True)
     self_training_levels: tuple[str, ...] = _rule(LEVELS, *_BEGINS)
 
-class Inference(_Section):
+class Inference(Section):
     predict_mirror: bool = True  # average the predictions for the photo and its mirror image
 
-class Evaluation(_Section):
+class Evaluation(Section):
     bootstrap: int = _number(1000, 1)  # resamples behind an interval
 
-class System(_Section):
+class System(Section):
     """Where and how things run. Only a device's kind changes results, and stands in keys."""
     device: str = "auto"  # auto (CUDA, else the CPU), cpu, cuda, cuda:1, mps
     workers: int = _number(0, 0)  # processes that decode photos; 0 decodes in this one
     save_epochs: bool = True  # keep every epoch's weights, for the explorer of notebook 07
 
 
-class Settings(_Section):
+class Settings(Section):
     """Every value that a result can depend on, by section. The defaults are those of `photos`."""
     profile: str = "photos"
     sources: tuple[str, ...] = _rule(
@@ -215,8 +217,10 @@ class Settings(_Section):
     def replace(self, **changes: Any) -> "Settings":
         """The same settings but for `changes`, by flat names. ValueError as in `settings`."""
         if unknown := sorted(set(changes) - set(TYPES)):
-            new = "; ".join(f"{k} is now {RENAMED[k]}" for k in unknown if k in RENAMED)
-            new = new or f"there are {', '.join(sorted(TYPES))}"
+            new = [f"{k} is now {RENAMED[k]}" for k in unknown if k in RENAMED]
+            new += [f"did you mean {', '.join(n)}?" for k in unknown if k not in RENAMED
+                    and (n := get_close_matches(k, TYPES))]
+            new = "; ".join(new) or f"there are {', '.join(sorted(TYPES))}"
             raise ValueError(f"unknown setting {', '.join(unknown)}: {new}")
         flat = self.flat() | {k: _parse(k, v, TYPES[k]) for k, v in changes.items()}
         sections = (k(*(flat[f.name] for f in fields(k))) for k in SECTIONS.values())

@@ -92,7 +92,7 @@ def test_it_is_thin():
     assert lines("rendered", "experiments", "explorers") <= 5000
 
 
-def test_the_formatter_has_the_last_word():
+def test_nothing_is_marked_against_a_formatter():
     skip = "# fmt: " + "skip"
     files = [
         path

@@ -64,7 +64,7 @@ def test_help_lists_every_command_and_loads_nothing_heavy():
 @pytest.mark.parametrize(
     "command, says",
     [
-        (["study", "--set", "epoch=3"], "there are"),
+        (["study", "--set", "epoch=3"], "did you mean epochs"),
         (["study", "--set", "epochs"], "key=value"),
         (["study", "--sources", "grabcut"], "ground_truth"),
         (["masks", "nothing"], "ground_truth"),

@@ -5,7 +5,7 @@
     features/pooled.npy          (N, 2, C) float32: means of the final map, as stored
 
 The pass writes into `features.partial/` batch by batch and renames the folder at the end. Batches
-are cut at fixed places, so a pass that was killed goes on with the very values it would have had.
+are always cut alike, so a pass that was killed goes on with the very values it would have had.
 """
 
 import functools
@@ -50,19 +50,16 @@ class Features:
     def map(self, level: str) -> np.ndarray:
         """(N, 2, C, h, w) float16, memory-mapped and read-only; (N, 2, C) of `pooled`."""
         if level not in (*self.levels, "pooled"):
-            raise ValueError(
-                f"{self.folder} has the levels {', '.join(self.levels)}, not {level}: "
-                "see the setting stored_levels"
-            )
+            raise ValueError(f"{self.folder} has the levels {', '.join(self.levels)}, not {level}: "
+                             "see the setting stored_levels")
         if level not in self.arrays:
             self.arrays[level] = np.load(self.folder / f"{level}.npy", mmap_mode="r")
         return self.arrays[level]
 
     def half(self, level: str, ids: list[str], mirror: np.ndarray | bool = False) -> Tensor:
         """(B, C, h, w) float16 of the photos `ids`; where `mirror` is true, of the mirror image."""
-        rows = np.array([self.row[i] for i in ids])
-        views = np.broadcast_to(np.asarray(mirror, dtype=np.int64), rows.shape)
-        return torch.from_numpy(self.map(level)[rows, views])
+        views = np.broadcast_to(np.asarray(mirror, dtype=np.int64), len(ids))
+        return torch.from_numpy(self.map(level)[[self.row[i] for i in ids], views])
 
     def batch(self, level: str, ids: list[str], mirror: np.ndarray | bool = False) -> Tensor:
         """As `half`, in float32."""
@@ -75,22 +72,19 @@ class Features:
 
 def photo_tensor(photo: Image.Image, size: int) -> Tensor:
     """(3, size, size) float32 in [0, 1], by the one resize rule of photos."""
-    array = np.asarray(resize(photo, size))
-    return torch.from_numpy(array.copy()).permute(2, 0, 1).float() / 255
+    return torch.from_numpy(np.array(resize(photo, size))).permute(2, 0, 1).float() / 255
 
 
 def _photo_tensors(samples: list[Sample], size: int) -> Tensor:
     return torch.stack([photo_tensor(load_photo(s.photo), size) for s in samples])
 
 
-def photo_features(
-    photo: Image.Image, network: Network, settings: Settings, name: str, device: Any = "cpu"
-) -> Features:
+def photo_features(photo: Image.Image, network: Network, settings: Settings, name: str,
+                   device: Any = "cpu") -> Features:
     """The features of one photo that is in no data set, in memory; its id is `name`."""
-    x = photo_tensor(photo, settings.backbone.image_size)[None].to(device)
-    with torch.inference_mode():
-        arrays = _maps(network(torch.cat([x, x.flip(-1)])), settings.backbone.stored_levels)
-    return Features(Path(), (name,), settings.backbone.stored_levels, VIEWS, arrays=arrays)
+    x, levels = photo_tensor(photo, settings.backbone.image_size), settings.backbone.stored_levels
+    arrays = _maps(network, x[None].to(device), levels)
+    return Features(Path(), (name,), levels, VIEWS, arrays=arrays)
 
 
 def scaled_size(size: int, scale: float) -> int:
@@ -103,16 +97,16 @@ def open_features(folder: Path, key: str) -> Features | None:
     index = read_json(folder / INDEX)
     if index is None or index["key"] != key:
         return None
-    ids, levels = tuple(index["ids"]), tuple(index["levels"])
-    if not all((folder / f"{level}.npy").is_file() for level in (*levels, "pooled")):
-        return None
-    return Features(folder, ids, levels, index["passes"], index["seconds"])
+    features = Features(folder, tuple(index["ids"]), tuple(index["levels"]), index["passes"],
+                        index["seconds"])
+    files = [folder / f"{level}.npy" for level in (*features.levels, "pooled")]
+    return features if all(file.is_file() for file in files) else None
 
 
-def extract_features(
-    samples: tuple[Sample, ...], choose_engine: Callable[[Tensor, str], tuple[str, Network]],
-    settings: Settings, folder: Path, key: str, device: torch.device,
-) -> dict[str, Any]:
+def extract_features(samples: tuple[Sample, ...],
+                     choose_engine: Callable[[Tensor, str], tuple[str, Network]],
+                     settings: Settings, folder: Path, key: str, device: torch.device
+                     ) -> dict[str, Any]:
     """Run the frozen network once per photo and view, write the cache, and return its index.
 
     `choose_engine` gets the first batch and the setting `engine`, and returns the engine's name
@@ -126,29 +120,24 @@ def extract_features(
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         state = {"key": key, "engine": None, "photos": 0, "passes": 0, "seconds": 0.0}
-    done, network, out = state["photos"], None, {}
+    done, network, start = state["photos"], None, time.perf_counter() - state["seconds"]
     loader = DataLoader(samples[done:], s.extraction_batch, num_workers=settings.system.workers,
                         collate_fn=functools.partial(_photo_tensors, size=s.image_size))
-    start = time.perf_counter()
     name = f"features {s.backbone} {s.image_size} px"
     with tqdm(total=len(samples), initial=done, desc=name, unit="photo") as bar:
         for batch in loader:
-            views = torch.cat([batch, batch.flip(-1)]).to(device)
+            batch = batch.to(device)
             if network is None:
+                views = torch.cat([batch, batch.flip(-1)])
                 state["engine"], network = choose_engine(views, state["engine"] or s.engine)
-            with torch.inference_mode():
-                maps = _maps(network(views), s.stored_levels)
-            for level, m in maps.items():
-                if level not in out:
-                    out[level] = _array(partial / f"{level}.npy", len(samples), m)
-                out[level][done : done + len(batch)] = m
-                out[level].flush()
+            for level, m in _maps(network, batch, s.stored_levels).items():
+                out = _array(partial / f"{level}.npy", len(samples), m)
+                out[done : done + len(batch)] = m
+                out.flush()
             done += len(batch)
             bar.update(len(batch))
-            now = time.perf_counter()
-            state |= {"photos": done, "passes": state["passes"] + len(views),
-                      "seconds": state["seconds"] + now - start}
-            start = now
+            state |= {"photos": done, "passes": state["passes"] + VIEWS * len(batch),
+                      "seconds": time.perf_counter() - start}
             write_json(partial / "progress.json", state)
     index = {k: state[k] for k in ("key", "engine", "passes", "seconds")}
     index |= {"levels": list(s.stored_levels), "ids": [sample.id for sample in samples]}
@@ -168,14 +157,16 @@ def _publish(partial: Path, folder: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _maps(maps: dict[str, Tensor], levels: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """(2B, C, h, w) each, photos first -> (B, 2, C, h, w) float16, and `pooled` (B, 2, C)."""
-    out = {k: torch.stack(maps[k].chunk(2), dim=1).half().cpu().numpy() for k in levels}
+@torch.inference_mode()
+def _maps(network: Network, photos: Tensor, levels: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """(B, 3, S, S) -> (B, 2, C, h, w) float16 each, and `pooled`, (B, 2, C)."""
+    maps = network(torch.cat([photos, photos.flip(-1)]))
+    out = {k: torch.stack(maps[k].chunk(VIEWS), dim=1).half().cpu().numpy() for k in levels}
     pooled = out["final"].astype(np.float32).mean(axis=(-2, -1), dtype=np.float32)
     return out | {"pooled": pooled}
 
 
 def _array(path: Path, n: int, like: np.ndarray) -> np.ndarray:
-    if path.is_file():  # a pass that goes on
+    if path.is_file():
         return np.load(path, mmap_mode="r+")
     return np.lib.format.open_memmap(path, "w+", dtype=like.dtype, shape=(n, *like.shape[1:]))

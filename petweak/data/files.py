@@ -12,32 +12,24 @@ from typing import Any
 
 import psutil
 
-_PARTIAL = re.compile(r"\..+\.(?P<pid>\d+)\.partial(\.[^.]*)?")  # the names that `replacing` uses
-_swept: set[Path] = set()  # folders in which this process has deleted the leftovers of killed ones
+_PARTIAL = re.compile(r"\..+\.(\d+)\.partial(\.[^.]*)?")  # the names that `replacing` uses
 _UMASK = os.umask(0)
 os.umask(_UMASK)
 
 
 def project_path(path: str | Path) -> Path:
-    """A relative path counts from the project: the nearest parent folder with a `pyproject.toml`.
-
-    So a notebook in `notebooks/` and a command at the top mean the same run. Outside of any
-    project it counts from the current folder.
-    """
-    path, here = Path(path).expanduser(), Path.cwd()
-    if path.is_absolute():
-        return path
-    tops = [p for p in (here, *here.parents) if (p / "pyproject.toml").is_file()]
-    return (tops[0] if tops else here) / path
+    """A relative path counts from the project, the nearest parent folder with a `pyproject.toml`:
+    a notebook in `notebooks/` and a command at the top mean the same run. Outside of any project it
+    counts from the current folder."""
+    here = Path.cwd()
+    tops = (p for p in (here, *here.parents) if (p / "pyproject.toml").is_file())
+    return next(tops, here) / Path(path).expanduser()
 
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """Yields a path beside `path` to write to; renames it on success, deletes it on failure.
-
-    The file gets the permissions of the user's umask, whatever wrote it: others who share the
-    folder can read it.
-    """
+    """Yields a path beside `path` to write to; renames it on success, deletes it on failure. The
+    file gets the permissions of the user's umask, whatever wrote it: others can read it."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     _sweep(path.parent)
@@ -50,14 +42,11 @@ def replacing(path: str | Path) -> Iterator[Path]:
         beside.unlink(missing_ok=True)
 
 
+@cache
 def _sweep(folder: Path) -> None:
     """Delete the half-written files of processes that have ended, once a folder."""
-    if folder in _swept:
-        return
-    _swept.add(folder)
     for file in folder.glob(".*.partial*"):
-        name = _PARTIAL.fullmatch(file.name)
-        if name and not psutil.pid_exists(int(name["pid"])):
+        if (name := _PARTIAL.fullmatch(file.name)) and not psutil.pid_exists(int(name[1])):
             file.unlink(missing_ok=True)
 
 
@@ -90,10 +79,8 @@ def text_hash(text: str) -> str:
 
 
 def file_hash(path: Path) -> str:
-    """32 hexadecimal digits of the file's content, "missing" where there is none.
-
-    A file is read once a process, and again only where its size or time has changed.
-    """
+    """32 hexadecimal digits of the file's content, "missing" where there is none. A file is read
+    once a process, and again only where its size or time has changed."""
     try:
         stat = path.stat()
     except FileNotFoundError:

@@ -65,6 +65,8 @@ class Pets:
         return len(self.samples)
 
     def split(self, name: str) -> tuple[Sample, ...]:
+        if name not in (names := (*SPLITS, "left_out")):
+            raise ValueError(f"unknown split {name!r}: there are {', '.join(names)}")
         return tuple(s for s in self.samples if s.split == name)
 
     def sample(self, image_id: str) -> Sample:

@@ -30,7 +30,8 @@ MEANINGS = {
 
 
 def against_ground_truth(prediction: np.ndarray, trimap: np.ndarray) -> dict[str, float]:
-    """{"iou/<border>", "boundary/<border>", "intersection/<border>", "union/<border>" of each}."""
+    """`iou/<border>`, `boundary/<border>`, `intersection/<border>`, `union/<border>` of each
+    border."""
     scores: dict[str, float] = {}
     for b in BORDERS:
         target, valid = metrics.target(trimap, b)

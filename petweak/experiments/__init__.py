@@ -9,7 +9,7 @@ import inspect
 import time
 from collections.abc import Callable
 from importlib import import_module
-from typing import Any, get_type_hints
+from typing import Any
 
 import pandas as pd
 
@@ -45,15 +45,17 @@ def run_experiment(name: str, run: Run, **options: Any) -> pd.DataFrame:
     options, settings and data that the table was computed with. `options` are values or text.
     ValueError for an unknown name or option, and for text that is not of the option's type."""
     function, start = experiment(name), time.perf_counter()
-    defaults = {p.name: p.default for p in inspect.signature(function).parameters.values()}
-    del defaults["run"]
-    if unknown := ", ".join(sorted(set(options) - set(defaults))):
-        raise ValueError(f"{name}: unknown option {unknown}: there are {', '.join(defaults)}")
-    kinds = get_type_hints(function)
-    options = defaults | {k: _parsed(k, v, kinds[k]) for k, v in options.items()}
+    _, *parameters = inspect.signature(function, eval_str=True).parameters.values()
+    kinds = {p.name: p.annotation for p in parameters}
+    if unknown := ", ".join(sorted(set(options) - set(kinds))):
+        raise ValueError(f"{name}: unknown option {unknown}: there are {', '.join(kinds)}")
+    options = {k: _parsed(k, v, kinds[k]) for k, v in options.items()}
+    options = {p.name: p.default for p in parameters} | options
     table = function(run, **options)
-    about = {"petweak": __version__, "seconds": round(time.perf_counter() - start, 3)}
-    about |= {"options": options, "data": run.content, "settings": run.settings.to_dict()}
+    if table.empty:
+        raise ValueError(f"{name}: no row comes of these options, so no table is written")
+    about = {"petweak": __version__, "seconds": round(time.perf_counter() - start, 3),
+             "options": options, "data": run.content, "settings": run.settings.to_dict()}
     path = run.folder / "experiments" / name
     write_frame(path.with_suffix(".csv"), table)
     write_json(path.with_suffix(".json"), about)
@@ -67,8 +69,8 @@ def _parsed(name: str, value: Any, kind: Any) -> Any:
         return value
     try:
         if getattr(kind, "__origin__", None) is tuple:
-            items = value.split(";" if "=" in value else ",")
-            return tuple(kind.__args__[0](item.strip()) for item in items if item.strip())
+            items = (item.strip() for item in value.split(";" if "=" in value else ","))
+            return tuple(map(kind.__args__[0], filter(None, items)))
         return kind(value)
     except ValueError:
         raise ValueError(f"{name}={value!r}: not a value of type {kind}") from None

@@ -1,20 +1,13 @@
 """Which fault makes Grad-CAM masks as bad as the paper's Table 3, with its IoU of 0.09?
 
 An answer is a conjecture about somebody's run. Five steps lead from the cached feature maps to an
-IoU, and a fault is another version of one:
-
-    explain   Case -> (B, h, w)            what the head responds to, on a small map
-    scale     (B, h, w), size -> (B, S, S)
-    decide    (H, W), threshold -> bool    foreground or not
-    target    trimap (H, W) -> bool        what the masks are compared with
-    score     mask, target -> float
-
-`FAULTS["none"]` is the paper's section 3.2 as it is written: the class that the classifier names, a
-map normalised to [0, 1], one threshold for all photos, the border as foreground.
+IoU, see `Pipeline`, and a fault is another version of one. `FAULTS["none"]` is the paper's section
+3.2 as it is written: the class that the classifier names, a map normalised to [0, 1], one threshold
+for all photos, the border as foreground.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -23,13 +16,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from petweak.data import oxford_pets as data
+from petweak.data.oxford_pets import BREED_NAMES as BREEDS
 from petweak.evaluation import metrics
+from petweak.experiments.trials import enlarged
 from petweak.models.backbones import Backbone
 from petweak.pseudo_masks import cam
 from petweak.study.run import Run
 
 HEADS = ("gradcam_pretrained", "gradcam_finetuned")
-BREEDS = data.BREED_NAMES
 
 
 @dataclass(frozen=True)
@@ -50,24 +44,19 @@ class Case:
             classes = self.head(self.maps.mean((-2, -1))).argmax(1)
         return self.head.weight.detach()[classes] / self.maps[0, 0].numel()
 
+    def weighted(self, weights: Tensor) -> Tensor:
+        """The sum of the final map's channels by their weights (B, C), at least 0: (B, h, w)."""
+        return torch.einsum("bc,bchw->bhw", weights, self.maps).relu()
+
 
 def named_class(case: Case) -> Tensor:
     return cam.grad_cam(case.maps, case.head, cam.top1)
 
 
-def label_as_class(case: Case) -> Tensor:
-    return _weighted(case.gradient(case.labels), case.maps)
-
-
 def untrained_head(case: Case) -> Tensor:
     weight = torch.empty(len(BREEDS), case.maps.shape[1])
     weight.uniform_(-1, 1, generator=torch.Generator().manual_seed(0))
-    return label_as_class(case) if case.finetuned else _weighted(weight[case.labels], case.maps)
-
-
-def one_weight(case: Case) -> Tensor:
-    weights = case.gradient()
-    return _weighted(weights.mean(1, keepdim=True).expand_as(weights), case.maps)
+    return case.weighted(case.gradient(case.labels) if case.finetuned else weight[case.labels])
 
 
 def earlier_layer(case: Case) -> Tensor:
@@ -77,11 +66,7 @@ def earlier_layer(case: Case) -> Tensor:
         x = case.stride16.to(device).clone().requires_grad_()
         logits = F.linear(case.backbone.final_from(x, "stride16").mean((-2, -1)), weight, bias)
         (gradient,) = torch.autograd.grad(logits.amax(1).sum(), x)
-    return _weighted(gradient.mean((-2, -1)).cpu(), case.stride16)
-
-
-def not_normalised(maps: Tensor, size: int) -> Tensor:
-    return F.interpolate(maps[:, None], (size, size), mode="bilinear")[:, 0]
+    return replace(case, maps=case.stride16).weighted(gradient.mean((-2, -1)).cpu())
 
 
 def top_twentieth(soft: np.ndarray, threshold: float) -> np.ndarray:
@@ -99,32 +84,33 @@ def absent_classes(mask: np.ndarray, target: np.ndarray) -> float:
     return (metrics.iou(mask, target) + metrics.iou(~mask, ~target)) / (len(BREEDS) + 1)
 
 
-def _weighted(weights: Tensor, maps: Tensor) -> Tensor:
-    """The sum of the channels by their weights (B, C), at least 0: (B, h, w)."""
-    return torch.einsum("bc,bchw->bhw", weights, maps).relu()
-
-
 @dataclass(frozen=True)
 class Pipeline:
     """From feature maps to a score; `about` says what the step does that differs."""
 
     about: str = ""
-    explain: Callable[[Case], Tensor] = named_class
-    scale: Callable[[Tensor, int], Tensor] = cam.upsample
-    decide: Callable[[np.ndarray, float], np.ndarray] = np.greater
+    explain: Callable[[Case], Tensor] = named_class  # (B, h, w): what the head responds to
+    scale: Callable[[Tensor, int], Tensor] = cam.upsample  # (B, h, w), size -> (B, S, S)
+    decide: Callable[[np.ndarray, float], np.ndarray] = np.greater  # (H, W), threshold -> bool
+    # trimap (H, W) -> bool, and the mask's score with it
     target: Callable[[np.ndarray], np.ndarray] = lambda trimap: trimap != data.TRIMAP_BACKGROUND
     score: Callable[[np.ndarray, np.ndarray], float] = metrics.iou
 
 
 FAULTS: dict[str, Pipeline] = {
     "none": Pipeline(),
-    "label as class id": Pipeline("the label as ImageNet's class index", label_as_class),
+    "label as class id": Pipeline(
+        "the label as ImageNet's class index", lambda c: c.weighted(c.gradient(c.labels))),
     "untrained head": Pipeline("a new layer for breeds, not yet trained", untrained_head),
-    "minus gradient": Pipeline("a loss's gradient", lambda c: _weighted(-c.gradient(), c.maps)),
-    "mean over channels": Pipeline("the gradient's mean over the wrong axis", one_weight),
+    "minus gradient": Pipeline("a loss's gradient", lambda c: c.weighted(-c.gradient())),
+    "mean over channels": Pipeline(
+        "the gradient's mean over the wrong axis",
+        lambda c: c.weighted(c.gradient().mean(1, keepdim=True).expand_as(c.gradient()))),
     "earlier layer": Pipeline("the hook on a layer in the middle, stride 16", earlier_layer),
     "another photo": Pipeline("the map of the next photo", lambda c: named_class(c).roll(1, 0)),
-    "not normalised": Pipeline("the threshold on the map's own values", scale=not_normalised),
+    "not normalised": Pipeline(
+        "the threshold on the map's own values",
+        scale=lambda m, size: F.interpolate(m[:, None], (size, size), mode="bilinear")[:, 0]),
     "inverted map": Pipeline("foreground below the threshold", decide=np.less_equal),
     "peak above 0.9": Pipeline("a threshold of 0.9", decide=lambda soft, _: soft > 0.9),
     "top 5 %": Pipeline("a percentile instead of a threshold", decide=top_twentieth),
@@ -145,12 +131,11 @@ def cam_faults(
     Returns `fault`; `gradcam_pretrained` and `gradcam_finetuned`, the mean score with that head;
     `area`, the mean share of the photo that the pretrained head's mask covers; `about`.
     """
-    ids, rows = ids or [s.id for s in run.pets.split("test")], []
-    for head in HEADS:
-        for _, trimap, masks in faulty_masks(run, head, ids, faults or FAULTS, threshold):
-            for fault, mask in masks.items():
-                p = FAULTS[fault]
-                rows.append((fault, head, p.score(mask, p.target(trimap)), mask.mean()))
+    ids = ids or [s.id for s in run.pets.split("test")]
+    rows = [(fault, head, FAULTS[fault].score(mask, FAULTS[fault].target(trimap)), mask.mean())
+            for head in HEADS
+            for _, trimap, masks in faulty_masks(run, head, ids, faults or FAULTS, threshold)
+            for fault, mask in masks.items()]
     photos = pd.DataFrame(rows, columns=["fault", "head", "score", "area"])
     means = photos.pivot_table(["score", "area"], "fault", "head", sort=False)
     table = means["score"].assign(area=means["area", HEADS[0]])
@@ -167,23 +152,20 @@ def faulty_masks(
         raise ValueError(f"{source!r} has no linear head: there are {', '.join(HEADS)}")
     if unknown := [name for name in faults if name not in FAULTS]:
         raise ValueError(f"unknown fault {', '.join(unknown)}: there are {', '.join(FAULTS)}")
-    used, fitted = {name: FAULTS[name] for name in faults}, run.source(source)
+    used, finetuned = {name: FAULTS[name] for name in faults}, source == HEADS[1]
+    fitted = run.source(source)
     fitted.fit()
-    finetuned, ids = source == HEADS[1], list(ids)
-    for k in range(0, len(ids), 16):
-        part = [run.pets.sample(i) for i in ids[k : k + 16]]
-        official = [BREEDS.index(s.breed_name) if s.breed_name in BREEDS else s.breed for s in part]
-        labels = torch.tensor([s.breed for s in part] if finetuned else official)
-        maps, stride16 = (run.features.batch(n, ids[k : k + 16]) for n in ("final", "stride16"))
+    for batch in run.context.batches(list(ids), 16):
+        part = [run.pets.sample(i) for i in batch.ids]
+        labels = torch.tensor([
+            s.breed if finetuned or s.breed_name not in BREEDS else BREEDS.index(s.breed_name)
+            for s in part])
+        maps, stride16 = (run.features.batch(level, batch.ids) for level in ("final", "stride16"))
         case = Case(maps, stride16, labels, fitted.head, finetuned, run.backbone)
-        ways = {(p.explain, p.scale) for p in used.values()}
-        soft = {way: way[1](way[0](case), run.settings.backbone.image_size) for way in ways}
+        soft = {(explain, scale): scale(explain(case), run.settings.backbone.image_size)
+                for explain, scale in {(p.explain, p.scale) for p in used.values()}}
         for row, sample in enumerate(part):
             trimap = data.load_trimap(sample.trimap)
-            large = {w: _to_photo(m[row], trimap.shape) for w, m in soft.items()}
+            large = {way: enlarged(m[row], trimap.shape) for way, m in soft.items()}
             masks = {n: p.decide(large[p.explain, p.scale], threshold) for n, p in used.items()}
             yield sample, trimap, masks
-
-
-def _to_photo(soft: Tensor, shape: tuple[int, int]) -> np.ndarray:
-    return F.interpolate(soft[None, None], shape, mode="bilinear")[0, 0].numpy()

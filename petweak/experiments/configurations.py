@@ -12,48 +12,38 @@ from petweak.pseudo_masks.selection import AREA, agreement, confidence
 from petweak.study.run import Run
 from petweak.training.inference import Predictor, load_model, predict_features
 
-# One thing at a time differs from the run's settings, which are the first configuration.
+# One thing at a time differs from the run's settings, which are the first configuration; IRN's
+# ignore band is 0.05 to 0.3.
 CONFIGURATIONS = (
-    trials.DEFAULT,
-    "round_refinement=walk",
-    "round_refinement=walk,pamr",
-    "channel_dropout=0.0",
-    "ignore_band=0.05,0.3",  # IRN's
-    "background_threshold=0.05",
-)
+    trials.DEFAULT, "round_refinement=walk", "round_refinement=walk,pamr", "channel_dropout=0.0",
+    "ignore_band=0.05,0.3", "background_threshold=0.05")
 CRITERIA = ("rounds", "mirror", "pamr", "confidence", "area")
 BORDERS = ("ignore", "foreground")
 
 
 def configurations(
-    run: Run,
-    source: str = "imagenet_only",
-    labels: str = "species",
+    run: Run, source: str = "imagenet_only", labels: str = "species",
     configurations: tuple[str, ...] = CONFIGURATIONS,
 ) -> pd.DataFrame:
-    """Self-train by every configuration, from the same masks. Returns a row each: `configuration`,
-    criteria of the last model on train, the larger the better, and `train/ignore`,
-    `train/foreground`, `test/ignore`, `test/foreground`: its mean IoU with ground truth.
+    """Self-train by every configuration, from the same masks. Returns a row each: `configuration`;
+    criteria of the last model on train, the larger the better; `train/ignore`, `train/foreground`,
+    `test/ignore`, `test/foreground`: its mean IoU with ground truth.
 
     The criteria: IoU of the last two rounds' masks (`rounds`), of the masks of photo and mirror
     image (`mirror`), of masks before and after PAMR (`pamr`); `confidence` and `area` as in
-    `petweak.pseudo_masks.selection`.
-    """
+    `petweak.pseudo_masks.selection`."""
     rows = []
     ids = {split: [s.id for s in run.pets.split(split)] for split in ("train", "test")}
     for name in configurations:
         rounds = run.rounds(source, labels)
         if changed := trials.changes(name):
             rounds = trials.self_train(run, f"rounds {name}", source, labels, **changed)
-        last = rounds[-1]
-        predictor = load_model(last.model, run.device)
-        row = {"configuration": name, "rounds": last.agreement or 0.0}
+        predictor = load_model(rounds[-1].model, run.device)
+        row = {"configuration": name, "rounds": rounds[-1].agreement or 0.0}
         row |= _criteria(run, predictor, ids["train"])
         predictor.mirror = run.settings.inference.predict_mirror
-        for split, part in ids.items():
-            for border in BORDERS:
-                ious = trials.model_ious(run, predictor, part, border)
-                row[f"{split}/{border}"] = ious.mean()
+        row |= {f"{split}/{border}": trials.model_ious(run, predictor, part, border).mean()
+                for split, part in ids.items() for border in BORDERS}
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -61,14 +51,12 @@ def configurations(
 def chosen_configurations(compared: pd.DataFrame) -> pd.DataFrame:
     """What each way of choosing on train comes to on test: `chosen by`, `configuration`, and IoU
     `ignore`, `foreground`."""
-    ranked = {b: rank_criteria(compared, f"train/{b}", CRITERIA) for b in BORDERS}
-    best = {b: t.set_index("criterion")["configuration"] for b, t in ranked.items()}
-    chosen = {
-        "default (tuned on test)": trials.DEFAULT,
-        "mean rank of the criteria": best["ignore"]["mean_rank"],
-        "ground truth, border ignored": best["ignore"]["ground truth"],
-        "ground truth, border as foreground": best["foreground"]["ground truth"],
-    }
+    ignored, whole = (rank_criteria(compared, f"train/{b}", CRITERIA).set_index("criterion")
+                      ["configuration"] for b in BORDERS)
+    chosen = {"default (tuned on test)": trials.DEFAULT,
+              "mean rank of the criteria": ignored["mean_rank"],
+              "ground truth, border ignored": ignored["ground truth"],
+              "ground truth, border as foreground": whole["ground truth"]}
     scores = compared.set_index("configuration")[[f"test/{b}" for b in BORDERS]]
     rows = [(by, name, *scores.loc[name]) for by, name in chosen.items()]
     return pd.DataFrame(rows, columns=["chosen by", "configuration", *BORDERS])

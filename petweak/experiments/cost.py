@@ -19,8 +19,8 @@ def cost(run: Run, source: str = "imagenet_only", labels: str = "species") -> pd
     alone.self_trained(source, labels)
     elapsed, stages = time.perf_counter() - start, pd.read_csv(folder / "timings.csv")
     shutil.rmtree(folder)
-    names = [" ".join(p for p in row if p != "-") for row in stages.iloc[:, :3].to_numpy()]
-    rows = list(zip(names, stages["n_images"], stages["seconds"], strict=True))
-    photos = len(alone.only)
-    rows += [("else", photos, elapsed - stages["seconds"].sum()), ("all", photos, elapsed)]
+    rows = [(" ".join(p for p in row[:3] if p != "-"), row.n_images, row.seconds)
+            for row in stages.itertuples(index=False)]
+    photos, counted = len(alone.only), stages["seconds"].sum()
+    rows += [("else", photos, elapsed - counted), ("all", photos, elapsed)]
     return pd.DataFrame(rows, columns=["stage", "photos", "seconds"]).round({"seconds": 3})

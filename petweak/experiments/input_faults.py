@@ -1,7 +1,5 @@
-"""Faults made on purpose, which the sections "Break it" of the notebooks measure.
-
-The experiment is that of a detector's input: what does it detect in photos that are fed wrongly?
-"""
+"""Faults made on purpose, for "Break it" in the notebooks. The experiment is that of a detector's
+input: what does it detect in photos that are fed wrongly?"""
 
 import copy
 from collections.abc import Callable
@@ -37,20 +35,19 @@ def input_faults(
 ) -> pd.DataFrame:
     """The detector of `source` on the photos `ids` (val unless given), a row per way of INPUTS:
     `fault`, `iou` (mean, border as foreground), `detected` (the share of photos with a pet)."""
-    s, rows = run.settings.mask_rcnn, []
+    setting, rows = run.settings.mask_rcnn, []
     model, pets = load_detector(source_class(source).detector(run.settings))
-    ids = ids or sorted(run.val_ids)
-    photos = {i: to_tensor(load_photo(run.pets.sample(i).photo)) for i in ids}
+    samples = [run.pets.sample(i) for i in ids or sorted(run.val_ids)]
+    photos = {s.id: to_tensor(load_photo(s.photo)) for s in samples}
     for fault, feed in INPUTS.items():
         masks = {}
         for i, photo in photos.items():
             out = model([feed(photo)])[0]
             keep = torch.isin(out["labels"], torch.tensor(pets))
-            keep &= out["scores"] >= s.score_threshold
-            masks[i] = (out["masks"][keep, 0] > s.mask_threshold).any(0).numpy()
-        detected = np.mean([mask.any() for mask in masks.values()])
-        rows.append({"fault": fault, "iou": ious(run, masks).mean(), "detected": detected})
-    return pd.DataFrame(rows)
+            keep &= out["scores"] >= setting.score_threshold
+            masks[i] = (out["masks"][keep, 0] > setting.mask_threshold).any(0).numpy()
+        rows.append((fault, ious(run, masks).mean(), np.mean([m.any() for m in masks.values()])))
+    return pd.DataFrame(rows, columns=["fault", "iou", "detected"])
 
 
 def batch_statistics(backbone: Backbone) -> Backbone:
@@ -78,5 +75,4 @@ class Unmirrored(Targets):
     """Targets that are not mirrored where the photo is."""
 
     def batch(self, rows: Tensor, mirror: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """As `Targets.batch`, but `mirror` is ignored."""
         return super().batch(rows, torch.zeros_like(mirror))

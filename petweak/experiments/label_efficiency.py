@@ -1,11 +1,9 @@
-"""How many ground-truth masks do pseudo-masks replace?
-
-Models learn from ground truth for a share of train and nothing else (`true`), from pseudo-masks of
-all of train (`pseudo`), or from pseudo-masks with ground truth for the share (`both`): by equally
-many steps, and without val, where ground truth would be further labels.
-"""
+"""How many ground-truth masks do pseudo-masks replace? Models learn from ground truth for a share
+of train and nothing else (`true`), from pseudo-masks of all of train (`pseudo`), or from both
+(`both`): by equally many steps, and without val, where ground truth would be further labels."""
 
 import math
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -18,36 +16,30 @@ from petweak.training.inference import predict_features
 
 
 def label_efficiency(
-    run: Run,
-    source: str = "imagenet_only",
-    labels: str = "species",
+    run: Run, source: str = "imagenet_only", labels: str = "species",
     shares: tuple[float, ...] = (0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0),
-    seeds: tuple[int, ...] = (0, 1, 2),
-    steps: int = 150,
-    border: str = "ignore",
+    seeds: tuple[int, ...] = (0, 1, 2), steps: int = 150, border: str = "ignore",
 ) -> pd.DataFrame:
     """The pseudo-masks are those that the last round of self-training from `source` began with; in
-    ground truth the trimap's border counts as `border`.
-
-    Returns a row per model and border of its score: `kind`, `share` (of train with ground truth),
-    `masks` (how many photos that are), `seed`, `border`, `value` (mask_iou_gt on test).
-    """
+    ground truth the trimap's border counts as `border`. Returns a row per model and border of its
+    score: `kind`, `share` (of train with ground truth), `masks` (how many photos that are), `seed`,
+    `border`, `value` (mask_iou_gt on test)."""
     s, start = run.settings, run.start(source, labels)
     pseudo, truth = run.rounds(source, labels)[-1].masks, trials.ground_truth(run, border)
     train, test, rows = run.pets.split("train"), run.pets.split("test"), []
     models = [("pseudo", 0.0), *((kind, x) for x in shares for kind in ("true", "both"))]
-    for seed, (kind, share) in ((seed, m) for seed in seeds for m in models):
+    for seed, (kind, share) in product(seeds, models):
         marked = labelled_part(train, share, seed) if share else []
         folders = {} if kind == "true" else {s.id: pseudo for s in train}
         folders |= dict.fromkeys(marked, truth)
         # A pseudo-mask comes with the source's label, a ground-truth mask with the data set's.
         classes = start.targets | {i: run.pets.sample(i).label(labels) for i in marked}
-        taught = trials.targets(run, folders, sorted(folders), labels, classes)
-        taught = taught.cycle(steps * s.training.batch_size, seed)
+        taught = trials.targets(run, folders, sorted(folders), labels, classes).cycle(
+            steps * s.training.batch_size, seed)
         # With ground truth for every photo, "both" is "true".
         name = f"{'true' if len(marked) == len(train) else kind}-{share:g}-{seed}"
-        flat = dict(levels=s.self_training.self_training_levels, seed=seed, epochs=1)
-        model = trials.train(run, name, taught, labels, **flat)
+        model = trials.train(run, name, taught, labels, seed=seed, epochs=1,
+                             levels=s.self_training.self_training_levels)
         predictions = predict_features(model, run.features, [s.id for s in test])
         values = mean_iou(zip(test, (p for _, p in predictions), strict=True))
         row = {"kind": kind, "share": share, "masks": len(marked), "seed": seed}

@@ -12,6 +12,7 @@ from petweak.config import STRIDES
 from petweak.data.feature_cache import Features
 from petweak.data.oxford_pets import TRIMAP_BORDER, TRIMAP_FOREGROUND, Sample, load_trimap
 from petweak.evaluation import metrics
+from petweak.experiments.trials import enlarged
 from petweak.study.run import Run
 
 STEPS = 40  # of L-BFGS, which has converged well before
@@ -27,8 +28,7 @@ def probes(run: Run, split: str = "test") -> pd.DataFrame:
         for s in run.pets.split(split):
             maps = run.features.batch(level, [s.id])
             target, valid = metrics.target(load_trimap(s.trimap), "ignore")
-            large = F.interpolate(logits(maps), target.shape, mode="bilinear")[0, 0].numpy()
-            ious.append(metrics.iou(large > 0, target, valid))
+            ious.append(metrics.iou(enlarged(logits(maps)[0, 0], target.shape) > 0, target, valid))
         rows.append((level, STRIDES[level], maps.shape[1], float(np.mean(ious))))
     return pd.DataFrame(rows, columns=["level", "stride", "channels", "iou"])
 
@@ -41,8 +41,8 @@ def probe(
     maps = features.batch(level, [s.id for s in samples])
     mean, std = maps.mean((0, 2, 3))[:, None, None], maps.std((0, 2, 3))[:, None, None] + 1e-6
     x = ((maps - mean) / std).permute(0, 2, 3, 1).flatten(0, 2)
-    shares = zip(*(_shares(s, maps.shape[-1]) for s in samples), strict=True)
-    target, weight = (torch.cat(parts) for parts in shares)
+    shares = (_shares(s, maps.shape[-1]) for s in samples)
+    target, weight = map(torch.cat, zip(*shares, strict=True))
     head = nn.Linear(x.shape[1], 1)
     nn.init.zeros_(head.weight)
     nn.init.zeros_(head.bias)
@@ -50,8 +50,8 @@ def probe(
 
     def loss() -> Tensor:
         optimizer.zero_grad()
-        terms = F.binary_cross_entropy_with_logits(head(x)[:, 0], target, weight=weight)
-        value = terms + WEIGHT_DECAY * head.weight.square().sum()
+        value = F.binary_cross_entropy_with_logits(head(x)[:, 0], target, weight=weight)
+        value = value + WEIGHT_DECAY * head.weight.square().sum()
         value.backward()
         return value
 

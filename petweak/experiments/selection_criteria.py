@@ -17,9 +17,7 @@ RANKED = Settings().refinement.selection_criteria  # by default, whatever a run 
 
 @torch.no_grad()
 def selection_criteria(
-    run: Run,
-    source: str = "imagenet_only",
-    pipelines: tuple[str, ...] = (),
+    run: Run, source: str = "imagenet_only", pipelines: tuple[str, ...] = (),
     thresholds: tuple[float, ...] = (0.3, 0.4, 0.5, 0.6, 0.7),
 ) -> pd.DataFrame:
     """A row per pipeline (all of PIPELINES unless given) and threshold: `pipeline`, `threshold`,
@@ -44,12 +42,10 @@ def selection_criteria(
 def rank_criteria(
     compared: pd.DataFrame, score: str = "iou/ignore", ranked: tuple[str, ...] = RANKED
 ) -> pd.DataFrame:
-    """How well each criterion ranks the rows of `selection_criteria` or `configurations`.
-
-    Returns `criterion`, `spearman` (with the column `score`, over all rows), and what the row is
-    that it ranks first, with its score as `iou`. `mean_rank` is the mean of the ranks by the
-    criteria `ranked`; the last row is what ground truth would choose.
-    """
+    """How well each criterion ranks the rows of `selection_criteria` or `configurations`: its
+    `criterion`, `spearman` (with the column `score`, over all rows), and what the row is that it
+    ranks first, with its score as `iou`. `mean_rank` is the mean of the ranks by the criteria
+    `ranked`; the last row is what ground truth would choose."""
     shown = [c for c in ("pipeline", "threshold", "configuration") if c in compared]
     columns = {c: compared[c] for c in compared if c not in shown and "/" not in c}
     columns |= {"mean_rank": mean_rank(compared[list(ranked)]), "ground truth": compared[score]}

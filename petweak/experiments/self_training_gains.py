@@ -12,16 +12,13 @@ BORDERS = ("ignore", "foreground")  # a model for each, trained and scored with 
 
 
 def self_training_gains(
-    run: Run,
-    seeds: tuple[int, ...] = (0, 1, 2),
+    run: Run, seeds: tuple[int, ...] = (0, 1, 2),
     sources: tuple[str, ...] = (*(w[1] for w in WEAK), "ground_truth"),
-    epochs: int = 24,
-    background_threshold: float = 0.05,
+    epochs: int = 24, background_threshold: float = 0.05,
 ) -> pd.DataFrame:
-    """Self-train from weak sources, and train on ground truth by the same levels.
-
-    epochs: of full supervision (self-training sees photos more often, over its rounds);
-    background_threshold: by which the last masks are widened for `border=foreground`.
+    """Self-train from weak sources, and train on ground truth by the same levels for `epochs`
+    (self-training sees photos more often, over its rounds). `background_threshold` widens the last
+    masks for `border=foreground`.
 
     Returns a row per model, seed and border: `what`, `source`, `labels`, `seed`, `border`, `masks`
     (pseudo_iou_gt of the first masks on train), `model` (mask_iou_gt on test), `rounds`.

@@ -3,10 +3,10 @@
 import numpy as np
 import pandas as pd
 import torch
-from torch.nn import functional as F
 
 from petweak.data.oxford_pets import load_trimap
 from petweak.evaluation import metrics
+from petweak.experiments.trials import enlarged
 from petweak.pseudo_masks.gradcam import GradCAM
 from petweak.pseudo_masks.thresholds import GRID, coarse_maps, separation_curve
 from petweak.study.run import Run
@@ -34,7 +34,7 @@ def threshold_curves(
             for image_id, one in zip(batch.ids, soft, strict=True):
                 trimap = load_trimap(run.pets.sample(image_id).trimap)
                 target, _ = metrics.target(trimap, "foreground")
-                large = F.interpolate(one[None, None], target.shape, mode="bilinear")[0, 0].numpy()
+                large = enlarged(one, target.shape)
                 ious.append([metrics.iou(large > t, target) for t in THRESHOLDS])
         means = zip(THRESHOLDS, np.mean(ious, axis=0).tolist(), strict=True)
         rows += [(source, t, iou, sums.get(t, np.nan)) for t, iou in means]

@@ -1,7 +1,7 @@
 """Short trials beside a run: "what if" on some photos, with other targets or other settings.
 
-They start from the run's features and masks, lie in `<run>/experiments/trials/`, and no table of
-the run reads them. A trial with the same targets and settings is opened and not trained again.
+They start from the run's features and masks, and no table of the run reads them. A trial with the
+same targets and settings is opened and not trained again.
 """
 
 import hashlib
@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from torch.nn import functional as F
 
 from petweak.config import Settings, parse_assignments
 from petweak.data.masks import FOREGROUND, read_mask
@@ -27,6 +28,7 @@ from petweak.training.targets import Targets, load_targets, no_targets
 from petweak.training.trainer import is_trained, train_model
 
 Folders = Path | dict[str, Path]  # of masks `<id>.png`: one, or one an id
+TRIALS = "experiments/trials"  # in a run's folder
 DEFAULT = "default"  # the configuration that changes nothing
 # What learns without masks: a name, the source, its labels, and settings beside the run's.
 WEAK = (
@@ -66,6 +68,11 @@ def ious(run: Run, masks: Mapping[str, np.ndarray], border: str = "foreground") 
     return pd.Series(values, name="iou", dtype=float)
 
 
+def enlarged(soft: torch.Tensor, shape: tuple[int, int]) -> np.ndarray:
+    """A map (h, w) at the size of a photo, bilinear."""
+    return F.interpolate(soft[None, None], shape, mode="bilinear")[0, 0].numpy()
+
+
 def read_masks(folder: Path, ids: Iterable[str]) -> dict[str, np.ndarray]:
     """{id: boolean (H, W), True on the foreground} from `<folder>/<id>.png`."""
     return {i: read_mask(folder / f"{i}.png") == FOREGROUND for i in ids}
@@ -79,7 +86,7 @@ def photo_shapes(run: Run, ids: Iterable[str]) -> dict[str, tuple[int, int]]:
 def model_ious(
     run: Run, predictor: Predictor, ids: Iterable[str], border: str = "foreground"
 ) -> pd.Series:
-    """IoU of a model's predictions with ground truth, a value per photo, by id."""
+    """IoU of a model's predictions with ground truth, by id."""
     shapes = photo_shapes(run, ids)
     predictions = predict_features(predictor, run.features, list(shapes))
     return ious(run, {i: p.mask(*shapes[i]) for i, p in predictions}, border)
@@ -88,11 +95,11 @@ def model_ious(
 def source_ious(
     run: Run, fitted: Source, ids: Iterable[str], threshold: float | str | None = None
 ) -> pd.Series:
-    """IoU (border as foreground) of the masks of a fitted source, by id; at the source's threshold
-    unless one is given. `run.fitted_source` makes one. No mask is written."""
-    ids, shapes, masks = list(ids), photo_shapes(run, ids), {}
+    """IoU (border as foreground) of the masks of a fitted source (`run.fitted_source`), by id; at
+    its threshold unless one is given. No mask is written."""
+    shapes, masks = photo_shapes(run, ids), {}
     cut = fitted.threshold() if threshold is None else threshold
-    for batch in run.context.batches(ids, fitted.batch_size):
+    for batch in run.context.batches(list(shapes), fitted.batch_size):
         with torch.no_grad():
             soft = zip(batch.ids, fitted.refined(batch), strict=True)
         masks |= {i: to_mask(m, shapes[i], cut) == FOREGROUND for i, m in soft}
@@ -116,15 +123,15 @@ def targets(
 def train(run: Run, name: str, taught: Targets, labels: str, **flat) -> Predictor:
     """A model trained on these targets, with the run's settings but for `flat`. It has no val: the
     last epoch is kept."""
-    s, folder, content = run.settings.replace(**flat), _folder(run) / name, hashlib.blake2b()
+    s, folder, content = run.settings.replace(**flat), run.folder / TRIALS / name, hashlib.blake2b()
     for tensor in (taught.classes, taught.masks, taught.valid):
         content.update(tensor.numpy().tobytes())
-    data = {"ids": taught.ids, "kind": type(taught).__name__, "content": content.hexdigest()}
-    trial = _key(run, s, ("model", "training"), labels=labels, **data)
+    trial = _key(run, s, ("model", "training"), labels=labels, ids=taught.ids,
+                 kind=type(taught).__name__, content=content.hexdigest())
     if not is_trained(folder, trial):
         about = {"source": name, "labels": labels, "variant": "experiment", "round": None}
-        classes, no_val = run.pets.classes(labels), no_targets()
-        train_model(run.features, taught, no_val, classes, s, folder, trial, run.device, about)
+        train_model(run.features, taught, no_targets(), run.pets.classes(labels), s, folder, trial,
+                    run.device, about)
     predictor = load_model(folder, run.device)
     predictor.mirror = s.inference.predict_mirror
     return predictor
@@ -137,13 +144,9 @@ def self_train(run: Run, name: str, source: str, labels: str, **flat) -> list[se
     sections = ("model", "training", "self_training", "refinement", "masks", "inference")
     trial = _key(run, self_training.round_settings(s), sections, start=start.key)
     start = replace(start, key=trial)
-    return self_training.self_train(start, run.context.replace(s), _folder(run) / name)
+    return self_training.self_train(start, run.context.replace(s), run.folder / TRIALS / name)
 
 
 def _key(run: Run, settings: Settings, sections: tuple[str, ...], **parts) -> str:
     parts |= {"features": run.features_key, "device": run.made_on, "seed": settings.data.seed}
     return key(settings, sections, stage="trial", **parts)
-
-
-def _folder(run: Run) -> Path:
-    return run.folder / "experiments" / "trials"

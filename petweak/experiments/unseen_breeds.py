@@ -1,5 +1,7 @@
 """How well is a breed segmented that masks, finetuning and models learnt nothing from?"""
 
+from itertools import product
+
 import pandas as pd
 
 from petweak.evaluation import metrics
@@ -8,31 +10,27 @@ from petweak.study.run import Run
 
 
 def unseen_breeds(
-    run: Run,
-    seeds: tuple[int, ...] = (0, 1, 2),
+    run: Run, seeds: tuple[int, ...] = (0, 1, 2),
     sources: tuple[str, ...] = ("imagenet_only", "gradcam_finetuned"),
-    breeds: tuple[str, ...] = (),
-    border: str = "ignore",
+    breeds: tuple[str, ...] = (), border: str = "ignore",
 ) -> pd.DataFrame:
     """For each of `breeds` (all unless given): masks and self-training without it, scored on its
     test photos, beside those that have it in train; the models are trained with `border`.
 
     Returns a row per source, seed, breed, border of the score, and what was scored (`of`: the
-    source's `masks`, or the `model`): `source`, `labels`, `breed`, `of`, `border`, `n_images`,
-    `unseen` and `seen` (mean IoU without and with the breed in train), `seed`.
-    """
+    source's `masks`, or the `model`), with `unseen` and `seen` (mean IoU without and with the breed
+    in train) and `n_images`."""
     rows = []
-    for _, source, labels, flat in (w for w in WEAK if w[1] in sources):
-        for seed in seeds:
-            seen = for_border(run, source, seed, border, **flat)
-            for breed in breeds or run.pets.breeds:
-                unseen, test = without_breed(seen, breed)
-                for of in ("masks", "model"):
-                    photos = [_photos(r, source, labels, of) for r in (unseen, seen)]
-                    means = [p[p["id"].isin(test)].mean(numeric_only=True) for p in photos]
-                    for b in metrics.BORDERS:
-                        ious = (m[f"iou/{b}"] for m in means)
-                        rows.append((source, labels, breed, of, b, len(test), *ious, seed))
+    for (_, source, labels, flat), seed in product((w for w in WEAK if w[1] in sources), seeds):
+        seen = for_border(run, source, seed, border, **flat)
+        for breed in breeds or run.pets.breeds:
+            unseen, test = without_breed(seen, breed)
+            for of in ("masks", "model"):
+                photos = [(r.mask_scores(source) if of == "masks" else
+                           r.self_trained_scores(source, labels)).photos for r in (unseen, seen)]
+                means = [p[p["id"].isin(test)].mean(numeric_only=True) for p in photos]
+                rows += [(source, labels, breed, of, b, len(test),
+                          *(m[f"iou/{b}"] for m in means), seed) for b in metrics.BORDERS]
     columns = ["source", "labels", "breed", "of", "border", "n_images", "unseen", "seen", "seed"]
     return pd.DataFrame(rows, columns=columns)
 
@@ -54,8 +52,3 @@ def lost(table: pd.DataFrame, border: str = "ignore") -> pd.DataFrame:
     groups = by_seed.groupby(["source", "of"], sort=False)
     spread = groups["unseen"].agg(seeds="size", smallest="min", largest="max")
     return groups.mean().join(spread).reset_index().assign(defaults="tuned on test")
-
-
-def _photos(run: Run, source: str, labels: str, of: str) -> pd.DataFrame:
-    masks = of == "masks"
-    return (run.mask_scores(source) if masks else run.self_trained_scores(source, labels)).photos

@@ -8,22 +8,13 @@ from petweak.study.run import Run
 
 # A model that depends on fewer channels, or on feature maps that are less specific to classes.
 TRIED = (
-    trials.DEFAULT,
-    "channel_dropout=0.0",
-    "channel_dropout=0.3",
-    "channel_dropout=0.5",
-    "levels=penultimate,stride16,stride8",
-    "decoder_channels=16",
-)
+    trials.DEFAULT, "channel_dropout=0.0", "channel_dropout=0.3", "channel_dropout=0.5",
+    "levels=penultimate,stride16,stride8", "decoder_channels=16")
 
 
 def unseen_breeds_tried(
-    run: Run,
-    breeds: tuple[str, ...] = (),
-    source: str = "imagenet_only",
-    labels: str = "species",
-    configurations: tuple[str, ...] = TRIED,
-    border: str = "ignore",
+    run: Run, breeds: tuple[str, ...] = (), source: str = "imagenet_only", labels: str = "species",
+    configurations: tuple[str, ...] = TRIED, border: str = "ignore",
 ) -> pd.DataFrame:
     """Train the last model of self-training without a breed again, by every configuration from the
     same last masks, and from ground truth of the same photos. No setting may be chosen by this
@@ -40,15 +31,14 @@ def unseen_breeds_tried(
         for masks, folder in folders.items():
             taught = trials.targets(without, folder, sorted(classes), labels, classes)
             for c in configurations if masks == "pseudo" else (trials.DEFAULT,):
-                changed = flat | trials.changes(c)
-                model = trials.train(without, f"{masks} {c}", taught, labels, **changed)
-                iou = trials.model_ious(without, model, sorted(test), border).mean()
-                rows.append((breed, masks, c, iou))
+                model = trials.train(without, f"{masks} {c}", taught, labels,
+                                     **flat | trials.changes(c))
+                ious = trials.model_ious(without, model, sorted(test), border)
+                rows.append((breed, masks, c, ious.mean()))
     return pd.DataFrame(rows, columns=["breed", "masks", "configuration", "iou"])
 
 
 def by_configuration(table: pd.DataFrame) -> pd.DataFrame:
     """A row per masks and configuration, a column per breed, and their `mean`."""
-    index = ["masks", "configuration"]
-    wide = table.pivot_table(index=index, columns="breed", values="iou", sort=False)
+    wide = table.pivot_table("iou", ["masks", "configuration"], "breed", sort=False)
     return wide.assign(mean=wide.mean(axis=1))

@@ -1,10 +1,7 @@
 """A threshold under the finger: soft maps by source, method, level and refinement pipeline."""
 
-from __future__ import annotations
-
 import copy
 import functools
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import ipywidgets as w
@@ -42,13 +39,10 @@ class Choice(NamedTuple):
     refinement: str = "none"
 
 
-@dataclass(frozen=True)
-class Shown:
-    """One photo under one choice; (H, W) is the photo's size, (h, w) that on the screen."""
+class Shown(NamedTuple):
+    """One photo under one choice."""
 
-    photo: np.ndarray  # (h, w, 3) uint8
-    small: np.ndarray  # (h, w) in [0, 1]: the map
-    target: np.ndarray  # (h, w) bool: ground truth, border as foreground
+    photo: np.ndarray  # (H, W, 3) uint8
     soft: np.ndarray  # (H, W) in [0, 1]: the map
     targets: dict[str, tuple[np.ndarray, np.ndarray]]  # {border: (mask, valid)}, (H, W) bool
 
@@ -81,14 +75,17 @@ class CamMaps:
         passes = [(s.backbone.backbone, x) for x in s.refinement.refinement_scales if x != 1]
         passes += [(m, 1.0) for m in s.refinement.fusion_maps if m not in s.backbone.stored_levels]
         cached = all((folder / f"{backbone}@{scale}").is_dir() for backbone, scale in passes)
-        stored, names = tuple(self.sources.manifests[source].get("refinement", ())), []
-        for name, steps in {controls.AS_ON_DISK: stored, **{n: (n,) for n in PIPELINES}}.items():
+
+        def possible(*steps: str) -> bool:
             try:
                 check_pipeline(steps, source_class(source), s)
             except ValueError:
-                continue
-            names += [name] * bool(steps and (cached or not asks_for_scales(steps)))
-        return sorted([*names, "none"], key=lambda n: (n != controls.AS_ON_DISK, n != "none"))
+                return False
+            return cached or not asks_for_scales(steps)
+
+        stored = self.sources.manifests[source].get("refinement", ())
+        first = [controls.AS_ON_DISK] * bool(stored and possible(*stored))
+        return [*first, "none", *filter(possible, PIPELINES)]
 
     def threshold(self, source: str) -> float:
         """That of the masks on disk; 0.5 where it differs from photo to photo."""
@@ -102,15 +99,11 @@ class CamMaps:
         context = self.run.context.replace(self.run.settings.replace(cam=choice.method))
         source = self.sources.source(choice.source, context, choice.refinement)
         batch, inner = context.batch([image_id]), choice.level != "final"
-        soft = _inner_map(source, choice, batch) if inner else source.probabilities(batch)
-        soft = source.pipeline(soft, batch) if source.pipeline else soft
-        photo.thumbnail((SIDE, SIDE))
+        soft = _inner_map(source, choice.level, batch) if inner else source.probabilities(batch)
+        soft = source.pipeline(soft, batch)[None]
+        soft = F.interpolate(soft, trimap.shape, mode="bilinear")[0, 0]  # as on disk
         targets = {border: target(trimap, border) for border in BORDERS}
-        mask, shape = torch.from_numpy(targets["foreground"][0])[None, None], photo.size[::-1]
-        resized = functools.partial(F.interpolate, mode="bilinear")
-        soft = resized(soft[None], trimap.shape)  # as `pseudo_masks.store` has it
-        small, mask = (resized(m, shape)[0, 0].numpy() for m in (soft, mask.float()))
-        return Shown(np.asarray(photo), small, mask > 0.5, soft[0, 0].numpy(), targets)
+        return Shown(np.asarray(photo), soft.numpy(), targets)
 
     def _curve(self, choice: Choice) -> dict[float, float]:
         """{threshold: mean IoU, border as foreground} of a few photos of val."""
@@ -128,13 +121,12 @@ def cam_explorer(run: Run) -> w.Widget:
     source = controls.choice("source", cams_first)
     photo, method = controls.photos_of(run), controls.choice("method", METHODS)
     level, refinement = controls.choice("level", ()), controls.choice("refinement", ())
-    wide = w.Layout(width="min(100%, 420px)")
-    threshold = w.FloatSlider(0.5, max=1, step=0.01, description="threshold", layout=wide)
+    threshold = w.FloatSlider(0.5, max=1, step=0.01, description="threshold",
+                              layout=w.Layout(width="min(100%, 420px)"))
     to_otsu = w.Button(description="Otsu", tooltip="set the threshold to Otsu's of this map")
-    heat, mask, curve, text = (w.HTML() for _ in range(4))
-    mask.add_class("petweak-overlay")
-    text.add_class("petweak-iou")
-    now: dict = {}  # source, shown, curve of val
+    heat, curve = w.HTML(), w.HTML()
+    mask, text = w.HTML().add_class("petweak-overlay"), w.HTML().add_class("petweak-iou")
+    now = {}  # source, Otsu's threshold
 
     def draw(changed: w.Widget | None) -> None:
         if now.get("source") != source.value:  # its menus first
@@ -144,36 +136,35 @@ def cam_explorer(run: Run) -> w.Widget:
             controls.offer(refinement, maps.refinements(source.value))
             refinement.value = refinement.options[0]
             threshold.value = maps.threshold(source.value)
+        chosen = Choice(source.value, method.value, level.value or "final", refinement.value)
+        shown, t, colour = maps.shown(chosen, photo.value), threshold.value, palette([source.value])
         if changed is not threshold:
-            chosen = Choice(source.value, method.value, level.value or "final", refinement.value)
-            shown = maps.shown(chosen, photo.value)
-            now.update(shown=shown, val=maps.curve(chosen), photo=shown.curve())
-            colours = screen.heat(shown.photo, np.clip(shown.small, 0, 1))
+            colours, now["otsu"] = screen.heat(shown.photo, shown.soft), otsu(shown.soft)
             heat.value = screen.picture(colours, f"map of {source.value}, {photo.value}", SIDE)
-        shown, t, colour = now["shown"], threshold.value, palette([source.value])[source.value]
-        drawn = overlay(shown.photo, shown.small > t, colour, shown.target)
+        outline, _ = shown.targets["foreground"]
+        drawn = overlay(shown.photo, shown.soft > t, colour[source.value], outline)
         mask.value = screen.picture(drawn, f"{photo.value}, the map above {t:.2f}", SIDE)
         ious = ", ".join(f"{b} <b>{v:.3f}</b>" for b, v in shown.ious(t).items())
         text.value = f"IoU by what the trimap's border counts as: {ious}"
-        lines = {"this photo": now["photo"], "mean of photos of val": now["val"]}
-        curve.value = screen.curves(lines, {"Otsu": otsu(shown.soft)}, t)
+        lines = {"this photo": shown.curve(), "mean of photos of val": maps.curve(chosen)}
+        curve.value = screen.curves(lines, {"Otsu": now["otsu"]}, t)
 
     controls.follow(draw, source, photo, method, level, refinement, threshold)
-    to_otsu.on_click(lambda _: threshold.set_trait("value", round(otsu(now["shown"].soft), 2)))
-    menus = controls.row(photo, source, method, level, refinement)
-    views = menus, controls.row(threshold, to_otsu), controls.row(heat, mask), text, curve
+    to_otsu.on_click(lambda _: threshold.set_trait("value", round(now["otsu"], 2)))
+    rows = [(photo, source, method, level, refinement), (threshold, to_otsu), (heat, mask)]
+    views = [*(controls.row(*row) for row in rows), text, curve]
     return w.VBox(views).add_class("petweak-cam-explorer")
 
 
-def _inner_map(source: GradCAM, choice: Choice, batch: Batch) -> Tensor:
+def _inner_map(source: GradCAM, level: str, batch: Batch) -> Tensor:
     """(B, S, S): the source's score explained on an inner level, through the rest of the network,
     on the study's device."""
-    context, total = source.context, 0
+    context, s, total = source.context, source.context.settings, 0
     linear = copy.deepcopy(source.head).to(context.device)
-    head = cam.Head(linear, lambda m: context.backbone.final_from(m, choice.level))
-    for mirror in (False, True)[: 1 + context.settings.cam.cam_mirror]:
-        maps = context.features.batch(choice.level, batch.ids, mirror).to(context.device)
-        soft = cam.library_cam(choice.method, head, head.map, maps, source.score)
-        soft = cam.upsample(soft, context.settings.backbone.image_size)
+    head = cam.Head(linear, lambda m: context.backbone.final_from(m, level))
+    for mirror in (False, True)[: 1 + s.cam.cam_mirror]:
+        maps = context.features.batch(level, batch.ids, mirror).to(context.device)
+        soft = cam.library_cam(s.cam.cam, head, head.map, maps, source.score)
+        soft = cam.upsample(soft, s.backbone.image_size)
         total = total + (soft.flip(-1) if mirror else soft)
     return cam.min_max(total)

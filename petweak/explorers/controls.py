@@ -1,7 +1,5 @@
 """What the explorers share: their controls, and what a run has for them to show."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -29,8 +27,8 @@ def offer(control: Any, options: Iterable) -> None:
     before, options = control.value, list(options)
     if options != list(control.options):
         control.options = options
-        values = [o[1] if isinstance(o, tuple) else o for o in options]
-        control.value = before if before in values else next(iter(values), None)
+        values = [o[1] if isinstance(o, tuple) else o for o in options] or [None]
+        control.value = before if before in values else values[0]
 
 
 def follow(draw: Callable, *controls: w.Widget) -> None:
@@ -61,7 +59,7 @@ def missing(what: str, command: str) -> w.HTML:
 
 
 def photos_of(run: Run) -> w.Dropdown:
-    """Photos of test first: nothing has learnt from them."""
+    """A menu of photos, test first: nothing has learnt from them."""
     return choice("photo", [s.id for split in ("test", "train") for s in run.pets.split(split)])
 
 
@@ -78,11 +76,11 @@ class Sources:
 
     def __init__(self, run: Run) -> None:
         self.run, self.manifests, self._fitted, cached = run, {}, {}, has_features(run)
-        for name, source in ((name, source_class(name)) for name in SOURCES):
-            manifest = read_json(run.masks_folder(name) / MANIFEST)
-            if manifest is not None and not source.reads_trimaps:
-                if cached or not (source.features or "refinement" in manifest):
-                    self.manifests[name] = manifest
+        for name in SOURCES:
+            kind, manifest = source_class(name), read_json(run.masks_folder(name) / MANIFEST)
+            if manifest and not kind.reads_trimaps and (
+                    cached or not (kind.features or "refinement" in manifest)):
+                self.manifests[name] = manifest
 
     def source(self, name: str, context: Context, pipeline: str = AS_ON_DISK) -> Source:
         """The fitted source in another context, with the refinement pipeline of this name after it
@@ -92,9 +90,8 @@ class Sources:
             self._fitted[name].fit()
         source, manifest = copy.copy(self._fitted[name]), self.manifests[name]
         if "vote" in manifest:
-            settings = context.settings.replace(vote_pipelines=tuple(manifest["vote"]))
-            context = context.replace(settings)
+            vote = tuple(manifest["vote"])
+            context = context.replace(context.settings.replace(vote_pipelines=vote))
         names = {AS_ON_DISK: manifest.get("refinement", ()), "none": ()}.get(pipeline, (pipeline,))
-        source.context = context
-        source.pipeline = Pipeline(tuple(names), context, source) if names else None
+        source.context, source.pipeline = context, Pipeline(tuple(names), context, source)
         return source

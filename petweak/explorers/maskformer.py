@@ -1,7 +1,6 @@
 """What a model's queries predict for one photo, epoch by epoch."""
 
-from __future__ import annotations
-
+import functools
 import html
 from pathlib import Path
 from typing import NamedTuple
@@ -47,15 +46,15 @@ class Forming:
         model, names = self.predictor.model, self.predictor.classes
         tensors = load_file(self._kept if epoch is None else self.epochs[epoch])
         model.load_state_dict({k: v.float() for k, v in tensors.items()})
-        levels, device = self.predictor.levels, self.predictor.device
-        output = model([self.run.features.batch(v, [image_id]).to(device) for v in levels])
+        maps = [self.run.features.batch(v, [image_id]) for v in self.predictor.levels]
+        output = model([m.to(self.predictor.device) for m in maps])
         masks = output["mask_logits"][0].sigmoid().cpu().numpy()
-        classes = output["class_logits"][0].softmax(-1).cpu()
-        best, queries = int(classes[:, -1].argmin()), []
+        classes, queries = output["class_logits"][0].softmax(-1).cpu(), []
+        best = classes[:, -1].argmin()
         for q, (mask, p) in enumerate(zip(masks, classes, strict=True)):
             values, order = p[:-1].topk(min(LIKELIEST, len(names)))
             likely = [(names[k], v) for k, v in zip(order, values.tolist(), strict=True)]
-            queries.append(Query(mask, likely, p[-1].item(), q == best))
+            queries.append(Query(mask, likely, p[-1].item(), q == int(best)))
         return queries, foreground(output)[0].cpu().numpy()
 
 
@@ -67,31 +66,31 @@ def maskformer_explorer(run: Run) -> w.Widget:
     name, photo = controls.choice("model", models), controls.photos_of(run)
     epoch = w.SelectionSlider(options=["kept"], description="epoch")
     grid, text = w.HTML(), w.HTML().add_class("petweak-queries")
-    now: dict = {}  # name, model
+    opened = functools.lru_cache(1)(lambda name: Forming(run, models[name]))
 
-    def draw(_: w.Widget | None) -> None:
-        if now.get("name") != name.value:
-            now.update(name=name.value, model=Forming(run, models[name.value]))
-            controls.offer(epoch, [*now["model"].epochs, "kept"])
-            epoch.value, epoch.disabled = "kept", not now["model"].epochs
+    def draw(changed: w.Widget | None) -> None:
+        model = opened(name.value)
+        if changed in (None, name):
+            controls.offer(epoch, [*model.epochs, "kept"])
+            epoch.value, epoch.disabled = "kept", not model.epochs
         kept = epoch.value == "kept"
-        queries, soft = now["model"].predict(photo.value, None if kept else epoch.value)
+        queries, soft = model.predict(photo.value, None if kept else epoch.value)
         pixels = np.asarray(load_photo(run.pets.sample(photo.value).photo))
         views = {"the photo": pixels, "all queries together": soft}
         parts = [screen.captioned(screen.picture(v, k, THUMB), k) for k, v in views.items()]
         for k, q in sorted(enumerate(queries), key=lambda x: x[1].no_object)[:MOST]:
             likely = [f"{html.escape(c)} {p:.2f}" for c, p in q.classes]
-            grey = "opacity:.35;filter:grayscale(1)" if q.no_object > 0.5 else ""
-            frame = "outline:3px solid #009E73;" if q.wins else ""
-            title = f"query {k}" + (" <b>wins</b>" if q.wins else "")
-            caption = "<br>".join([title, *likely, f"<i>no object {q.no_object:.2f}</i>"])
+            look = "outline:3px solid #009E73;" * q.wins
+            look += "opacity:.35;filter:grayscale(1)" * (q.no_object > 0.5)
+            caption = "<br>".join([f"query {k}" + " <b>wins</b>" * q.wins, *likely,
+                                   f"<i>no object {q.no_object:.2f}</i>"])
             image = screen.picture(q.mask, f"mask of query {k}", THUMB)
-            parts.append(screen.captioned(image, caption, frame + grey))
+            parts.append(screen.captioned(image, caption, look))
         grid.value = screen.join(parts)
         when = "the epoch that was kept" if kept else f"after epoch {epoch.value}"
         pets = sum(q.no_object <= 0.5 for q in queries)
         text.value = f"{when}: {pets} of {len(queries)} queries predict a pet, not no object"
 
     controls.follow(draw, name, photo, epoch)
-    menus = controls.row(name, photo, epoch)
-    return w.VBox([menus, text, grid]).add_class("petweak-maskformer-explorer")
+    views = controls.row(name, photo, epoch), text, grid
+    return w.VBox(views).add_class("petweak-maskformer-explorer")

@@ -1,7 +1,5 @@
 """A photo that is not in the data set, through every source and every model of a run."""
 
-from __future__ import annotations
-
 import functools
 import html
 import io
@@ -28,8 +26,8 @@ from petweak.visualization.overlays import overlay
 from petweak.visualization.style import palette
 
 MAX_BYTES, MAX_PIXELS = 30_000_000, 25_000_000
-NEW = "new photo"  # its id in the features and the context made for it
 SIDE = 240  # pixels of a picture, the longer side
+NEW = "new photo"  # its id in the features and the context made for it
 PICTURES = (".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp")
 
 
@@ -89,38 +87,35 @@ class OwnPhoto:
     def answers(self, photo: Image.Image) -> list[Answer]:
         """The mask of every source and of every model. The backbone runs once per view and scale,
         whoever asks for it."""
-        run, answers = self.run, []
+        answers, shape = [], (photo.height, photo.width)
         features = functools.cache(functools.partial(self._pass, photo))
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "photo.png"
-            photo.save(path)
-            sources = dict(open_features=lambda: features(1.0, ""), open_more_features=features)
-            context = replace(run.context, photo_paths={NEW: path}, **sources)
+        with tempfile.TemporaryDirectory() as folder, torch.no_grad():
+            photo.save(path := Path(folder) / "photo.png")
+            context = replace(self.run.context, photo_paths={NEW: path},
+                              open_features=lambda: features(1.0, ""), open_more_features=features)
             for name, manifest in self.sources.manifests.items():
                 source = self.sources.source(name, context)
-                with torch.no_grad():
-                    (soft,) = source.refined(source.context.batch([NEW]))
-                mask = to_mask(soft, (photo.height, photo.width), manifest["threshold"])
+                (soft,) = source.refined(source.context.batch([NEW]))
+                mask = to_mask(soft, shape, manifest["threshold"])
                 answers.append(Answer(name, name, mask == FOREGROUND))
         for folder, config in self.models.items():
             model = self._model(folder)
             ((_, prediction),) = predict_features(model, features(1.0, ""), [NEW])
             k = int(prediction.classes.argmax())
-            says = f"{model.classes[k]} {prediction.classes[k]:.0%}"
-            mask = prediction.mask(photo.height, photo.width)
+            says, mask = f"{model.classes[k]} {prediction.classes[k]:.0%}", prediction.mask(*shape)
             answers.append(Answer(f"model {folder.name}", config["source"], mask, says))
         return answers
 
     def _pass(self, photo: Image.Image, scale: float, backbone: str) -> Features:
         """The photo's features: all levels at first, the final map at other scales and of other
         backbones, as `Run.more_features` has it."""
-        run, settings, network = self.run, self.run.settings, self.run.backbone
+        settings = self.run.settings
+        network = self._network(backbone) if backbone else self.run.backbone
         if (scale, backbone) != (1.0, ""):
             size = scaled_size(settings.backbone.image_size, scale)
-            final = dict(stored_levels=("final",), levels=("final",), image_size=size)
-            settings = settings.replace(**final)
-            network = self._network(backbone) if backbone else network
-        return photo_features(photo, network, settings, NEW, run.device)
+            settings = settings.replace(
+                stored_levels=("final",), levels=("final",), image_size=size)
+        return photo_features(photo, network, settings, NEW, self.run.device)
 
 
 def photo_explorer(run: Run) -> w.Widget:
@@ -137,8 +132,7 @@ def photo_explorer(run: Run) -> w.Widget:
 
     def draw(changed: w.Widget | None) -> None:
         if changed is path:
-            files = pictures_at(run, path.value)
-            controls.offer(inside, [(f.name, f) for f in files])
+            controls.offer(inside, [(f.name, f) for f in pictures_at(run, path.value)])
             where = html.escape(f"{run.folder} or {run.data_root}")
             words = path.value.strip() and f"no such picture in {where}: upload others"
             pictures.value, message.value = "", words
@@ -158,14 +152,14 @@ def photo_explorer(run: Run) -> w.Widget:
             words = str(error) if isinstance(error, ValueError) else f"it failed: {error!r}"
             message.value = title + html.escape(words)
             return
-        plain = screen.captioned(screen.picture(np.asarray(photo), name, SIDE), "the photo")
-        figures = [_figure(photo, answer, Path(name).stem) for answer in answers]
-        pictures.value = screen.join([plain, *figures])
+        parts = [screen.captioned(screen.picture(np.asarray(photo), name, SIDE), "the photo")]
+        parts += [_figure(photo, answer, Path(name).stem) for answer in answers]
+        pictures.value = screen.join(parts)
         message.value = f"{title} {len(answers)} answers"
 
     controls.follow(draw, upload, path, inside)
-    menus = controls.row(upload, path, inside)
-    return w.VBox([menus, message, pictures]).add_class("petweak-photo-explorer")
+    views = controls.row(upload, path, inside), message, pictures
+    return w.VBox(views).add_class("petweak-photo-explorer")
 
 
 def _figure(photo: Image.Image, answer: Answer, stem: str) -> str:

@@ -1,14 +1,12 @@
 """Scores of a run by source, labels and metric, and a breed's best and worst photos."""
 
-from __future__ import annotations
-
 import functools
 import html
 
 import ipywidgets as w
 import pandas as pd
 
-from petweak.data.oxford_pets import load_photo, load_trimap
+from petweak.data.oxford_pets import LABELS, load_photo, load_trimap
 from petweak.evaluation.metrics import BASELINES, BORDERS, NO_BORDER, target
 from petweak.explorers import controls, screen
 from petweak.study import tables
@@ -24,11 +22,10 @@ SIDE = 200  # pixels of a photo, the longer side
 def chosen(results: pd.DataFrame, sources: list[str], labels: str, **where: str) -> pd.DataFrame:
     """`source`, `labels`, `value`, `low`, `high`, `n_images` of a `metric` on test, the largest
     value first; one without a border has the same rows whatever `border` is."""
-    keep = results["source"].isin(sources) & results["labels"].isin([labels, "-"])
-    keep &= (results["metric"] == where["metric"]) & (results["split"] == "test")
-    keep &= results["border"].isin([where["border"], NO_BORDER])
-    columns = ["source", "labels", "value", "low", "high", "n_images"]
-    rows = tables.final(results[keep])[columns]
+    rows = tables.final(results).query("split == 'test' and metric == @where['metric']")
+    rows = rows[rows["source"].isin(sources) & rows["labels"].isin([labels, "-"])
+                & rows["border"].isin([where["border"], NO_BORDER])]
+    rows = rows[["source", "labels", "value", "low", "high", "n_images"]]
     return rows.sort_values("value", ascending=False, ignore_index=True)
 
 
@@ -49,11 +46,11 @@ class Extremes:
         """The best `n` and the worst `n` photos of a breed, without repeats, as markup: the mask
         that the model predicts, the id and the IoU."""
         scores, column = self.scores(source, labels), f"iou/{border}"
-        ranked = scores[scores["breed"] == breed].sort_values([column, "id"], kind="stable")
-        ious = dict(zip(ranked["id"][::-1], ranked[column][::-1], strict=True))
-        ids, half = list(ious), min(n, (len(ious) + 1) // 2)
-        words = dict.fromkeys(ids[:half], "best")
-        words |= dict.fromkeys(ids[::-1][: min(n, len(ids) - half)], "worst")
+        ranked = scores[scores["breed"] == breed].sort_values([column, "id"], ascending=False)
+        ious = ranked.set_index("id")[column]
+        best = ious.index[: min(n, (len(ious) + 1) // 2)]
+        worst = ious.index[len(best) :][::-1][:n]
+        words = dict.fromkeys(best, "best") | dict.fromkeys(worst, "worst")
         model = self._model(self.run.model_folder(source, labels), self.run.device)
         colour, parts = palette([source])[source], []
         for i, prediction in predict_features(model, self.run.features, list(words)):
@@ -72,7 +69,7 @@ def results_explorer(run: Run) -> w.Widget:
     models, cached = tables.models(results), controls.has_features(run)
     names = [*dict.fromkeys(source for source, _ in models), *BASELINES]
     sources = w.SelectMultiple(options=names, value=names, description="sources", rows=6)
-    there = [n for n in ("breed", "species") if n in set(results["labels"])]
+    there = [n for n in LABELS if n in set(results["labels"])]
     labels = w.ToggleButtons(options=there, description="labels")
     metric = controls.choice("metric", results["metric"].unique())
     metric.value = "mask_iou_gt"
@@ -96,5 +93,5 @@ def results_explorer(run: Run) -> w.Widget:
 
     controls.follow(draw, sources, labels, metric, border, model, breed)
     menus = controls.row(sources, w.VBox([labels, metric, border]))
-    below = controls.row(w.VBox([model, breed]), photos)
-    return w.VBox([menus, chart, below]).add_class("petweak-results-explorer")
+    views = menus, chart, controls.row(w.VBox([model, breed]), photos)
+    return w.VBox(views).add_class("petweak-results-explorer")

@@ -1,7 +1,5 @@
 """Pictures, curves and bars for the screen, as markup: quick enough to follow a finger."""
 
-from __future__ import annotations
-
 import base64
 import html
 import io
@@ -16,7 +14,7 @@ from PIL import Image
 from petweak.visualization.style import palette
 
 WIDTH, HEIGHT, EDGE = 420, 190, 34  # of a curve, in CSS pixels
-LINE_COLOURS = ("#0072B2", "#D55E00", "#009E73")
+LINE_COLOURS = ("#0072B2", "#D55E00")  # as many curves are drawn
 
 
 def heat(photo: np.ndarray, soft: np.ndarray) -> np.ndarray:
@@ -54,25 +52,20 @@ def curves(lines: Mapping[str, Mapping], marks: Mapping[str, float], now: float)
     body = [f'<path d="M{_at(0, 1)}L{_at(0, 0)}L{_at(1, 0)}" fill="none" stroke="currentColor"/>']
     for t in (0, 0.5, 1):
         body += [_text(t, 0, f"{t:g}", 0, 16, "middle"), _text(0, t, f"{t:g}", -6, 4, "end")]
-    for k, (name, line) in enumerate(lines.items()):
+    for k, ((name, line), colour) in enumerate(zip(lines.items(), LINE_COLOURS, strict=False)):
         x, y = np.array(sorted(line.items()), dtype=float).T
-        points, colour = map(_at, x, y), LINE_COLOURS[k % len(LINE_COLOURS)]
-        iou = float(np.interp(now, x, y))
-        body += [
-            f'<path d="M{"L".join(points)}" fill="none" stroke="{colour}" stroke-width="2"/>',
-            f'<circle r="4" transform="translate({_at(now, iou)})" fill="{colour}"/>',
-            _text(1, 1, f"{name}: {iou:.3f}", 4, 8 + 14 * k, "end", f'fill="{colour}"'),
-        ]
+        points, iou = "L".join(map(_at, x, y)), float(np.interp(now, x, y))
+        body += [f'<path d="M{points}" fill="none" stroke="{colour}" stroke-width="2"/>',
+                 f'<circle r="4" transform="translate({_at(now, iou)})" fill="{colour}"/>',
+                 _text(1, 1, f"{name}: {iou:.3f}", 4, 8 + 14 * k, "end", f'fill="{colour}"')]
     uprights = [(f"{name} {t:.2f}", t, 'stroke-dasharray="4 3"') for name, t in marks.items()]
     for k, (text, t, look) in enumerate([*uprights, (f"{now:.2f}", now, 'stroke-width="1.6"')]):
         body.append(f'<path d="M{_at(t, 0)}L{_at(t, 1)}" stroke="currentColor" {look}/>')
         shift, anchor = (-4, "end") if t > 0.8 else (4, "start")
         body.append(_text(t, 0, text, shift, -14 * (k + 1), anchor))
-    return (
-        f'<svg role="img" aria-label="IoU by threshold, now {now:.2f}" '
-        f'viewBox="0 0 {WIDTH} {HEIGHT}" style="max-width:{WIDTH}px;width:100%;color:inherit;'
-        f'fill:currentColor;font-size:11px">{"".join(body)}</svg>'
-    )
+    look = f"max-width:{WIDTH}px;width:100%;color:inherit;fill:currentColor;font-size:11px"
+    return (f'<svg role="img" aria-label="IoU by threshold, now {now:.2f}" '
+            f'viewBox="0 0 {WIDTH} {HEIGHT}" style="{look}">{"".join(body)}</svg>')
 
 
 def bars(rows: pd.DataFrame) -> str:

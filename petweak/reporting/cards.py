@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from huggingface_hub import CardData, DatasetCardData, ModelCardData
 from PIL import Image
-from safetensors import safe_open
+from safetensors.torch import load_file
 
 from petweak.config import STRIDES
 from petweak.data.download import OFFICIAL_PHOTOS
@@ -32,36 +32,34 @@ from petweak.pseudo_masks.base import Source
 from petweak.study.results import read_results
 from petweak.study.run import Run
 
-DATA_CARD, MODEL_CARD = "data_card.md", "README.md"
 HUB_NAME = "timm/oxford-iiit-pet"  # the data set there
 TAGS = ["petweak", "pets", "weak-supervision"]
-WEAKEST = 3  # breeds that a model card names
-RULES = dict(trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
+TEMPLATES = jinja2.Environment(loader=jinja2.PackageLoader("petweak.reporting"), trim_blocks=True,
+                               lstrip_blocks=True, undefined=jinja2.StrictUndefined)
 
 
 def write_cards(run: Run) -> None:
     """Write the run's data card, and a card beside every model that has rows in results.csv."""
-    results = read_results(run.folder)
-    _write(run.folder / DATA_CARD, *data_card(run))
+    results, cards = read_results(run.folder), {run.folder / "data_card.md": data_card(run)}
     for file in sorted(run.folder.glob("models/*/scores.csv")):
         config = read_json(file.with_name("config.json"))
         rows = _rows_of(results, file.parent.name, config)
         if len(rows):
-            _write(file.with_name(MODEL_CARD), *model_card(file.parent, config, rows, results, run))
+            cards[file.with_name("README.md")] = model_card(file.parent, config, rows, results, run)
+    for path, card in cards.items():
+        if not path.is_file() or path.read_text(encoding="utf-8") != card:
+            write_text(path, card)
 
 
-def _write(path: Path, about: CardData, template: str, values: dict[str, Any]) -> None:
-    environment = jinja2.Environment(loader=jinja2.PackageLoader("petweak.reporting"), **RULES)
-    text = environment.get_template(template).render(values)
-    card = f"---\n{about.to_yaml()}\n---\n\n{text}\n"
-    if not path.is_file() or path.read_text(encoding="utf-8") != card:
-        write_text(path, card)
+def _card(template: str, front: CardData, **values: Any) -> str:
+    text = TEMPLATES.get_template(template).render(values)
+    return f"---\n{front.to_yaml()}\n---\n\n{text}\n"
 
 
 def _licence(pets: Pets) -> str:
     """An identifier of the Hub."""
-    licence = "cc-by-sa-4.0" if set(pets.breeds) <= set(BREED_NAMES) else "unknown"
-    return "mit" if pets.name == "rendered" else licence
+    official = set(pets.breeds) <= set(BREED_NAMES)
+    return "mit" if pets.name == "rendered" else "cc-by-sa-4.0" if official else "unknown"
 
 
 def _markdown(frame: pd.DataFrame) -> str:
@@ -78,33 +76,31 @@ def _rows_of(results: pd.DataFrame, name: str, config: dict) -> pd.DataFrame:
     return rows if rows["model"].notna().any() else rows[:0]
 
 
-def model_card(
-    folder: Path, config: dict, rows: pd.DataFrame, results: pd.DataFrame, run: Run
-) -> tuple[CardData, str, dict[str, Any]]:
-    """Front matter, template and values of a model's card; `rows` are its rows of `results`."""
+def model_card(folder: Path, config: dict, rows: pd.DataFrame, results: pd.DataFrame,
+               run: Run) -> str:
+    """The card of the model in `folder`, with `rows` of `results`."""
     source, pets = source_class(config["source"]), run.pets
-    with safe_open(folder / "model.safetensors", "pt") as file:
-        shapes = [file.get_slice(name).get_shape() for name in file.keys()]  # noqa: SIM118
     photos = pd.read_csv(folder / "scores.csv").query("split == 'test'")
     by_breed = photos.groupby("breed")["iou/foreground"].agg(["mean", "size"])
     texts = [f"{r.value:.3f} ({r.low:.3f} to {r.high:.3f})" for r in rows.itertuples()]
     table = rows.assign(text=texts).groupby(["metric", "border", "split"], sort=False)["text"]
-    values = dict(name=folder.name, config=config, s=config["settings"], strides=STRIDES)
-    values |= dict(pets=pets, source=source, parameters=sum(map(math.prod, shapes)))
-    values |= dict(about=" ".join((getdoc(source) or "").split("\n\n")[0].split()))
-    values |= dict(masks=read_json(run.masks_folder(config["source"]) / "manifest.json") or {})
-    values |= dict(own_labels=source.image_labels is not Source.image_labels)
-    values |= dict(scores=_markdown(table.first().unstack("split", sort=False).reset_index()))
-    values |= dict(counts=rows.groupby("split", sort=False)["n_images"].max().to_dict())
-    values |= dict(meanings={metric: MEANINGS[metric] for metric in rows["metric"].unique()})
-    values |= dict(iou=_by_border(rows, "test", "mask_iou_gt"), degenerate=degenerate)
-    all_ones = _by_border(results[results["source"] == "all_ones"], "test", "mask_iou_gt")
-    values |= dict(all_ones=all_ones, masks_iou=_by_border(rows, "train", "pseudo_iou_gt"))
-    values |= dict(weakest=by_breed.nsmallest(WEAKEST, "mean"))
-    about = ModelCardData(license=_licence(pets), library_name="petweak", tags=TAGS)
-    about.pipeline_tag, about.metrics = "image-segmentation", ["mean_iou", "accuracy"]
-    about.datasets = None if pets.name == "rendered" else [HUB_NAME]
-    return about, "model_card.md.j2", values
+    front = ModelCardData(license=_licence(pets), library_name="petweak", tags=TAGS,
+                          pipeline_tag="image-segmentation", metrics=["mean_iou", "accuracy"],
+                          datasets=None if pets.name == "rendered" else [HUB_NAME])
+    return _card(
+        "model_card.md.j2", front, name=folder.name, config=config, s=config["settings"],
+        strides=STRIDES, pets=pets, source=source, degenerate=degenerate,
+        parameters=sum(t.numel() for t in load_file(folder / "model.safetensors").values()),
+        about=" ".join((getdoc(source) or "").split("\n\n")[0].split()),
+        masks=read_json(run.masks_folder(config["source"]) / "manifest.json") or {},
+        own_labels=source.image_labels is not Source.image_labels,
+        scores=_markdown(table.first().unstack("split", sort=False).reset_index()),
+        counts=rows.groupby("split", sort=False)["n_images"].max().to_dict(),
+        meanings={metric: MEANINGS[metric] for metric in rows["metric"].unique()},
+        iou=_by_border(rows, "test", "mask_iou_gt"),
+        masks_iou=_by_border(rows, "train", "pseudo_iou_gt"),
+        all_ones=_by_border(results[results["source"] == "all_ones"], "test", "mask_iou_gt"),
+        weakest=by_breed.nsmallest(3, "mean"))
 
 
 def _by_border(rows: pd.DataFrame, split: str, metric: str) -> dict[str, float]:
@@ -112,30 +108,28 @@ def _by_border(rows: pd.DataFrame, split: str, metric: str) -> dict[str, float]:
     return part.set_index("border")["value"].to_dict()
 
 
-def data_card(run: Run) -> tuple[CardData, str, dict[str, Any]]:
-    """Front matter, template and values of the data card."""
+def data_card(run: Run) -> str:
+    """The card of the photos."""
     pets, root, kinds, sizes = run.pets, run.pets.root, Counter(), set()
     for s in pets.samples:
         with Image.open(s.photo) as image:  # reads the header only
             sizes.add(image.size)
             kinds[f"{image.format}, {image.mode}"] += 1
     listed = {s.photo.name for s in pets.samples} | {f"{q.id}.jpg" for q in pets.quarantine}
-    names = {p.name for p in (root / "images").iterdir() if not p.name.startswith(".")}
-    extra = sorted(names - listed)
+    extra = sorted({p.name for p in (root / "images").glob("[!.]*")} - listed)
     bad = [(Path(q.file).name, q.reason.replace(str(root), root.name)) for q in pets.quarantine]
     photos = _photos(pets, run.baseline_scores("all_ones").photos)
-    values = dict(pets=pets, s=run.settings.data, held_out=len(run.val_ids))
-    values |= dict(splits=_counts(photos, "split"), breeds=_counts(photos, "breed"))
-    values |= dict(rendered=read_json(root / "annotations" / "rendered.json"))
-    values |= dict(unknown=sorted(set(pets.breeds) - set(BREED_NAMES)), official=OFFICIAL_PHOTOS)
-    values |= dict(quarantine=_markdown(pd.DataFrame(bad, columns=["file", "why"])))
-    values |= dict(unlisted=[name for name in extra if name.endswith(".jpg")])
-    values |= dict(other=[name for name in extra if not name.endswith(".jpg")])
-    values |= dict(kinds=sorted(kinds.items(), key=lambda kind: (-kind[1], kind[0])))
-    values |= dict(sizes=sorted(sizes, key=math.prod))
-    about = DatasetCardData(license=_licence(pets), pretty_name=pets.name, tags=TAGS)
-    about.task_categories = ["image-segmentation", "image-classification"]
-    return about, "data_card.md.j2", values
+    front = DatasetCardData(license=_licence(pets), pretty_name=pets.name, tags=TAGS,
+                            task_categories=["image-segmentation", "image-classification"])
+    return _card(
+        "data_card.md.j2", front, pets=pets, s=run.settings.data, held_out=len(run.val_ids),
+        splits=_counts(photos, "split"), breeds=_counts(photos, "breed"), official=OFFICIAL_PHOTOS,
+        rendered=read_json(root / "annotations" / "rendered.json"),
+        unknown=sorted(set(pets.breeds) - set(BREED_NAMES)),
+        quarantine=_markdown(pd.DataFrame(bad, columns=["file", "why"])),
+        unlisted=[name for name in extra if name.endswith(".jpg")],
+        other=[name for name in extra if not name.endswith(".jpg")],
+        kinds=kinds.most_common(), sizes=sorted(sizes, key=math.prod))
 
 
 def _photos(pets: Pets, all_ones: pd.DataFrame) -> pd.DataFrame:
@@ -154,10 +148,11 @@ def _counts(photos: pd.DataFrame, by: str) -> str:
     """Counts and mean shares by `split` or `breed`, as Markdown."""
     groups = photos.groupby(by, sort=False)
     shares = groups[["foreground", "border", "background"]].mean().mul(100).map("{:.1f} %".format)
+    counted = groups.size().rename("photos").to_frame()
     if by == "split":
-        counts = groups["breed"].nunique().rename("breeds").to_frame()
-        counts = pd.crosstab(photos["split"], photos["species"]).join(counts)
+        counted = counted.join(pd.crosstab(photos["split"], photos["species"]))
+        counted["breeds"] = groups["breed"].nunique()
     else:
-        counts = groups[["species"]].first().join(pd.crosstab(photos["breed"], photos["split"]))
-    counted = groups.size().rename("photos").to_frame().join(counts).join(shares)
-    return _markdown(counted.reset_index())
+        counted["species"] = groups["species"].first()
+        counted = counted.join(pd.crosstab(photos["breed"], photos["split"]))
+    return _markdown(counted.join(shares).reset_index())

@@ -8,6 +8,7 @@ from torch.utils.collect_env import get_pretty_env_info
 
 from petweak.config import DATA_ROOTS, PROFILES, settings
 from petweak.data.files import project_path
+from petweak.data.oxford_pets import read_pets
 
 
 def doctor(data_root: Path | None = None) -> Iterator[str]:
@@ -29,18 +30,18 @@ def doctor(data_root: Path | None = None) -> Iterator[str]:
 
 def examine(data_root: Path | None = None) -> dict[str, tuple[str, str]]:
     """{what: (text, command)}; the command gets what is missing and is empty where nothing is."""
-    from petweak.models.weights import PACKAGES, TORCHVISION
+    from petweak.models import weights  # imports torchvision
 
-    there = {f"weights {name}": weight(name) for name in (*PACKAGES, *TORCHVISION)}
+    there = {f"weights {n}": weight(n) for n in (*weights.PACKAGES, *weights.TORCHVISION)}
     there |= {f"data {name}": data_set(name, data_root) for name in PROFILES}
     for name in PROFILES:
         s = settings(name)
         needs = [f"weights {s.backbone.backbone}"]
         needs += [f"weights mask_rcnn_{s.mask_rcnn.detector}"] * ("mask_rcnn" in s.sources)
         needs += [f"data {name}"] * (name != "embedded")  # drawn when it is asked for
-        missing = [(n, *there[n]) for n in needs if there[n][1]]
-        text = "; ".join(f"{n}: {text}" for n, text, _ in missing) or "can run"
-        there[f"profile {name}"] = text, " && ".join(command for *_, command in missing)
+        missing = [n for n in needs if there[n][1]]
+        text = "; ".join(f"{n}: {there[n][0]}" for n in missing) or "can run"
+        there[f"profile {name}"] = text, " && ".join(there[n][1] for n in missing)
     return there
 
 
@@ -56,8 +57,6 @@ def weight(name: str) -> tuple[str, str]:
 
 
 def data_set(profile: str, data_root: Path | None = None) -> tuple[str, str]:
-    from petweak.data.oxford_pets import read_pets
-
     root = project_path(data_root or DATA_ROOTS[profile])
     command = f"petweak data {'make' if profile == 'embedded' else 'fetch'} --data-root {root}"
     try:

@@ -11,23 +11,24 @@ is wider than a page between columns.
 
 import textwrap
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
-from petweak.data.files import read_json, write_json, write_text
-from petweak.visualization.style import Figure, save_or_show
+from petweak.data.files import read_json, write_json
+from petweak.visualization.style import SIZES, Figure, save_or_show
 
-WIDTHS = ("one", "two")  # of petweak.visualization.style.SIZES
-LINE, INCH = 120, 17.9  # characters of \scriptsize that fit in 7 inches, and in one
-HEADING = 14  # characters, after which a heading is broken
+ENDS = {"tables": [".tex"], "figures": [f"-{w}.{k}" for w in SIZES[1:] for k in ("pdf", "png")]}
+SMALL = "\\scriptsize\\setlength{\\tabcolsep}{4pt}\n"
+LINE, INCH, PAGE = 120, 17.9, 45  # characters of it in 7 inches and in one, rows on a page
 LONG = 26  # characters, above which a column's text is broken
-PAGE = 45  # rows that fit on one page
-ESCAPES = {c: rf"\{c}" for c in "&%$#_{}"}
-ESCAPES |= {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
-ESCAPES |= {"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", "…": r"\ldots{}"}
-ESCAPES |= {"▼": r"$\blacktriangledown$", "\N{MINUS SIGN}": "$-$", '"': r"\textquotedbl{}"}
-ESCAPES |= {"“": "``", "”": "''", "‘": "`", "’": "'", "–": "--", "—": "---", "\n": " "}
+HEADING = textwrap.TextWrapper(14, break_long_words=False)
+ESCAPES = str.maketrans({c: rf"\{c}" for c in "&%$#_{}"} | {
+    "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+    "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", '"': r"\textquotedbl{}",
+    "▼": r"$\blacktriangledown$", "\N{MINUS SIGN}": "$-$", "…": r"\ldots{}", "\n": " ",
+    "“": "``", "”": "''", "‘": "`", "’": "'", "–": "--", "—": "---"})
 
 
 def tex(text: object) -> str:
@@ -35,7 +36,7 @@ def tex(text: object) -> str:
     names of files and reasons may hold any. `## Heading` becomes a section on a new page."""
     if str(text).startswith("## "):
         return f"\\clearpage\n\\section{{{tex(text[3:])}}}"
-    safe = str(text).translate(str.maketrans(ESCAPES))
+    safe = str(text).translate(ESCAPES)
     return "".join(c if ord(c) < 0x100 else f"[U+{ord(c):04X}]" for c in safe)
 
 
@@ -45,30 +46,20 @@ def numeric(column: pd.Series) -> bool:
     return bool(texts) and all(t[0] in "+0123456789\N{MINUS SIGN}" for t in texts)
 
 
-def write_table(folder: Path, name: str, frame: pd.DataFrame, caption: str) -> str:
-    """Write `folder`/tables/<name>.tex; returns the command that reads it."""
-    write_text(folder / "tables" / f"{name}.tex", table_tex(frame, name, caption))
-    return f"\\input{{tables/{name}}}"
-
-
-def write_figure(folder: Path, name: str, draw: Callable[..., Figure], caption: str) -> str:
-    """Write `folder`/figures/<name>-{one,two}.{pdf,png}; returns the figure for a document."""
-    for width in WIDTHS:
+def write_figure(folder: Path, name: str, draw: Callable[..., Figure]) -> None:
+    """Write `folder`/figures/<name>-{one,two}.{pdf,png}."""
+    for width in SIZES[1:]:
         fig = draw(size=width)
         for kind in ("pdf", "png"):
             save_or_show(fig, folder / "figures" / f"{name}-{width}.{kind}")
-    graphics = f"\\includegraphics{{figures/{name}-two.pdf}}\n\\caption{{{tex(caption)}}}"
-    start, end = "\\begin{figure}[htbp]\n\\centering", "\\end{figure}"
-    return f"{start}\n{graphics}\n\\label{{fig:{name}}}\n{end}"
 
 
 def write_captions(folder: Path, about: dict[str, dict[str, dict]]) -> None:
     """captions.json from `petweak.reporting.report.captions`, with labels and files."""
-    ends = {"tables": [".tex"], "figures": [f"-{w}.{k}" for w in WIDTHS for k in ("pdf", "png")]}
     for kind, notes in about.items():
         for name, note in notes.items():
             note["label"] = f"{kind[:3]}:{name}"
-            note["files"] = [f"{kind}/{name}{end}" for end in ends[kind]]
+            note["files"] = [f"{kind}/{name}{end}" for end in ENDS[kind]]
     write_json(folder / "captions.json", about)
 
 
@@ -83,19 +74,17 @@ def table_tex(frame: pd.DataFrame, name: str, caption: str) -> str:
     """A frame of text as booktabs tables with caption and label `tab:<name>`. What is wider than
     two columns is cut between columns, and each part begins with the columns of names; what is
     longer than a page becomes a `longtable`."""
-    parts, out, small = _parts(frame.map(str)), "", "\\scriptsize\\setlength{\\tabcolsep}{4pt}\n"
+    parts, out = _parts(frame.map(str)), ""
     for i, part in enumerate(parts, 1):
         said = caption + f" Part {i} of {len(parts)}." * (len(parts) > 1)
-        about = {"caption": tex(said), "label": f"tab:{name}" + f"-{i}" * (i > 1)}
-        about["column_format"] = "".join(_column(part, c) for c in part)
         styler = part.style.hide(axis="index").format(_protected).format_index(_heading, axis=1)
+        latex = partial(styler.to_latex, hrules=True, column_format=_columns(part),
+                        caption=tex(said), label=f"tab:{name}" + f"-{i}" * (i > 1))
         if len(part) > PAGE:
-            text = styler.to_latex(hrules=True, environment="longtable", **about)
-            out += f"{{{small}{text}}}\n"
+            out += f"{{{SMALL}{latex(environment='longtable')}}}\n"
         else:
-            about |= {"environment": "table*", "position": "htbp", "position_float": "centering"}
-            text = styler.to_latex(hrules=True, **about)
-            out += text.replace("\\begin{tabular}", f"{small}\\begin{{tabular}}") + "\n"
+            text = latex(environment="table*", position="htbp", position_float="centering")
+            out += text.replace("\\begin{tabular}", f"{SMALL}\\begin{{tabular}}") + "\n"
     return out
 
 
@@ -104,38 +93,35 @@ def _protected(text: str) -> str:
     return "{}" * text.startswith(("[", "*")) + tex(text)
 
 
-def _lines(heading: str) -> list[str]:
-    return textwrap.wrap(heading, HEADING, break_long_words=False) or [""]
-
-
 def _heading(text: str) -> str:
-    lines = r"\\".join(map(tex, _lines(text)))
+    lines = r"\\".join(map(tex, HEADING.wrap(text)))
     return f"\\shortstack[l]{{{lines}}}" if r"\\" in lines else lines
 
 
-def _width(column: pd.Series) -> int:
+def _widths(frame: pd.DataFrame) -> dict[str, int]:
     """In characters, the space between columns included."""
-    return max(map(len, [*column, *_lines(column.name)])) + 2
+    return {c: max(map(len, [*frame[c], *HEADING.wrap(c)])) + 2 for c in frame}
 
 
-def _column(part: pd.DataFrame, name: str) -> str:
+def _columns(part: pd.DataFrame) -> str:
     """`r` of numbers, `l` of text, or a paragraph where the text is long: such columns share what
     the others leave of the line."""
-    widths = {c: _width(part[c]) for c in part}
-    long = [c for c in part if widths[c] > LONG and not numeric(part[c])]
-    if name not in long or sum(widths.values()) <= LINE:
-        return "r" if numeric(part[name]) else "l"
-    left = max(LINE - sum(w for c, w in widths.items() if c not in long), LONG * len(long))
-    inches = min(widths[name], left // len(long)) / INCH
-    return f">{{\\raggedright\\arraybackslash}}p{{{inches:.2f}in}}"
+    forms, widths = {c: "lr"[numeric(part[c])] for c in part}, _widths(part)
+    if sum(widths.values()) > LINE:
+        long = [c for c in part if widths[c] > LONG and forms[c] == "l"]
+        left = max(LINE - sum(w for c, w in widths.items() if c not in long), LONG * len(long))
+        for c in long:
+            inches = min(widths[c], left // len(long)) / INCH
+            forms[c] = f">{{\\raggedright\\arraybackslash}}p{{{inches:.2f}in}}"
+    return "".join(forms.values())
 
 
 def _parts(frame: pd.DataFrame) -> list[pd.DataFrame]:
     """The frame, cut between columns of numbers where it is wider than `LINE`."""
-    widths = {c: min(_width(frame[c]), LONG) for c in frame}
-    first = next((i for i, c in enumerate(frame) if numeric(frame[c])), len(widths))
-    names, parts = list(frame)[:first], [[]]
-    for c in list(frame)[first:]:
+    widths, columns = {c: min(w, LONG) for c, w in _widths(frame).items()}, list(frame)
+    first = next((i for i, c in enumerate(columns) if numeric(frame[c])), len(columns))
+    names, parts = columns[:first], [[]]
+    for c in columns[first:]:
         if parts[-1] and sum(widths[n] for n in (*names, *parts[-1], c)) > LINE:
             parts.append([])
         parts[-1].append(c)

@@ -8,6 +8,7 @@ import ast
 import os
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -57,10 +58,9 @@ def typed(values: dict[str, str], defaults: dict[str, str]) -> dict[str, Any]:
     3. ValueError for text that is no such value."""
     result: dict[str, Any] = {name: v for name, v in values.items() if name in defaults}
     for name, value in result.items():
-        try:
+        kind = str  # of a default that is computed, too
+        with suppress(ValueError, SyntaxError):
             kind = type(ast.literal_eval(defaults[name]))
-        except (ValueError, SyntaxError):  # a default that is computed
-            continue
         try:
             result[name] = CONVERT[kind](value.lower()) if kind in CONVERT else value
         except (ValueError, KeyError):
@@ -74,20 +74,15 @@ def with_options(values: dict, there: Iterable[str], profile, run, data_root) ->
     options["run"] = str(project_path(run or f"runs/{profile}"))
     if unknown := sorted(n for n in values if n in options or n not in there):
         names = ", ".join(sorted(set(there) - set(options)))
-        raise ValueError(
-            f"unknown parameter {', '.join(unknown)}: there are {names} (and --profile, "
-            "--run, --data-root)"
-        )
+        raise ValueError(f"unknown parameter {', '.join(unknown)}: there are {names} (and "
+                         "--profile, --run, --data-root)")
     return options | values
 
 
 def run_notebooks(profile, run=None, data_root=None, only=None, parameters=(), solutions=False):
     """Execute notebooks into `<run>/notebooks/`, or the solutions into its `solutions/`; yields a
-    line for each. `parameters` ("key=value") go to every notebook that has them.
-
-    ValueError, before anything runs, for a parameter that no notebook has or a value that cannot be
-    one; NotebookError where a cell fails.
-    """
+    line for each. `parameters` ("key=value") go to every notebook that has them. ValueError, before
+    anything runs, for one that no notebook has or a bad value; NotebookError where a cell fails."""
     defaults = {notebook: parameters_of(notebook) for notebook in series(only, solutions)}
     names = [name for there in defaults.values() for name in there]
     values = with_options(parse_assignments(parameters), names, profile, run, data_root)

@@ -41,11 +41,9 @@ def read_values(pairs: list[str]) -> dict[str, list[str]]:
 def sweep(notebook: Path, parameters, profile="embedded", run=None, data_root=None) -> Iterator:
     """Execute a notebook for every combination of the values in `parameters` (see `read_values`),
     the first slowest; yields a line for each, and the path of sweep.csv, which holds this call's.
-
-    A combination that is finished (same cells, values, and code of the package) is not executed
-    again; one that fails is noted, the others go on, and NotebookError ends the call. ValueError,
-    before anything runs, for a notebook that is not there or opens no run, and for a bad parameter.
-    """
+    A combination that is finished (same cells, values, and code) is not executed again; one that
+    fails is noted, the others go on, and NotebookError ends the call. ValueError, before anything
+    runs, for a notebook that is not there or opens no run, and for a bad parameter."""
     if not notebook.is_file():
         raise ValueError(f"{notebook}: no such notebook")
     defaults, lists = notebooks.parameters_of(notebook), read_values(parameters)

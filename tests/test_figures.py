@@ -1,25 +1,24 @@
-"""What the README shows is what the committed tables say."""
-
-from __future__ import annotations
+"""figures/draw.py: what the README shows is what the committed tables say."""
 
 import re
+import runpy
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 from handmade import MASK_IOU, make_run, results_of
 
-from petweak.reporting.readme import TABLES, TITLES, write_figures, write_readme
-
-TOP = Path(__file__).resolve().parents[2]
+TOP = Path(__file__).resolve().parents[1]
+draw = SimpleNamespace(**runpy.run_path(str(TOP / "figures" / "draw.py")))  # not in the package
 OLD = {"pet", "labels_free", "mask_rcnn", "student", "last", "before", "recipe", "taps"}
 
 
 def test_the_readmes_tables_are_those_of_the_committed_results(tmp_path):
     readme = tmp_path / "README.md"
     shutil.copy(TOP / "README.md", readme)
-    write_readme(readme, TOP / "figures")
+    draw.write_readme(readme, TOP / "figures")
     assert readme.read_text() == (TOP / "README.md").read_text()
 
 
@@ -27,23 +26,21 @@ def test_a_missing_mark_is_named(tmp_path):
     readme = tmp_path / "README.md"
     readme.write_text("# petweak\n")
     with pytest.raises(ValueError, match="results embedded"):
-        write_readme(readme, TOP / "figures")
+        draw.write_readme(readme, TOP / "figures")
 
 
 def test_every_committed_table_has_the_names_of_today():
-    for run in TITLES:
+    for run in draw.TITLES:
         for file in (TOP / "figures" / "data" / run).glob("*.csv"):
             frame = pd.read_csv(file, dtype=str).fillna("")
             texts = {*frame.columns, *frame.to_numpy().ravel().tolist()}
             words = {word for text in texts for word in re.split(r"[ /=,]+", text)}
             assert not OLD & words and len(frame), file
-    assert {name for name in TABLES if (TOP / f"figures/data/photos/{name}.csv").is_file()} == set(
-        TABLES
-    )
+    assert all((TOP / f"figures/data/photos/{name}.csv").is_file() for name in draw.TABLES)
 
 
 def test_a_result_below_the_baseline_is_marked():
-    table = TABLES["results"](results_of(MASK_IOU)).set_index("source")
+    table = draw.TABLES["results"](results_of(MASK_IOU)).set_index("source")
     assert table.loc["gradcam_pretrained", "model, border as foreground"].endswith("0.150] ▼")
     assert table.loc["ground_truth", "model, border ignored"] == "0.850"
     assert table.loc["ground_truth", "the paper's model"] == "0.777"
@@ -53,13 +50,12 @@ def test_a_run_leaves_its_tables_and_figures(tmp_path):
     run, out = make_run(tmp_path), tmp_path / "figures"
     (run / "experiments").mkdir()
     (run / "experiments" / "levels.csv").write_text("levels,iou\nfinal,0.5\n")
-    write_figures(run, "mine", out)
+    draw.write_figures(run, "mine", out)
     copies = {p.name for p in (out / "data" / "mine").iterdir()}
     histories = {f"history-{s}-breed.csv" for s in ("ground_truth", "gradcam_pretrained")}
     assert copies == {"results.csv", "timings.csv", "levels.csv"} | histories
-    assert {p.name for p in out.glob("*.png")} == {
-        f"mine-{f}.png" for f in ("overview", "curves", "masks")
-    }
+    drawn = {f"mine-{f}.png" for f in ("overview", "curves", "masks")}
+    assert {p.name for p in out.glob("*.png")} == drawn
 
 
 def test_every_file_that_the_readme_shows_is_there():

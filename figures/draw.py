@@ -4,12 +4,10 @@
     figures/<run>-{overview,masks,curves,label_efficiency}.png
     README.md                        tables between marks such as `<!-- results photos -->`
 
-    python -m petweak.reporting.readme [--embedded RUN] [--photos RUN] [--only-tables]
+    .venv/bin/python figures/draw.py [--embedded RUN] [--photos RUN] [--only-tables]
 
 Real photos are shown with their attribution in `figures/ATTRIBUTION.md`: three, at most.
 """
-
-from __future__ import annotations
 
 import argparse
 import shutil
@@ -34,12 +32,11 @@ from petweak.visualization.style import save_or_show
 
 TITLES = {"embedded": "Rendered pets", "photos": "Real photos, three breeds"}
 SHOWN = 3  # photos in a figure
-ATTRIBUTION = (
-    "`photos-masks.png` shows photos of the Oxford-IIIT Pet data set (O. M. Parkhi, A. Vedaldi, "
-    "A. Zisserman, C. V. Jawahar, *Cats and Dogs*, CVPR 2012), licensed CC BY-SA 4.0; the "
-    "copyright of each photo stays with its owner. The masks were drawn on them by petweak. "
-    "Shown are:\n\n"
-)
+ATTRIBUTION = """`photos-masks.png` shows photos of the Oxford-IIIT Pet data set (O. M. Parkhi, \
+A. Vedaldi, A. Zisserman, C. V. Jawahar, *Cats and Dogs*, CVPR 2012), licensed CC BY-SA 4.0; the \
+copyright of each photo stays with its owner. The masks were drawn on them by petweak. Shown are:
+
+"""
 
 
 def write_figures(run_folder: Path, name: str, out: Path) -> None:
@@ -73,10 +70,8 @@ def _masks(run_folder: Path, data_root: str) -> list[dict]:
     test, masks = read_pets(project_path(data_root)).split("test"), run_folder / "masks"
     sources = [s for s in SOURCES if (masks / s / "manifest.json").is_file()]
     sources = [s for s in sources if s != "ground_truth"]  # the outline
-    return [
-        gallery_row(s, s.id, {name: read_mask(masks / name / f"{s.id}.png") for name in sources})
-        for s in test[:: len(test) // SHOWN][:SHOWN]
-    ]
+    return [gallery_row(s, s.id, {n: read_mask(masks / n / f"{s.id}.png") for n in sources})
+            for s in test[:: len(test) // SHOWN][:SHOWN]]
 
 
 def results_table(results: pd.DataFrame) -> pd.DataFrame:
@@ -92,11 +87,8 @@ def results_table(results: pd.DataFrame) -> pd.DataFrame:
 
 
 TABLES = {  # a file in figures/data/<run>/, and the mark in the README: its table
-    "results": results_table,
-    "timings": tables.costs,
-    "self_training_gains": summary,
-    "configurations": chosen_configurations,
-    "unseen_breeds": lost,
+    "results": results_table, "timings": tables.costs, "self_training_gains": summary,
+    "configurations": chosen_configurations, "unseen_breeds": lost,
     "unseen_breeds_tried": lambda tried: by_configuration(tried).reset_index(),
     "cost": lambda stages: stages,
 }
