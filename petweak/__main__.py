@@ -130,12 +130,13 @@ def selftrain(args: argparse.Namespace) -> Iterator:
 
 
 def study(args: argparse.Namespace) -> Iterator:
+    from petweak.reporting.cards import write_cards
     from petweak.reporting.report import ensure_report
     from petweak.study.results import run_study
 
     run = _run(args, sources=args.sources, labels=args.labels, seed=args.seed)
     run_study(run)
-    _collect(run)
+    write_cards(run)
     report = ensure_report(run.folder)
     yield (run.folder / "tables.md").read_text(encoding="utf-8")
     yield f"report: {report}"

@@ -115,12 +115,12 @@ def breed_points(table: pd.DataFrame, models: Sequence[tuple[str, str]]) -> Figu
 
 @styled
 def cost_bars(costs: pd.DataFrame) -> Figure:
-    """Seconds per photo by source, the shared feature pass apart; takes `tables.costs`."""
+    """Seconds per photo by source, the shared feature extraction apart; takes `tables.costs`."""
     colours, at, alone = palette(costs["source"]), range(len(costs)), costs["masks_seconds"]
     fig, ax = _rows(1.5 + 0.42 * len(costs), costs["source"], "seconds per photo on this hardware")
     ax.barh(at, alone, 0.62, color=[colours[s] for s in costs["source"]])
     shared = costs["features_seconds"].fillna(0)
-    look = dict(facecolor=rcParams["axes.facecolor"], hatch="///", label="feature pass (shared)")
+    look = dict(facecolor=rcParams["axes.facecolor"], hatch="///", label="feature extraction (shared)")
     bars = ax.barh(at, shared, 0.62 * (shared > 0), alone, edgecolor=rcParams["text.color"], **look)
     ax.bar_label(bars, [f"{seconds:.3f}" for seconds in alone + shared], padding=5)
     ax.set_xlim(0, 1.14 * (alone + shared).max())
