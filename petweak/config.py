@@ -244,13 +244,14 @@ TYPES = {f.name: f.type for kind in (Settings, *SECTIONS.values()) for f in fiel
 # What old settings and values are called now.
 RENAMED = dict(pair.split("=", 1) for pair in (
     "taps=levels store=stored_levels selftrain_taps=self_training_levels walk_taps=walk_levels "
-    "plus_dropout=channel_dropout refine=refinement refine_scales=refinement_scales "
+    "plus_dropout=channel_dropout refine=refinement refine_scales=refinement=multiscale "
     "fuse=fusion_maps vote=vote_pipelines choose_by=selection_criteria panel=ensemble_size "
     "unsure=ignore_band keep=keep_fractions settled=stop_agreement round_refine=round_refinement "
     "sure_background=background_threshold pass_batch=extraction_batch scales=refinement_scales"
 ).split())
 RENAMED_VALUES = {"last": "final", "before": "penultimate", "pet": "foreground",
-                  "labels_free": "imagenet_only", "compact": "the source mask_rcnn_compact"}
+                  "labels_free": "imagenet_only", "compact": "the source mask_rcnn_compact",
+                  "densecrf": "crf"}
 
 PROFILES: dict[str, dict[str, Any]] = {
     # Rendered pets: small pictures, a small decoder; the whole study takes minutes on a CPU.

@@ -70,9 +70,9 @@ class Pets:
         return tuple(s for s in self.samples if s.split == name)
 
     def sample(self, image_id: str) -> Sample:
-        """The photo with this id. KeyError where the set has none."""
+        """The photo with this id. ValueError where the set has none."""
         if image_id not in self._by_id:
-            raise KeyError(f"{self.root} has no usable photo {image_id!r}")
+            raise ValueError(f"{self.root} has no usable photo {image_id!r}")
         return self._by_id[image_id]
 
     @cached_property

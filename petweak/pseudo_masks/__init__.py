@@ -1,12 +1,8 @@
 """Sources of pseudo-labels. A new one is a file beside this one and a line in `SOURCES`."""
 
 from pkgutil import resolve_name
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from petweak.pseudo_masks.base import Source
-
-SOURCES: dict[str, str] = {  # name: module:Class
+SOURCES: dict[str, str] = {  # name: module:Class, of this package or with a full path
     "ground_truth": "ground_truth:GroundTruth",
     "mask_rcnn": "mask_rcnn:MaskRCNN",
     "mask_rcnn_compact": "mask_rcnn:MaskRCNNCompact",
@@ -17,8 +13,9 @@ SOURCES: dict[str, str] = {  # name: module:Class
 }
 
 
-def source_class(name: str) -> "type[Source]":
-    """The class of a source. ValueError lists the names that there are."""
+def source_class(name: str) -> type:
+    """The class of a source, a `base.Source`. ValueError lists the names that there are."""
     if name not in SOURCES:
         raise ValueError(f"unknown source {name!r}: there are {', '.join(SOURCES)}")
-    return resolve_name(f"{__name__}.{SOURCES[name]}")
+    path = SOURCES[name]
+    return resolve_name(path if "." in path else f"{__name__}.{path}")

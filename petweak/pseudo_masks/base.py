@@ -20,7 +20,6 @@ from petweak.models.backbones import Backbone, load_backbone
 @dataclass(frozen=True)
 class Batch:
     """Photos whose maps a source is asked for. No trimap can be reached from here."""
-
     ids: list[str]
     paths: list[Path]  # of the photos
     mirror: bool = False  # the view: the photo or its mirror image,
@@ -34,17 +33,13 @@ class Batch:
         """The photos as RGB pictures, of their own sizes times `scale`."""
         photos = [load_photo(p) for p in self.paths]
         if self.scale != 1:
-            sizes = [(round(p.width * self.scale), round(p.height * self.scale)) for p in photos]
-            pairs = zip(photos, sizes, strict=True)
-            photos = [p.resize((max(1, w), max(1, h))) for p, (w, h) in pairs]
+            photos = [p.resize([max(1, round(n * self.scale)) for n in p.size]) for p in photos]
         return [ImageOps.mirror(p) for p in photos] if self.mirror else photos
 
 
 @dataclass
 class Context:
-    """What a source may learn from: settings, the frozen backbone, features, the labels of
-    train."""
-
+    """What a source may learn from. Features and backbone are opened when first asked for."""
     settings: Settings
     open_features: Callable[[], Features]
     open_backbone: Callable[[], Backbone]
@@ -68,7 +63,7 @@ class Context:
         return [self.batch(ids[k : k + size]) for k in range(0, len(ids), size)]
 
     @cached_property
-    def features(self) -> Features:  # computed when a source first asks for it
+    def features(self) -> Features:
         return self.open_features()
 
     @cached_property
@@ -77,42 +72,29 @@ class Context:
 
     def more_features(self, scale: float = 1.0, backbone: str = "") -> Features:
         """A further cache, of the final map alone: another picture size, or another backbone."""
-        if (scale, backbone) == (1.0, ""):
-            return self.features
-        return self.open_more_features(scale, backbone)
+        further = scale != 1 or backbone
+        return self.open_more_features(scale, backbone) if further else self.features
 
     def classifier(self, backbone: str = "") -> nn.Linear:
-        """A copy of the ImageNet layer of any backbone, on the CPU where the cache is: means of the
-        final map -> 1000 logits."""
+        """A copy of the ImageNet layer of any backbone, on the CPU: means of the final map (B, C)
+        -> logits (B, 1000)."""
         if backbone in ("", self.settings.backbone.backbone):
             return copy.deepcopy(self.backbone.classifier).cpu()
         return load_backbone(backbone).classifier
 
 
 class Source:
-    """The base of all sources. A new one writes `probabilities`, and what follows if it differs.
-
-        sections      sections of the settings that its masks depend on
-        features      whether it reads the feature cache
-        network       whether it runs a network of its own, whose results depend on the device
-        version       to be raised when the code changes the masks
-        batch_size    1 where the maps have the photo's own size
-        labels        which image labels its models can learn
-        views         whether `view` honours `batch.mirror` and `batch.scale`
-        refinable     whether the setting `refinement` applies to it
-        self_trained  whether its models come from `petweak.training.self_training`
-    """
-
-    sections: tuple[str, ...] = ()
-    features: bool = False
-    network: bool = False
-    version: int = 1
-    batch_size: int = 1
-    labels: tuple[str, ...] = ("breed", "species")
-    views: bool = False
-    refinable: bool = True
-    self_trained: bool = False
-    reads_trimaps: bool = False  # true for ground_truth alone, which gets `trimap_path`
+    """The base of all sources. A new one writes `probabilities`, and what else differs."""
+    sections: tuple[str, ...] = ()  # of the settings that its masks depend on
+    features = False  # whether it reads the feature cache
+    network = False  # whether it runs a network of its own, whose results depend on the device
+    version = 1  # to be raised when the code changes the masks
+    batch_size = 1  # photos; 1 where the maps have the photo's own size
+    labels: tuple[str, ...] = ("breed", "species")  # that its models can learn
+    views = False  # whether `view` honours `batch.mirror` and `batch.scale`
+    refinable = True  # whether the setting `refinement` applies to it
+    self_trained = False  # whether its models come from `petweak.training.self_training`
+    reads_trimaps = False  # true for ground_truth alone, which gets `trimap_path`
     trimap_path: Callable[[str], Path]
     pipeline: Any = None  # its refinement.Pipeline, once `store.prepare` has run
 
@@ -137,13 +119,11 @@ class Source:
         """Learn from train what has to be learnt before the first batch."""
 
     def probabilities(self, batch: Batch) -> Tensor:
-        """(B, H, W) in [0, 1]: the probability that a pixel is foreground. Any H and W will do: the
-        map is brought to the photo's size afterwards."""
+        """(B, H, W) in [0, 1]: the probability that a pixel is foreground, at any H and W."""
         raise AttributeError(f"{type(self).__name__} has to define probabilities(batch)")
 
     def view(self, batch: Batch) -> Tensor:
-        """(B, H, W) in [0, 1]: the map of one view, in the view's own frame, averaged over no
-        other. For sources with `views`."""
+        """(B, H, W) in [0, 1]: the map of one view, in its own frame, averaged over no other."""
         return self.probabilities(batch)
 
     def refined(self, batch: Batch) -> Tensor:
@@ -152,12 +132,11 @@ class Source:
         return soft if self.pipeline is None else self.pipeline(soft, batch)
 
     def image_labels(self) -> dict[str, dict[str, int]] | None:
-        """{id: {"species": 1}} where the source predicts the labels of its models; None where they
-        are those of the data set."""
-        return None
+        """{id: {"species": 1}} where the source itself predicts the labels of its models."""
 
     def threshold(self) -> float | str:
-        """Above which probability a pixel is foreground: a number, or `otsu` for one a photo."""
+        """Above which probability a pixel is foreground: a number, or `otsu` for one a photo. It is
+        asked after `fit` and when the refinement pipeline is set."""
         return 0.5
 
     def ignore_band(self) -> tuple[float, ...]:

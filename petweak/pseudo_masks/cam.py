@@ -1,12 +1,11 @@
 """Class activation maps on cached features.
 
-The score of a class is w . mean(A) + b, A the final map (C, h, w). So d score / d A is w / (h w)
-everywhere, the weights of Grad-CAM (Selvaraju et al. 2017: the gradient's mean over the map) are w
-up to a factor that normalisation removes, and the map is relu(w . A): a matrix product.
-
-Any other method of pytorch-grad-cam runs on the head alone, from the same cache.
+The score of a class is w . mean(A) + b, A the final map (C, h, w). So the weights of Grad-CAM
+(Selvaraju et al. 2017: the mean over the map of d score / d A) are w up to a factor that
+normalisation removes, and the map is relu(w . A). Other methods run on the head alone.
 """
 
+import importlib
 from collections.abc import Callable
 
 import torch
@@ -16,7 +15,6 @@ from torch.nn import functional as F
 from petweak.models.backbones import Backbone
 
 Score = Callable[[Tensor], Tensor]  # logits (B, K) -> (B,)
-
 # ImageNet-1k's dogs (Chihuahua ... Mexican hairless) and house cats (tabby ... Egyptian cat).
 DOGS, CATS = range(151, 269), range(281, 286)
 
@@ -34,10 +32,8 @@ def top1(logits: Tensor) -> Tensor:
 
 
 def grad_cam(maps: Tensor, head: nn.Linear, score: Score) -> Tensor:
-    """Grad-CAM of `score`, in closed form: (B, C, h, w) -> (B, h, w), at least 0.
-
-    The only gradient taken is that of the score with respect to the logits, a (B, K) table.
-    """
+    """Grad-CAM of `score`, in closed form: (B, C, h, w) -> (B, h, w), at least 0. The only gradient
+    taken is that of the score with respect to the logits, a (B, K) table."""
     with torch.enable_grad():
         logits = head(maps.mean(dim=(-2, -1))).detach().requires_grad_()
         (by_logit,) = torch.autograd.grad(score(logits).sum(), logits)
@@ -47,10 +43,7 @@ def grad_cam(maps: Tensor, head: nn.Linear, score: Score) -> Tensor:
 
 def layer_cam(maps: Tensor, logits_of: Callable[[Tensor], Tensor], score: Score) -> Tensor:
     """LayerCAM (Jiang et al. 2021) of `score` on an inner map: (B, C, h, w) -> (B, h, w), >= 0.
-
-    logits_of: the network from the map on, (B, C, h, w) -> (B, K). A gradient is needed here,
-    because the layers after an inner map are not linear.
-    """
+    logits_of: the network from the map on, (B, C, h, w) -> (B, K), which is not linear."""
     with torch.enable_grad():
         maps = maps.detach().requires_grad_()
         (gradient,) = torch.autograd.grad(score(logits_of(maps)).sum(), maps)
@@ -65,23 +58,19 @@ def min_max(maps: Tensor) -> Tensor:
 
 def upsample(maps: Tensor, size: int) -> Tensor:
     """(B, h, w) -> (B, size, size), normalised before and, as in pytorch-grad-cam, again after."""
-    maps = F.interpolate(min_max(maps)[:, None], (size, size), mode="bilinear")[:, 0]
-    return min_max(maps)
+    return min_max(F.interpolate(min_max(maps)[:, None], (size, size), mode="bilinear")[:, 0])
 
 
-# {name: class} of pytorch-grad-cam, which is imported only where one is asked for: it imports
-# sklearn, a second and a half of every start.
+# {name: class} of pytorch-grad-cam, which takes a second and a half to import: only where needed.
 METHODS = {"gradcam++": "GradCAMPlusPlus"} | {name.lower().replace("_", ""): name for name in (
     "GradCAM XGradCAM HiResCAM GradCAMElementWise LayerCAM EigenCAM EigenGradCAM KPCA_CAM FEM "
     "AblationCAM ShapleyCAM RandomCAM ScoreCAM FullGrad").split()}
-# These change or attribute the photo itself, so the whole network has to run.
-NEED_PHOTOS = ("scorecam", "fullgrad")
+NEED_PHOTOS = ("scorecam", "fullgrad")  # they change or attribute the photo: the whole network runs
 
 
 class Head(nn.Module):
     """The network after a map, (B, C, h, w) -> logits: the mean and a linear layer after the final
     map, `rest` before these after an inner one."""
-
     def __init__(self, linear: nn.Linear, rest: Callable | None = None) -> None:
         super().__init__()
         self.map, self.linear, self.rest = nn.Identity(), linear, rest or nn.Identity()
@@ -90,28 +79,19 @@ class Head(nn.Module):
         return self.linear(self.rest(self.map(maps)).mean(dim=(-2, -1)))
 
 
-class Network(nn.Module):
+class Network(Head):
     """Backbone and head: photos (B, 3, S, S) in [0, 1] -> logits."""
-
     def __init__(self, backbone: Backbone, linear: nn.Linear) -> None:
-        super().__init__()
-        self.backbone, self.linear = backbone, linear
-
-    def forward(self, photos: Tensor) -> Tensor:
-        return self.linear(self.backbone(photos)["final"].mean(dim=(-2, -1)))
+        super().__init__(linear, lambda photos: backbone(photos)["final"])
+        self.backbone = backbone
 
 
 def library_cam(method: str, model: nn.Module, layer: nn.Module, x: Tensor, score: Score) -> Tensor:
-    """A method of pytorch-grad-cam by name: (B, h', w') in [0, 1], at the size of `x`.
-
-    Its hooks are gone when this returns, also by an error. ValueError for an unknown method.
-    """
+    """A method of pytorch-grad-cam by name: (B, h', w') in [0, 1], at the size of `x`. Its hooks
+    are gone when this returns, also by an error. ValueError for an unknown method."""
     if method not in METHODS:
         raise ValueError(f"cam={method!r}: there are {', '.join(METHODS)}")
-    import pytorch_grad_cam as library
-
-    kind = getattr(library, METHODS[method])
+    kind = getattr(importlib.import_module("pytorch_grad_cam"), METHODS[method])
     with torch.enable_grad(), kind(model=model, target_layers=[layer]) as cam:
         x = x.detach().clone().requires_grad_()
-        maps = cam(x, targets=[score] * len(x))
-    return torch.from_numpy(maps).float()
+        return torch.from_numpy(cam(x, targets=[score] * len(x))).float()

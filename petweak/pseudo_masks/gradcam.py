@@ -8,21 +8,19 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from petweak.config import Settings
-from petweak.data.feature_cache import Features, photo_tensor, scaled_size
+from petweak.data.feature_cache import scaled_size
 from petweak.pseudo_masks import cam
 from petweak.pseudo_masks.base import Batch, Context, Source
+from petweak.pseudo_masks.refinement.base import photos_on_grid
 from petweak.pseudo_masks.thresholds import choose_threshold
 
 
 class GradCAM(Source):
-    """The common part: a linear head on the CPU, and a score of its logits to be explained."""
-
-    sections = ("cam",)
-    features = True
-    views = True
-    batch_size = 32
+    """A linear head on the CPU, and a score of its logits to be explained."""
+    sections: tuple[str, ...] = ("cam",)
+    features, views, batch_size = True, True, 32
     head: nn.Linear
-    score: cam.Score
+    score: cam.Score = staticmethod(cam.top1)
 
     @classmethod
     def check(cls, settings: Settings) -> None:
@@ -31,14 +29,25 @@ class GradCAM(Source):
 
     def probabilities(self, batch: Batch) -> Tensor:
         """(B, S, S) in [0, 1]; with `cam_mirror` the mean over the photo and its mirror image."""
-        total = self._map(batch, False, self.context.features)
+        total = self.view(batch.view(False))
         if self.context.settings.cam.cam_mirror:
-            total = total + self._map(batch, True, self.context.features).flip(-1)
+            total = total + self.view(batch.view(True)).flip(-1)
         return cam.min_max(total)
 
     def view(self, batch: Batch) -> Tensor:
         """(B, S, S) in [0, 1] of one view; another scale has a cache of its own."""
-        return self._map(batch, batch.mirror, self.context.more_features(batch.scale))
+        context, score = self.context, self.score
+        method, size = context.settings.cam.cam, context.settings.backbone.image_size
+        if method in cam.NEED_PHOTOS:  # the network runs again, on the study's device
+            photos = photos_on_grid(batch, scaled_size(size, batch.scale)).to(context.device)
+            linear, backbone = copy.deepcopy(self.head).to(context.device), context.backbone
+            network, layer = cam.Network(backbone, linear), backbone.last_layer
+            return cam.upsample(cam.library_cam(method, network, layer, photos, score), size)
+        maps = context.more_features(batch.scale).batch("final", batch.ids, batch.mirror)
+        if method == "gradcam":
+            return cam.upsample(cam.grad_cam(maps, self.head, score), size)
+        head = cam.Head(self.head)
+        return cam.upsample(cam.library_cam(method, head, head.map, maps, score), size)
 
     def threshold(self) -> float | str:
         return choose_threshold(self)
@@ -47,52 +56,24 @@ class GradCAM(Source):
         """The photos of train that a threshold is chosen on."""
         return sorted(self.context.val_ids)
 
-    def _map(self, batch: Batch, mirror: bool, features: Features) -> Tensor:
-        method, size = self.context.settings.cam.cam, self.context.settings.backbone.image_size
-        if method in cam.NEED_PHOTOS:
-            return cam.upsample(self._whole_network(batch, mirror), size)
-        maps = features.batch("final", batch.ids, mirror)
-        if method == "gradcam":
-            return cam.upsample(cam.grad_cam(maps, self.head, self.score), size)
-        head = cam.Head(self.head)
-        return cam.upsample(cam.library_cam(method, head, head.map, maps, self.score), size)
-
-    def _whole_network(self, batch: Batch, mirror: bool) -> Tensor:
-        """Methods that change the photo itself: the network runs again, on the study's device."""
-        context, backbone = self.context, self.context.backbone
-        size = scaled_size(context.settings.backbone.image_size, batch.scale)
-        pictures = batch.view(mirror).images()
-        photos = torch.stack([photo_tensor(p, size) for p in pictures]).to(context.device)
-        network = cam.Network(backbone, copy.deepcopy(self.head).to(context.device))
-        method = context.settings.cam.cam
-        return cam.library_cam(method, network, backbone.last_layer, photos, self.score)
-
 
 class GradCAMPretrained(GradCAM):
-    """The ImageNet classifier as it is, without any label of the data set.
-
-    `cam_target=top1` explains the predicted class (the paper, section 3.2), `pets` the log-odds of
-    all cat and dog classes against the rest.
-    """
+    """The ImageNet classifier as it is, without any label of the data set. `cam_target=top1`
+    explains the predicted class (the paper, section 3.2), `pets` the log-odds of all cat and dog
+    classes against the rest."""
+    target = ""  # the setting's
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self.head = context.classifier()
-        target = context.settings.cam.cam_target
+        target = self.target or context.settings.cam.cam_target
         self.score = {"pets": cam.pet_log_odds, "top1": cam.top1}[target]
 
 
 class GradCAMFinetuned(GradCAM):
-    """A new last layer, trained on the labels of train from pooled features (section 3.3).
-
-    The map explains the class that this layer predicts, on train as on test.
-    """
-
+    """A new last layer, trained on the labels of train from pooled features (section 3.3). The map
+    explains the class that this layer predicts, on train as on test."""
     sections = ("cam", "finetuning", "data")
-
-    def __init__(self, context: Context) -> None:
-        super().__init__(context)
-        self.score = cam.top1
 
     def fit(self) -> None:
         s, labels = self.context.settings.finetuning, self.context.train_labels

@@ -12,16 +12,13 @@ BORDER = {"foreground": 1.0, "ignore": 0.5, "background": 0.0}
 
 class GroundTruth(Source):
     """1 foreground, 0 background; the trimap's border as the setting `border` says."""
-
-    sections = ("ground_truth",)
-    reads_trimaps = True
-    refinable = False
+    sections, reads_trimaps, refinable = ("ground_truth",), True, False
 
     def ignore_band(self) -> tuple[float, ...]:
         return 0.25, 0.75
 
     def probabilities(self, batch: Batch) -> Tensor:
         border = BORDER[self.context.settings.ground_truth.border]
-        trimaps = [load_trimap(self.trimap_path(i)) for i in batch.ids]
-        soft = [np.where(t == TRIMAP_BORDER, border, t == TRIMAP_FOREGROUND) for t in trimaps]
-        return torch.stack([torch.from_numpy(m.astype(np.float32)) for m in soft])
+        trimaps = np.stack([load_trimap(self.trimap_path(i)) for i in batch.ids])
+        soft = np.where(trimaps == TRIMAP_BORDER, border, trimaps == TRIMAP_FOREGROUND)
+        return torch.from_numpy(soft.astype(np.float32))

@@ -2,24 +2,15 @@
 
 from petweak.config import Settings
 from petweak.pseudo_masks import cam
-from petweak.pseudo_masks.base import Context
 from petweak.pseudo_masks.gradcam import GradCAMPretrained
 from petweak.pseudo_masks.selection import sample_of_train
 
 
 class ImageNetOnly(GradCAMPretrained):
-    """`gradcam_pretrained` for the log-odds of all cats and dogs, refined, then self-trained.
-
-    The species, too, is predicted by ImageNet's classes, so its models know species only.
-    """
-
-    labels = ("species",)
-    self_trained = True
-    version = 2
-
-    def __init__(self, context: Context) -> None:
-        super().__init__(context)
-        self.score = cam.pet_log_odds
+    """`gradcam_pretrained` for the log-odds of all cats and dogs, refined, then self-trained. The
+    species, too, is predicted by ImageNet's classes, so its models know species only."""
+    labels, self_trained, version = ("species",), True, 2
+    target = "pets"  # whatever the setting says
 
     @classmethod
     def refinement(cls, settings: Settings) -> tuple[str, ...]:
@@ -35,5 +26,4 @@ class ImageNetOnly(GradCAMPretrained):
         features = self.context.features
         logits = self.head(features.pooled(list(features.ids)))  # (N, 2, 1000)
         cat, dog = (logits[..., list(part)].logsumexp(-1).mean(1) for part in (cam.CATS, cam.DOGS))
-        dogs = (dog > cat).int().tolist()
-        return {i: {"species": d} for i, d in zip(features.ids, dogs, strict=True)}
+        return {i: {"species": int(d)} for i, d in zip(features.ids, dog > cat, strict=True)}

@@ -1,9 +1,9 @@
 """Masks of instance segmenters that were never trained on this data set (paper, section 3.1)."""
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torchvision.models.detection import maskrcnn_resnet50_fpn, maskrcnn_resnet50_fpn_v2
+from torchvision.transforms.functional import pil_to_tensor
 
 from petweak.config import Settings
 from petweak.models import mask_rcnn_compact, weights
@@ -24,11 +24,8 @@ def load_detector(name: str) -> tuple[nn.Module, tuple[int, ...]]:
 
 class MaskRCNN(Source):
     """torchvision's Mask R-CNN with COCO weights: the union of the soft masks of all cats and dogs
-    with a score of `score_threshold` or more. A photo without a detection gets an empty mask."""
-
-    sections = ("mask_rcnn",)
-    network = True
-    views = True
+    with a score of `score_threshold` or more, (1, H, W) at the photo's own size."""
+    sections, network, views = ("mask_rcnn",), True, True
 
     @classmethod
     def detector(cls, settings: Settings) -> str:
@@ -44,29 +41,24 @@ class MaskRCNN(Source):
 
     @torch.inference_mode()
     def probabilities(self, batch: Batch) -> Tensor:
-        """(1, H, W): at the photo's own size, which is what the detector works on."""
-        photos = [
-            torch.from_numpy(np.array(image)).permute(2, 0, 1).float().to(self.context.device) / 255
-            for image in batch.images()
-        ]
-        detections = zip(self._model(photos), photos, strict=True)
-        return torch.stack([self._union(d, photo) for d, photo in detections])
+        device = self.context.device
+        photos = [pil_to_tensor(p).to(device, torch.float32) / 255 for p in batch.images()]
+        return torch.stack([self._union(d) for d in self._model(photos)])
 
     def threshold(self) -> float:
         return self.context.settings.mask_rcnn.mask_threshold
 
-    def _union(self, detections: dict[str, Tensor], photo: Tensor) -> Tensor:
-        keep = torch.isin(detections["labels"], torch.tensor(self.pets, device=photo.device))
+    def _union(self, detections: dict[str, Tensor]) -> Tensor:
+        labels, masks = detections["labels"], detections["masks"][:, 0]
+        keep = torch.isin(labels, torch.tensor(self.pets, device=labels.device))
         keep &= detections["scores"] >= self.context.settings.mask_rcnn.score_threshold
-        if not keep.any():
-            return torch.zeros(photo.shape[-2:])
-        return detections["masks"][keep, 0].amax(dim=0).clamp(0, 1).cpu()
+        none = masks.new_zeros(1, *masks.shape[1:])  # an empty mask where nothing is detected
+        return torch.cat([none, masks[keep]]).amax(0).clamp(max=1).cpu()
 
 
 class MaskRCNNCompact(MaskRCNN):
     """A small Mask R-CNN that was trained on rendered scenes of other breeds, for machines that
     cannot download COCO's weights. It has never seen a photo: its scores are not the paper's."""
-
     @classmethod
     def detector(cls, settings: Settings) -> str:
         return "compact"

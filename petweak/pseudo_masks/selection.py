@@ -1,20 +1,12 @@
-"""Unsupervised selection criteria: how good are masks, without ground truth?
-
-    criterion     what it measures on a photo's map                                  more is better
-    separation    the mask splits the frozen features in two (see `thresholds`)
-    otsu          the variance between the map's two sides, as a share of all its variance
-    confidence    the map is near 0 or 1 wherever it matters
-    agreement     one more refinement step, PAMR, would not change the mask
-    mirror        the mask of the mirror image is the mirror image of the mask
-    scale         the masks of the photo at two sizes are equal
-    area          the foreground is about a third of the photo: a prior, near the true mean here
+"""Unsupervised selection criteria (`CRITERIA`): how good are masks, without ground truth?
 
 `refinement=auto` ranks pipelines by the mean rank over several criteria. Which criteria can be
 trusted is measured afterwards, by the experiment `selection_criteria`: no source reads a trimap.
 """
 
 from collections.abc import Callable, Iterable
-from functools import cached_property
+from functools import cache, cached_property
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -39,16 +31,16 @@ def agreement(a: Tensor, b: Tensor) -> Tensor:
 
 
 def confidence(soft: Tensor, threshold: float | Tensor = 0.5) -> Tensor:
-    """IoU of a map with its own decision, (B, H, W) in [0, 1] -> (B,): the soft intersection over
-    the soft union. 1 where the map is 0 or 1 everywhere; an empty mask has 0."""
+    """Soft IoU of a map with its own decision, (B, H, W) in [0, 1] -> (B,): 1 where the map is 0 or
+    1 everywhere; an empty mask has 0."""
     hard = (soft > threshold).to(soft.dtype)
     union = torch.maximum(soft, hard).sum((1, 2))
     return torch.minimum(soft, hard).sum((1, 2)) / union.clamp(min=1e-6)
 
 
 def otsu_share(soft: Tensor, threshold: float = 0.5) -> Tensor:
-    """Otsu's criterion: the share of the map's variance that lies between the two sides of the
-    threshold, (B, H, W) -> (B,) in [0, 1]."""
+    """The share of a map's variance that lies between the two sides of the threshold (Otsu's
+    criterion), (B, H, W) -> (B,) in [0, 1]."""
     x, inside = soft.flatten(1), (soft > threshold).flatten(1).to(soft.dtype)
     share = inside.mean(1)
     mean_in = (x * inside).sum(1) / inside.sum(1).clamp(min=1)
@@ -59,17 +51,14 @@ def otsu_share(soft: Tensor, threshold: float = 0.5) -> Tensor:
 
 class Maps:
     """A pipeline's maps of some photos, computed when a criterion asks for them, and the same maps
-    if the source had seen only one view of each photo."""
-
-    def __init__(
-        self, source: Source, names: tuple[str, ...], ids: list[str], shared: dict | None = None
-    ) -> None:
-        """`shared` may be given to several pipelines of one source and the same photos: they share
-        the steps that they begin with."""
+    if the source had seen only one view of each photo. Pipelines of one source and the same photos
+    may be given one `shared`, for the steps that they begin with."""
+    def __init__(self, source: Source, names: tuple[str, ...], ids: list[str],
+                 shared: dict | None = None) -> None:
         self.source, self.names, self.context, self.ids = source, names, source.context, ids
         self.batches = self.context.batches(ids, source.batch_size)
         self._shared = {} if shared is None else shared
-        self._views: dict[tuple[bool, float], Tensor] = {}
+        self.of_view = cache(self._of_view)
 
     @cached_property
     def soft(self) -> Tensor:
@@ -79,16 +68,19 @@ class Maps:
     @cached_property
     def after_pamr(self) -> Tensor:
         """(B, G, G): after one more refinement step."""
-        photos = [photos_on_grid(b, self.soft.shape[-1]) for b in self.batches]
-        return pamr(self.soft, torch.cat(photos))
+        photos = torch.cat([photos_on_grid(b, self.soft.shape[-1]) for b in self.batches])
+        return pamr(self.soft, photos)
 
-    def of_view(self, mirror: bool, scale: float) -> Tensor:
+    def _of_view(self, mirror: bool, scale: float) -> Tensor:
         """(B, G, G): the maps if source and steps saw this view alone, in the photo's own frame."""
-        if (mirror, scale) not in self._views:
-            one = _OneView(self.source, mirror, scale)
-            soft = self._run(one, one.view, [b.view(mirror, scale) for b in self.batches])
-            self._views[mirror, scale] = soft.flip(-1) if mirror else soft
-        return self._views[mirror, scale]
+
+        def view(batch: Batch) -> Tensor:  # the source's, of any view: its map of this one
+            soft = self.source.view(batch.view(mirror, scale))
+            return soft.flip(-1) if mirror != batch.mirror else soft
+
+        batches = [b.view(mirror, scale) for b in self.batches]
+        soft = self._run(SimpleNamespace(view=view), view, batches)
+        return soft.flip(-1) if mirror else soft
 
     @torch.no_grad()
     def _run(self, source: Source, ask: Callable[[Batch], Tensor], batches: list[Batch]) -> Tensor:
@@ -99,17 +91,6 @@ class Maps:
         return torch.cat(soft)
 
 
-class _OneView:
-    """Stands for a source whose map of every view is its map of one of them."""
-
-    def __init__(self, source: Source, mirror: bool, scale: float) -> None:
-        self.source, self.mirror, self.scale = source, mirror, scale
-
-    def view(self, batch: Batch) -> Tensor:
-        soft = self.source.view(batch.view(self.mirror, self.scale))
-        return soft.flip(-1) if self.mirror != batch.mirror else soft
-
-
 def _separation(m: Maps, threshold: float) -> Tensor:
     """On features that no walk uses: a walk would be good at those it has seen."""
     maps = coarse_maps(m.source, m.ids)
@@ -117,17 +98,25 @@ def _separation(m: Maps, threshold: float) -> Tensor:
 
 
 def _around(context: Context) -> tuple[float, float]:
-    """The two of `refinement_scales` next to 1, below and above it; 1 where there is none."""
     scales = context.settings.refinement.refinement_scales
-    below, above = [s for s in scales if s < 1], [s for s in scales if s > 1]
-    return max(below, default=1.0), min(above, default=1.0)
+    return (max((s for s in scales if s < 1), default=1.0),
+            min((s for s in scales if s > 1), default=1.0))
 
 
-CRITERIA: dict[str, Callable[[Maps, float], Tensor]] = {
-    "separation": _separation, "otsu": lambda m, t: otsu_share(m.soft, t), "confidence": lambda m,
-    t: confidence(m.soft, t), "agreement": lambda m, t: agreement(m.soft > t, m.after_pamr > t),
+CRITERIA: dict[str, Callable[[Maps, float], Tensor]] = {  # maps, threshold -> (B,); more is better
+    # the mask splits the frozen features in two
+    "separation": _separation,
+    # the variance between the map's two sides, as a share of all its variance
+    "otsu": lambda m, t: otsu_share(m.soft, t),
+    # the map is near 0 or 1 wherever it matters
+    "confidence": lambda m, t: confidence(m.soft, t),
+    # one more refinement step, PAMR, would not change the mask
+    "agreement": lambda m, t: agreement(m.soft > t, m.after_pamr > t),
+    # the mask of the mirror image is the mirror image of the mask
     "mirror": lambda m, t: agreement(m.of_view(False, 1.0) > t, m.of_view(True, 1.0) > t),
+    # the masks of the photo at two sizes, next to 1 in `refinement_scales`, are equal
     "scale": lambda m, t: agreement(*(m.of_view(False, s) > t for s in _around(m.context))),
+    # the foreground is about a third of the photo: a prior, near the true mean here
     "area": lambda m, t: -((m.soft > t).float().mean((1, 2)) - AREA).abs(),
 }
 
@@ -149,9 +138,7 @@ def sample_of_train(source: Source) -> list[str]:
 
 def mean_rank(values: pd.DataFrame) -> pd.Series:
     """A row per candidate, a column per criterion -> the mean of a row's ranks; more is better.
-
-    Criteria have different units and each can be fooled; ranks need no weights.
-    """
+    Criteria have different units and each can be fooled; ranks need no weights."""
     return values.rank().mean(axis=1)
 
 

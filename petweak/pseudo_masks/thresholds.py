@@ -1,9 +1,10 @@
 """Where a probability map becomes a mask, without ground truth.
 
 The setting `threshold` of CAM sources is a number (the paper), `otsu` (one threshold a photo), or
-`val`: the threshold whose masks best separate the frozen features of photos of val. After a
-refinement pipeline that ends at 0.5 by itself (`centred`: Otsu's threshold of each map is put
-there), `val` means 0.5. The manifest of the masks says which of these it was.
+`val`: the threshold whose masks best separate the frozen features of some photos of train (val; for
+`imagenet_only` a sample that is drawn without labels). After a refinement pipeline with a step that
+`centres` its maps (Otsu's threshold of each map is put at 0.5), `val` means 0.5; a number or `otsu`
+applies to the centred map. The manifest of the masks says which (`threshold`, `centred`).
 """
 
 import cv2
@@ -17,25 +18,21 @@ from petweak.pseudo_masks.base import Source
 GRID = tuple(round(t, 2) for t in np.arange(0.05, 0.65, 0.05))
 
 
+@torch.no_grad()
 def choose_threshold(source: Source) -> float | str:
-    """A number, or `otsu`, by the rule above. ValueError where `val` has no photo to choose on."""
+    """A number, or `otsu`, by the rule above, of a subclass of GradCAM. ValueError where `val` has
+    no photo to choose on."""
     setting = source.context.settings.cam.threshold
-    if setting == "otsu":
-        return setting
     if setting != "val":
-        return float(setting)
+        return setting if setting == "otsu" else float(setting)
     if source.pipeline is not None and source.pipeline.centres:
         return 0.5
-    ids = source.choice_ids()
-    if not ids:
-        raise ValueError(
-            "threshold=val: val_fraction=0 leaves no photo to choose it on; say otsu, or a number"
-        )
-    with torch.no_grad():
-        batches = source.context.batches(ids, source.batch_size)
-        soft = torch.cat([source.refined(b) for b in batches])
-        maps = coarse_maps(source, ids)
-        curve = separation_curve(soft, maps)
+    if not (ids := source.choice_ids()):
+        raise ValueError("threshold=val: val_fraction=0 leaves no photo to choose it on; say otsu, "
+                         "or a number")
+    batches = source.context.batches(ids, source.batch_size)
+    soft = torch.cat([source.refined(b) for b in batches])
+    curve = separation_curve(soft, coarse_maps(source, ids))
     return max(curve, key=curve.get)
 
 
@@ -52,12 +49,10 @@ def otsu(soft: np.ndarray) -> float:
 
 
 def separation(features: Tensor, masks: Tensor) -> Tensor:
-    """How well masks split frozen features in two: between-class over total variance.
-
-    features: (B, C, h, w); masks: (B, h, w) of 0 and 1 -> (B,) in [0, 1]. Otsu's criterion, on the
-    backbone's features instead of the map's own values: a good mask has homogeneous features in
-    each region. An empty or a full mask separates nothing.
-    """
+    """How well masks split frozen features in two: between-class over total variance. features: (B,
+    C, h, w); masks: (B, h, w) of 0 and 1 -> (B,) in [0, 1]. Otsu's criterion, on the backbone's
+    features instead of the map's own values: a good mask has homogeneous features in each region.
+    An empty or a full mask separates nothing."""
     x = F.normalize(features, dim=1).flatten(2)  # (B, C, hw)
     inside = masks.flatten(1)[:, None].to(x.dtype)
     n_in, n_out = inside.sum(-1), (1 - inside).sum(-1)

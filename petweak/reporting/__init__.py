@@ -1,1 +1,1 @@
-"""."""
+"""What a finished run becomes for readers: reports, cards, executed notebooks, sweeps."""

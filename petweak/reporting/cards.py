@@ -3,8 +3,9 @@
     runs/<name>/data_card.md               the photos: what is there, what is not, whose they are
     runs/<name>/models/<model>/README.md   what it learnt from, how good it is, what it is not for
 
-In the form of the Hugging Face Hub: YAML in front, by huggingface_hub. Numbers come from the run's
-files. A card that says the same as the one on disk is not written.
+In the form of the Hugging Face Hub: the YAML in front is huggingface_hub's; the text is rendered
+here, as its `from_template` leaves a blank line for every statement of a template. Numbers come
+from the run's files. A card that says the same as the one on disk is not written.
 """
 
 import math
@@ -14,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-import numpy as np
 import pandas as pd
 from huggingface_hub import CardData, DatasetCardData, ModelCardData
 from PIL import Image
@@ -26,11 +26,12 @@ from petweak.data.files import read_json, write_text
 from petweak.data.oxford_pets import BREED_NAMES, SPECIES, Pets
 from petweak.evaluation.metrics import degenerate
 from petweak.evaluation.scoring import MEANINGS
-from petweak.models.maskformer import model_name
 from petweak.pseudo_masks import source_class
 from petweak.pseudo_masks.base import Source
 from petweak.study.results import read_results
 from petweak.study.run import Run
+from petweak.training.trainer import is_single_round
+from petweak.visualization.charts import finished_models
 
 HUB_NAME = "timm/oxford-iiit-pet"  # the data set there
 TAGS = ["petweak", "pets", "weak-supervision"]
@@ -39,13 +40,12 @@ TEMPLATES = jinja2.Environment(loader=jinja2.PackageLoader("petweak.reporting"),
 
 
 def write_cards(run: Run) -> None:
-    """Write the run's data card, and a card beside every model that has rows in results.csv."""
+    """Write the run's data card, and a card beside every model that has been scored."""
     results, cards = read_results(run.folder), {run.folder / "data_card.md": data_card(run)}
-    for file in sorted(run.folder.glob("models/*/scores.csv")):
-        config = read_json(file.with_name("config.json"))
-        rows = _rows_of(results, file.parent.name, config)
-        if len(rows):
-            cards[file.with_name("README.md")] = model_card(file.parent, config, rows, results, run)
+    for folder, config in finished_models(run.folder).items():
+        if (folder / "scores.csv").is_file() and (folder / "scores.json").is_file():
+            rows = _rows_of(folder, config, run)
+            cards[folder / "README.md"] = model_card(folder, config, rows, results, run)
     for path, card in cards.items():
         if not path.is_file() or path.read_text(encoding="utf-8") != card:
             write_text(path, card)
@@ -66,14 +66,14 @@ def _markdown(frame: pd.DataFrame) -> str:
     return frame.fillna("").to_markdown(index=False, disable_numparse=True)
 
 
-def _rows_of(results: pd.DataFrame, name: str, config: dict) -> pd.DataFrame:
-    """The rows of results.csv of the model in the folder `name`: of a round where that says so."""
-    model = model_name(tuple(config["model"]["levels"]))
-    same = (results["source"] == config["source"]) & (results["labels"] == config["labels"])
-    rows = results[same & results["model"].isin([model, np.nan])]
-    of_round = config["variant"] and name.endswith(config["variant"])
-    rows = rows[rows["round"] == config["round"] if of_round else rows["round"].isna()]
-    return rows if rows["model"].notna().any() else rows[:0]
+def _rows_of(folder: Path, config: dict, run: Run) -> pd.DataFrame:
+    """The model's own scores, with those of the masks that it learnt from: a round's are beside
+    its scores, the source's with its masks."""
+    rows = read_json(folder / "scores.json")["rows"]
+    if not is_single_round(config):
+        masks = read_json(run.masks_folder(config["source"]) / "scores.json") or {"rows": []}
+        rows = rows + masks["rows"]
+    return pd.DataFrame(rows)
 
 
 def model_card(folder: Path, config: dict, rows: pd.DataFrame, results: pd.DataFrame,

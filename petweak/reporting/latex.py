@@ -47,7 +47,7 @@ def numeric(column: pd.Series) -> bool:
 
 
 def write_figure(folder: Path, name: str, draw: Callable[..., Figure]) -> None:
-    """Write `folder`/figures/<name>-{one,two}.{pdf,png}."""
+    """Write `figures/<name>-one.pdf`, `-one.png`, `-two.pdf` and `-two.png`."""
     for width in SIZES[1:]:
         fig = draw(size=width)
         for kind in ("pdf", "png"):

@@ -92,14 +92,21 @@ def note_time(folder: Path, stage: Stage, n: int, seconds: float, peak: float | 
     """Put the stage's row into timings.csv in the place of an earlier one. Without `peak`, the
     stage was made before, and a row is written only where it is missing or of another making."""
     path = folder / "timings.csv"
-    rows = pd.read_csv(path).to_dict("records") if path.is_file() else []
     row = dict(zip(TIMINGS, (*stage, n, round(seconds, 3)), strict=False))
-    if peak is None and any(row.items() <= r.items() for r in rows):
+    new = {"images_per_second": round(n / max(seconds, 1e-9), 2), "peak_rss_mb": peak}
+
+    def rows() -> list[dict]:
+        return pd.read_csv(path).to_dict("records") if path.is_file() else []
+
+    if peak is None and any(row.items() <= r.items() for r in rows()):
         return
-    row |= {"images_per_second": round(n / max(seconds, 1e-9), 2), "peak_rss_mb": peak}
-    rows = [r for r in rows if tuple(r[k] for k in TIMINGS[:3]) != stage] + [row]
-    rows.sort(key=lambda r: STAGES.index(r["stage"]))
-    write_frame(path, pd.DataFrame(rows, columns=TIMINGS))
+    try:
+        with FileLock(folder / ".lock", is_singleton=True).acquire(timeout=0):
+            others = [r for r in rows() if tuple(r[k] for k in TIMINGS[:3]) != stage]
+            table = sorted([*others, row | new], key=lambda r: STAGES.index(r["stage"]))
+            write_frame(path, pd.DataFrame(table, columns=TIMINGS))
+    except (Timeout, PermissionError):  # somebody else is at work, or may: the next study notes it
+        pass
 
 
 def peak_rss_mb() -> float:

@@ -1,6 +1,5 @@
 """results.csv: every score of a run in one long table."""
 
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -57,9 +56,11 @@ def collect_results(run: Run) -> pd.DataFrame:
     rows = [row | {"source": name, "labels": "-", "seconds": 0.0}
             for name in BASELINES for row in run.baseline_scores(name).rows]
     for source, labels in [(source, labels) for source in SOURCES for labels in LABELS]:
-        for part in (_model_rows, _round_rows):
-            with suppress(ValueError, FileNotFoundError):  # external masks that are not there
-                rows += part(run, source, labels)
+        try:
+            source_class(source).check(run.settings)
+        except ValueError:  # external masks that are not there
+            continue
+        rows += _model_rows(run, source, labels) + _round_rows(run, source, labels)
     s = run.settings
     frame = pd.DataFrame(rows).reindex(columns=COLUMNS).astype({"round": "Int64"}).assign(
         profile=s.profile, dataset=run.pets.name, backbone=s.backbone.backbone, seed=s.data.seed)

@@ -4,6 +4,8 @@
     run.masks("gradcam_pretrained")              # makes the features, too, if they are missing
     run.model("gradcam_pretrained", "breed")     # trains
     petweak.study.results.run_study(run)         # everything, and results.csv
+
+The methods of `Run` read as the study does.
 """
 
 import logging
@@ -70,12 +72,23 @@ class Run:
 
     def variant(self, name: str, only: frozenset[str] | None = None, **changes: Any) -> "Run":
         """The same study with other settings, on all photos or on some, in a folder of its own:
-        `variants/<name>/`. It reads this run's features where its backbone settings are the same;
-        nothing else of this run is read, and nothing is written."""
+        `variants/<name>/`. It reads this run's features where its backbone settings are the same
+        (this run makes them, of all its photos, where they are missing), and nothing else of it."""
         changed = self.settings.replace(**changes)
         other = Run(self.folder / "variants" / name, self.data_root, changed, self.made_on)
         other.parent, other.only = self, self.only if only is None else only
         return other
+
+    def _ensure(self, stage: tuple, read: Callable, make: Callable, cost: Callable | None = None):
+        """`cache.ensure` in this run's folder; nothing of another device's is made on this one."""
+
+        def make_here() -> None:
+            if self.device.type != self.made_on and stage[0] != "evaluate":
+                raise ValueError(f"{self.folder} was made on {self.made_on}, and this is a "
+                                 f"{self.device.type}: make what is missing in another --run")
+            make()
+
+        return ensure(self.folder, stage, read, make_here, cost)
 
     # --- data
 
@@ -103,7 +116,9 @@ class Run:
         return pets.with_quarantine(tuple(bad))
 
     def write_about(self, pets: oxford_pets.Pets) -> None:
-        """run.json: the settings, versions, and hardware of this run."""
+        """run.json: the settings, versions, and hardware of this run, where it was made."""
+        if self.device.type != self.made_on and (self.folder / "run.json").is_file():
+            return
         about = about_run(self.settings, self.data_root, pets.name, len(pets), self.made_on)
         write_json(self.folder / "run.json", about)
 
@@ -175,7 +190,7 @@ class Run:
             extract_features(self.pets.samples, engine, settings, places[0], key, self.device)
 
         stage = ("features", name or "-", "-")
-        return ensure(self.folder, stage, read, make, lambda f: (f.passes, f.seconds))
+        return self._ensure(stage, read, make, lambda f: (f.passes, f.seconds))
 
     # --- pseudo-masks
 
@@ -220,7 +235,7 @@ class Run:
                     self.more_features(scale)
             make_masks(self.source(name), name, list(self.ids), folder, key)
 
-        return ensure(self.folder, ("masks", name, "-"), lambda: open_manifest(folder, key), make,
+        return self._ensure(("masks", name, "-"), lambda: open_manifest(folder, key), make,
                       lambda m: (len(m["ids"]), m["seconds"]))
 
     # --- models
@@ -246,7 +261,7 @@ class Run:
             train_model(self.features, train, val, self.pets.classes(labels), self.settings, folder,
                         key, self.device, about)
 
-        ensure(self.folder, ("train", source, labels), lambda: self._config(folder, key), make,
+        self._ensure(("train", source, labels), lambda: self._config(folder, key), make,
                _cost_of_training)
         return folder
 
@@ -300,7 +315,7 @@ class Run:
                 stage = ("train", source, f"{labels}-round{r.number}")
                 note_time(self.folder, stage, *_cost_of_training(read_json(r.model / CONFIG)), peak)
 
-        rounds = ensure(self.folder, ("train", source, f"{labels} rounds"),
+        rounds = self._ensure(("train", source, f"{labels} rounds"),
                         lambda: self.open_rounds(source, labels, epochs), make)
         note_times(rounds)
         return rounds
@@ -329,8 +344,8 @@ class Run:
         folder, key = self.model_folder(source, labels), self.keys.rounds(source, labels)
         if not source_class(source).self_trained:
             folder = self.folder / "models" / f"{source}-{labels}-selftrained"
-        if self._config(folder, key) is None:
-            publish(self.rounds(source, labels)[-1].model, folder, key)
+        self._ensure(("train", source, f"{labels} result"), lambda: self._config(folder, key),
+                     lambda: publish(self.rounds(source, labels)[-1].model, folder, key))
         return folder
 
     # --- scores
@@ -402,7 +417,7 @@ class Run:
             write_frame(folder / "scores.csv", table)
             write_json(note, value | {"seconds": time.perf_counter() - start})
 
-        return ensure(self.folder, ("evaluate", source, labels), lambda: open_scores(folder, key),
+        return self._ensure(("evaluate", source, labels), lambda: open_scores(folder, key),
                       make, lambda scores: (len(scores.photos), scores.seconds))
 
 
@@ -458,8 +473,12 @@ def reopen(folder: str | Path) -> Run:
     if (about := read_json(folder / "run.json")) is None:
         raise FileNotFoundError(f"{folder / 'run.json'} is missing: `make demo` makes "
                                 "runs/embedded, `petweak study --run R` any other")
-    made = Settings.from_dict(about["settings"])
     try:
-        return Run(folder, about["data_root"], made, about["device"])
+        settings = Settings.from_dict(about["settings"])
+    except (KeyError, TypeError):
+        raise ValueError(f"{folder} was made by an older version of petweak: delete it, or choose "
+                         "another --run") from None
+    try:
+        return Run(folder, about["data_root"], settings, about["device"])
     except ValueError:  # made on a machine with another device
-        return Run(folder, about["data_root"], made.replace(device="auto"), about["device"])
+        return Run(folder, about["data_root"], settings.replace(device="auto"), about["device"])

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,6 @@ from petweak.training.trainer import CONFIG, WEIGHTS, cached_maps
 @dataclass
 class Predictor:
     """A trained model with what is needed to use it."""
-
     model: MaskFormer
     classes: tuple[str, ...]
     backbone: str
@@ -43,7 +43,6 @@ class Predictor:
 @dataclass(frozen=True)
 class Prediction:
     """One photo: foreground probabilities (G, G) and class probabilities (K,)."""
-
     soft: np.ndarray
     classes: np.ndarray
 
@@ -58,68 +57,56 @@ def load_model(folder: str | Path, device: torch.device | str = "cpu") -> Predic
     folder = Path(folder)
     config = read_json(folder / CONFIG)
     if config is None or not (folder / WEIGHTS).is_file():
-        raise FileNotFoundError(
-            f"{folder} holds no trained model (config.json and model.safetensors); "
-            "`petweak train` makes one in runs/<name>/models/<source>-<labels>/"
-        )
+        raise FileNotFoundError(f"{folder} holds no trained model ({CONFIG} and {WEIGHTS}); "
+                                "`petweak train` makes one in runs/<name>/models/<source>-<labels>")
     fields = {k: tuple(v) if isinstance(v, list) else v for k, v in config["model"].items()}
     model = MaskFormer(MaskFormerConfig(**fields))
     model.load_state_dict(load_file(folder / WEIGHTS))
-    settings = Settings.from_dict(config["settings"])
-    return Predictor(
-        model.to(device).eval(), tuple(config["classes"]), settings.backbone.backbone,
-        settings.backbone.image_size, settings.inference.predict_mirror,
-    )
+    s = Settings.from_dict(config["settings"])
+    return Predictor(model.to(device).eval(), tuple(config["classes"]), s.backbone.backbone,
+                     s.backbone.image_size, s.inference.predict_mirror)
 
 
 @torch.inference_mode()
-def predict_features(
-    predictor: Predictor, features: Features, ids: list[str], batch_size: int = 32
-) -> Iterator[tuple[str, Prediction]]:
+def predict_features(predictor: Predictor, features: Features, ids: list[str],
+                     batch_size: int = 32) -> Iterator[tuple[str, Prediction]]:
     """The prediction for each of `ids`, from cached maps."""
     for k in range(0, len(ids), batch_size):
         part = ids[k : k + batch_size]
-        mirrors = (False, True)[: 1 + predictor.mirror]
-        views = [cached_maps(predictor.model, features, part, m) for m in mirrors]
-        yield from zip(part, _predict(predictor, views), strict=True)
+        maps = partial(cached_maps, predictor.model, features, part)
+        yield from zip(part, _predict(predictor, maps), strict=True)
 
 
 @torch.inference_mode()
-def predict_photo(
-    predictor: Predictor, photo: Image.Image, backbone: Backbone | None = None
-) -> Prediction:
+def predict_photo(predictor: Predictor, photo: Image.Image,
+                  backbone: Backbone | None = None) -> Prediction:
     """The prediction for a photo that is in no cache: the frozen backbone runs here."""
     backbone = backbone or load_backbone(predictor.backbone).to(predictor.device)
     x = photo_tensor(photo, predictor.image_size)[None].to(predictor.device)
-    views = []
-    for picture in (x, x.flip(-1))[: 1 + predictor.mirror]:
-        maps = backbone(picture)
-        # The cache holds float16, so the model was trained on values of float16.
-        views.append([maps[level].half().float() for level in predictor.levels])
-    return _predict(predictor, views)[0]
+
+    def maps(mirror: bool) -> list[Tensor]:  # rounded to float16, as in the cache
+        maps = backbone(x.flip(-1) if mirror else x)
+        return [maps[level].half().float() for level in predictor.levels]
+
+    return _predict(predictor, maps)[0]
 
 
-def _predict(predictor: Predictor, views: list[list[Tensor]]) -> list[Prediction]:
-    """The mean over views; the first is the photo, the second its mirror image."""
-    soft, classes = 0, 0
-    for mirror, maps in enumerate(views):
-        output = predictor.model(maps)
+def _predict(predictor: Predictor, maps: Callable[[bool], list[Tensor]]) -> list[Prediction]:
+    """The mean over views; `maps` gives those of the photos, or of their mirror images."""
+    soft, classes, views = 0, 0, (False, True)[: 1 + predictor.mirror]
+    for mirror in views:
+        output = predictor.model(maps(mirror))
         mask = foreground(output)
         soft = soft + (mask.flip(-1) if mirror else mask) / len(views)
         classes = classes + class_probabilities(output) / len(views)
-    rows = zip(soft.cpu().numpy(), classes.cpu().numpy(), strict=True)
-    return [Prediction(s, c) for s, c in rows]
+    return list(map(Prediction, soft.cpu().numpy(), classes.cpu().numpy()))
 
 
-def predict_files(
-    photos: list[str], model: str | Path, out: str | Path, device: str = "cpu"
-) -> Iterator[Path]:
+def predict_files(photos: list[str], model: str | Path, out: str | Path,
+                  device: str = "cpu") -> Iterator[Path]:
     """Write `<out>/<photo's stem>.png` (0 or 255, the photo's size) for each photo; yields paths.
-
     Raises ValueError where two photos would have one name, a mask would replace its photo, or a
-    file does not begin as a picture, before any work; where a picture breaks off further in, when
-    its turn comes.
-    """
+    file does not begin as a picture, before any work; where one breaks off, when its turn comes."""
     paths = [Path(p) for p in photos]
     targets = [Path(out) / f"{p.stem}.png" for p in paths]
     if twice := sorted({t.name for t in targets if targets.count(t) > 1}):

@@ -5,12 +5,10 @@
               learns where this refinement and model r - 1 agree most
     end       when the masks of two rounds agree (mean IoU of `stop_agreement`), or after `rounds`
 
-The last model gets `last_epochs` instead of `round_epochs`, and the last of `keep_fractions`. With
-a `background_threshold` below 0.5 its masks, if they are a model's, are widened: foreground is what
-model r - 1 gives more than that, as a trimap's border lies around the pet.
-
-No trimap and no photo of test is read. Every round has folders of its own (`masks/<name>-round1/`,
-`models/<name>-round1/`), so a run that was killed goes on with the round it was in.
+The last model gets `last_epochs` and the last of `keep_fractions`. With a `background_threshold`
+below 0.5 its masks, if they are a model's, are widened: foreground is what model r - 1 gives more
+than that, as a trimap's border lies around the pet. No trimap and no photo of test is read. Every
+round has folders of its own, so a run that was killed goes on with the round it was in.
 """
 
 import math
@@ -28,7 +26,7 @@ from petweak.data.files import read_json, write_json
 from petweak.data.masks import FOREGROUND, read_mask, write_mask
 from petweak.pseudo_masks import source_class
 from petweak.pseudo_masks.base import Context
-from petweak.pseudo_masks.refinement import Pipeline, pipeline_steps, step_class
+from petweak.pseudo_masks.refinement import Pipeline, check_pipeline
 from petweak.pseudo_masks.refinement.base import on_grid
 from petweak.pseudo_masks.selection import agreement
 from petweak.pseudo_masks.store import MANIFEST, open_manifest, to_mask
@@ -42,7 +40,6 @@ BATCH = 16
 @dataclass(frozen=True)
 class Start:
     """What self-training begins with."""
-
     source: str
     labels: str
     masks: Path  # the source's masks and their manifest
@@ -58,7 +55,6 @@ class Start:
 @dataclass(frozen=True)
 class Round:
     """One round: the masks that it began with and the model that it ended with."""
-
     number: int
     masks: Path
     model: Path
@@ -74,18 +70,12 @@ def check(settings: Settings) -> None:
         raise ValueError(f"self_training_levels: {', '.join(missing)} is not in stored_levels")
     if not s.round_refinement:
         raise ValueError("round_refinement is empty: its changes tell good masks from bad ones")
-    for name in pipeline_steps(s.round_refinement):
-        step_class(name).check(settings)
-        if step_class(name).asks_source:
-            raise ValueError(
-                f"round_refinement: {name} asks a source for other views of a photo; a model's "
-                "prediction has none"
-            )
+    check_pipeline(s.round_refinement, None, settings)
 
 
 def round_settings(settings: Settings) -> Settings:
-    """The settings that the rounds really use: what others there are for models that are trained
-    once does not matter to them, and so has one value here (and in the cache key)."""
+    """The settings that the rounds use; those that only models trained once use have one value here
+    (and in the cache key)."""
     s = settings.self_training
     return settings.replace(levels=s.self_training_levels, epochs=1, walk_steps=s.round_walk_steps,
                             refinement=(), selection_criteria=(), vote_pipelines=())
@@ -94,12 +84,13 @@ def round_settings(settings: Settings) -> Settings:
 def self_train(start: Start, context: Context, run_folder: Path) -> list[Round]:
     """Run the rounds that are missing and return all of them; the last one is the result."""
     settings, rounds, masks = round_settings(context.settings), [], start.masks
-    s, note = settings.self_training, _first_note(start)
+    s, note = settings.self_training, read_json(masks / MANIFEST)
     while True:
-        number, agreed = len(rounds), note["agreement"]
+        number, agreed = len(rounds), note.get("agreement")
         last = number == s.rounds - 1 or (agreed or 0.0) >= s.stop_agreement
         fraction = s.keep_fractions[-1 if last else min(number, len(s.keep_fractions) - 1)]
-        ids = most_confident(note["confidence"], fraction, settings.data.seed)
+        confidence = {i: note["confidence"][i] for i in start.targets}
+        ids = most_confident(confidence, fraction, settings.data.seed)
         widen = rounds[-1].model if rounds and last and widens(settings, start.source) else None
         model = run_folder / "models" / f"{start.name}-round{number}"
         _train(start, number, masks, ids, model, settings, last, context, widen)
@@ -114,36 +105,25 @@ def self_train(start: Start, context: Context, run_folder: Path) -> list[Round]:
 def widens(settings: Settings, source: str) -> bool:
     """Whether the last model's masks are widened: ground truth has a border already, and a user's
     ignore region stays as it is."""
-    s = settings.self_training
-    return (
-        s.background_threshold < 0.5 and not settings.masks.ignore_band
-        and not source_class(source).reads_trimaps
-    )
+    return (settings.self_training.background_threshold < 0.5 and not settings.masks.ignore_band
+            and not source_class(source).reads_trimaps)
 
 
 def most_confident(confidence: dict[str, float], fraction: float, seed: int = 0) -> list[str]:
     """The photos with the largest values, at least one; equal ones in a seeded order, because ids
     are sorted by breed."""
-    ids = sorted(confidence)
-    ids = [ids[i] for i in np.random.default_rng(seed).permutation(len(ids))]
+    ids = np.random.default_rng(seed).permutation(sorted(confidence)).tolist()
     ranked = sorted(ids, key=lambda i: -confidence[i])
     return sorted(ranked[: max(1, round(fraction * len(ranked)))])
 
 
-def _first_note(start: Start) -> dict:
-    manifest = read_json(start.masks / MANIFEST)
-    confidence = {i: manifest["confidence"][i] for i in start.targets}
-    return {"confidence": confidence, "agreement": None, "seconds": manifest["seconds"]}
-
-
 def _train(start, number, masks, ids, model, settings, last, context, widen) -> None:
-    threshold = settings.self_training.background_threshold
-    kind = f"wide{threshold:g}" if widen else "last" if last else "next"
+    s = settings.self_training
+    kind = f"wide{s.background_threshold:g}" if widen else "last" if last else "next"
     key = f"{start.key}-{number}-{kind}"
     if is_trained(model, key, settings.system.save_epochs):
         return
     # Epochs count all of train: few photos are seen more often, in as many steps.
-    s = settings.self_training
     epochs = math.ceil((s.last_epochs if last else s.round_epochs) * len(start.targets) / len(ids))
     settings = settings.replace(epochs=epochs, seed=settings.data.seed + 1000 * number)
     # No val: masks that are still wrong would choose the epoch, so the last one is kept.
@@ -169,46 +149,36 @@ def _predictions(model: Path, ids: list[str], settings, context) -> Iterator[Ten
     """(G, G) in [0, 1] each: the foreground probabilities of `model`."""
     predictor = load_model(model, context.device)
     predictor.mirror = settings.inference.predict_mirror
-    predictions = predict_features(predictor, context.features, ids)
-    return (torch.from_numpy(p.soft) for _, p in predictions)
+    for _, prediction in predict_features(predictor, context.features, ids):
+        yield torch.from_numpy(prediction.soft)
 
 
 @torch.no_grad()
 def _next_masks(start, before, model, folder, settings, key, context) -> dict:
     """The predictions of `model` on train, refined, as masks; what their manifest says."""
-    ids = sorted(start.targets)
     if (manifest := open_manifest(folder, key)) is not None:
         return manifest
-    begin = time.perf_counter()
+    ids = sorted(start.targets)
+    begin, confidence, same = time.perf_counter(), {}, []
     (folder / MANIFEST).unlink(missing_ok=True)
     steps, band = settings.self_training.round_refinement, settings.masks.ignore_band
-    context = context.replace(settings)
-    pipeline = Pipeline(steps, context)
+    pipeline = Pipeline(steps, context.replace(settings))
     # The foreground of a mask with an ignore region; otherwise two equal maps would not agree.
     threshold = band[1] if band else 0.5
     predictions = _predictions(model, ids, settings, context)
-    confidence: dict[str, float] = {}
-    same: list[Tensor] = []
     for batch in context.batches(ids, BATCH):
         soft = torch.stack([next(predictions) for _ in batch.ids])
         refined = on_grid(pipeline(soft, batch), settings)
         agreed = agreement(soft > 0.5, refined > 0.5).tolist()
         confidence |= zip(batch.ids, agreed, strict=True)
-        old = torch.stack([_on_grid(before / f"{i}.png", settings) for i in batch.ids])
+        old = [torch.from_numpy(read_mask(before / f"{i}.png") == FOREGROUND) for i in batch.ids]
+        old = torch.cat([on_grid(m[None].float(), settings) > 0.5 for m in old])
         same.append(agreement(refined > threshold, old))
         for i, m in zip(batch.ids, refined, strict=True):
             shape = read_mask(start.masks / f"{i}.png").shape
             write_mask(folder / f"{i}.png", to_mask(m, shape, 0.5, band))
-    manifest = {
-        "key": key, "source": start.source, "model": model.name, "refinement": list(steps),
-        "seconds": round(time.perf_counter() - begin, 3),
-        "agreement": torch.cat(same).mean().item(), "confidence": confidence, "ids": ids,
-    }
+    manifest = {"key": key, "source": start.source, "model": model.name, "refinement": list(steps),
+                "seconds": round(time.perf_counter() - begin, 3),
+                "agreement": torch.cat(same).mean().item(), "confidence": confidence, "ids": ids}
     write_json(folder / MANIFEST, manifest)
     return manifest
-
-
-def _on_grid(path: Path, settings: Settings) -> Tensor:
-    """(G, G) bool: a mask's foreground on the grid of the predictions."""
-    foreground = torch.from_numpy(read_mask(path) == FOREGROUND).float()
-    return on_grid(foreground[None], settings)[0] > 0.5

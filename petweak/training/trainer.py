@@ -8,6 +8,7 @@ import json
 import math
 import shutil
 import time
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from petweak.data.feature_cache import Features
 from petweak.data.files import read_json, replacing, write_frame, write_json
 from petweak.models.losses import set_loss
 from petweak.models.maskformer import MaskFormer, MaskFormerConfig, foreground
+from petweak.pseudo_masks.selection import agreement
 from petweak.training.targets import Targets
 
 HISTORY = ["epoch", "loss", "class", "mask", "dice", "val_mask_iou", "lr", "seconds"]
@@ -34,11 +36,14 @@ def is_trained(folder: Path, key: str, save_epochs: bool = False) -> bool:
     """Whether `folder` holds a finished model that was trained with `key`; with `save_epochs`, and
     its epochs, too."""
     config = read_json(folder / CONFIG)
-    complete = all((folder / name).is_file() for name in (WEIGHTS, "history.csv"))
-    return (
-        complete and config is not None and config["key"] == key
-        and bool(not save_epochs or saved_epochs(folder))
-    )
+    return (all((folder / name).is_file() for name in (WEIGHTS, "history.csv"))
+            and config is not None and config["key"] == key
+            and (not save_epochs or len(saved_epochs(folder)) == config["epochs"]))
+
+
+def is_single_round(config: dict[str, Any]) -> bool:
+    """Whether a config is of one round of self-training, and not of what the rounds came to."""
+    return config.get("round") is not None and not config.get("published", False)
 
 
 def publish(model: Path, folder: Path, key: str) -> dict[str, Any]:
@@ -50,7 +55,7 @@ def publish(model: Path, folder: Path, key: str) -> dict[str, Any]:
     shutil.rmtree(folder / "epochs", ignore_errors=True)
     if (model / "epochs").is_dir():
         shutil.copytree(model / "epochs", folder / "epochs")
-    config = read_json(model / CONFIG) | {"key": key}
+    config = read_json(model / CONFIG) | {"key": key, "published": True}
     write_json(folder / CONFIG, config)
     return config
 
@@ -61,26 +66,18 @@ def _retire(folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
-def train_model(
-    features: Features, train: Targets, val: Targets, classes: tuple[str, ...], settings: Settings,
-    folder: Path, key: str, device: torch.device, about: dict[str, Any],
-) -> dict[str, Any]:
+def train_model(features: Features, train: Targets, val: Targets, classes: tuple[str, ...],
+                settings: Settings, folder: Path, key: str, device: torch.device,
+                about: dict[str, Any]) -> dict[str, Any]:
     """Train on `train`, keep the epoch that is best on `val` (by IoU with the source's masks; the
     last epoch where `val` has no photo), and write `model.safetensors`, `history.csv` and
-    `config.json` with `about` into `folder`. Returns the config.
-
-    Raises FloatingPointError with the photos' ids where a loss is not finite.
-    """
-    s, seed = settings.training, settings.data.seed
+    `config.json` with `about` into `folder`. Returns the config. FloatingPointError with the
+    photos' ids where a loss is not finite."""
+    s, m, seed = settings.training, settings.model, settings.data.seed
     torch.manual_seed(seed)
-    m = settings.model
-    config = MaskFormerConfig(
-        num_classes=len(classes),
-        in_channels=tuple(features.map(level).shape[2] for level in m.levels), levels=m.levels,
-        decoder_channels=m.decoder_channels, queries=m.queries,
-        transformer_dropout=m.transformer_dropout,
-        channel_dropout=0.0 if m.levels == ("final",) else m.channel_dropout,
-    )
+    channels = tuple(features.map(level).shape[2] for level in m.levels)
+    dropout = 0.0 if m.levels == ("final",) else m.channel_dropout
+    config = MaskFormerConfig(len(classes), channels, **vars(m) | {"channel_dropout": dropout})
     model = MaskFormer(config).to(device)
     precision = mixed_precision(settings, device)
     if precision is torch.bfloat16:  # its convolutions are faster with the channels last
@@ -88,14 +85,13 @@ def train_model(
     optimizer = torch.optim.AdamW(model.parameters(), lr=s.lr, weight_decay=s.weight_decay)
     scaler = torch.amp.GradScaler(device.type, enabled=precision is torch.float16)
     checkpoint = folder / "checkpoint.safetensors"
-    history, best = _resume(checkpoint, key, model, optimizer, scaler)
+    history, best = _resume(checkpoint, key, model, optimizer, scaler, settings.system.save_epochs)
     if not history:
         shutil.rmtree(folder / "epochs", ignore_errors=True)  # of an earlier training
     steps = math.ceil(len(train.ids) / s.batch_size)
-
     name = "-".join(str(v) for v in about.values() if v not in ("", None))
-    epochs = range(len(history), s.epochs)
-    bar = tqdm(epochs, f"train {name}", s.epochs, unit="epoch", initial=len(history))
+    bar = tqdm(range(len(history), s.epochs), f"train {name}", s.epochs, unit="epoch",
+               initial=len(history))
     for epoch in bar:
         start = time.perf_counter()
         generator = torch.Generator().manual_seed(seed * 100_003 + epoch)
@@ -103,10 +99,9 @@ def train_model(
         order = torch.randperm(len(train.ids), generator=generator)
         sums: dict[str, float] = {}
         model.train()
-        for step, rows in enumerate(order.split(s.batch_size)):
-            lr = learning_rate((epoch * steps + step) / (s.epochs * steps), settings)
-            for group in optimizer.param_groups:
-                group["lr"] = lr
+        for step, rows in enumerate(order.split(s.batch_size), epoch * steps):
+            lr = learning_rate(step / (s.epochs * steps), settings)
+            optimizer.param_groups[0]["lr"] = lr
             mirror = torch.rand(len(rows), generator=generator) < 0.5
             terms = _step(model, features, train, rows, mirror, settings, optimizer, scaler)
             for term, value in terms.items():
@@ -116,49 +111,36 @@ def train_model(
         row = {"epoch": epoch + 1, "loss": sum(sums.values()), **sums, "val_mask_iou": iou}
         history.append(row | {"lr": lr, "seconds": seconds})
         if iou is None or iou >= max(row["val_mask_iou"] for row in history):
-            best = {
-                k: v.detach().cpu().clone(memory_format=torch.contiguous_format)
-                for k, v in model.state_dict().items()
-            }
-        if settings.system.save_epochs:
-            _save_epoch(folder, epoch + 1, model)
+            best = {k: v.cpu().clone(memory_format=torch.contiguous_format)
+                    for k, v in model.state_dict().items()}
+        if settings.system.save_epochs:  # in half precision: to be looked at, not to be trained on
+            half = {k: v.half().cpu().contiguous() for k, v in model.state_dict().items()}
+            with replacing(folder / "epochs" / f"{epoch + 1:02d}.safetensors") as beside:
+                save_file(half, beside)
         _save(checkpoint, key, model, optimizer, scaler, best, history)
         bar.set_postfix(loss=f"{history[-1]['loss']:.3f}", val=iou)
-
     _retire(folder)
     with replacing(folder / WEIGHTS) as beside:
         save_file(best, beside)
     write_frame(folder / "history.csv", pd.DataFrame(history, columns=HISTORY).round(6))
-    best_row = max(history, key=lambda row: (row["val_mask_iou"] or 0.0, row["epoch"]))
-    done = {
-        "key": key, **about, "classes": list(classes), "best_epoch": best_row["epoch"],
-        "val_mask_iou": best_row["val_mask_iou"], "n_images": len(train.ids),
-        "epochs": len(history), "seconds": round(sum(row["seconds"] for row in history), 3),
-        "model": vars(config), "settings": settings.to_dict(),
-    }
+    kept = max(history, key=lambda row: (row["val_mask_iou"] or 0.0, row["epoch"]))
+    done = {"key": key, **about, "classes": list(classes), "best_epoch": kept["epoch"],
+            "val_mask_iou": kept["val_mask_iou"], "n_images": len(train.ids),
+            "epochs": len(history), "seconds": round(sum(row["seconds"] for row in history), 3),
+            "model": vars(config), "settings": settings.to_dict()}
     write_json(folder / CONFIG, done)
     checkpoint.unlink()
     return done
 
 
 def saved_epochs(folder: Path) -> dict[int, Path]:
-    """{epoch: its weights}, from 1, of a model that was trained with `save_epochs`.
-    `model.safetensors` holds the epoch that was kept."""
+    """{epoch: its weights}, from 1, of a model that was trained with `save_epochs`."""
     return {int(p.stem): p for p in sorted((folder / "epochs").glob("*.safetensors"))}
 
 
-def _save_epoch(folder: Path, epoch: int, model: MaskFormer) -> None:
-    """`epochs/<NN>.safetensors`, in half precision: to be looked at, not to be trained on."""
-    tensors = {k: v.half().cpu().contiguous() for k, v in model.state_dict().items()}
-    with replacing(folder / "epochs" / f"{epoch:02d}.safetensors") as beside:
-        save_file(tensors, beside)
-
-
 def learning_rate(progress: float, settings: Settings) -> float:
-    """At `progress` in [0, 1] of training: a warm-up over the first tenth, then half a cosine.
-
-    `onecycle` warms up from lr / 25 (Smith & Topin 2018), `cosine` starts at lr.
-    """
+    """At `progress` in [0, 1] of training: half a cosine, in `onecycle` (Smith & Topin 2018) after
+    a warm-up from lr / 25 over the first tenth."""
     lr, warm = settings.training.lr, 0.1 if settings.training.schedule == "onecycle" else 0.0
     if progress < warm:
         return lr * (1 / 25 + (1 - 1 / 25) * progress / warm)
@@ -174,24 +156,20 @@ def val_mask_iou(model: MaskFormer, features: Features, val: Targets, batch_size
     for rows in torch.arange(len(val.ids)).split(batch_size):
         output = model(cached_maps(model, features, [val.ids[r] for r in rows]))
         _, masks, valid = val.batch(rows, torch.zeros(len(rows), dtype=torch.bool))
-        prediction, target = foreground(output).cpu() > 0.5, masks[:, 0] > 0.5
         keep = valid > 0
-        union = ((prediction | target) & keep).sum((1, 2))
-        overlap = (prediction & target & keep).sum((1, 2))
-        ious.append(torch.where(union > 0, overlap / union.clamp(min=1), 1.0))
+        ious.append(agreement((foreground(output).cpu() > 0.5) & keep, (masks[:, 0] > 0.5) & keep))
     return torch.cat(ious).mean().item()
 
 
 def mixed_precision(settings: Settings, device: torch.device) -> torch.dtype | None:
     """The type that convolutions and products are computed in; None is float32, like the rest."""
-    if settings.training.precision == "auto":
-        return torch.float16 if device.type == "cuda" else None
+    if settings.training.precision == "auto" and device.type == "cuda":
+        return torch.float16
     return torch.bfloat16 if settings.training.precision == "bfloat16" else None
 
 
-def cached_maps(
-    model: MaskFormer, features: Features, ids: list[str], mirror: Any = False
-) -> list[Tensor]:
+def cached_maps(model: MaskFormer, features: Features, ids: list[str],
+                mirror: Any = False) -> list[Tensor]:
     """The model's input (B, C, h, w) of each level, on its device; it travels there as float16."""
     device = model.mask_head.weight.device
     return [features.half(level, ids, mirror).to(device).float() for level in model.config.levels]
@@ -208,52 +186,50 @@ def _step(model, features, train, rows, mirror, settings, optimizer, scaler) -> 
     weights = (s.class_weight, s.mask_weight, s.dice_weight)
     terms = set_loss(output, classes, masks, valid, weights, s.no_object_weight)
     loss = sum(terms.values())
+    values = {k: v.item() for k, v in terms.items()}
     if not torch.isfinite(loss):
-        raise FloatingPointError(
-            f"the loss is {loss.item()} (terms { {k: v.item() for k, v in terms.items()} }) on the "
-            f"photos {', '.join(ids)}. Lower lr ({s.lr}) or look at these photos' masks."
-        )
+        raise FloatingPointError(f"the loss is {loss.item()} (terms {values}) on the photos "
+                                 f"{', '.join(ids)}. Lower lr ({s.lr}) or look at their masks.")
     optimizer.zero_grad(set_to_none=True)
     scaler.scale(loss).backward()
     scaler.unscale_(optimizer)
     torch.nn.utils.clip_grad_norm_(model.parameters(), s.clip)
     scaler.step(optimizer)
     scaler.update()
-    return {k: v.item() for k, v in terms.items()}
+    return values
 
 
 def _save(path: Path, key: str, model, optimizer, scaler, best: dict, history: list) -> None:
     """One file: the model, the best model so far, AdamW's moments; the history, and the scale of
     mixed precision, as metadata."""
-    tensors = {f"model.{k}": v.contiguous() for k, v in model.state_dict().items()}
-    tensors |= {f"best.{k}": v for k, v in best.items()}
-    for i, state in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{i}.{k}": v.contiguous() for k, v in state.items()}
+    parts = {"model": model.state_dict(), "best": best}
+    parts |= {str(i): state for i, state in optimizer.state_dict()["state"].items()}
+    tensors = {f"{part}.{k}": v.contiguous() for part, of in parts.items() for k, v in of.items()}
+    about = {"history": json.dumps(history), "scaler": json.dumps(scaler.state_dict())}
     with replacing(path) as beside:
-        about = {"history": history, "scaler": scaler.state_dict()}
-        save_file(tensors, beside, {"key": key} | {k: json.dumps(v) for k, v in about.items()})
+        save_file(tensors, beside, {"key": key} | about)
 
 
-def _resume(path: Path, key: str, model, optimizer, scaler) -> tuple[list, dict]:
-    """Load what `_save` wrote with the same key; otherwise start: ([], {})."""
+def _resume(
+    path: Path, key: str, model, optimizer, scaler, save_epochs: bool
+) -> tuple[list, dict]:
+    """Load what `_save` wrote with the same key; otherwise, and where an epoch that has to be saved
+    was not, start: ([], {})."""
     if not path.is_file():
         return [], {}
+    parts: dict[str, dict[str, Tensor]] = defaultdict(dict)
     with safe_open(path, "pt") as file:
         about = file.metadata()
-        if about["key"] != key:
+        epochs = len(json.loads(about["history"]))
+        if about["key"] != key or save_epochs and len(saved_epochs(path.parent)) < epochs:
             return [], {}
-        parts: dict[str, dict] = {"model": {}, "best": {}, "optimizer": {}}
         for name in file.keys():  # noqa: SIM118 - not a dict
             part, rest = name.split(".", 1)
             parts[part][rest] = file.get_tensor(name)
-    model.load_state_dict(parts["model"])
-    moments: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in parts["optimizer"].items():
-        i, k = name.split(".")
-        moments.setdefault(int(i), {})[k] = tensor
-    groups = optimizer.state_dict()["param_groups"]
-    optimizer.load_state_dict({"state": moments, "param_groups": groups})
+    model.load_state_dict(parts.pop("model"))
+    best, state = parts.pop("best"), optimizer.state_dict()
+    optimizer.load_state_dict(state | {"state": {int(i): of for i, of in parts.items()}})
     scale = json.loads(about["scaler"])
     if scale and scaler.is_enabled():
         scaler.load_state_dict(scale)
-    return json.loads(about["history"]), parts["best"]
+    return json.loads(about["history"]), best

@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from petweak.data.files import read_json
 from petweak.evaluation.metrics import BASELINES, NO_BORDER
 from petweak.study import tables
+from petweak.training.trainer import is_single_round
 from petweak.visualization.style import SOURCE_COLOURS, Figure, canvas, palette, styled
 
 LINES = {"breed": "-", "species": "--"}  # of the labels that a model learns
@@ -52,11 +53,11 @@ def overview_bars(results: pd.DataFrame, split: str = "test", paper: bool = True
 
 
 def finished_models(run_folder: str | Path, rounds: bool = True) -> dict[Path, dict[str, Any]]:
-    """{folder: config} of the models of a run; `rounds`: of single rounds of self-training, too."""
+    """{folder: config} of the models of a run, but for those of an older version of petweak;
+    `rounds`: of single rounds of self-training, too."""
     files = sorted(Path(run_folder).glob("models/*/config.json"))
-    configs = {f.parent: read_json(f) for f in files}
-    single = {f for f, c in configs.items() if c["variant"] and f.name.endswith(c["variant"])}
-    return {f: c for f, c in configs.items() if rounds or f not in single}
+    configs = {f.parent: c for f in files if "levels" in (c := read_json(f)).get("model", {})}
+    return {f: c for f, c in configs.items() if rounds or not is_single_round(c)}
 
 
 @styled
@@ -120,7 +121,8 @@ def cost_bars(costs: pd.DataFrame) -> Figure:
     fig, ax = _rows(1.5 + 0.42 * len(costs), costs["source"], "seconds per photo on this hardware")
     ax.barh(at, alone, 0.62, color=[colours[s] for s in costs["source"]])
     shared = costs["features_seconds"].fillna(0)
-    look = dict(facecolor=rcParams["axes.facecolor"], hatch="///", label="feature extraction (shared)")
+    look = dict(facecolor=rcParams["axes.facecolor"], hatch="///")
+    look["label"] = "feature extraction (shared)"
     bars = ax.barh(at, shared, 0.62 * (shared > 0), alone, edgecolor=rcParams["text.color"], **look)
     ax.bar_label(bars, [f"{seconds:.3f}" for seconds in alone + shared], padding=5)
     ax.set_xlim(0, 1.14 * (alone + shared).max())

@@ -57,7 +57,7 @@ def test_a_photo_is_asked_for_by_its_id(tmp_path):
     pets = read_pets(tmp_path)
     assert pets.sample("beagle_2") is pets.samples[1]
     assert pets.only(["beagle_2"]).sample("beagle_2").breed == 1
-    with pytest.raises(KeyError, match="pug_1"):
+    with pytest.raises(ValueError, match="pug_1"):
         pets.sample("pug_1")
     left = pets.leaving_out("beagle")
     assert [s.split for s in left.samples] == ["train", "left_out", "test"]

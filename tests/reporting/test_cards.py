@@ -109,8 +109,8 @@ def test_cards_are_written_only_where_their_text_changes(written):
     before = [f.stat().st_mtime_ns for f in files]
     write_cards(written)
     assert [f.stat().st_mtime_ns for f in files] == before
-    results = folder / "results.csv"
-    results.write_text(results.read_text().replace("0.95", "0.94"))
+    for scores in folder.glob("models/*/scores.json"):
+        scores.write_text(scores.read_text().replace("0.95", "0.94"))
     write_cards(written)
     changed = [f.stat().st_mtime_ns != t for f, t in zip(files, before, strict=True)]
     assert changed == [False, True, True]
@@ -120,7 +120,8 @@ def test_a_self_trained_model_and_its_rounds(written):
     settings = SETTINGS.replace(ignore_band="0.2,0.8", leave_out="beagle", round_refinement="walk")
     manifest = {"key": "k", "refinement": ["vote"], "vote": ["colour", "dense"]}
     write_json(written.folder / "masks" / "gradcam_pretrained" / "manifest.json", manifest)
-    wide = dict(variant="round2-wide", round=2, val_mask_iou=None, settings=settings.to_dict())
+    wide = dict(variant="round2-wide", round=2, published=True, val_mask_iou=None,
+                settings=settings.to_dict())
     last = again(written, **wide)
     assert "model of round 2, counted from 0: its masks are the predictions" in last
     assert "refined by walk, and wider than that: what the model before it gives more" in last
@@ -134,10 +135,11 @@ def test_a_self_trained_model_and_its_rounds(written):
     )
     make_model(model, "gradcam_pretrained", variant="round0", round=0)
     write_cards(written)
-    assert not (model / "README.md").exists()  # no rows of a round
-    results = pd.read_csv(written.folder / "results.csv")
-    part = results[results["source"] == "gradcam_pretrained"].assign(round=0, value=0.875)
-    pd.concat([results, part]).to_csv(written.folder / "results.csv", index=False)
+    assert not (model / "README.md").exists()  # it has not been scored
+    rows = [row | {"value": 0.875} for folder in ("models/gradcam_pretrained-breed",
+            "masks/gradcam_pretrained")
+            for row in read_json(written.folder / folder / "scores.json")["rows"]]
+    write_json(model / "scores.json", {"key": "k", "rows": rows, "seconds": 1.0})
     write_cards(written)
     first = (model / "README.md").read_text()
     assert "model of round 0, counted from 0.\n" in first and "0.875" in first
@@ -151,10 +153,6 @@ def test_several_levels_are_maskformer_ms(written):
     assert again(written, model="gradcam_pretrained-breed") == card
     config["model"] = levels
     write_json(written.folder / "models" / "gradcam_pretrained-breed" / "config.json", config)
-    write_cards(written)
-    assert card_of(written) == card  # its rows in results.csv are of another model
-    results = pd.read_csv(written.folder / "results.csv").replace("maskformer", "maskformer-ms")
-    results.to_csv(written.folder / "results.csv", index=False)
     write_cards(written)
     assert "simplified MaskFormer-MS" in card_of(written)
     assert "`final` (stride 32), `stride16` (stride 16)" in card_of(written)

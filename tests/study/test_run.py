@@ -28,6 +28,7 @@ from petweak.study.run import FEATURES_FROM, Run, open_run, reopen
 from petweak.training import self_training, trainer
 from petweak.training.inference import load_model, predict_features
 from petweak.training.targets import load_targets
+from petweak.visualization.charts import finished_models
 
 # One source, one kind of labels, maps at two sizes.
 SCALES = dict(sources="gradcam_pretrained", labels="species", refinement="multiscale",
@@ -226,7 +227,7 @@ def test_without_val_a_model_learns_from_all_of_train_and_says_that_there_is_non
      (dict(refinement="auto,walk"), "stands alone"),
      (dict(refinement="auto", selection_criteria="iou"), "selection_criteria"),
      (dict(ROUNDS, round_refinement=""), "round_refinement is empty"),
-     (dict(ROUNDS, round_refinement="multiscale"), "asks a source for other views"),
+     (dict(ROUNDS, round_refinement="multiscale"), "asks for other views"),
      (dict(device="cuda:77"), "no such device")],
 )
 def test_settings_that_cannot_work_are_refused_before_anything_is_made(bad, says, few, tmp_path):
@@ -391,3 +392,48 @@ def test_rounds_of_other_settings_leave_the_table(rounds, tmp_path):
     assert other.open_rounds(*FREE) is None and collect_results(other)["round"].isna().all()
     same = Run(tmp_path / "run", rounds.data_root, rounds.settings)
     assert collect_results(same)["round"].notna().any()
+
+
+# --- what a second review has asked for
+
+
+def test_nothing_of_another_devices_run_is_made_here(done, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(done.folder, folder)
+    elsewhere = Run(folder, done.data_root, done.settings, device="cuda")
+    before = (folder / "run.json").read_bytes()
+    with pytest.raises(ValueError, match="was made on cuda"):
+        elsewhere.masks("gradcam_pretrained")  # its key is another one, so they are missing
+    elsewhere.write_about(elsewhere.pets)
+    assert (folder / "run.json").read_bytes() == before
+
+
+def test_a_run_of_an_older_version_is_named_and_its_models_are_passed_over(done, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(done.folder, folder)
+    old = folder / "models" / "labels_free-species"
+    write_json(old / "config.json", {"key": "k", "source": "labels_free", "labels": "species"})
+    assert old not in finished_models(folder) and len(finished_models(folder)) == 1
+    write_json(folder / "run.json", {"settings": {"taps": ["last"]}, "data_root": "d"})
+    with pytest.raises(ValueError, match="older version"):
+        reopen(folder)
+
+
+def test_what_the_rounds_came_to_is_no_single_round(rounds):
+    result, last = rounds.self_trained(*FREE), rounds.rounds(*FREE)[-1].model
+    assert read_json(last / "config.json")["variant"].endswith("-wide")
+    every, results = (finished_models(rounds.folder, r) for r in (True, False))
+    assert {result, last} <= set(every)
+    assert result in results and last not in results
+
+
+def test_epochs_that_are_missing_are_saved_by_training_again(few, done, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(done.folder, folder)
+    run = Run(folder, few, done.settings)
+    model = run.model(*SOURCE)
+    (epoch,) = trainer.saved_epochs(model).values()
+    content = epoch.read_bytes()
+    epoch.unlink()
+    again = Run(folder, few, done.settings).model(*SOURCE)
+    assert equal(again, done.model(*SOURCE)) and epoch.read_bytes() == content

@@ -89,7 +89,8 @@ def run_folder(tmp_path):
         folder = tmp_path / "models" / name
         folder.mkdir(parents=True)
         config = dict(
-            source=source, labels=labels, variant=variant, best_epoch=2, model={"levels": levels}
+            source=source, labels=labels, variant=variant, best_epoch=2, model={"levels": levels},
+            round=1 if variant else None, published=bool(variant) and not name.endswith(variant)
         )
         (folder / "config.json").write_text(json.dumps(config))
         history = pd.DataFrame({"epoch": [1, 2, 3], "loss": [3, 2, 1], "val_mask_iou": val})

@@ -12,7 +12,7 @@ from petweak.config import Settings
 from petweak.pseudo_masks.base import Batch, Context, Source
 from petweak.pseudo_masks.refinement.base import RefinementStep, on_grid
 
-STEPS: dict[str, str] = {  # name: module:Class
+STEPS: dict[str, str] = {  # name: module:Class, of this package or with a full path
     "multiscale": "multiscale:MultiScale",
     "fusion": "fusion:Fusion",
     "pamr": "pamr:PAMR",
@@ -21,9 +21,7 @@ STEPS: dict[str, str] = {  # name: module:Class
     "walk": "walk:Walk",
     "vote": "vote:Vote",
 }
-
-# Pipelines by name, which `auto` chooses from.
-PIPELINES: dict[str, tuple[str, ...]] = {
+PIPELINES: dict[str, tuple[str, ...]] = {  # by name; `auto` chooses from them
     "averaged": ("multiscale",), "fused": ("multiscale", "fusion"), "local": ("multiscale", "pamr"),
     "colour": ("multiscale", "grabcut"), "dense": ("multiscale", "crf"),
     "affinity": ("multiscale", "walk"), "affinity_local": ("multiscale", "walk", "pamr"),
@@ -32,8 +30,8 @@ PIPELINES: dict[str, tuple[str, ...]] = {
 
 
 def step_class(name: str) -> type[RefinementStep]:
-    """The class of a step."""
-    return resolve_name(f"{__name__}.{STEPS[name]}")
+    path = STEPS[name]
+    return resolve_name(path if "." in path else f"{__name__}.{path}")
 
 
 def pipeline_steps(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -41,22 +39,19 @@ def pipeline_steps(names: tuple[str, ...]) -> tuple[str, ...]:
     if "auto" in names:
         raise ValueError("refinement: auto chooses among pipelines: it stands alone")
     if unknown := [n for n in names if n not in STEPS and n not in PIPELINES]:
-        raise ValueError(
-            f"refinement: unknown {', '.join(unknown)}; steps: {', '.join(STEPS)}; "
-            f"pipelines: {', '.join(PIPELINES)}; or auto"
-        )
+        raise ValueError(f"refinement: unknown {', '.join(unknown)}; steps: {', '.join(STEPS)}; "
+                         f"pipelines: {', '.join(PIPELINES)}; or auto")
     return tuple(step for n in names for step in PIPELINES.get(n, (n,)))
 
 
-def check_pipeline(names: tuple[str, ...], source: type[Source], settings: Settings) -> None:
-    """ValueError where `names` cannot refine this source's maps; before anything runs."""
+def check_pipeline(names: tuple[str, ...], source: type[Source] | None, settings: Settings) -> None:
+    """ValueError where `names` cannot refine the maps of this source, or, with None, of a model."""
     for name in pipeline_steps(names):
         step_class(name).check(settings)
-        if step_class(name).asks_source and not source.views:
-            raise ValueError(
-                f"refinement: {name} asks the source for other views of a photo, and "
-                f"{source.__name__} has none: leave out {name}, or that source"
-            )
+        if step_class(name).asks_source and not (source and source.views):
+            who = f"the source {source.__name__}" if source else "the prediction of a model"
+            raise ValueError(f"refinement: {name} asks for other views of a photo, and {who} has "
+                             f"none: leave out {name}" + ", or that source" * bool(source))
 
 
 def versions(names: tuple[str, ...]) -> dict[str, int]:
@@ -67,28 +62,20 @@ def versions(names: tuple[str, ...]) -> dict[str, int]:
 
 def asks_for_scales(names: tuple[str, ...]) -> bool:
     """Whether the pipeline needs the feature caches of `refinement_scales`."""
-    steps = STEPS if names == ("auto",) else pipeline_steps(names)
-    return any(step_class(step).asks_source for step in steps)
-
-
-Shared = dict[tuple[str, ...], Tensor]  # the maps after the first steps of a pipeline
+    return any(step_class(step).asks_source for step in versions(names))
 
 
 class Pipeline:
     """Steps in order: probability maps and photos in, probability maps out."""
-
     def __init__(self, names: tuple[str, ...], context: Context, source: Source | None = None):
         self.names, self.context, self.source = pipeline_steps(names), context, source
         self.steps = [step_class(name)(context) for name in self.names]
         self.centres = any(step.centres for step in self.steps)
 
-    def __call__(self, soft: Tensor, batch: Batch, shared: Shared | None = None) -> Tensor:
+    def __call__(self, soft: Tensor, batch: Batch, shared: dict | None = None) -> Tensor:
         """(B, H, W) in [0, 1] -> (B, G, G) in [0, 1], G half the setting `image_size`; the map as
-        it is where the pipeline is empty.
-
-        Pipelines that begin alike can share `shared`, for the same maps and batch: each adds what
-        it has computed.
-        """
+        it is where the pipeline is empty. Pipelines for the same maps and batch can share `shared`,
+        {first steps: maps after them}: each adds what it has computed."""
         if self.steps:
             soft = on_grid(soft, self.context.settings)
         shared = {} if shared is None else shared

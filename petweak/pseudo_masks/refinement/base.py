@@ -1,7 +1,7 @@
 """The base of all refinement steps, and the sizes and scales that they share."""
 
-import cv2
-import numpy as np
+from collections.abc import Callable, Iterator
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -13,16 +13,10 @@ from petweak.pseudo_masks.thresholds import otsu
 
 
 class RefinementStep:
-    """A probability map and the photo in, a better probability map out. A new step writes `refine`.
-
-    asks_source   whether it asks the source for other views of the photo
-    centres       whether its maps are decided at 0.5, whatever the threshold was before
-    version       to be raised when the code changes the maps
-    """
-
-    asks_source: bool = False
-    centres: bool = False
-    version: int = 1
+    """Probability maps and photos in, better maps out. A new one writes `refine`."""
+    asks_source = False  # whether it asks the source for other views of the photo
+    centres = False  # whether foreground is above 0.5 in its maps: then threshold=val means 0.5
+    version = 1  # to be raised when the code changes the maps
 
     def __init__(self, context: Context) -> None:
         self.context, self.settings = context, context.settings.refinement
@@ -32,9 +26,15 @@ class RefinementStep:
         """Raise ValueError where `settings` cannot work for it; before anything runs."""
 
     def refine(self, soft: Tensor, batch: Batch, source: Source | None) -> Tensor:
-        """(B, G, G) in [0, 1] -> the same; foreground is above 0.5. `source` made the map; it is
-        None where the map is a model's prediction."""
+        """(B, G, G) in [0, 1] -> the same. `source` is None where the map is a model's
+        prediction."""
         raise AttributeError(f"{type(self).__name__} has to define refine(soft, batch, source)")
+
+    def both_views(self, batch: Batch, view: Callable[[Batch], Tensor]) -> Iterator[Tensor]:
+        """(B, G, G) twice: `view` of the batch and of its mirror image, in the batch's frame."""
+        for mirror in (False, True):
+            soft = view(batch.view(mirror != batch.mirror, batch.scale))
+            yield on_grid(soft.flip(-1) if mirror else soft, self.context.settings)
 
 
 def on_grid(soft: Tensor, settings: Settings) -> Tensor:
@@ -43,8 +43,7 @@ def on_grid(soft: Tensor, settings: Settings) -> Tensor:
 
 
 def resized(soft: Tensor, size: int) -> Tensor:
-    """(B, H, W) -> (B, size, size): averaged over each position where it shrinks, bilinear where it
-    grows."""
+    """(B, H, W) -> (B, size, size): averaged where it shrinks, bilinear where it grows."""
     if soft.shape[-2:] == (size, size):
         return soft
     if min(soft.shape[-2:]) >= size:
@@ -58,19 +57,10 @@ def photos_on_grid(batch: Batch, size: int) -> Tensor:
 
 
 def centred(soft: Tensor) -> Tensor:
-    """Map by map, stretched to [0, 1] with Otsu's threshold at 0.5: (B, G, G) -> the same.
-
-    Scores become probabilities without ground truth: the two sides of the threshold are the two
-    kinds of pixels that the map itself tells apart.
-    """
+    """(B, G, G) -> the same, map by map stretched to [0, 1] with Otsu's threshold at 0.5: scores
+    become probabilities without ground truth."""
     low, high = soft.amin((1, 2), keepdim=True), soft.amax((1, 2), keepdim=True)
     soft = (soft - low) / (high - low).clamp(min=1e-7)
     cuts = torch.tensor([otsu(m) for m in soft.numpy()]).clamp(0.02, 0.98)[:, None, None]
-    below = 0.5 * soft / cuts
-    return torch.where(soft <= cuts, below, 0.5 + 0.5 * (soft - cuts) / (1 - cuts)).float()
-
-
-def as_bytes(photos: Tensor) -> np.ndarray:
-    """(B, 3, G, G) in [0, 1] -> (B, G, G, 3) uint8, BGR as OpenCV has it."""
-    array = (photos * 255).round().byte().permute(0, 2, 3, 1).numpy()
-    return np.stack([cv2.cvtColor(a, cv2.COLOR_RGB2BGR) for a in array])
+    return torch.where(soft <= cuts, 0.5 * soft / cuts,
+                       0.5 + 0.5 * (soft - cuts) / (1 - cuts)).float()

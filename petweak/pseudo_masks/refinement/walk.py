@@ -1,26 +1,19 @@
-"""An affinity random walk on frozen features: the idea of IRN (Ahn, Cho & Kwak 2019), untrained.
-
-IRN trains a network to predict which pixels belong together, and lets the CAM spread between them.
-Here the frozen features decide: positions with similar features belong together.
-"""
+"""An affinity random walk: IRN (Ahn, Cho & Kwak 2019) lets the CAM spread between pixels that a
+trained network says belong together; here positions with similar frozen features do."""
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from petweak.config import STRIDES, Settings
-from petweak.data.feature_cache import Features
 from petweak.pseudo_masks.base import Batch, Source
 from petweak.pseudo_masks.refinement.base import RefinementStep, centred, resized
 
 
 def affinity(maps: list[Tensor], grid: int, beta: float) -> Tensor:
-    """Maps (B, C, h, w) of several levels -> transitions (B, N, N), N = grid^2; rows sum to 1.
-
-    The affinity of two positions is the cosine of their features, averaged over levels, to the
-    power `beta`. A map's mean over the photo is subtracted first, so that what all positions share
-    does not count.
-    """
+    """Maps (B, C, h, w) of several levels -> transitions (B, N, N), N = grid^2; rows sum to 1. The
+    affinity of two positions is the cosine of their features, averaged over levels, to the power
+    `beta`. A map's mean over the photo, which all positions share, is subtracted first."""
     parts = []
     for m in maps:
         m = F.interpolate(m, (grid, grid), mode="bilinear")
@@ -45,7 +38,6 @@ def random_walk(soft: Tensor, transitions: Tensor, steps: int) -> Tensor:
 class Walk(RefinementStep):
     """A long walk separates the two parts that the features themselves form (a normalised cut), and
     the map only decides which of them is the foreground."""
-
     centres = True
 
     @classmethod
@@ -55,14 +47,12 @@ class Walk(RefinementStep):
             raise ValueError(f"walk_levels: {', '.join(missing)} is not in stored_levels")
 
     def refine(self, soft: Tensor, batch: Batch, source: Source | None) -> Tensor:
-        features: Features = self.context.features
-        s, size = self.settings, self.context.settings.backbone.image_size
-        grid = size // min(STRIDES[level] for level in s.walk_levels)
-        walked = []
+        s, features, walked = self.settings, self.context.features, []
+        strides = [STRIDES[level] for level in s.walk_levels]
+        grid = self.context.settings.backbone.image_size // min(strides)
         for k in range(0, len(batch.ids), 8):  # 1,600 positions are 10 MB of transitions a photo
-            ids = batch.ids[k : k + 8]
+            ids, small = batch.ids[k : k + 8], resized(soft[k : k + 8], grid)
             maps = [features.batch(level, ids, batch.mirror) for level in s.walk_levels]
-            small = resized(soft[k : k + 8], grid)
             walked.append(random_walk(small, affinity(maps, grid, s.walk_beta), s.walk_steps))
-        small = torch.cat(walked)
-        return centred(F.interpolate(small[:, None], soft.shape[-2:], mode="bilinear")[:, 0])
+        small = torch.cat(walked)[:, None]
+        return centred(F.interpolate(small, soft.shape[-2:], mode="bilinear")[:, 0])
