@@ -81,7 +81,8 @@ def make_rendered(
     jobs = [(i, breed, n) for i, breed in enumerate(BREEDS) for n in range(1, count + 1)]
     cv2.setNumThreads(1)  # small pictures: threads cost more than they bring
     try:
-        for i, breed, n in tqdm(jobs, desc="rendered pets", unit="photo", disable=not progress):
+        for i, breed, n in tqdm(jobs, desc="rendered pets", unit="photo",
+                                disable=None if progress else True):
             name, same = f"{breed.name}_{n}", of_species[breed.species]
             same += [breed.name] * (n == 1)
             row = f"{name} {i + 1} {1 if breed.species == 'cat' else 2} {len(same)}"

@@ -162,7 +162,7 @@ def _leaves(rng, h, w, colour, cell):
     """Foliage: blotches of lit and shaded leaves, with gaps of sky."""
     lit = np.exp(0.75 * noise(rng, (h, w), cell, 4))[..., None] * linear(colour)
     over(lit, 0.6 * ramp(noise(rng, (h, w), cell, 4), 1.1, 1.5), linear((206, 220, 236)))
-    return lit
+    return lit.astype(np.float32)
 
 
 def blades(rng, image, floor, colour, count, low=None):

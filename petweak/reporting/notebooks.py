@@ -14,7 +14,6 @@ from typing import Any
 
 import nbformat
 import papermill
-from nbconvert.preprocessors import ClearMetadataPreprocessor
 from papermill.exceptions import PapermillExecutionError
 
 import petweak
@@ -130,13 +129,17 @@ def _executed(notebook: Path, out: Path, values: dict[str, Any]) -> nbformat.Not
 def refresh(only: Iterable[str] | None = None, solutions: bool = False) -> None:
     """Execute the series (without `only` the template and the explorers, too) or the solutions in
     place, with the parameters as they stand; what differs from machine to machine is left out."""
-    clear = ClearMetadataPreprocessor(enabled=True, preserve_cell_metadata_mask={"tags"})
-    clear.preserve_nb_metadata_mask = {"kernelspec", ("language_info", "name")}
     others = () if only or solutions else NOT_NUMBERED
     for notebook in (*series(only, solutions), *map(project_path, others)):
         parameters_of(notebook)
         with replacing(notebook) as beside:
-            nbformat.write(clear.preprocess(_executed(notebook, beside, {}), {})[0], beside)
+            done = _executed(notebook, beside, {})
+            name = {"display_name": "Python 3", "language": "python", "name": "python3"}
+            done.metadata = {"kernelspec": name, "language_info": {"name": "python"}}
+            for cell in done.cells:
+                tags = [t for t in cell.metadata.get("tags", []) if t == "parameters"]
+                cell.metadata = {"tags": tags} if tags else {}
+            nbformat.write(nbformat.from_dict(done), beside)
         print(f"{notebook.name}: {notebook.stat().st_size / 1000:.0f} kB")
 
 
