@@ -233,7 +233,8 @@ def _indoors(rng, h, w, place, domain, light):
     elif rng.random() < 0.75:
         for _ in range(int(rng.integers(1, 4))):  # pictures on the wall
             at = (rng.uniform(0, w), rng.uniform(0.05, 0.75) * floor)
-            rw, rh = rng.uniform(0.05, 0.13, 2) * w
+            # Python floats, because NumPy's would turn what follows into float64
+            rw, rh = (side * w for side in rng.uniform(0.05, 0.13, 2).tolist())
             block(at, (rw, rh), pick(rng, [(60, 44, 34), (190, 170, 130), (30, 30, 32)]), 20)
             art, paint = np.exp(0.5 * noise(rng, (h, w), w / 14, 3)), pick(rng, walls + VIVID)
             block(at, (rw * 0.82, rh * 0.82), paint, 24, art)
