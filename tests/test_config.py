@@ -89,7 +89,7 @@ def test_an_old_value_is_refused_with_its_new_name(setting, old):
 
 
 def test_every_old_value_is_among_those():
-    assert set(RENAMED_VALUES) == {"last", "before", "pet", "labels_free", "compact"}
+    assert set(RENAMED_VALUES) == {"last", "before", "pet", "labels_free", "compact", "densecrf"}
 
 
 def test_a_folder_may_have_the_name_of_an_old_value():

@@ -8,10 +8,12 @@ Pictures are small, so that it takes seconds; the networks have the profile's si
 from __future__ import annotations
 
 import multiprocessing
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 import pandas as pd
+import psutil
 import pytest
 import torch
 from few import few_photos
@@ -58,8 +60,12 @@ def test_a_few_photos_through_the_whole_profile(torch_home, rendered, tmp_path):
     run, root = tmp_path / "run", few_photos(rendered, tmp_path / "data", breeds=2)
     process = multiprocessing.get_context("spawn").Process(target=_study, args=(run, root))
     process.start()
-    process.join(500)
-    assert process.exitcode == 0
+    child, peak = psutil.Process(process.pid), 0
+    while process.is_alive():  # its own memory: the most that it had begins with its parent's
+        with suppress(psutil.Error):
+            peak = max(peak, child.memory_info().rss)
+        process.join(0.05)
+    assert process.exitcode == 0 and 0 < peak < 2 << 30
     note = read_json(run / "run.json")["settings"]
     paper = settings("paper").to_dict()
     differs = {k for part in note for k in (note[part] if isinstance(note[part], dict) else ())
@@ -79,7 +85,6 @@ def test_a_few_photos_through_the_whole_profile(torch_home, rendered, tmp_path):
     assert pseudo["value"].max() > 0
     # Random weights are not the official ones, and the keys say so.
     assert read_json(run / "masks" / "mask_rcnn" / "manifest.json")["weights"]
-    assert pd.read_csv(run / "timings.csv")["peak_rss_mb"].max() < 2048
 
 
 def test_version_2_of_the_detector_is_read_the_same_way(torch_home):

@@ -137,7 +137,7 @@ def refresh(only: Iterable[str] | None = None, solutions: bool = False) -> None:
             name = {"display_name": "Python 3", "language": "python", "name": "python3"}
             done.metadata = {"kernelspec": name, "language_info": {"name": "python"}}
             for cell in done.cells:
-                tags = [t for t in cell.metadata.get("tags", []) if t == "parameters"]
+                tags = cell.metadata.get("tags")
                 cell.metadata = {"tags": tags} if tags else {}
             nbformat.write(nbformat.from_dict(done), beside)
         print(f"{notebook.name}: {notebook.stat().st_size / 1000:.0f} kB")
