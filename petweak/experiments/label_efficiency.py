@@ -25,20 +25,20 @@ def label_efficiency(
     score: `kind`, `share` (of train with ground truth), `masks` (how many photos that are), `seed`,
     `border`, `value` (mask_iou_gt on test)."""
     s, start = run.settings, run.start(source, labels)
-    pseudo, truth = run.rounds(source, labels)[-1].masks, trials.ground_truth(run, border)
+    pseudo, ground_truth = run.rounds(source, labels)[-1].masks, trials.ground_truth(run, border)
     train, test, rows = run.pets.split("train"), run.pets.split("test"), []
     models = [("pseudo", 0.0), *((kind, x) for x in shares for kind in ("true", "both"))]
     for seed, (kind, share) in product(seeds, models):
         marked = labelled_part(train, share, seed) if share else []
         folders = {} if kind == "true" else {s.id: pseudo for s in train}
-        folders |= dict.fromkeys(marked, truth)
+        folders |= dict.fromkeys(marked, ground_truth)
         # A pseudo-mask comes with the source's label, a ground-truth mask with the data set's.
         classes = start.targets | {i: run.pets.sample(i).label(labels) for i in marked}
-        taught = trials.targets(run, folders, sorted(folders), labels, classes).cycle(
+        targets = trials.targets(run, folders, sorted(folders), labels, classes).cycle(
             steps * s.training.batch_size, seed)
         # With ground truth for every photo, "both" is "true".
         name = f"{'true' if len(marked) == len(train) else kind}-{share:g}-{seed}"
-        model = trials.train(run, name, taught, labels, seed=seed, epochs=1,
+        model = trials.train(run, name, targets, labels, seed=seed, epochs=1,
                              levels=s.self_training.self_training_levels)
         predictions = predict_features(model, run.features, [s.id for s in test])
         values = mean_iou(zip(test, (p for _, p in predictions), strict=True))

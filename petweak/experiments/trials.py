@@ -120,17 +120,17 @@ def targets(
     return Targets.join([load_targets(folders[i], [i], [labelled[i]], grid) for i in ids])
 
 
-def train(run: Run, name: str, taught: Targets, labels: str, **flat) -> Predictor:
+def train(run: Run, name: str, targets: Targets, labels: str, **flat) -> Predictor:
     """A model trained on these targets, with the run's settings but for `flat`. It has no val: the
     last epoch is kept."""
     s, folder, content = run.settings.replace(**flat), run.folder / TRIALS / name, hashlib.blake2b()
-    for tensor in (taught.classes, taught.masks, taught.valid):
+    for tensor in (targets.classes, targets.masks, targets.valid):
         content.update(tensor.numpy().tobytes())
-    trial = _key(run, s, ("model", "training"), labels=labels, ids=taught.ids,
-                 kind=type(taught).__name__, content=content.hexdigest())
+    trial = _key(run, s, ("model", "training"), labels=labels, ids=targets.ids,
+                 kind=type(targets).__name__, content=content.hexdigest())
     if not is_trained(folder, trial):
         about = {"source": name, "labels": labels, "variant": "experiment", "round": None}
-        train_model(run.features, taught, no_targets(), run.pets.classes(labels), s, folder, trial,
+        train_model(run.features, targets, no_targets(), run.pets.classes(labels), s, folder, trial,
                     run.device, about)
     predictor = load_model(folder, run.device)
     predictor.mirror = s.inference.predict_mirror

@@ -29,9 +29,9 @@ def unseen_breeds_tried(
         flat = dict(levels=s.self_training_levels, epochs=s.last_epochs, seed=seed)
         folders = {"pseudo": last.masks, "true": trials.ground_truth(without, border)}
         for masks, folder in folders.items():
-            taught = trials.targets(without, folder, sorted(classes), labels, classes)
+            targets = trials.targets(without, folder, sorted(classes), labels, classes)
             for c in configurations if masks == "pseudo" else (trials.DEFAULT,):
-                model = trials.train(without, f"{masks} {c}", taught, labels,
+                model = trials.train(without, f"{masks} {c}", targets, labels,
                                      **flat | trials.changes(c))
                 ious = trials.model_ious(without, model, sorted(test), border)
                 rows.append((breed, masks, c, ious.mean()))

@@ -76,10 +76,10 @@ def table_tex(frame: pd.DataFrame, name: str, caption: str) -> str:
     longer than a page becomes a `longtable`."""
     parts, out = _parts(frame.map(str)), ""
     for i, part in enumerate(parts, 1):
-        said = caption + f" Part {i} of {len(parts)}." * (len(parts) > 1)
+        text = caption + f" Part {i} of {len(parts)}." * (len(parts) > 1)
         styler = part.style.hide(axis="index").format(_protected).format_index(_heading, axis=1)
         latex = partial(styler.to_latex, hrules=True, column_format=_columns(part),
-                        caption=tex(said), label=f"tab:{name}" + f"-{i}" * (i > 1))
+                        caption=tex(text), label=f"tab:{name}" + f"-{i}" * (i > 1))
         if len(part) > PAGE:
             out += f"{{{SMALL}{latex(environment='longtable')}}}\n"
         else:

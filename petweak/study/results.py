@@ -103,7 +103,10 @@ def _model_rows(run: Run, source: str, labels: str) -> list[dict[str, Any]]:
     config = read_json(folder / CONFIG)
     if config is None or not masks:
         return []
-    of, name = run.keys.model(source, labels), model_name(config["model"]["levels"])
+    of = run.keys.model(source, labels)
+    if config["key"] != of:  # of other settings or of an older version, whose config may differ
+        return []
+    name = model_name(config["model"]["levels"])
     rows = _rows(run, folder, of, source, labels, config["seconds"], model=name)
     return rows and rows + masks
 

@@ -236,7 +236,7 @@ class Run:
             make_masks(self.source(name), name, list(self.ids), folder, key)
 
         return self._ensure(("masks", name, "-"), lambda: open_manifest(folder, key), make,
-                      lambda m: (len(m["ids"]), m["seconds"]))
+                            lambda m: (len(m["ids"]), m["seconds"]))
 
     # --- models
 
@@ -262,7 +262,7 @@ class Run:
                         key, self.device, about)
 
         self._ensure(("train", source, labels), lambda: self._config(folder, key), make,
-               _cost_of_training)
+                     _cost_of_training)
         return folder
 
     def check_labels(self, source: str, labels: str) -> None:
@@ -316,7 +316,7 @@ class Run:
                 note_time(self.folder, stage, *_cost_of_training(read_json(r.model / CONFIG)), peak)
 
         rounds = self._ensure(("train", source, f"{labels} rounds"),
-                        lambda: self.open_rounds(source, labels, epochs), make)
+                              lambda: self.open_rounds(source, labels, epochs), make)
         note_times(rounds)
         return rounds
 
@@ -376,7 +376,8 @@ class Run:
     def self_trained_scores(self, source: str, labels: str) -> Scores:
         """The last round's model on every photo."""
         folder, key = self.self_trained(source, labels), self.keys.rounds(source, labels)
-        last, name = self.rounds(source, labels)[-1], folder.name.removeprefix(f"{source}-")
+        last = self.rounds(source, labels)[-1]
+        name = labels if source_class(source).self_trained else f"{labels}-selftrained"
         return self._scores(folder, key, source, name,
                             lambda: self.round_scores(source, labels, last).photos,
                             self._model_rows(labels))
@@ -418,7 +419,7 @@ class Run:
             write_json(note, value | {"seconds": time.perf_counter() - start})
 
         return self._ensure(("evaluate", source, labels), lambda: open_scores(folder, key),
-                      make, lambda scores: (len(scores.photos), scores.seconds))
+                            make, lambda scores: (len(scores.photos), scores.seconds))
 
 
 def _cost_of_training(config: dict[str, Any]) -> tuple[int, float]:

@@ -10,11 +10,13 @@ import pytest
 from conftest import ROUNDS, small
 from few import few_photos
 
+from petweak.data.files import write_json
 from petweak.study import run as study_run
 from petweak.study.cache import TIMINGS
 from petweak.study.results import COLUMNS, collect_results, grid, read_results, run_study, score
 from petweak.study.run import Run
 from petweak.training import self_training
+from petweak.training.trainer import CONFIG
 
 BORDERS = ["background", "foreground", "ignore"]
 STUDY = dict(sources="ground_truth,gradcam_finetuned", labels="breed,species")
@@ -137,6 +139,18 @@ def test_scores_of_other_settings_stay_out_of_the_table(few, copy, nothing_is_ma
     assert set(table["source"]) == {"all_ones", "centre_box"}
     assert (copy / "models" / "ground_truth-breed" / "scores.csv").is_file()
     assert len(collect_results(Run(copy, few, small(**STUDY)))) > len(table)
+
+
+def test_a_model_of_an_older_version_stays_out_of_the_table(few, copy, nothing_is_made):
+    """Its config has other keys; the masks beside it are up to date."""
+    run = Run(copy, few, small(**STUDY))
+    before = collect_results(run)
+    config = run.model_folder("gradcam_finetuned", "breed") / CONFIG
+    write_json(config, {"key": "older", "num_decoder_layers": 2})
+    after = collect_results(run)
+    of_model = (before["source"] == "gradcam_finetuned") & (before["labels"] == "breed")
+    assert of_model.any()
+    pd.testing.assert_frame_equal(after, before[~of_model].reset_index(drop=True))
 
 
 def test_maskformer_ms_stands_beside_maskformer_and_says_so(few, copy):
