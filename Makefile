@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 
-.PHONY: demo test test-browser lab app install notebooks figures docs clean
+.PHONY: demo test test-hard test-browser lab app install notebooks figures docs clean
 
 # Which finished run `make app` shows: make app RUN=runs/mine
 RUN ?= runs/embedded
@@ -18,6 +18,10 @@ demo: $(READY)
 test: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/python -m pytest -q
+
+# What takes minutes: kills, failing writes, mutated inputs. Writes tests/RELIABILITY.md.
+test-hard: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/hard
 
 # The explorers in JupyterLab and Voilà, by a headless Chromium; skipped where there is none.
 test-browser: $(READY)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from reliability import reliability  # noqa: F401 - a fixture
 
 from petweak.config import Settings, settings
 from petweak.rendered import make_rendered
