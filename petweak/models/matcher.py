@@ -10,7 +10,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 
-@torch.no_grad()
 def match(
     output: dict[str, Tensor], classes: Tensor, masks: Tensor, valid: Tensor,
     weights: tuple[float, float, float],
@@ -21,6 +20,20 @@ def match(
     T, H, W) in [0, 1]; valid (B, H, W), 0 in the ignore region; weights of the class, mask and dice
     costs. Raises ValueError where there are more objects than queries.
     """
+    with torch.no_grad():
+        cost = _costs(output, classes, masks, valid, weights)
+    if classes.shape[1] == 1:  # the cheapest query, without a copy from the GPU
+        return cost.argmin(1)
+    indices = torch.empty_like(classes)
+    for b, matrix in enumerate(cost.cpu().numpy()):
+        rows, columns = linear_sum_assignment(matrix)
+        indices[b, torch.as_tensor(columns)] = torch.as_tensor(rows, device=classes.device)
+    return indices
+
+
+def _costs(output: dict[str, Tensor], classes: Tensor, masks: Tensor, valid: Tensor,
+           weights: tuple[float, float, float]) -> Tensor:
+    """Of every pair, (B, Q, T)."""
     logits = output["mask_logits"].float().flatten(2)  # (B, Q, HW)
     targets = masks.flatten(2)  # (B, T, HW)
     if logits.shape[1] < targets.shape[1]:
@@ -36,11 +49,4 @@ def match(
     dice_cost = 1 - (2 * (p @ targets.mT) + 1) / (sizes + 1)
     cost = weights[0] * class_cost + weights[1] * mask_cost + weights[2] * dice_cost
     # A loss that is not finite is reported by the training loop, with the photos' ids.
-    cost = cost.nan_to_num(posinf=1e6, neginf=-1e6)
-    if classes.shape[1] == 1:  # the cheapest query, without a copy from the GPU
-        return cost.argmin(1)
-    indices = torch.empty_like(classes)
-    for b, matrix in enumerate(cost.cpu().numpy()):
-        rows, columns = linear_sum_assignment(matrix)
-        indices[b, torch.as_tensor(columns)] = torch.as_tensor(rows, device=classes.device)
-    return indices
+    return cost.nan_to_num(posinf=1e6, neginf=-1e6)

@@ -1,6 +1,9 @@
-"""Every metric against an oracle by hand, by OpenCV, scikit-learn or torchmetrics."""
+"""Every metric against an oracle: by hand, by loops over pixels, by a distance transform, OpenCV,
+scikit-learn or torchmetrics."""
 
 from __future__ import annotations
+
+from fractions import Fraction
 
 import cv2
 import numpy as np
@@ -9,6 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy.ndimage import distance_transform_cdt
 from torchmetrics.functional.classification import multiclass_jaccard_index
 
 from petweak.evaluation import metrics
@@ -39,6 +43,54 @@ def boundary_reference(prediction, target, valid=None, dilation_ratio=0.02):
     valid = np.ones_like(target) if valid is None else valid
     a, b = band(prediction & valid), band(target & valid)
     return (a & b).sum() / (a | b).sum() if (a | b).any() else 1.0
+
+
+def band_by_distance(mask, valid, d):
+    """Foreground whose distance to the nearest pixel outside is at most d; moves go in eight
+    directions, and outside the frame nothing is foreground."""
+    inside = np.pad(mask & valid, 1)
+    return inside[1:-1, 1:-1] & (distance_transform_cdt(inside, "chessboard")[1:-1, 1:-1] <= d)
+
+
+@settings(deadline=None, max_examples=50)
+@given(masks(3), st.sampled_from([0.02, 0.1, 0.2]))
+def test_boundary_iou_is_the_iou_of_bands_by_a_distance_transform(drawn, share):
+    a, b, valid = drawn
+    d = max(1, round(share * (a.shape[0] ** 2 + a.shape[1] ** 2) ** 0.5))
+    one, other = (set(zip(*np.nonzero(band_by_distance(m, valid, d)), strict=True)) for m in (a, b))
+    expected = len(one & other) / len(one | other) if one | other else 1.0
+    assert metrics.boundary_iou(a, b, valid, share) == expected
+
+
+@settings(deadline=None, max_examples=50)
+@given(masks(3))
+def test_iou_is_a_count_pixel_by_pixel(drawn):
+    both = either = 0
+    for a, b, counts in zip(*(m.ravel().tolist() for m in drawn), strict=True):
+        both, either = both + (counts and a and b), either + (counts and (a or b))
+    assert metrics.intersection_union(*drawn) == (both, either)
+    assert metrics.iou(*drawn) == (both / either if either else 1.0)
+    assert all(type(n) is int for n in metrics.intersection_union(*drawn))
+
+
+@settings(deadline=None, max_examples=50)
+@given(masks(3))
+def test_masks_metrics_do_not_know_left_from_right_nor_up_from_down(drawn):
+    for score in (metrics.iou, metrics.boundary_iou):
+        value = score(*drawn)
+        for turn in (np.fliplr, np.flipud, np.transpose):
+            assert score(*map(turn, drawn)) == value
+
+
+@settings(deadline=None, max_examples=50)
+@given(masks(2), st.sampled_from(metrics.BORDERS))
+def test_a_target_is_read_pixel_by_pixel(drawn, border):
+    trimap = 1 + drawn[0].astype(np.uint8) + drawn[1]
+    mask, valid = metrics.target(trimap, border)
+    means = {1: (True, True), 2: (False, True), 3: {"foreground": (True, True),
+             "background": (False, True), "ignore": (False, False)}[border]}
+    pairs = zip(mask.ravel().tolist(), valid.ravel().tolist(), strict=True)
+    assert list(pairs) == [means[v] for v in trimap.ravel().tolist()]
 
 
 def test_boundary_iou_of_the_right_mask_is_1_with_the_border_ignored():
@@ -167,6 +219,27 @@ def test_class_metrics_against_other_libraries(num_classes, count, seed):
     assert metrics.class_accuracy(predicted, actual) == sklearn.accuracy_score(actual, predicted)
 
 
+labels = st.integers(1, 6).flatmap(lambda k: st.tuples(st.just(k), st.lists(
+    st.tuples(st.integers(0, k - 1), st.integers(0, k - 1)), min_size=1, max_size=30)))
+
+
+@settings(deadline=None, max_examples=50)
+@given(labels, st.randoms())
+def test_class_metrics_are_counts_photo_by_photo_in_any_order(drawn, random):
+    num_classes, pairs = drawn
+    ratios = []
+    for k in range(num_classes):
+        either = sum(k in pair for pair in pairs)
+        if either:
+            ratios.append(Fraction(sum(pair == (k, k) for pair in pairs), either))
+    right = Fraction(sum(p == a for p, a in pairs), len(pairs))
+    for order in (pairs, random.sample(pairs, len(pairs))):
+        arrays = np.array(order).T
+        assert metrics.class_accuracy(*arrays) == pytest.approx(float(right), abs=1e-12)
+        value = metrics.class_iou(*arrays, num_classes)
+        assert value == pytest.approx(float(sum(ratios) / len(ratios)), abs=1e-7)  # in float32
+
+
 @pytest.mark.parametrize(
     "pair", [([0, 1], [0]), ([], []), ([[0]], [[0]]), ([0, 3], [0, 1]), ([-1], [0])]
 )
@@ -182,6 +255,20 @@ def test_dataset_iou():
     for bad in ([[3], [2]], [[-1], [2]], [[], []]):
         with pytest.raises(ValueError):
             metrics.dataset_iou(*np.array(bad))
+
+
+counts = st.tuples(st.integers(0, 10**6), st.integers(0, 10**6)).map(sorted)
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(counts, min_size=1, max_size=30), st.randoms())
+def test_dataset_iou_and_ratios_are_fractions_in_any_order(rows, random):
+    overlap, union = (sum(column) for column in zip(*rows, strict=True))
+    expected = float(Fraction(overlap, union)) if union else 1.0
+    for order in (rows, random.sample(rows, len(rows))):
+        assert metrics.dataset_iou(*np.array(order).T) == expected
+    by_row = [i / u if u else 1.0 for i, u in rows]
+    assert metrics.ratio(*np.array(rows).T).tolist() == by_row
 
 
 @settings(deadline=None, max_examples=50)

@@ -7,6 +7,8 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from petweak.evaluation import metrics, statistics
 from petweak.evaluation.statistics import bootstrap
@@ -37,6 +39,43 @@ def test_vectorised_bootstrap_is_the_plain_one(monkeypatch, chunk):
     np.testing.assert_allclose(bootstrap(values, n=50), plain)
     plain = bootstrap(rows, lambda r: r[:, 0].sum() / r[:, 1].sum(), n=50)
     np.testing.assert_allclose(bootstrap(rows, metrics.dataset_iou, n=50), plain)
+
+
+def interval_by_loops(values, statistic, n, level, seed):
+    """The statistic of `n` lists drawn with replacement, and the quantiles of what comes out, read
+    off between the two nearest."""
+    rng, found = np.random.default_rng(seed), []
+    for _ in range(n):
+        found.append(statistic([values[i] for i in rng.integers(len(values), size=len(values))]))
+    found.sort()
+    for share in ((1 - level) / 2, 1 - (1 - level) / 2):
+        at = share * (n - 1)
+        low = found[int(at)]
+        yield low + (at - int(at)) * (found[min(int(at) + 1, n - 1)] - low)
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(st.floats(0, 1, width=32), min_size=1, max_size=20), st.integers(1, 30),
+       st.sampled_from([0.5, 0.9, 0.95]), st.integers(0, 9))
+def test_an_interval_is_the_quantiles_of_resampled_lists(values, n, level, seed):
+    expected = tuple(interval_by_loops(values, lambda v: sum(v) / len(v), n, level, seed))
+    options = dict(n=n, level=level, seed=seed)
+    assert bootstrap(np.array(values), **options) == pytest.approx(expected, abs=1e-9)
+    largest = tuple(interval_by_loops(values, max, n, level, seed))
+    assert bootstrap(np.array(values), np.max, **options) == pytest.approx(largest, abs=1e-9)
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(st.tuples(st.integers(0, 99), st.integers(0, 99)).map(sorted), min_size=1,
+                max_size=20), st.integers(1, 30), st.integers(0, 9))
+def test_an_interval_of_pooled_counts_is_that_of_resampled_lists(rows, n, seed):
+    def pooled(drawn):
+        union = sum(u for _, u in drawn)
+        return sum(i for i, _ in drawn) / union if union else 1.0
+
+    expected = tuple(interval_by_loops(rows, pooled, n, 0.95, seed))
+    found = bootstrap(np.array(rows), metrics.dataset_iou, n=n, seed=seed)
+    assert found == pytest.approx(expected, abs=1e-9)
 
 
 def test_bootstrap_agrees_with_the_normal_interval_and_covers():
