@@ -119,6 +119,8 @@ def test_target_refuses():
     for value in (0, 4, 255):
         with pytest.raises(ValueError, match=rf"\[{value}\]"):
             metrics.target(np.array([[1, value]]), "ignore")
+    with pytest.raises(ValueError, match=r"1, 2 or 3, there are also \[0, 4, 5, 6, 7\]$"):
+        metrics.target(np.array([[1, 9, 8, 7, 6, 5, 4, 0]]), "ignore")
     with pytest.raises(ValueError, match="foreground, ignore, background"):
         metrics.target(np.ones((2, 2), int), "edge")
     with pytest.raises(ValueError, match="shape"):
@@ -146,11 +148,15 @@ def test_empty_masks_and_bad_input(score):
     assert score(empty, empty) == 1.0
     assert score(full, empty) == score(empty, full) == 0.0
     assert score(full, empty, valid=empty) == 1.0
-    for name, bad in (("target", (full, full[:3])), ("valid", (full, full, full[:3]))):
-        with pytest.raises(ValueError, match=name):
+    for name, bad in (("target", (full, full[:3])), ("target", (full, full[:3], full)),
+                      ("valid", (full, full, full[:3])), ("prediction", (full[0], full[0]))):
+        with pytest.raises(ValueError, match=f"^{name} has shape"):
             score(*bad)
-    with pytest.raises(TypeError, match="uint8"):
-        score(full, full.astype(np.uint8) * 255)
+    for i, name in enumerate(("prediction", "target", "valid")):
+        arrays = [full, full, full]
+        arrays[i] = full.astype(np.uint8) * 255
+        with pytest.raises(TypeError, match=f"^{name} must be boolean, got uint8$"):
+            score(*arrays)
 
 
 @settings(deadline=None, max_examples=50)
@@ -240,11 +246,12 @@ def test_class_metrics_are_counts_photo_by_photo_in_any_order(drawn, random):
         assert value == pytest.approx(float(sum(ratios) / len(ratios)), abs=1e-7)  # in float32
 
 
-@pytest.mark.parametrize(
-    "pair", [([0, 1], [0]), ([], []), ([[0]], [[0]]), ([0, 3], [0, 1]), ([-1], [0])]
-)
-def test_class_iou_refuses(pair):
-    with pytest.raises(ValueError):
+@pytest.mark.parametrize("pair, says", [
+    (([0, 1], [0]), r"shape \(N,\), got \(2,\), \(1,\)"), (([], []), r"got \(0,\), \(0,\)"),
+    (([[0]], [[0]]), r"\(1, 1\)"), (([0, 3], [0, 1]), r"labels in \[0, 3\) expected: 0 to 3"),
+    (([1], [-1]), "-1 to 1")])
+def test_class_iou_refuses(pair, says):
+    with pytest.raises(ValueError, match=says):
         metrics.class_iou(*(np.array(labels, int) for labels in pair), num_classes=3)
 
 
@@ -252,9 +259,16 @@ def test_dataset_iou():
     # Pooled is not the mean of 1/2 and 1.
     assert metrics.dataset_iou(np.array([1, 90]), np.array([2, 90])) == 91 / 92
     assert metrics.dataset_iou(np.zeros(2), np.zeros(2)) == 1.0
-    for bad in ([[3], [2]], [[-1], [2]], [[], []]):
-        with pytest.raises(ValueError):
+    for bad in ([[3], [2]], [[-1], [2]]):
+        with pytest.raises(ValueError, match="^an intersection is negative or larger than its uni"):
             metrics.dataset_iou(*np.array(bad))
+    with pytest.raises(ValueError, match="two arrays"):
+        metrics.dataset_iou(np.array([]), np.array([]))
+    # In float32 a sum of 2^24 and 1 is 2^24.
+    counts = np.array([2**24, 1, 1], np.float32)
+    assert metrics.dataset_iou(counts, 2 * counts) == 0.5
+    assert metrics.dataset_iou(counts, counts + [0, 1, 1]) == (2**24 + 2) / (2**24 + 4)
+    assert metrics.dataset_iou(counts - [2, 1, 1], counts) == (2**24 - 2) / (2**24 + 2)
 
 
 counts = st.tuples(st.integers(0, 10**6), st.integers(0, 10**6)).map(sorted)
@@ -268,13 +282,15 @@ def test_dataset_iou_and_ratios_are_fractions_in_any_order(rows, random):
     for order in (rows, random.sample(rows, len(rows))):
         assert metrics.dataset_iou(*np.array(order).T) == expected
     by_row = [i / u if u else 1.0 for i, u in rows]
-    assert metrics.ratio(*np.array(rows).T).tolist() == by_row
+    with np.errstate(all="raise"):
+        assert metrics.ratio(*np.array(rows).T).tolist() == by_row
 
 
 @settings(deadline=None, max_examples=50)
 @given(st.integers(1, 700), st.integers(1, 700))
 def test_baselines(height, width):
-    assert metrics.all_ones((height, width)).all()
+    ones = metrics.all_ones((height, width))
+    assert ones.all() and ones.shape == (height, width) and ones.dtype == bool
     box = metrics.centre_box((height, width))
     assert box.shape == (height, width) and box.dtype == bool
     # Rounding moves a side by half a pixel at most.

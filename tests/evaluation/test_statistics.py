@@ -4,6 +4,7 @@ coverage."""
 from __future__ import annotations
 
 import tracemalloc
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -54,28 +55,45 @@ def interval_by_loops(values, statistic, n, level, seed):
         yield low + (at - int(at)) * (found[min(int(at) + 1, n - 1)] - low)
 
 
+chunks = st.sampled_from([1, 40, 10**6])  # values that are gathered at a time
+
+
 @settings(deadline=None, max_examples=50)
 @given(st.lists(st.floats(0, 1, width=32), min_size=1, max_size=20), st.integers(1, 30),
-       st.sampled_from([0.5, 0.9, 0.95]), st.integers(0, 9))
-def test_an_interval_is_the_quantiles_of_resampled_lists(values, n, level, seed):
-    expected = tuple(interval_by_loops(values, lambda v: sum(v) / len(v), n, level, seed))
+       st.sampled_from([0.5, 0.9, 0.95]), st.integers(0, 9), chunks)
+def test_an_interval_is_the_quantiles_of_resampled_lists(values, n, level, seed, chunk):
     options = dict(n=n, level=level, seed=seed)
-    assert bootstrap(np.array(values), **options) == pytest.approx(expected, abs=1e-9)
-    largest = tuple(interval_by_loops(values, max, n, level, seed))
-    assert bootstrap(np.array(values), np.max, **options) == pytest.approx(largest, abs=1e-9)
+    for statistic, by_loops in ((np.mean, lambda v: sum(v) / len(v)), (np.max, max)):
+        expected = tuple(interval_by_loops(values, by_loops, **options))
+        with mock.patch.object(statistics, "_CHUNK", chunk):
+            found = bootstrap(np.array(values, np.float32), statistic, **options)
+        assert found == pytest.approx(expected, abs=1e-9)
 
 
 @settings(deadline=None, max_examples=50)
 @given(st.lists(st.tuples(st.integers(0, 99), st.integers(0, 99)).map(sorted), min_size=1,
-                max_size=20), st.integers(1, 30), st.integers(0, 9))
-def test_an_interval_of_pooled_counts_is_that_of_resampled_lists(rows, n, seed):
+                max_size=20), st.integers(1, 30), st.integers(0, 9), chunks)
+def test_an_interval_of_rows_is_that_of_resampled_lists(rows, n, seed, chunk):
     def pooled(drawn):
         union = sum(u for _, u in drawn)
         return sum(i for i, _ in drawn) / union if union else 1.0
 
-    expected = tuple(interval_by_loops(rows, pooled, n, 0.95, seed))
-    found = bootstrap(np.array(rows), metrics.dataset_iou, n=n, seed=seed)
-    assert found == pytest.approx(expected, abs=1e-9)
+    def mean(drawn):
+        return sum(i + u for i, u in drawn) / (2 * len(drawn))
+
+    for statistic, by_loops in ((metrics.dataset_iou, pooled), (np.mean, mean)):
+        expected = tuple(interval_by_loops(rows, by_loops, n, 0.95, seed))
+        with mock.patch.object(statistics, "_CHUNK", chunk):
+            found = bootstrap(np.array(rows), statistic, n=n, seed=seed)
+        assert found == pytest.approx(expected, abs=1e-9)
+
+
+def test_large_counts_are_summed_exactly_and_a_thousand_resamples_are_usual():
+    counts = np.array([[2**24, 2**25], [1, 2], [1, 2]], np.float32)  # 2^24 + 1 has no float32
+    assert bootstrap(counts, metrics.dataset_iou) == (0.5, 0.5)
+    uneven = counts + np.float32([[0, 0], [0, 0], [0, 1]])
+    exact = bootstrap(uneven.astype(np.float64), metrics.dataset_iou, n=1000, level=0.95, seed=0)
+    assert bootstrap(uneven, metrics.dataset_iou) == exact
 
 
 def test_bootstrap_agrees_with_the_normal_interval_and_covers():
@@ -93,16 +111,18 @@ def test_bootstrap_edges():
     assert bootstrap(np.array([[3, 4]]), metrics.dataset_iou) == (0.75, 0.75)
     assert bootstrap(np.zeros((5, 2), int), metrics.dataset_iou) == (1.0, 1.0)
     pooled = {"statistic": metrics.dataset_iou}
-    for values, options in [
-        ([], {}),
-        (1.0, {}),
-        ([1, 1], {"n": 0}),
-        ([1, 1], {"level": 1}),
-        ([1, 1], pooled),
-        ([[1, 1, 1]], pooled),
-        ([[2, 1]], pooled),
+    for values, options, says in [
+        ([], {}, r"with N >= 1, got \(0,\)"),
+        (1.0, {}, r"got \(\)"),
+        ([[[1]]], {}, r"got \(1, 1, 1\)"),
+        ([1, 1], {"n": 0}, "0 < level < 1, got n=0, level=0.95"),
+        ([1, 1], {"level": 1}, "level=1"),
+        ([1, 1], {"level": 0}, "level=0"),
+        ([1, 1], pooled, r"rows \(intersection, union\), got \(2,\)"),
+        ([[1, 1, 1]], pooled, r"got \(1, 3\)"),
+        ([[2, 1]], pooled, "larger than its union"),
     ]:
-        with pytest.raises(ValueError):
+        with pytest.raises(ValueError, match=says):
             bootstrap(np.array(values), **options)
 
 
