@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 
-.PHONY: demo test test-hard test-browser lab app install notebooks figures docs clean
+.PHONY: demo test test-hard test-browser test-gpu lab app install notebooks figures docs clean
 
 # Which finished run `make app` shows: make app RUN=runs/mine
 RUN ?= runs/embedded
@@ -27,6 +27,10 @@ test-hard: $(READY)
 test-browser: $(READY)
 	$(BIN)/petweak study --profile embedded --run runs/embedded
 	$(BIN)/python -m pytest -q -rs tests/browser
+
+# Every stage on a CUDA GPU beside the CPU; each test is skipped, with its reason, where there is none.
+test-gpu: $(READY)
+	$(BIN)/python -m pytest -q -rs tests/gpu
 
 lab: $(READY)
 	$(BIN)/jupyter lab --ServerApp.tornado_settings='$(LARGE)' notebooks/00_start_here.ipynb

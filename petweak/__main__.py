@@ -46,7 +46,10 @@ def _message(error: Exception) -> str:
     """One line: an expected error in its own words, any other as what it is, a fault."""
     kind, text = type(error), "; ".join(str(error).splitlines())
     expected = isinstance(error, EXPECTED) or kind.__module__.startswith("petweak.")
-    if text and (expected or kind.__name__ == "OutOfMemoryError"):  # torch's, of a GPU
+    if kind.__name__ == "OutOfMemoryError":  # torch's, of a GPU
+        return f"{text.split('. ')[0]}: take a smaller batch, --set batch_size=8 for a training " \
+            "and extraction_batch=2 for the features, or --set device=cpu"
+    if text and expected:
         return text
     return f"{kind.__name__}: {text} (a fault of petweak's: --debug shows the traceback)"
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from conftest import SMALL, small
 from PIL import Image
 
@@ -140,6 +141,14 @@ def test_an_expected_error_speaks_for_itself(error, code, monkeypatch, capsys):
     failing(monkeypatch, error)
     assert main(["masks", "x"]) == code
     assert capsys.readouterr().err == f"petweak: {error}\n"
+
+
+def test_too_little_memory_of_a_gpu_names_a_smaller_batch(monkeypatch, capsys):
+    text = "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 15 GiB"
+    failing(monkeypatch, torch.OutOfMemoryError(text))
+    assert main(["masks", "x"]) == 1
+    said = capsys.readouterr().err
+    assert "CUDA out of memory: " in said and "batch_size" in said and "device=cpu" in said
 
 
 @pytest.mark.parametrize("error", FAULTS, ids=lambda e: type(e).__name__)
