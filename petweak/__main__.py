@@ -136,12 +136,16 @@ def study(args: argparse.Namespace) -> Iterator:
     from petweak.reporting.cards import write_cards
     from petweak.reporting.report import ensure_report
     from petweak.study.results import run_study
+    from petweak.study.tables import models
 
     run = _run(args, sources=args.sources, labels=args.labels, seed=args.seed)
-    run_study(run)
+    results = run_study(run)
     write_cards(run)
     report = ensure_report(run.folder)
     yield (run.folder / "tables.md").read_text(encoding="utf-8")
+    yield f"masks of every photo: {run.folder / 'masks'}/<source>/"
+    model = run.model_folder(*models(results)[0])
+    yield f"masks of other photos: petweak predict PHOTO --model {model} --out FOLDER"
     yield f"report: {report}"
 
 

@@ -115,7 +115,7 @@ def _official(root: Path) -> bool:
         return False
     # The count tells the official set from another one in its layout, such as the rendered pets.
     there = len(samples) == OFFICIAL_PHOTOS
-    return there and all(s.photo.is_file() and s.trimap.is_file() for s in samples)
+    return there and all(s.photo.is_file() and s.trimap for s in samples)
 
 
 def _unpack(archive: Path, folder: Path, md5: str) -> None:

@@ -32,7 +32,7 @@ class Sample:
 
     id: str
     photo: Path
-    trimap: Path
+    trimap: Path | None  # None where the photo has none: it is not scored
     breed: int
     species: int
     split: str  # train or test; left_out where a study leaves a breed out
@@ -136,9 +136,10 @@ def read_pets(data_root: str | Path) -> Pets:
             raise ValueError(f"{path} lists no photo")
     rank = {class_id: i for i, class_id in enumerate(sorted(names))}
     samples = tuple(
-        Sample(i, root / "images" / f"{i}.jpg", notes / "trimaps" / f"{i}.png", rank[class_id],
-               species, split, names[class_id])
-        for i, (class_id, species, split) in rows.items())
+        Sample(i, root / "images" / f"{i}.jpg", trimap if trimap.is_file() else None,
+               rank[class_id], species, split, names[class_id])
+        for i, (class_id, species, split) in rows.items()
+        for trimap in [notes / "trimaps" / f"{i}.png"])
     name = "rendered" if (notes / "rendered.json").is_file() else "oxford-iiit-pet"
     return Pets(root, name, tuple(names[class_id] for class_id in rank), samples)
 
@@ -147,7 +148,7 @@ def check(pets: Pets) -> Pets:
     """Open every listed photo and trimap, once a process and content; what cannot be read goes into
     quarantine. ValueError where a trimap has other values than 1, 2, 3: that is a misunderstanding
     of the whole set rather than one bad file."""
-    faults = (_fault(s, file_hash(s.photo), file_hash(s.trimap)) for s in pets.samples)
+    faults = (_fault(s, file_hash(s.photo), _trimap_hash(s)) for s in pets.samples)
     return pets.with_quarantine(tuple(filter(None, faults)))
 
 
@@ -156,9 +157,9 @@ def _fault(s: Sample, photo_hash: str, trimap_hash: str) -> Quarantined | None:
     file = s.photo
     try:
         width, height = load_photo(s.photo).size
+        if s.trimap is None:
+            return None
         file = s.trimap
-        if trimap_hash == "missing":
-            raise OSError("the trimap is missing")
         h, w = load_trimap(s.trimap).shape
         if (h, w) != (height, width):
             raise OSError(f"{w} x {h} px, its photo {width} x {height}")
@@ -166,12 +167,16 @@ def _fault(s: Sample, photo_hash: str, trimap_hash: str) -> Quarantined | None:
         return Quarantined(s.id, str(file), str(error).removeprefix(f"{file}: "))
 
 
+def _trimap_hash(s: Sample) -> str:
+    return file_hash(s.trimap) if s.trimap else "none"
+
+
 def fingerprint(pets: Pets) -> dict[str, str]:
     """Hashes of the content of `photos`, `labels`, `trimaps`: what keys of stages start from."""
     lines = {
         "photos": (f"{s.id} {file_hash(s.photo)}" for s in pets.samples),
         "labels": (f"{s.id} {s.breed_name} {s.species} {s.split}" for s in pets.samples),
-        "trimaps": (f"{s.id} {file_hash(s.trimap)}" for s in pets.samples)}
+        "trimaps": (f"{s.id} {_trimap_hash(s)}" for s in pets.samples)}
     return {name: text_hash("\n".join(of)) for name, of in lines.items()}
 
 

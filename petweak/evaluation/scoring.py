@@ -28,6 +28,9 @@ MEANINGS = {
     "class_iou": "Jaccard index of the photos' predicted classes; mean over classes",
 }
 
+OF_A_PHOTO = ("iou", "boundary", "intersection", "union")  # of its mask, with each border
+UNSCORED = {f"{name}/{b}": np.nan for b in BORDERS for name in OF_A_PHOTO}  # without a trimap
+
 
 def against_ground_truth(prediction: np.ndarray, trimap: np.ndarray) -> dict[str, float]:
     """`iou/<border>`, `boundary/<border>`, `intersection/<border>`, `union/<border>` of each
@@ -43,33 +46,39 @@ def against_ground_truth(prediction: np.ndarray, trimap: np.ndarray) -> dict[str
 
 
 def score_masks(samples: Iterable[Sample], folder: Path) -> pd.DataFrame:
-    """A source's masks against ground truth, a row per photo."""
-    return _table(zip(samples), lambda trimap, s: against_ground_truth(
-        read_mask(folder / f"{s.id}.png") == FOREGROUND, trimap))
+    """A source's masks against ground truth, a row per photo; empty where it has no trimap."""
+    return _table(zip(samples), lambda trimap, s: UNSCORED if trimap is None else
+                  against_ground_truth(read_mask(folder / f"{s.id}.png") == FOREGROUND, trimap))
 
 
 def score_baseline(samples: Iterable[Sample], name: str) -> pd.DataFrame:
     """`all_ones` or `centre_box` against ground truth, a row per photo."""
     box = BASELINES[name]
-    return _table(zip(samples), lambda trimap, _: against_ground_truth(box(trimap.shape), trimap))
+    return _table(zip(samples), lambda trimap, _: UNSCORED if trimap is None else
+                  against_ground_truth(box(trimap.shape), trimap))
 
 
 def score_model(
     predictions: Iterable[tuple[Sample, Prediction]], folder: Path, labels: str
 ) -> pd.DataFrame:
-    """A model against ground truth and its source's masks in `folder`, a row per photo."""
+    """A model against ground truth and its source's masks in `folder`, a row per photo. Empty
+    where there is no trimap, and, of ground truth, no mask of the source either."""
 
-    def score(trimap: np.ndarray, s: Sample, prediction: Prediction) -> dict[str, Any]:
-        mask, pseudo = prediction.mask(*trimap.shape), read_mask(folder / f"{s.id}.png")
-        classes = {"class": s.label(labels), "predicted": int(prediction.classes.argmax())}
-        mask_iou = metrics.iou(mask, pseudo == FOREGROUND, pseudo != IGNORE)
-        return classes | {"mask_iou": mask_iou} | against_ground_truth(mask, trimap)
+    def score(trimap: np.ndarray | None, s: Sample, prediction: Prediction) -> dict[str, Any]:
+        file = folder / f"{s.id}.png"
+        scores = {"class": s.label(labels), "predicted": int(prediction.classes.argmax())}
+        if trimap is None and not file.is_file():
+            return scores | {"mask_iou": np.nan} | UNSCORED
+        pseudo = read_mask(file)
+        mask = prediction.mask(*pseudo.shape)
+        scores["mask_iou"] = metrics.iou(mask, pseudo == FOREGROUND, pseudo != IGNORE)
+        return scores | (UNSCORED if trimap is None else against_ground_truth(mask, trimap))
 
     return _table(predictions, score)
 
 
 def mean_iou(predictions: Iterable[tuple[Sample, Prediction]]) -> dict[str, float]:
-    """{border: mask_iou_gt} of a model, and nothing else."""
+    """{border: mask_iou_gt} of a model on photos with trimaps, and nothing else."""
 
     def score(trimap: np.ndarray, _: Sample, prediction: Prediction) -> dict[str, float]:
         mask = prediction.mask(*trimap.shape)
@@ -96,7 +105,7 @@ def _table(items: Iterable[tuple], score: Callable[..., dict[str, Any]]) -> pd.D
     def row(item: tuple) -> dict[str, Any]:
         s = item[0]
         about = {"id": s.id, "split": s.split, "breed": s.breed_name}
-        return about | score(load_trimap(s.trimap), *item)
+        return about | score(load_trimap(s.trimap) if s.trimap else None, *item)
 
     # Decoding and OpenCV release the interpreter's lock, so two threads are nearly twice as fast.
     with ThreadPoolExecutor(2) as pool:
@@ -109,18 +118,21 @@ def _table(items: Iterable[tuple], score: Callable[..., dict[str, Any]]) -> pd.D
 def _rows(
     table: pd.DataFrame, resamples: int, of: dict[str, tuple], borders: Iterable[str] = BORDERS
 ) -> list[dict[str, Any]]:
-    """For all splits and `borders`, the metrics {name: (statistic, columns that it is of)}."""
+    """For all splits and `borders`, the metrics {name: (statistic, columns that it is of)}, of the
+    photos that have these values; no row where none has."""
     rows = []
     for split, part in table.groupby("split", sort=False):
         for border in borders:
             for metric, (statistic, *columns) in of.items():
-                values = part[[c.format(border) for c in columns]].to_numpy(float)
+                values = part[[c.format(border) for c in columns]].dropna().to_numpy(float)
+                if not len(values):
+                    continue
                 values = values if len(columns) > 1 else values[:, 0]
                 pooled = statistic is metrics.dataset_iou
                 value = float(statistic(*values.T) if pooled else statistic(values))
                 low, high = bootstrap(values, statistic, n=resamples)
                 rows.append({"split": split, "border": border, "metric": metric, "value": value,
-                             "low": low, "high": high, "n_images": len(part)})
+                             "low": low, "high": high, "n_images": len(values)})
     return rows
 
 

@@ -24,7 +24,7 @@ from petweak.config import STRIDES
 from petweak.data.download import OFFICIAL_PHOTOS
 from petweak.data.files import read_json, write_text
 from petweak.data.oxford_pets import BREED_NAMES, SPECIES, Pets
-from petweak.evaluation.metrics import degenerate
+from petweak.evaluation.metrics import NO_BORDER, degenerate
 from petweak.evaluation.scoring import MEANINGS
 from petweak.pseudo_masks import source_class
 from petweak.pseudo_masks.base import Source
@@ -81,9 +81,10 @@ def model_card(folder: Path, config: dict, rows: pd.DataFrame, results: pd.DataF
     """The card of the model in `folder`, with `rows` of `results`."""
     source, pets = source_class(config["source"]), run.pets
     photos = pd.read_csv(folder / "scores.csv").query("split == 'test'")
-    by_breed = photos.groupby("breed")["iou/foreground"].agg(["mean", "size"])
+    by_breed = photos.groupby("breed")["iou/foreground"].agg(["mean", "count"])
     texts = [f"{r.value:.3f} ({r.low:.3f} to {r.high:.3f})" for r in rows.itertuples()]
     table = rows.assign(text=texts).groupby(["metric", "border", "split"], sort=False)["text"]
+    scored = rows[rows["border"] != NO_BORDER].groupby("split")["n_images"].max()
     front = ModelCardData(license=_licence(pets), library_name="petweak", tags=TAGS,
                           pipeline_tag="image-segmentation", metrics=["mean_iou", "accuracy"],
                           datasets=None if pets.name == "rendered" else [HUB_NAME])
@@ -96,6 +97,7 @@ def model_card(folder: Path, config: dict, rows: pd.DataFrame, results: pd.DataF
         own_labels=source.image_labels is not Source.image_labels,
         scores=_markdown(table.first().unstack("split", sort=False).reset_index()),
         counts=rows.groupby("split", sort=False)["n_images"].max().to_dict(),
+        scored=scored.to_dict(),
         meanings={metric: MEANINGS[metric] for metric in rows["metric"].unique()},
         iou=_by_border(rows, "test", "mask_iou_gt"),
         masks_iou=_by_border(rows, "train", "pseudo_iou_gt"),
@@ -123,6 +125,7 @@ def data_card(run: Run) -> str:
                             task_categories=["image-segmentation", "image-classification"])
     return _card(
         "data_card.md.j2", front, pets=pets, s=run.settings.data, held_out=len(run.val_ids),
+        with_trimap=int(photos["with trimap"].sum()),
         splits=_counts(photos, "split"), breeds=_counts(photos, "breed"), official=OFFICIAL_PHOTOS,
         rendered=read_json(root / "annotations" / "rendered.json"),
         unknown=sorted(set(pets.breeds) - set(BREED_NAMES)),
@@ -138,6 +141,7 @@ def _photos(pets: Pets, all_ones: pd.DataFrame) -> pd.DataFrame:
     rows = [(s.id, s.split, s.breed_name, SPECIES[s.species]) for s in pets.samples]
     frame = pd.DataFrame(rows, columns=["id", "split", "breed", "species"]).set_index("id")
     scores = all_ones.set_index("id")
+    frame["with trimap"] = [s.trimap is not None for s in pets.samples]
     inside = scores["intersection/foreground"] / scores["union/foreground"]
     frame["foreground"] = scores["intersection/background"] / scores["union/foreground"]
     frame["border"], frame["background"] = inside - frame["foreground"], 1 - inside
@@ -147,8 +151,11 @@ def _photos(pets: Pets, all_ones: pd.DataFrame) -> pd.DataFrame:
 def _counts(photos: pd.DataFrame, by: str) -> str:
     """Counts and mean shares by `split` or `breed`, as Markdown."""
     groups = photos.groupby(by, sort=False)
-    shares = groups[["foreground", "border", "background"]].mean().mul(100).map("{:.1f} %".format)
+    shares = groups[["foreground", "border", "background"]].mean().mul(100)
+    shares = shares.map("{:.1f} %".format, na_action="ignore")
     counted = groups.size().rename("photos").to_frame()
+    if not photos["with trimap"].all():
+        counted["with trimap"] = groups["with trimap"].sum()
     if by == "split":
         counted = counted.join(pd.crosstab(photos["split"], photos["species"]))
         counted["breeds"] = groups["breed"].nunique()

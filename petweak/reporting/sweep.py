@@ -94,9 +94,9 @@ def _rows(folder: Path) -> pd.DataFrame:
     """The final rows of results.csv and, under the labels `-`, those of masks that no model has
     learnt from, which results.csv does not have."""
     run = reopen(folder)
-    table = final(results.collect_results(run))
+    table, s = final(results.collect_results(run))[results.COLUMNS], run.settings
     others = [source for source in SOURCES if source not in set(table["source"])]
-    rows = pd.DataFrame([r for source in others for r in results.mask_rows(run, source)])
-    alike = table[["profile", "dataset", "backbone", "seed"]].iloc[0].to_dict()
-    rows = rows.assign(**alike).reindex(columns=table.columns)
+    rows = pd.DataFrame([r for source in others for r in results.mask_rows(run, source) or []])
+    rows = rows.assign(profile=s.profile, dataset=run.pets.name, seed=s.data.seed,
+                       backbone=s.backbone.backbone).reindex(columns=table.columns)
     return pd.concat([table, rows.astype(table.dtypes)]) if len(rows) else table

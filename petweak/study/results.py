@@ -1,5 +1,6 @@
 """results.csv: every score of a run in one long table."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,11 @@ from petweak.evaluation.metrics import BASELINES
 from petweak.models.maskformer import model_name
 from petweak.pseudo_masks import SOURCES, source_class
 from petweak.study.run import Run, Scores, open_scores
-from petweak.study.tables import final, read_table
+from petweak.study.tables import final, model_folder, models, read_table
 from petweak.training.self_training import Round
 from petweak.training.trainer import CONFIG
 
+log = logging.getLogger(__name__)
 COLUMNS = ["profile", "dataset", "backbone", "source", "labels", "split", "border", "metric",
            "value", "low", "high", "n_images", "seed", "seconds", "round", "model"]
 
@@ -28,20 +30,33 @@ def grid(settings: Settings) -> list[tuple[str, str]]:
 
 
 def run_study(run: Run) -> pd.DataFrame:
-    """Make every stage of the grid `sources` x `labels` that is missing; write results.csv."""
-    models, s = grid(run.settings), run.settings
-    if not models:
+    """Make every stage of the grid `sources` x `labels` that is missing; write results.csv. Ground
+    truth is left out, with a warning, where no photo of train has a trimap."""
+    wanted, s = grid(run.settings), run.settings
+    if not wanted:
         raise ValueError(f"none of {', '.join(s.sources)} has the labels {', '.join(s.labels)}")
+    sources = [source for source in s.sources if _can_teach(run, source)]
+    if not sources:
+        run.taught(s.sources[0])  # raises
     run.features  # noqa: B018 - they, and their time, come back where nothing else asks for them
     for name in BASELINES:
         run.baseline_scores(name)
-    for source in s.sources:
+    for source in sources:
         run.mask_scores(source)
-    for source, labels in tqdm(models, desc="study", unit="model"):
+    wanted = [(source, labels) for source, labels in wanted if source in sources]
+    for source, labels in tqdm(wanted, desc="study", unit="model"):
         run.model_scores(source, labels)
         if source_class(source).self_trained:
             score_rounds(run, source, labels)
     return collect_results(run)
+
+
+def _can_teach(run: Run, source: str) -> bool:
+    try:
+        return bool(run.taught(source))
+    except ValueError as error:
+        log.warning("left out: %s", error)
+        return False
 
 
 def score_rounds(run: Run, source: str, labels: str) -> list[tuple[Round, Scores]]:
@@ -70,8 +85,14 @@ def collect_results(run: Run) -> pd.DataFrame:
 
 
 def read_results(folder: str | Path) -> pd.DataFrame:
-    """results.csv as a frame. FileNotFoundError where no study has been run."""
-    return read_table(Path(folder) / "results.csv", f"`petweak study --run {folder}` writes it")
+    """results.csv as a frame, with a column more: `learnt_from`, the number of photos that a model
+    learnt from, as its config has it. FileNotFoundError where no study has been run."""
+    table = read_table(Path(folder) / "results.csv", f"`petweak study --run {folder}` writes it")
+    configs = {m: read_json(model_folder(folder, *m) / CONFIG) for m in models(table)}
+    n = {m: config.get("n_images") for m, config in configs.items() if config}
+    counts = [n.get(m) for m in zip(table["source"], table["labels"], strict=True)]
+    counts = pd.Series(counts, table.index, "Int64").where(table["round"].isna())
+    return table.assign(learnt_from=counts)
 
 
 def score(results: pd.DataFrame, metric: str, **where: Any) -> float:
@@ -89,11 +110,11 @@ def score(results: pd.DataFrame, metric: str, **where: Any) -> float:
     return float(rows["value"].iloc[0])
 
 
-def mask_rows(run: Run, source: str, labels: str = "-") -> list[dict[str, Any]]:
+def mask_rows(run: Run, source: str, labels: str = "-") -> list[dict[str, Any]] | None:
     """The rows of a source's masks, if they are there and up to date."""
     folder = run.masks_folder(source)
     if (manifest := read_json(folder / "manifest.json")) is None:
-        return []
+        return None
     return _rows(run, folder, run.keys.masks(source), source, labels, manifest["seconds"])
 
 
@@ -101,14 +122,14 @@ def _model_rows(run: Run, source: str, labels: str) -> list[dict[str, Any]]:
     """The rows of one model and of its masks, if both are there and up to date."""
     folder, masks = run.model_folder(source, labels), mask_rows(run, source, labels)
     config = read_json(folder / CONFIG)
-    if config is None or not masks:
+    if config is None or masks is None:
         return []
     of = run.keys.model(source, labels)
     if config["key"] != of:  # of other settings or of an older version, whose config may differ
         return []
     name = model_name(config["model"]["levels"])
     rows = _rows(run, folder, of, source, labels, config["seconds"], model=name)
-    return rows and rows + masks
+    return [] if rows is None else rows + masks
 
 
 def _round_rows(run: Run, source: str, labels: str) -> list[dict[str, Any]]:
@@ -117,13 +138,13 @@ def _round_rows(run: Run, source: str, labels: str) -> list[dict[str, Any]]:
     for r in run.open_rounds(source, labels) or []:
         config = read_json(r.model / CONFIG)
         about = {"round": r.number, "model": model_name(config["model"]["levels"])}
-        rows += _rows(run, r.model, config["key"], source, labels, r.seconds, **about)
+        rows += _rows(run, r.model, config["key"], source, labels, r.seconds, **about) or []
     return rows
 
 
 def _rows(run, folder: Path, of: str, source: str, labels: str, seconds: float, **about
-          ) -> list[dict[str, Any]]:
+          ) -> list[dict[str, Any]] | None:
     """The rows of the scores in `folder`, if they are of the stage with the key `of`."""
     scores = open_scores(folder, run.keys.scores(of))
     about |= {"source": source, "labels": labels, "seconds": round(float(seconds), 3)}
-    return [row | about for row in scores.rows] if scores else []
+    return [row | about for row in scores.rows] if scores else None

@@ -37,7 +37,7 @@ from petweak.study.keys import Keys
 from petweak.training import self_training
 from petweak.training.inference import load_model, predict_features
 from petweak.training.self_training import Round, Start
-from petweak.training.targets import Targets, load_targets, no_targets
+from petweak.training.targets import Targets, load_targets
 from petweak.training.trainer import CONFIG, is_trained, publish, train_model
 
 log = logging.getLogger(__name__)
@@ -222,6 +222,14 @@ class Run:
     def masks_folder(self, source: str) -> Path:
         return self.folder / "masks" / source
 
+    def masked(self, name: str) -> list[str]:
+        """The photos that the source makes masks of: all, or, of ground truth, those that have a
+        trimap. ValueError where that is none."""
+        ids = [s.id for s in self.pets.samples if s.trimap or not source_class(name).reads_trimaps]
+        if not ids:
+            raise ValueError(f"{name}: no photo of {self.pets.root} has a trimap")
+        return ids
+
     def masks(self, name: str) -> dict[str, Any]:
         """The manifest of the source's masks, which are made if they are missing."""
         folder, key, source = self.masks_folder(name), self.keys.masks(name), source_class(name)
@@ -233,7 +241,7 @@ class Run:
             if source.features and refinement.asks_for_scales(steps):
                 for scale in self.settings.refinement.refinement_scales:
                     self.more_features(scale)
-            make_masks(self.source(name), name, list(self.ids), folder, key)
+            make_masks(self.source(name), name, self.masked(name), folder, key)
 
         return self._ensure(("masks", name, "-"), lambda: open_manifest(folder, key), make,
                             lambda m: (len(m["ids"]), m["seconds"]))
@@ -256,7 +264,7 @@ class Run:
         folder, key = self.model_folder(source, labels), self.keys.model(source, labels)
 
         def make() -> None:
-            train, val = (self._targets(source, labels, held_out) for held_out in (False, True))
+            train, val = (self._targets(source, labels, part) for part in self.taught(source))
             about = {"source": source, "labels": labels, "variant": "", "round": None}
             train_model(self.features, train, val, self.pets.classes(labels), self.settings, folder,
                         key, self.device, about)
@@ -271,16 +279,29 @@ class Run:
             raise ValueError(f"{source} has no {labels} labels: labels={', '.join(possible)}")
         if source_class(source).self_trained:
             self_training.check(self.settings)
+        if source_class(source).reads_trimaps:
+            self.taught(source)
+
+    def taught(self, source: str) -> tuple[list[oxford_pets.Sample], list[oxford_pets.Sample]]:
+        """The photos of train that a model of this source learns from, and those of val that choose
+        its epoch. Of ground truth both are photos with a trimap; where only val has any, they are
+        learnt from and nothing is held out. ValueError where train has none."""
+        train = self.pets.split("train")
+        if source_class(source).reads_trimaps:
+            train = [s for s in train if s.trimap]
+        if not train:
+            raise ValueError(f"{source}: no photo of train in {self.pets.root} has a trimap, so no "
+                             "model can learn from it; other sources need none")
+        val = [s for s in train if s.id in self.val_ids]
+        rest = [s for s in train if s.id not in self.val_ids]
+        return (rest, val) if rest else (val, [])
 
     def _config(self, folder: Path, key: str) -> dict[str, Any] | None:
         """Of the model in `folder`, if it is finished and was trained with `key`."""
         whole = is_trained(folder, key, self.settings.system.save_epochs)
         return read_json(folder / CONFIG) if whole else None
 
-    def _targets(self, source: str, labels: str, held_out: bool) -> Targets:
-        samples = [s for s in self.pets.split("train") if (s.id in self.val_ids) == held_out]
-        if not samples:  # val_fraction=0
-            return no_targets()
+    def _targets(self, source: str, labels: str, samples: list[oxford_pets.Sample]) -> Targets:
         ids, classes = [s.id for s in samples], [s.label(labels) for s in samples]
         grid = self.settings.backbone.image_size // 2
         return load_targets(self.masks_folder(source), ids, classes, grid)

@@ -21,7 +21,7 @@ Folder = str | Path
 BELOW = "below all_ones"
 OVERVIEW = [*(f"mask_iou_gt/{border}" for border in BORDERS), "pseudo_iou_gt/foreground",
             "class_accuracy", "class_iou", "dataset_iou_gt/foreground",
-            "boundary_iou_gt/foreground"]
+            "boundary_iou_gt/foreground", "mask_iou"]
 # `all_ones` is no floor of the boundary IoU: its contour is the frame, which few pets reach.
 FLOORED = ("mask_iou_gt", "pseudo_iou_gt", "dataset_iou_gt")
 # What the metrics are called where people read; results.csv has the names on the left.
@@ -30,7 +30,8 @@ HEADINGS = {
     "pseudo_iou_gt": "Pseudo-mask IoU vs ground truth", "class_accuracy": "Class accuracy",
     "class_iou": "Class IoU", "dataset_iou_gt": "Pooled IoU vs ground truth",
     "boundary_iou_gt": "Boundary IoU vs ground truth", "iou": "Mask IoU vs ground truth",
-    "n_images": "photos", "ours_border_ignored": "ours, border ignored",
+    "n_images": "photos", "n_ground_truth": "with ground truth", "learnt_from": "learnt from",
+    "ours_border_ignored": "ours, border ignored",
     "masks_seconds": "masks, s", "features_seconds": "feature extraction, s",
 }
 
@@ -114,9 +115,12 @@ def study_overview(results: pd.DataFrame, split: str = "test") -> pd.DataFrame:
     """A row per source and labels, the two baselines among them.
 
     Returns:
-        `source`, `labels`, `n_images`; the columns of `OVERVIEW`, metric/border, each followed by
-        `... low` and `... high`; `below all_ones`, bool: an IoU with ground truth is below that of
-        calling every pixel foreground, so the result is degenerate.
+        `source`, `labels`; `learnt_from`, the number of photos that the model learnt from, where
+        `results` has it (`read_results`); `n_images` of the split that were scored, and
+        `n_ground_truth` of them, which every IoU with ground truth is over; the columns of
+        `OVERVIEW`, metric/border, each followed by `... low` and `... high`; `below all_ones`,
+        bool: an IoU with ground truth is below that of calling every pixel foreground, so the
+        result is degenerate.
         ValueError where `results` holds more than one run.
     """
     return _wide(final(results), split, OVERVIEW)
@@ -128,7 +132,8 @@ def baselines(results: pd.DataFrame) -> pd.DataFrame:
     columns = [c for c in OVERVIEW if c.startswith(("mask_iou_gt", "dataset", "boundary"))]
     tables = [_wide(rows, split, columns).assign(split=split) for split in ("train", "test")]
     table = pd.concat(tables, ignore_index=True)
-    return table[["source", "split", *table.columns.drop(["source", "labels", "split"])]]
+    rest = table.columns.drop(["source", "labels", "split", "learnt_from"])
+    return table[["source", "split", *rest]]
 
 
 def _wide(results: pd.DataFrame, split: str, columns: list[str]) -> pd.DataFrame:
@@ -136,7 +141,10 @@ def _wide(results: pd.DataFrame, split: str, columns: list[str]) -> pd.DataFrame
     name = rows["metric"].where(rows["border"] == NO_BORDER, rows["metric"] + "/" + rows["border"])
     values = rows.assign(name=name).pivot(
         index=keys, columns="name", values=["value", "low", "high"])
-    table = rows.groupby(keys, sort=False)[["n_images"]].max()
+    table = rows.reindex(columns=[*keys, "learnt_from", "n_images"])
+    table = table.groupby(keys, sort=False).max()
+    of_masks = rows[rows["border"] != NO_BORDER].groupby(keys)["n_images"].max()
+    table["n_ground_truth"] = of_masks.reindex(table.index, fill_value=0)
     for column in columns:
         for end, part in (("", "value"), (" low", "low"), (" high", "high")):
             table[column + end] = values.get((part, column), np.nan)
@@ -147,7 +155,8 @@ def _wide(results: pd.DataFrame, split: str, columns: list[str]) -> pd.DataFrame
 
 
 def per_breed(run_folder: Folder, source: str, labels: str, split: str = "test") -> pd.DataFrame:
-    """One model, breed by breed: `breed`, `n_images`, `iou/<border>` (means), `accuracy`.
+    """One model, breed by breed: `breed`, `n_images`, of them `n_ground_truth`, `iou/<border>`
+    (means over these), `accuracy` (over all).
 
     The last rows are `all breeds`, `all_ones` and `centre_box`, each over the whole split.
     FileNotFoundError where the model has no scores.csv.
@@ -158,21 +167,23 @@ def per_breed(run_folder: Folder, source: str, labels: str, split: str = "test")
     whole = [read_scores(run_folder, name, "-", split).assign(breed=name) for name in BASELINES]
     groups = pd.concat([scores, scores.assign(breed="all breeds"), *whole]).groupby(
         "breed", sort=False)
-    means = groups.mean(numeric_only=True).assign(n_images=groups.size())
-    columns = ["n_images", *(f"iou/{border}" for border in BORDERS), "accuracy"]
+    means = groups.mean(numeric_only=True).assign(
+        n_images=groups.size(), n_ground_truth=groups[f"iou/{BORDERS[0]}"].count())
+    columns = ["n_images", "n_ground_truth", *(f"iou/{border}" for border in BORDERS), "accuracy"]
     return means.reindex(columns=columns).reset_index()
 
 
 def breeds_compared(run_folder: Folder, of: list[tuple[str, str]], split: str = "test",
                     border: str = "foreground") -> pd.DataFrame:
-    """`breed`, `n_images`, and a column of mean mask IoU for each (source, labels) of `of`, named
-    `<source>-<labels>`, and for each baseline; the last row is `all breeds`."""
+    """`breed`, `n_images` (those with ground truth), and a column of mean mask IoU for each
+    (source, labels) of `of`, named `<source>-<labels>`, and for each baseline; the last row is
+    `all breeds`."""
     out = pd.DataFrame()
     for source, labels in [*of, *((name, "-") for name in BASELINES)]:
         table = per_breed(run_folder, source, labels, split).set_index("breed")
         table = table.iloc[: -len(BASELINES)]
         if out.empty:
-            out = table[["n_images"]].copy()
+            out = table[["n_ground_truth"]].set_axis(["n_images"], axis=1)
         out[source if source in BASELINES else f"{source}-{labels}"] = table[f"iou/{border}"]
     return out.reset_index()
 
@@ -215,16 +226,23 @@ def model_folder(run_folder: Folder, source: str, labels: str) -> Path:
 
 
 def pick_examples(scores: pd.DataFrame, border: str = "foreground") -> dict[str, str]:
-    """{"best": id, "median": id, "worst": id} by mask IoU; equal photos in the order of ids."""
-    ranked = scores.sort_values([f"iou/{border}", "id"])["id"].tolist()
+    """{"best": id, "median": id, "worst": id} by mask IoU with ground truth, or, where no photo has
+    any, with the source's masks; equal photos in the order of ids. Empty without either."""
+    columns = [c for c in (f"iou/{border}", "mask_iou") if c in scores and scores[c].notna().any()]
+    if not columns:
+        return {}
+    ranked = scores.dropna(subset=columns[:1]).sort_values([columns[0], "id"])["id"].tolist()
     return {"best": ranked[-1], "median": ranked[(len(ranked) - 1) // 2], "worst": ranked[0]}
 
 
 def readable(frame: pd.DataFrame, digits: int = 3) -> pd.DataFrame:
     """A frame of this module as text: intervals in one column, headings in words, empty for NaN;
-    "▼" marks an IoU with ground truth that is below the frame's own `all_ones` row."""
+    `n_ground_truth` only where it is not `n_images`; "▼" marks an IoU with ground truth that is
+    below the frame's own `all_ones` row."""
     floor = frame[frame["source"] == "all_ones"] if "source" in frame and BELOW in frame else []
     out: dict[str, list[str]] = {}
+    if "n_ground_truth" in frame and (frame["n_ground_truth"] == frame["n_images"]).all():
+        frame = frame.drop(columns="n_ground_truth")
     for column in frame:
         if column in ("low", "high") or column.endswith((" low", " high")):
             continue

@@ -24,6 +24,7 @@ from torch import Tensor
 from petweak.config import Settings
 from petweak.data.files import read_json, write_json
 from petweak.data.masks import FOREGROUND, read_mask, write_mask
+from petweak.data.oxford_pets import load_photo
 from petweak.pseudo_masks import source_class
 from petweak.pseudo_masks.base import Context
 from petweak.pseudo_masks.refinement import Pipeline, check_pipeline
@@ -59,7 +60,7 @@ class Round:
     masks: Path
     model: Path
     n_images: int  # that the model learnt from
-    agreement: float | None  # IoU of its masks with those of the round before, mean over train
+    agreement: float | None  # IoU of its masks with those of the round before, mean over both's
     seconds: float  # of its masks and its training
 
 
@@ -89,7 +90,7 @@ def self_train(start: Start, context: Context, run_folder: Path) -> list[Round]:
         number, agreed = len(rounds), note.get("agreement")
         last = number == s.rounds - 1 or (agreed or 0.0) >= s.stop_agreement
         fraction = s.keep_fractions[-1 if last else min(number, len(s.keep_fractions) - 1)]
-        confidence = {i: note["confidence"][i] for i in start.targets}
+        confidence = {i: note["confidence"][i] for i in note["ids"] if i in start.targets}
         ids = most_confident(confidence, fraction, settings.data.seed)
         widen = rounds[-1].model if rounds and last and widens(settings, start.source) else None
         model = run_folder / "models" / f"{start.name}-round{number}"
@@ -171,12 +172,13 @@ def _next_masks(start, before, model, folder, settings, key, context) -> dict:
         refined = on_grid(pipeline(soft, batch), settings)
         agreed = agreement(soft > 0.5, refined > 0.5).tolist()
         confidence |= zip(batch.ids, agreed, strict=True)
-        old = [torch.from_numpy(read_mask(before / f"{i}.png") == FOREGROUND) for i in batch.ids]
-        old = torch.cat([on_grid(m[None].float(), settings) > 0.5 for m in old])
-        same.append(agreement(refined > threshold, old))
-        for i, m in zip(batch.ids, refined, strict=True):
-            shape = read_mask(start.masks / f"{i}.png").shape
-            write_mask(folder / f"{i}.png", to_mask(m, shape, 0.5, band))
+        for i, m, photo in zip(batch.ids, refined, batch.paths, strict=True):
+            if (before / f"{i}.png").is_file():  # ground truth begins with fewer
+                old = torch.from_numpy(read_mask(before / f"{i}.png") == FOREGROUND)
+                old = on_grid(old[None].float(), settings) > 0.5
+                same.append(agreement(m[None] > threshold, old))
+            width, height = load_photo(photo).size
+            write_mask(folder / f"{i}.png", to_mask(m, (height, width), 0.5, band))
     manifest = {"key": key, "source": start.source, "model": model.name, "refinement": list(steps),
                 "seconds": round(time.perf_counter() - begin, 3),
                 "agreement": torch.cat(same).mean().item(), "confidence": confidence, "ids": ids}

@@ -28,18 +28,24 @@ KINDS = {  # of petweak.experiments.label_efficiency: legend, colour, look
 @styled
 def overview_bars(results: pd.DataFrame, split: str = "test", paper: bool = True) -> Figure:
     """Mask IoU with ground truth (border as foreground) of each model with its 95 % interval, the
-    IoU of its pseudo-masks, the baselines and, unless `paper` is false, the paper's score."""
+    IoU of its pseudo-masks, the baselines and, unless `paper` is false, the paper's score. Where no
+    photo of `split` has ground truth: IoU with the masks of the model's source, and the axis says
+    so."""
     table = tables.study_overview(results, split).set_index(["source", "labels"])
     names, value = tables.models(results), "mask_iou_gt/foreground"
     rows, colours, at = table.loc[names], palette(s for s, _ in names), range(len(names))
     axis = f"IoU with ground truth, {split}, border as foreground"
+    if not (scored := rows[value].notna().any()):
+        value, axis = "mask_iou", f"IoU with the source's masks, {split}: no ground truth"
     fig, ax = _rows(1.5 + 0.5 * len(names), [f"{s}\n{labels}" for s, labels in names], axis)
     limits = rows[[f"{value} low", f"{value} high"]].sub(rows[value], axis=0).abs().T
     look = dict(ecolor=rcParams["text.color"], capsize=3, error_kw={"lw": 1.2})
     ax.barh(at, rows[value], 0.62, xerr=limits, color=[colours[s] for s, _ in names], **look)
     for y, score in enumerate(rows[value]):
-        ax.text(1.07, y, f"{score:.3f}", va="center", weight="bold")
+        ax.text(1.07, y, tables.as_text(score), va="center", weight="bold")
     ax.text(1.07, -0.45, "model", fontsize="small")
+    if not scored:
+        return fig
     marks = {"its pseudo-masks": ("D", rows["pseudo_iou_gt/foreground"])}
     if paper:
         theirs = tables.compare_with_paper(results).query("metric == 'mask_iou_gt'")

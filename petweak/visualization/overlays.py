@@ -73,15 +73,19 @@ def show_photos(photos: Sequence[Any] | Mapping[str, Any], columns: int = 4) -> 
 def gallery(rows: Iterable[Mapping[str, Any]], columns: int = 3) -> Figure:
     """Photos with masks, a heading above each. A row is {"title": text, "photo": photo, "target":
     bool mask or None, "masks": {name: mask}}; `"plain": False` leaves out the photo without masks.
-    `name` may go on after a space: "mask_rcnn 0.81" has the colour of mask_rcnn."""
-    colours, sections = palette(name.split()[0] for row in rows for name in row["masks"]), []
+    Without a target the photo has no outline. `name` may go on after a space: "mask_rcnn 0.81" has
+    the colour of mask_rcnn."""
+    rows, sections = list(rows), []
+    colours = palette(name.split()[0] for row in rows for name in row["masks"])
     for row in rows:
         photo, target = row["photo"], row["target"]
-        pictures = [(overlay(photo, None, "", target), "ground truth")] * row.get("plain", True)
+        name = "photo" if target is None else "ground truth"
+        pictures = [(overlay(photo, None, "", target), name)] * row.get("plain", True)
         for name, mask in row["masks"].items():
             pictures.append((overlay(photo, mask, colours[name.split()[0]], target), name))
         sections.append((row["title"], pictures))
-    return _grid(sections, columns, NOTE)
+    outlined = any(row["target"] is not None for row in rows)
+    return _grid(sections, columns, NOTE if outlined else "")
 
 
 def _outline(image: np.ndarray, mask: np.ndarray, rgb: tuple[int, ...], width: int) -> None:

@@ -116,14 +116,27 @@ def test_unreadable_files_go_to_quarantine(tmp_path):
     Image.fromarray(noise).save(images / "Abyssinian_1.jpg")
     whole = (images / "Abyssinian_1.jpg").read_bytes()
     (images / "Abyssinian_1.jpg").write_bytes(whole[: len(whole) // 2])
-    (trimaps / "Abyssinian_2.png").unlink()
+    (trimaps / "Abyssinian_2.png").write_bytes(b"")
     Image.new("L", (10, 10), 1).save(trimaps / "Abyssinian_3.png")
     (images / "Abyssinian_4.jpg").unlink()
     pets = check(read_pets(tmp_path))
     assert [q.id for q in pets.quarantine] == [f"Abyssinian_{i}" for i in range(5)]
     reasons = [q.reason for q in pets.quarantine]
-    assert "missing" in reasons[2] and "10 x 10" in reasons[3] and all(reasons)
+    assert "Abyssinian_2.png" in pets.quarantine[2].file
+    assert "10 x 10" in reasons[3] and all(reasons)
     assert [s.id for s in pets.samples] == ["Abyssinian_5", "Bengal_3"]
+
+
+def test_a_photo_without_a_trimap_is_usable(tmp_path):
+    base = write_set(tmp_path)
+    pets, content = check(read_pets(tmp_path)), fingerprint(read_pets(tmp_path))
+    (base / "annotations" / "trimaps" / "beagle_2.png").unlink()
+    without = check(read_pets(tmp_path))
+    assert without.quarantine == () and [s.id for s in without.samples] == [
+        s.id for s in pets.samples]
+    assert [s.id for s in without.samples if s.trimap is None] == ["beagle_2"]
+    moved = {k for k, v in fingerprint(without).items() if v != content[k]}
+    assert moved == {"trimaps"}
 
 
 def test_other_trimap_values_are_an_error_that_names_the_file(tmp_path):
