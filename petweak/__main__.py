@@ -78,7 +78,7 @@ def _call(function: str, args: argparse.Namespace) -> Iterator:
 def data(args: argparse.Namespace) -> Iterator:
     from petweak.data.download import fetch_official
     from petweak.data.files import project_path
-    from petweak.data.oxford_pets import check, read_pets
+    from petweak.data.oxford_pets import check, describe, read_pets, require_splits
     from petweak.rendered import make_rendered
 
     profile = {"make": "embedded", "fetch": "paper", "check": "photos"}[args.action]
@@ -90,11 +90,8 @@ def data(args: argparse.Namespace) -> Iterator:
         yield f"fetched: {fetch_official(root)}"
     else:
         pets = check(read_pets(root))
-        train, test = len(pets.split("train")), len(pets.split("test"))
-        yield f"opened every photo and trimap of {pets.root}"
-        yield f"{len(pets)} photos of {len(pets.breeds)} breeds: {train} in train, {test} in test"
-        yield f"{len(pets.quarantine)} left out"
-        yield from (f"  {q.file}: {q.reason}" for q in pets.quarantine)
+        yield from describe(pets)
+        require_splits(pets)
 
 
 def masks(args: argparse.Namespace) -> Iterator:

@@ -79,13 +79,16 @@ def text_hash(text: str) -> str:
 
 
 def file_hash(path: Path) -> str:
-    """32 hexadecimal digits of the file's content, "missing" where there is none. A file is read
-    once a process, and again only where its size or time has changed."""
+    """32 hexadecimal digits of the file's content, "missing" where there is none, "unreadable" for
+    a folder and the like. A file is read once a process, and again only where its size or time has
+    changed."""
     try:
         stat = path.stat()
+        return _content_hash(path, stat.st_size, stat.st_mtime_ns)
     except FileNotFoundError:
         return "missing"
-    return _content_hash(path, stat.st_size, stat.st_mtime_ns)
+    except OSError:
+        return "unreadable"
 
 
 @cache

@@ -1,29 +1,44 @@
-"""Oxford-IIIT Pet's layout on disk -> samples: the full set, a part of it, and the rendered pets.
+"""Oxford-IIIT Pet's layout on disk -> samples: the full set, a part of it, the rendered pets, and
+photos of one's own in the same layout.
 
-The official folder holds oddities: GIF and PNG files named .jpg, grey, palette and RGBA photos,
-trailing bytes, .mat files, photos in no list, and, in a part of the set, class ids with gaps. So
-files are looked up through the lists alone, photos are decoded by content, and labels are counted
-anew from 0. What cannot be read is an OSError that names the file.
+The official folder holds oddities: GIF and PNG files named .jpg, .mat files, photos in no list,
+and, in a part of the set, class ids with gaps. Sets of one's own have other suffixes, no trimaps,
+and file names that tell no class. So files are looked up through the lists alone, by their stem,
+photos are decoded by content (`petweak.data.pictures`), and labels are counted anew from 0. A
+photo without a trimap is a full member. What cannot be read is an OSError that names the file.
 """
 
-from collections.abc import Container, Iterator
-from contextlib import contextmanager
+import logging
+import os
+import re
+from collections import Counter
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
+from itertools import chain
 from pathlib import Path
-from typing import BinaryIO, Self
+from typing import Self
+from unicodedata import normalize
 
 import numpy as np
 from PIL import Image
 
 from petweak.data.files import file_hash, text_hash
+from petweak.data.pictures import SUFFIXES, TURNS, as_seen, header, load_array, load_photo
 
+log = logging.getLogger(__name__)
 SPECIES = ("cat", "dog")
 LABELS = ("breed", "species")
 SPLITS = {"train": "trainval.txt", "test": "test.txt"}  # and the list of each
+CLASSES = "classes.txt"  # optional, beside the lists: names of classes
 TRIMAP_FOREGROUND, TRIMAP_BACKGROUND, TRIMAP_BORDER = 1, 2, 3  # the values of a trimap's pixels
 # The official names in order of class id, 1 to 37; cats begin with a capital letter.
-BREED_NAMES = tuple(Path(__file__).with_name("breed_names.csv").read_text().split())
+BREED_NAMES = tuple(Path(__file__).with_name("breed_names.csv").read_text("utf-8").split())
+# What cameras, phones and messengers call a photo: its number tells no class.
+CAMERA = re.compile(r"(img|image|dscn?|dscf|dcim|pxl|mvimg|vid|p|pic|pict|picture|photo|foto|file|"
+                    r"frame|scan|snapchat|screenshot|signal|whatsapp[ _-]image|download|wa)", re.I)
+OWN = "`petweak data import SOURCE --to D` writes this layout, with a seeded split, from yours"
+MOVE = "lines may also be moved from one list to the other"
 
 
 @dataclass(frozen=True)
@@ -32,7 +47,7 @@ class Sample:
 
     id: str
     photo: Path
-    trimap: Path | None  # None where the photo has none: it is not scored
+    trimap: Path | None  # None where the photo has none: it is not scored, nor in ground_truth
     breed: int
     species: int
     split: str  # train or test; left_out where a study leaves a breed out
@@ -60,6 +75,7 @@ class Pets:
     breeds: tuple[str, ...]
     samples: tuple[Sample, ...]
     quarantine: tuple[Quarantined, ...] = ()
+    doubts: tuple[str, ...] = ()  # what `check` found odd in the set as a whole
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -102,117 +118,309 @@ class Pets:
 def read_pets(data_root: str | Path) -> Pets:
     """Read the lists in `data_root/oxford-iiit-pet/annotations`; no photo is opened here.
 
-    A breed's name is what stands before the number in its photos' ids, its label the rank of its
-    official class id among those that occur. Raises FileNotFoundError where a list is missing,
-    ValueError where a line cannot be read, two breeds share a class id, a photo is listed twice or
-    a list is empty; each names the file.
+    `data_root` may be that folder itself, and `images/` and `annotations/` may lie in folders of
+    their own names, as some copies have them. A photo or trimap is the picture file with the id as
+    its stem, whatever its suffix. Labels are ranks of the class ids among those that occur. Raises
+    FileNotFoundError where a list is missing, ValueError where a line cannot be read, a photo is
+    listed twice or has two files, a class has no name or another's, or a list is empty; each names
+    the file and the way out.
     """
-    root = Path(data_root) / "oxford-iiit-pet"
-    notes = root / "annotations"
+    root, notes = _find(Path(data_root))
     rows: dict[str, tuple[int, int, str]] = {}  # class id, species, split
-    names: dict[int, str] = {}
     for split, file in SPLITS.items():
         path, before = notes / file, len(rows)
-        if not path.is_file():
-            raise FileNotFoundError(
-                f"{path} is missing. --data-root is the folder that holds oxford-iiit-pet/; "
-                "`petweak data make` writes the rendered pets, `petweak data fetch` the photos.")
-        for n, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1):
+        for n, line in enumerate(_text(path).splitlines(), 1):
             if not line.strip() or line.startswith("#"):
                 continue
             try:
-                image_id, class_id, species, _ = line.split()
+                image_id, class_id, species, _ = line.strip().rsplit(None, 3)
                 row = int(class_id), {"1": 0, "2": 1}[species], split
-            except (ValueError, KeyError):
+                image_id = _checked_id(image_id)
+            except (ValueError, KeyError) as error:
                 what = f"{line!r} is not 'Image CLASS-ID SPECIES BREED-ID'"
+                what += f": {error}" if "id" in str(error) else ""
                 raise ValueError(f"{path}, line {n}: {what}") from None
             if image_id in rows:
                 raise ValueError(f"{path}, line {n}: {image_id} is listed twice")
-            breed = image_id.rsplit("_", 1)[0]
-            if (name := names.setdefault(row[0], breed)) != breed:
-                raise ValueError(f"{path}, line {n}: class id {class_id} is {name} and {breed}")
             rows[image_id] = row
         if len(rows) == before:
-            raise ValueError(f"{path} lists no photo")
+            raise ValueError(f"{path} lists no photo. {OWN}; {MOVE}")
+    images, trimaps = _files(_inner(root, "images")), _files(_inner(notes, "trimaps"))
+    _check_files(root, rows, images, trimaps)
+    names = _class_names(notes, {i: class_id for i, (class_id, _, _) in rows.items()})
     rank = {class_id: i for i, class_id in enumerate(sorted(names))}
+    missing = _inner(root, "images")
     samples = tuple(
-        Sample(i, root / "images" / f"{i}.jpg", trimap if trimap.is_file() else None,
+        Sample(i, next(iter(images(i)), missing / f"{i}.jpg"), next(iter(trimaps(i)), None),
                rank[class_id], species, split, names[class_id])
-        for i, (class_id, species, split) in rows.items()
-        for trimap in [notes / "trimaps" / f"{i}.png"])
+        for i, (class_id, species, split) in rows.items())
     name = "rendered" if (notes / "rendered.json").is_file() else "oxford-iiit-pet"
     return Pets(root, name, tuple(names[class_id] for class_id in rank), samples)
 
 
+def _find(data_root: Path) -> tuple[Path, Path]:
+    """The set's folder and that of its lists. FileNotFoundError where there are none."""
+    official = data_root / "oxford-iiit-pet"
+    for root in (official, data_root, official / official.name):
+        for notes in (root / "annotations", root / "annotations" / "annotations"):
+            there = [file for file in SPLITS.values() if (notes / file).is_file()]
+            if len(there) == len(SPLITS):
+                return root, notes
+            if there:
+                absent = notes / next(f for f in SPLITS.values() if f not in there)
+                raise FileNotFoundError(f"{absent} is missing beside {there[0]}: a set needs both. "
+                                        f"{OWN}; {MOVE}")
+    raise FileNotFoundError(
+        f"{official / 'annotations' / SPLITS['train']} is missing. --data-root is the folder that "
+        f"holds oxford-iiit-pet/ (images/ and annotations/ with its lists). Photos of your own: "
+        f"{OWN}. `petweak data make` writes the rendered pets, `petweak data fetch` the official "
+        "photos.")
+
+
+def _inner(folder: Path, name: str) -> Path:
+    """`folder/name`, or the folder of the same name in it."""
+    inner = folder / name / name
+    return inner if inner.is_dir() else folder / name
+
+
+def _text(path: Path) -> str:
+    """The file's text. ValueError where it is not UTF-8, with its likely encoding."""
+    content = path.read_bytes()
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        utf16 = content.startswith((b"\xff\xfe", b"\xfe\xff"))
+        encoding = "UTF-16" if utf16 else "ISO-8859-1 (Latin-1)"
+        n = content[: error.start].count(b"\n") + 1
+        raise ValueError(
+            f"{path}, line {n}: is not UTF-8, but probably {encoding}. Save it as UTF-8: by an "
+            f"editor, or `iconv -f {encoding.split()[0]} -t UTF-8 {path.name} > new.txt`") from None
+
+
+def _checked_id(image_id: str) -> str:
+    """The id in Unicode's composed form, without a picture's suffix. ValueError where it is no
+    plain file name."""
+    image_id = normalize("NFC", image_id)
+    if image_id.startswith(".") or re.search(r"[/\\:\x00-\x1f\x7f]", image_id):
+        raise ValueError("the id is a file name without its suffix, not a path")
+    stem, suffix = os.path.splitext(image_id)
+    return stem if suffix.lower() in SUFFIXES else image_id
+
+
+def _files(folder: Path) -> Callable[[str], list[Path]]:
+    """A function of an id: the picture files of this stem in `folder`, which is listed once. Files
+    in another case count where none has the very stem."""
+    exact: dict[str, list[Path]] = {}
+    folded: dict[str, list[Path]] = {}
+    entries = os.scandir(folder) if folder.is_dir() else ()
+    for name in sorted(e.name for e in entries if not e.is_dir() and e.name[0] != "."):
+        stem, suffix = os.path.splitext(normalize("NFC", name))
+        if suffix.lower() in SUFFIXES:
+            exact.setdefault(stem, []).append(folder / name)
+            folded.setdefault(stem.casefold(), []).append(folder / name)
+    return lambda i: exact.get(i) or folded.get(i.casefold(), [])
+
+
+def _check_files(root: Path, ids: Container[str], *finders: Callable[[str], list[Path]]) -> None:
+    """ValueError where an id has two files, or two ids have one."""
+    for find in finders:
+        found = {i: find(i) for i in ids}
+        two = [" and ".join(f.name for f in files) for files in found.values() if len(files) > 1]
+        if two:
+            raise ValueError(f"{root}: two files for one id; keep one of each: {_first(two)}")
+        uses = Counter(chain.from_iterable(found.values()))
+        if shared := [i for i, files in found.items() if files and uses[files[0]] > 1]:
+            raise ValueError(f"{root}: ids that differ in case alone and have one file: "
+                             f"{_first(shared)}")
+
+
+def _first(items: list[str]) -> str:
+    """The first ten of them, and how many there are."""
+    more = f" and {len(items) - 10} more ({len(items)} in all)" if len(items) > 10 else ""
+    return "; ".join(items[:10]) + more
+
+
+def _class_names(notes: Path, class_ids: dict[str, int]) -> dict[int, str]:
+    """{class id: name}, no two alike: from `classes.txt`, else from the file names where all of a
+    class are `breed_number` with one breed, else `class_<id>`."""
+    ids = sorted(set(class_ids.values()))
+    if (path := notes / CLASSES).is_file():
+        return _named(path, ids)
+    of: dict[int, set[str]] = {}
+    for image_id, class_id in class_ids.items():
+        breed = re.fullmatch(r"(.+)_\d+", image_id)
+        of.setdefault(class_id, set()).add(breed[1] if breed else "")
+    for class_id, names in of.items():
+        if len(names) > 1 and names <= set(BREED_NAMES):  # one line has a wrong id
+            raise ValueError(f"{notes}: class id {class_id} is {' and '.join(sorted(names))}")
+    uses = Counter(chain.from_iterable(of.values()))
+    own = {k: next(iter(names)) for k, names in of.items()
+           if len(names) == 1 and uses[next(iter(names))] == 1 and _is_name(*names)}
+    if nameless := [k for k in ids if k not in own]:
+        log.warning("the file names in %s tell no names of classes, which are called %s; %s, a "
+                    "name a line, gives them names", notes.parent,
+                    _first([f"class_{k}" for k in nameless]), path)
+    return {k: own.get(k, f"class_{k}") for k in ids}
+
+
+def _is_name(text: str) -> bool:
+    """Whether `text` can be a class, and is no date and nothing that a camera counts."""
+    parts = re.split(r"[ _.-]+", text)
+    dated = any(part.isdigit() and len(part) >= 4 for part in parts)
+    counted = CAMERA.fullmatch(text) or re.fullmatch(r"class_\d+", text)
+    return bool(re.search(r"[^\W\d_]", text)) and not dated and not counted
+
+
+def _named(path: Path, ids: list[int]) -> dict[int, str]:
+    """The names in `classes.txt`: `id name` in every line, or a name a line, in order of class id;
+    line k is class id k where there are more lines than classes that occur."""
+    lines = [line.strip() for line in _text(path).splitlines()]
+    lines = [line for line in lines if line and not line.startswith("#")]
+    pairs = [re.fullmatch(r"(\d+)\s*[\s:,;]\s*(\S.*)", line) for line in lines]
+    if lines and all(pairs):
+        names = {int(p[1]): p[2] for p in pairs}
+    else:
+        names = dict(zip(ids if len(lines) == len(ids) else range(1, len(lines) + 1), lines,
+                         strict=True))
+    if absent := [k for k in ids if k not in names]:
+        raise ValueError(f"{path}: has {len(lines)} lines and no name for the class ids "
+                         f"{_first([str(k) for k in absent])}: line k is class id k, or say "
+                         "'id name' in each line")
+    if twice := [name for name, n in Counter(names[k] for k in ids).items() if n > 1]:
+        raise ValueError(f"{path}: two classes are called {_first(twice)}")
+    return {k: names[k] for k in ids}
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What one photo and its trimap are: a fault, other values than a trimap's, or the shares of
+    foreground and of background in the trimap's frame and in its middle, (2, 2)."""
+
+    fault: Quarantined | None = None
+    values: str = ""
+    shares: tuple[tuple[float, float], ...] = ()
+
+
 def check(pets: Pets) -> Pets:
-    """Open every listed photo and trimap, once a process and content; what cannot be read goes into
-    quarantine. ValueError where a trimap has other values than 1, 2, 3: that is a misunderstanding
-    of the whole set rather than one bad file."""
-    faults = (_fault(s, file_hash(s.photo), _trimap_hash(s)) for s in pets.samples)
-    return pets.with_quarantine(tuple(filter(None, faults)))
+    """Open every listed photo and trimap, once a process and content; what cannot be read, or does
+    not fit together, goes into quarantine, and what is odd in most trimaps into `doubts`.
+    ValueError, with all bad files, where trimaps have other values than 1, 2, 3: that is a
+    misunderstanding of the set rather than one bad file."""
+    found = [_examine(s, file_hash(s.photo), s.trimap and file_hash(s.trimap))
+             for s in pets.samples]
+    if bad := [f.values for f in found if f.values]:
+        raise ValueError(f"{_first(bad)}. A trimap has one channel: 1 pet, 2 background, 3 border; "
+                         "`petweak data import SOURCE --to D` makes trimaps of other masks")
+    pets = pets.with_quarantine(tuple(f.fault for f in found if f.fault))
+    return replace(pets, doubts=_doubts(pets, [f.shares for f in found if f.shares]))
 
 
 @cache
-def _fault(s: Sample, photo_hash: str, trimap_hash: str) -> Quarantined | None:
+def _examine(s: Sample, photo_hash: str, trimap_hash: str | None) -> _Found:
     file = s.photo
     try:
-        width, height = load_photo(s.photo).size
+        load_photo(s.photo)
         if s.trimap is None:
-            return None
+            return _Found()
         file = s.trimap
-        h, w = load_trimap(s.trimap).shape
-        if (h, w) != (height, width):
-            raise OSError(f"{w} x {h} px, its photo {width} x {height}")
+        trimap = load_trimap(s.trimap, s.photo)
     except OSError as error:
-        return Quarantined(s.id, str(file), str(error).removeprefix(f"{file}: "))
+        reason = error.strerror if error.filename else str(error).removeprefix(f"{file}: ")
+        return _Found(Quarantined(s.id, str(file), reason))
+    except ValueError as error:
+        return _Found(values=str(error))
+    frame = np.concatenate([trimap[0], trimap[-1], trimap[:, 0], trimap[:, -1]])
+    (y, x), (h, w) = (n // 4 for n in trimap.shape), trimap.shape
+    parts = frame, trimap[y : h - y, x : w - x]
+    values = TRIMAP_FOREGROUND, TRIMAP_BACKGROUND
+    return _Found(shares=tuple(tuple(float((p == v).mean()) for v in values) for p in parts))
 
 
-def _trimap_hash(s: Sample) -> str:
-    return file_hash(s.trimap) if s.trimap else "none"
+def _doubts(pets: Pets, shares: list[tuple]) -> tuple[str, ...]:
+    """Of a set: trimaps that are all of one value, or have 1 and 2 exchanged; breeds that nothing
+    can be learnt of."""
+    doubts, trimaps = [], pets.root / "annotations" / "trimaps"
+    if shares:
+        (frame_1, _), (middle_1, middle_2) = np.moveaxis(np.array(shares), 0, -1)
+        n = len(shares)
+        # Pets are in the middle, and seldom all around: true of nearly every photo of the set.
+        if (odd := int(((frame_1 > middle_1) & (middle_2 > 0)).sum())) > n / 2:
+            doubts.append(f"{odd} of {n} trimaps have more pet (1) along the frame than in the "
+                          f"middle: are 1 and 2 exchanged in {trimaps}?")
+        if not (frame_1 + middle_1).any():
+            doubts.append(f"no trimap has foreground (1) in its middle or along its frame: is "
+                          f"{trimaps} empty masks?")
+    train = {s.breed_name for s in pets.split("train")}
+    if alone := [breed for breed in pets.breeds if breed not in train]:
+        doubts.append(f"no usable photo in train of {_first(alone)}: nothing is learnt of it")
+    return tuple(doubts)
+
+
+def require_splits(pets: Pets) -> Pets:
+    """The same set. ValueError where a split has no usable photo: nothing can be learnt, or told of
+    what was."""
+    for split, file in SPLITS.items():
+        if not pets.split(split):
+            bad = [f"{Path(q.file).name}: {q.reason}" for q in pets.quarantine]
+            raise ValueError(f"{pets.root}: no photo of {split} ({file}) can be used: "
+                             f"{_first(bad)}")
+    return pets
+
+
+def describe(pets: Pets) -> Iterator[str]:
+    """Lines for a person: photos, trimaps, classes and splits, doubts, and what was left out."""
+    parts = {split: pets.split(split) for split in SPLITS}
+    yield f"opened every photo and trimap of {pets.root}"
+    counts = ", ".join(f"{len(part)} in {split}" for split, part in parts.items())
+    yield f"{len(pets)} photos of {len(pets.breeds)} breeds: {counts}"
+    have = {split: sum(s.trimap is not None for s in part) for split, part in parts.items()}
+    counts = ", ".join(f"{n} in {split}" for split, n in have.items())
+    yield f"{sum(have.values())} trimaps: {counts}"
+    if without := len(pets) - sum(have.values()):
+        yield (f"{without} photos have no trimap: every source but ground_truth makes masks of "
+               "them and teaches models with them; they are not scored")
+    of = {split: Counter(s.breed_name for s in part) for split, part in parts.items()}
+    species = {s.breed_name: SPECIES[s.species] for s in pets.samples}
+    for breed in pets.breeds:
+        counts = ", ".join(f"{n[breed]} in {split}" for split, n in of.items())
+        yield f"  {breed} ({species.get(breed, 'no photo')}): {counts}"
+    yield from (f"doubt: {doubt}" for doubt in pets.doubts)
+    yield f"{len(pets.quarantine)} left out"
+    yield from (f"  {q.file}: {q.reason}" for q in pets.quarantine)
 
 
 def fingerprint(pets: Pets) -> dict[str, str]:
     """Hashes of the content of `photos`, `labels`, `trimaps`: what keys of stages start from."""
     lines = {
-        "photos": (f"{s.id} {file_hash(s.photo)}" for s in pets.samples),
+        "photos": (f"{s.id} {file_hash(s.photo)}{_turned(s.photo)}" for s in pets.samples),
         "labels": (f"{s.id} {s.breed_name} {s.species} {s.split}" for s in pets.samples),
-        "trimaps": (f"{s.id} {_trimap_hash(s)}" for s in pets.samples)}
+        "trimaps": (f"{s.id} {file_hash(s.trimap) if s.trimap else 'none'}" for s in pets.samples)}
     return {name: text_hash("\n".join(of)) for name, of in lines.items()}
 
 
-@contextmanager
-def _reading(path: Path | BinaryIO) -> Iterator[None]:
-    """Whatever goes wrong inside becomes an OSError that names the file: Pillow raises SyntaxError,
-    ValueError, EOFError, struct.error and its own for bad files."""
+def _turned(photo: Path) -> str:
+    """Of a photo that is not seen as it is stored: whatever was made of it as stored is stale."""
     try:
-        yield
-    except Exception as error:
-        if isinstance(error, OSError) and error.filename:  # missing, not permitted: named already
-            raise
-        name = path if isinstance(path, str | Path) else "the picture"
-        reason = str(error).split(" '")[0].split(" <")[0] or type(error).__name__
-        raise OSError(f"{name}: {reason}") from error
+        orientation = header(photo).orientation
+    except OSError:
+        return ""
+    return f" turned {orientation}" if orientation in TURNS else ""
 
 
-def load_photo(path: Path | BinaryIO) -> Image.Image:
-    """The photo as RGB, decoded by content whatever its name says; alpha is dropped. The EXIF
-    orientation is not applied, because the trimaps are drawn on the stored pixels."""
-    with _reading(path), Image.open(path) as image:
-        if image.mode.startswith("I;16"):  # Pillow clips 16 bit to white; keep the upper byte
-            image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-        return image.convert("RGB")
-
-
-def load_trimap(path: Path) -> np.ndarray:
-    """(H, W) uint8 of 1 foreground, 2 background, 3 border. ValueError names a file with others."""
-    with _reading(path), Image.open(path) as image:
-        trimap = np.asarray(image)
+def load_trimap(path: Path, photo: Path | None = None) -> np.ndarray:
+    """(H, W) uint8 of 1 foreground, 2 background, 3 border, as large as its `photo` and turned as
+    this one is (`pictures.as_seen`). OSError where it cannot be read or does not fit, ValueError
+    where it has other values; both name the file."""
+    trimap = load_array(path)
+    if trimap.ndim == 3:  # grey saved as colour, with or without alpha
+        colours = trimap[..., : {2: 1, 4: 3}.get(trimap.shape[2])]
+        trimap = colours[..., 0] if (colours == colours[..., :1]).all() else trimap
     values = np.unique(trimap)
     if trimap.ndim != 2 or not set(values) <= {TRIMAP_FOREGROUND, TRIMAP_BACKGROUND, TRIMAP_BORDER}:
-        raise ValueError(
-            f"{path}: has the values {values[:8].tolist()} in an array of shape {trimap.shape}; a "
-            "trimap has one channel: 1 pet, 2 background, 3 border. `petweak data check` opens all")
-    return trimap.astype(np.uint8, copy=False)
+        raise ValueError(f"{path}: has the values {values[:8].tolist()} in an array of shape "
+                         f"{trimap.shape}, not 1, 2 and 3")
+    trimap = trimap.astype(np.uint8, copy=False)
+    return trimap if photo is None else as_seen(trimap, path, photo)
 
 
 def resize(image: Image.Image, size: int) -> Image.Image:
@@ -223,15 +431,21 @@ def resize(image: Image.Image, size: int) -> Image.Image:
 
 def val_ids(pets: Pets, fraction: float, seed: int) -> frozenset[str]:
     """The seeded `fraction` of train that choices are made on: of each breed with two photos or
-    more at least one, never all; none for 0. ValueError where no breed has two."""
-    if fraction == 0:
-        return frozenset()
-    rng, chosen = np.random.default_rng(seed), []
-    for breed in range(len(pets.breeds)):
-        ids = [s.id for s in pets.split("train") if s.breed == breed]
-        if len(ids) > 1:
-            n = min(max(1, round(fraction * len(ids))), len(ids) - 1)
-            chosen += rng.choice(ids, size=n, replace=False).tolist()
-    if not chosen:
-        raise ValueError(f"{pets.root}: no breed has two photos in train, so none can be held out")
+    more at least one, never all; none for 0. Where no breed has two, of each species, else of all
+    of train, which a warning says; none of a single photo."""
+    groups = {"breed": range(len(pets.breeds)), "species": range(len(SPECIES))}
+    rng, chosen, train = np.random.default_rng(seed), [], pets.split("train")
+    for labels, classes in groups.items() if fraction else ():
+        for label in classes:
+            ids = [s.id for s in train if s.label(labels) == label]
+            if len(ids) > 1:
+                n = min(max(1, round(fraction * len(ids))), len(ids) - 1)
+                chosen += rng.choice(ids, size=n, replace=False).tolist()
+        if chosen:
+            break
+        log.warning("%s: no %s has two photos in train; val is held out regardless of it",
+                    pets.root, labels)
+    else:
+        if fraction and len(train) > 1:  # a cat and a dog
+            chosen = [str(rng.choice([s.id for s in train]))]
     return frozenset(chosen)

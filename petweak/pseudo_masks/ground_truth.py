@@ -19,6 +19,7 @@ class GroundTruth(Source):
 
     def probabilities(self, batch: Batch) -> Tensor:
         border = BORDER[self.context.settings.ground_truth.border]
-        trimaps = np.stack([load_trimap(self.trimap_path(i)) for i in batch.ids])
+        paths = zip(batch.ids, batch.paths, strict=True)
+        trimaps = np.stack([load_trimap(self.trimap_path(i), photo) for i, photo in paths])
         soft = np.where(trimaps == TRIMAP_BORDER, border, trimaps == TRIMAP_FOREGROUND)
         return torch.from_numpy(soft.astype(np.float32))

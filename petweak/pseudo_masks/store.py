@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 from tqdm.auto import tqdm
 
 from petweak.data.files import read_json, write_json
 from petweak.data.masks import BACKGROUND, FOREGROUND, IGNORE, write_mask
+from petweak.data.pictures import header
 from petweak.pseudo_masks.base import Source
 from petweak.pseudo_masks.refinement import PIPELINES, Pipeline
 from petweak.pseudo_masks.selection import confidence, rank_pipelines
@@ -78,8 +78,7 @@ def make_masks(source: Source, name: str, ids: list[str], folder: Path, key: str
     note, threshold, band = prepare(source), source.threshold(), source.ignore_band()
 
     def write(image_id: str, soft: Tensor, photo: Path) -> None:
-        with Image.open(photo) as image:  # reads the header only
-            width, height = image.size
+        width, height = header(photo).size
         write_mask(folder / f"{image_id}.png", to_mask(soft, (height, width), threshold, band))
 
     def finish(written: Iterable, values: dict[str, float]) -> None:

@@ -17,13 +17,13 @@ from typing import Any
 import jinja2
 import pandas as pd
 from huggingface_hub import CardData, DatasetCardData, ModelCardData
-from PIL import Image
 from safetensors.torch import load_file
 
 from petweak.config import STRIDES
 from petweak.data.download import OFFICIAL_PHOTOS
 from petweak.data.files import read_json, write_text
 from petweak.data.oxford_pets import BREED_NAMES, SPECIES, Pets
+from petweak.data.pictures import header
 from petweak.evaluation.metrics import NO_BORDER, degenerate
 from petweak.evaluation.scoring import MEANINGS
 from petweak.pseudo_masks import source_class
@@ -114,9 +114,9 @@ def data_card(run: Run) -> str:
     """The card of the photos."""
     pets, root, kinds, sizes = run.pets, run.pets.root, Counter(), set()
     for s in pets.samples:
-        with Image.open(s.photo) as image:  # reads the header only
-            sizes.add(image.size)
-            kinds[f"{image.format}, {image.mode}"] += 1
+        about = header(s.photo)
+        sizes.add(about.size)
+        kinds[about.kind] += 1
     listed = {s.photo.name for s in pets.samples} | {f"{q.id}.jpg" for q in pets.quarantine}
     extra = sorted({p.name for p in (root / "images").glob("[!.]*")} - listed)
     bad = [(Path(q.file).name, q.reason.replace(str(root), root.name)) for q in pets.quarantine]

@@ -11,7 +11,7 @@ The methods of `Run` read as the study does.
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -98,6 +98,9 @@ class Run:
         pets = self._checked(oxford_pets.read_pets(self.data_root))
         for q in pets.quarantine:
             log.warning("left out: %s: %s", q.file, q.reason)
+        for doubt in pets.doubts:
+            log.warning("doubt: %s", doubt)
+        oxford_pets.require_splits(pets)
         if not (self.folder / "run.json").is_file():
             self.write_about(pets)
         if breed := self.settings.data.leave_out:
@@ -105,15 +108,17 @@ class Run:
         return pets if self.only is None else pets.only(self.only)
 
     def _checked(self, pets: oxford_pets.Pets) -> oxford_pets.Pets:
-        content, note = oxford_pets.fingerprint(pets), read_json(self.folder / "data.json") or {}
+        content = oxford_pets.fingerprint(pets) | {"version": 2}  # of the check itself
+        note = read_json(self.folder / "data.json") or {}
         if note.get("content") != content:
-            note = {"content": content,
-                    "quarantine": [vars(q) for q in oxford_pets.check(pets).quarantine]}
+            checked = oxford_pets.check(pets)
+            note = {"content": content, "doubts": list(checked.doubts),
+                    "quarantine": [vars(q) for q in checked.quarantine]}
             write_json(self.folder / "data.json", note)
             frame = pd.DataFrame(note["quarantine"], columns=["id", "file", "reason"])
             write_frame(self.folder / "quarantine.csv", frame)
         bad = (oxford_pets.Quarantined(**q) for q in note["quarantine"])
-        return pets.with_quarantine(tuple(bad))
+        return replace(pets.with_quarantine(tuple(bad)), doubts=tuple(note["doubts"]))
 
     def write_about(self, pets: oxford_pets.Pets) -> None:
         """run.json: the settings, versions, and hardware of this run, where it was made."""

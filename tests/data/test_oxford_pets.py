@@ -123,7 +123,7 @@ def test_unreadable_files_go_to_quarantine(tmp_path):
     assert [q.id for q in pets.quarantine] == [f"Abyssinian_{i}" for i in range(5)]
     reasons = [q.reason for q in pets.quarantine]
     assert "Abyssinian_2.png" in pets.quarantine[2].file
-    assert "10 x 10" in reasons[3] and all(reasons)
+    assert "10 x 10 px, its photo 40 x 30" in reasons[3] and all(reasons)
     assert [s.id for s in pets.samples] == ["Abyssinian_5", "Bengal_3"]
 
 

@@ -1,0 +1,186 @@
+"""Files -> pixels: the one decoder of photos, trimaps and masks, and the one rule of orientation.
+
+A picture is decoded by its content, whatever its name says, and comes as a person sees it: turned
+as its EXIF orientation asks. Of an animation or a file of several pages it is the first one. What
+cannot be read is an OSError that names the file and the reason. No state is shared, so any number
+of threads may read.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+import numpy as np
+from PIL import ExifTags, Image, UnidentifiedImageError
+
+SUFFIXES = frozenset(
+    ".jpg .jpeg .jpe .jfif .png .webp .bmp .dib .gif .tif .tiff .heic .heif .hif .avif .jp2 .ppm "
+    ".pgm .pbm .pnm".split())  # of pictures, in lower case
+# Frequent ones first. Not all that Pillow knows: EPS, for one, would start another program.
+FORMATS = "JPEG PNG GIF WEBP BMP TIFF AVIF PPM JPEG2000 DIB MPO HEIF".split()
+# EXIF orientation -> what turns the stored picture upright, and the same for an array (H, W, ...).
+_T = Image.Transpose
+TURNS = {2: _T.FLIP_LEFT_RIGHT, 3: _T.ROTATE_180, 4: _T.FLIP_TOP_BOTTOM, 5: _T.TRANSPOSE,
+         6: _T.ROTATE_270, 7: _T.TRANSVERSE, 8: _T.ROTATE_90}
+ARRAY_TURNS = {5: lambda a: a.swapaxes(0, 1), 6: lambda a: np.rot90(a, -1),
+               7: lambda a: np.rot90(a.swapaxes(0, 1), 2), 8: np.rot90}
+# The first bytes of what is often found in place of a picture.
+NOT_A_PICTURE = {
+    b"version https://git-lfs": "is a git-LFS pointer, not the picture: `git lfs pull` fetches it",
+    b"\x00\x05\x16\x07": "is a macOS resource file (AppleDouble), not the picture",
+    b"<!doctype": "is a web page, not a picture: the download went wrong",
+    b"<html": "is a web page, not a picture: the download went wrong",
+    b"<?xml": "is XML, not a picture", b"<svg": "is an SVG drawing: convert it to PNG",
+    b"%pdf": "is a PDF, not a picture", b"pk\x03\x04": "is a zip archive, not a picture"}
+
+
+def load_photo(file: Path | BinaryIO) -> Image.Image:
+    """The photo as RGB; alpha is dropped. Grey of more than 8 bits keeps its range: whole numbers
+    count as 8, 12 or 16 bits, the least that holds the highest one; floats as [0, 1], [0, 255] or
+    [0, 65535]. Other ranges are stretched, lowest to black and highest to white."""
+    with _opened(file) as image:
+        if image.mode.startswith("I") or image.mode == "F":
+            image = Image.fromarray(_to_8_bits(np.asarray(image)))
+        return image.convert("RGB")
+
+
+def load_image(file: Path | BinaryIO) -> Image.Image:
+    """The picture in its own mode: with its palette, alpha and depth."""
+    with _opened(file) as image:
+        return image.copy()
+
+
+def load_array(file: Path | BinaryIO) -> np.ndarray:
+    """(H, W) or (H, W, channels): the values as stored; of a palette its indices, of 1 bit bool."""
+    with _opened(file) as image:
+        return np.array(image)
+
+
+class Header(NamedTuple):
+    """What a picture's file says of itself."""
+
+    size: tuple[int, int]  # (width, height) as a person sees it
+    orientation: int  # 1 to 8, of EXIF
+    kind: str  # its format and mode, such as "JPEG, RGB"
+
+
+def header(path: Path) -> Header:
+    """A file is opened once a process, and again only where its size or time has changed; of most
+    formats the pixels are not read."""
+    with _reading(path):
+        stat = Path(path).stat()
+        return _header(path, stat.st_size, stat.st_mtime_ns)
+
+
+def as_seen(pixels: np.ndarray, file: Path, photo: Path) -> np.ndarray:
+    """`pixels` (H, W, ...) of a trimap or mask `file`, as large as `photo`. They are taken as the
+    photo is seen; if they fit its stored pixels alone, they were drawn on these, and are turned
+    with them. OSError where they fit neither."""
+    (width, height), orientation, _ = header(photo)
+    h, w = pixels.shape[:2]
+    if (w, h) == (height, width) != (width, height) and orientation in ARRAY_TURNS:
+        return np.ascontiguousarray(ARRAY_TURNS[orientation](pixels))
+    if (w, h) != (width, height):
+        raise OSError(f"{file}: {w} x {h} px, its photo {width} x {height}")
+    return pixels
+
+
+@cache
+def _header(path: Path, size: int, modified: int) -> Header:
+    with _open(path) as image:
+        orientation = _orientation(image)
+        # Pillow gives the size of a TIFF as it is seen, that of others as stored.
+        turned = orientation in ARRAY_TURNS and image.format != "TIFF"
+        return Header(image.size[::-1] if turned else image.size, orientation,
+                      f"{image.format}, {image.mode}")
+
+
+@contextmanager
+def _opened(file: Path | BinaryIO) -> Iterator[Image.Image]:
+    with _reading(file), _open(file) as image:
+        image.load()
+        if (turn := TURNS.get(_orientation(image))) is not None:  # a TIFF has none once loaded
+            image = image.transpose(turn)
+            for key in [k for k in image.info if "exif" in k.lower() or "xmp" in k.lower()]:
+                del image.info[key]  # or a reader of these would turn it again
+        yield image
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # broken EXIF: the pixels are what counts
+        return 1
+
+
+def _open(file: Path | BinaryIO) -> Image.Image:
+    try:
+        return Image.open(file, formats=_formats())
+    except UnidentifiedImageError:
+        head = _head(file)
+        if head[4:8] != b"ftyp":
+            raise OSError(_what(head)) from None
+        if head[8:12] in (b"avif", b"avis"):
+            raise OSError("is AVIF, which this Pillow does not read: `pip install -U pillow`, or "
+                          "convert it to JPEG") from None
+        try:
+            from pillow_heif import register_heif_opener
+        except ImportError:
+            raise OSError("is HEIC, or a video: `pip install pillow-heif` reads HEIC, or convert "
+                          "it to JPEG") from None
+        register_heif_opener()
+        return Image.open(file, formats=("HEIF",))
+
+
+@cache
+def _formats() -> tuple[str, ...]:
+    Image.init()
+    return tuple(f for f in FORMATS if f in Image.OPEN)
+
+
+def _head(file: Path | BinaryIO) -> bytes:
+    if isinstance(file, str | Path):
+        with Path(file).open("rb") as opened:
+            return opened.read(64)
+    file.seek(0)
+    return file.read(64)
+
+
+def _what(head: bytes) -> str:
+    """Why this is no picture, from its first bytes."""
+    start = head.removeprefix(b"\xef\xbb\xbf").lstrip(b" \t\r\n").lower()
+    named = (text for begins, text in NOT_A_PICTURE.items() if start.startswith(begins))
+    return next(named, "cannot identify a picture in it" if head else "is empty (0 bytes)")
+
+
+@contextmanager
+def _reading(file: Path | BinaryIO) -> Iterator[None]:
+    """Whatever goes wrong inside becomes an OSError that names the file: Pillow raises SyntaxError,
+    ValueError, EOFError, struct.error and its own for bad files."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, OSError) and error.filename:  # missing, not permitted: named already
+            raise
+        name = file if isinstance(file, str | Path) else "the picture"
+        reason = str(error).split(" <")[0] or type(error).__name__
+        if isinstance(error, Image.DecompressionBombError):
+            reason += " Make it smaller"
+        raise OSError(f"{name}: {reason}") from error
+
+
+def _to_8_bits(values: np.ndarray) -> np.ndarray:
+    """(H, W) of whole numbers or floats -> (H, W) uint8, by the rule of `load_photo`."""
+    whole = values.dtype.kind in "iu"
+    values = values if whole else np.nan_to_num(values.astype(np.float64), posinf=0, neginf=0)
+    low, high = values.min(), values.max()
+    if whole and low >= 0 and high < 1 << 16:
+        bits = next(b for b in (8, 12, 16) if high < 1 << b)
+        return (values >> (bits - 8)).astype(np.uint8)
+    # Resampling goes a little beyond the ends; a highest value of 3 is no picture of 8 bits.
+    tops = ((0, 1.05, 1), (16, 255.5, 255), (4096, 65535.5, 65535))
+    top = next((t for least, most, t in tops if -0.05 * t <= low and least <= high <= most), 0)
+    low, top = (0, top) if top else (low, (high - low) or 1)
+    return np.rint((values - low) * (255 / top)).clip(0, 255).astype(np.uint8)
