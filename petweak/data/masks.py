@@ -15,10 +15,10 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from petweak.data.files import file_hash, replacing
-from petweak.data.oxford_pets import _reading
+from petweak.data.pictures import header, load_image
 
 FOREGROUND, IGNORE, BACKGROUND = 255, 128, 0  # the values of a mask's pixels
 SUFFIXES = ("png", "tif", "tiff", "bmp", "gif", "webp", "jpg", "jpeg")  # the first one is preferred
@@ -168,8 +168,7 @@ def _looked_at(path: Path, _: str) -> _Seen:
         values[name] = frozenset(found.tolist())
     pairs = np.unique(channels["index"].astype(np.int64) << 24 | channels["colour"]).tolist() if (
         "index" in channels) else []
-    with _reading(path), Image.open(path) as image:
-        lossy = image.format in ("JPEG", "MPO")
+    lossy = header(path).kind.startswith(("JPEG,", "MPO,"))
     return _Seen(path, (w, h), lossy, values, small, {p >> 24: p & 0xFFFFFF for p in pairs})
 
 
@@ -177,14 +176,13 @@ def _channels(path: Path) -> dict[str, np.ndarray]:
     """{channel: (H, W)} of all that a mask's pixels could mean, in the orientation that a viewer
     shows: `grey` where all of the picture is grey, `index` and `colour` of a palette, `colour`
     (0xrrggbb) and `bright` (the largest of red, green and blue) of a colour picture, `alpha`."""
-    with _reading(path), Image.open(path) as image:
-        image = ImageOps.exif_transpose(image)
-        array, mode = np.asarray(image), image.mode
-        if mode == "P":
-            image = image.convert("RGBA" if "transparency" in image.info else "RGB")
-        elif mode not in ("1", "L", "LA", "RGB", "RGBA", "F") and not mode.startswith("I"):
-            image = image.convert("RGB")  # CMYK and others
-        pixels = np.asarray(image)
+    image = load_image(path)
+    array, mode = np.asarray(image), image.mode
+    if mode == "P":
+        image = image.convert("RGBA" if "transparency" in image.info else "RGB")
+    elif mode not in ("1", "L", "LA", "RGB", "RGBA", "F") and not mode.startswith("I"):
+        image = image.convert("RGB")  # CMYK and others
+    pixels = np.asarray(image)
     out = {"index": array} if mode == "P" else {}
     if pixels.ndim == 2:
         grey = pixels.astype(np.uint8) * 255 if pixels.dtype == bool else pixels
@@ -393,7 +391,7 @@ def _in_middle(mask: np.ndarray) -> float:
 def _shapes(seen: Mapping[str, _Seen], photos: Mapping[str, Path], where: Path) -> list[str]:
     """A doubt where all masks have one size, and so other shapes than their photos. ValueError
     where some have."""
-    sizes = {i: _size(photos[i]) for i in seen}
+    sizes = {i: header(photos[i]).size for i in seen}
     other = [i for i, s in seen.items() if not _same_shape(s.size, sizes[i])]
     turned = [i for i in other if _same_shape(seen[i].size[::-1], sizes[i])]
     for ids, what in ((turned, "are turned: width and height are exchanged"),
@@ -415,13 +413,6 @@ def _same_shape(one: tuple[int, int], other: tuple[int, int]) -> bool:
     (w, h), (width, height) = one, other
     return abs(w - width * h / height) <= max(1, 0.02 * w) or (
         abs(h - height * w / width) <= max(1, 0.02 * h))
-
-
-def _size(photo: Path) -> tuple[int, int]:
-    """Width and height as a viewer shows the photo; reads the header only."""
-    with _reading(photo), Image.open(photo) as image:
-        turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)  # the EXIF orientation
-        return image.size[::-1] if turned else image.size
 
 
 def _way_out(setting: str) -> str:
