@@ -4,7 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 
-.PHONY: demo test test-hard test-browser test-gpu lab app install notebooks figures docs clean
+.PHONY: demo test test-hard test-browser test-gpu lab app install lock audit licences notebooks \
+  figures docs clean
 
 # Which finished run `make app` shows: make app RUN=runs/mine
 RUN ?= runs/embedded
@@ -43,13 +44,31 @@ app: $(READY)
 
 install: $(READY)
 
-# Installed anew when the list of dependencies changes.
-$(READY): pyproject.toml
+# Installed anew when the list of dependencies changes: every file of it has the hash that it had
+# when the list was made. Where that list has none (another platform, a mirror that builds its own
+# wheels): pip install -e .[test], which takes what pyproject.toml allows.
+$(READY): pyproject.toml requirements.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install -q -e .[test]
+	$(BIN)/python -m pip install -q --require-hashes -r requirements.txt
+	$(BIN)/python -m pip install -q --no-deps --no-build-isolation -e .
 	$(BIN)/python -c "import torch, torchvision; torchvision.ops.nms(torch.rand(1, 4), torch.rand(1), 0.5)" \
 	  || (echo "torch and torchvision do not match: pip install --force-reinstall -e .[test]"; exit 1)
 	touch $@
+
+# After a change of pyproject.toml; what it allows stays as it was, unless UPGRADE=--upgrade. All
+# extras, for Linux, macOS and Windows and every Python from 3.11 on.
+lock:
+	$(BIN)/uv pip compile -q $(UPGRADE) pyproject.toml --all-extras --universal --python-version 3.11 \
+	  --generate-hashes --no-emit-index-url --custom-compile-command "make lock" -o requirements.txt
+
+# Known vulnerabilities of what is installed. It asks PyPI's advisories over the network, and fails
+# where they cannot be had: AUDIT="-s osv --osv-url URL" asks another service.
+audit: $(READY)
+	$(BIN)/pip-audit --strict --disable-pip --require-hashes -r requirements.txt $(AUDIT)
+
+# Whose work this stands on: every package of the environment with its licence.
+licences: $(READY)
+	$(BIN)/pip-licenses --from=mixed --order=license --format=markdown --with-urls
 
 # Before a commit: the notebooks with their outputs, and what the README shows.
 notebooks: $(READY)

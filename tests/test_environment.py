@@ -1,16 +1,26 @@
-"""One list of dependencies: environment.yml, the installed package and the imports follow it."""
+"""One list of dependencies: requirements.txt with hashes, environment.yml, the installed package
+and the imports follow it; the wheel carries what the package reads."""
 
 from __future__ import annotations
 
 import ast
 import importlib.util
+import json
 import re
+import runpy
+import shlex
+import subprocess
 import sys
+import threading
 import tomllib
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
+import setuptools
 import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 TOP = Path(__file__).resolve().parents[1]
 TOML = tomllib.loads((TOP / "pyproject.toml").read_text())
@@ -44,10 +54,87 @@ def test_environment_yml_has_no_list_of_its_own():
     assert tuple(map(int, python.split("."))) >= tuple(map(int, lowest.split(".")))[:2]
 
 
+def locked() -> list[tuple[Requirement, int]]:
+    """The lines of requirements.txt, each with how many hashes it has."""
+    text = (TOP / "requirements.txt").read_text(encoding="utf-8").replace("\\\n", " ")
+    lines = [x for x in text.splitlines() if x.strip() and not x.lstrip().startswith("#")]
+    return [(Requirement(x.split("--hash")[0]), x.count("--hash=sha256:")) for x in lines]
+
+
+@pytest.mark.parametrize("python", ["3.11", "3.12"])
+@pytest.mark.parametrize("platform", ["linux", "darwin", "win32"])
+def test_what_is_installed_has_hashes_and_is_what_the_list_allows(python, platform):
+    place = {"python_version": python, "python_full_version": f"{python}.9", "extra": "",
+             "sys_platform": platform, "os_name": "nt" if platform == "win32" else "posix",
+             "platform_system": {"win32": "Windows"}.get(platform, platform.capitalize())}
+    here = [(r, n) for r, n in locked() if r.marker is None or r.marker.evaluate(place)]
+    versions = {canonicalize_name(r.name): str(r.specifier).removeprefix("==") for r, _ in here}
+    assert len(versions) == len(here) and all(n > 0 for _, n in here)
+    extras = [r for group in PROJECT["optional-dependencies"].values() for r in group]
+    asked = [Requirement(r) for r in PROJECT["dependencies"] + extras]
+    for r in (r for r in asked if r.name != "petweak"):
+        version = versions.get(canonicalize_name(r.name))
+        assert version and r.specifier.contains(version), f"{r}: run `make lock`"
+
+
 def test_the_makefile_installs_that_list_and_checks_the_form_of_the_code():
     text = (TOP / "Makefile").read_text()
-    assert "-e .[test]" in text
+    assert "pip install -q --require-hashes -r requirements.txt\n" in text
+    assert "pip install -q --no-deps --no-build-isolation -e .\n" in text
     assert "ruff check ." in text
+
+
+class Advisories(BaseHTTPRequestHandler):
+    """A service that knows one vulnerability, of jinja2 before 3.1.6."""
+
+    def do_POST(self):
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        bad = asked["package"]["name"] == "jinja2" and asked["version"] == "3.1.2"
+        events = [{"introduced": "0"}, {"fixed": "3.1.6"}]
+        ranges = [{"type": "ECOSYSTEM", "events": events}]
+        found = {"id": "PYSEC-0000-1", "summary": "made up",
+                 "affected": [{"package": asked["package"], "ranges": ranges}]}
+        body = json.dumps({"vulns": [found]} if bad else {}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.mark.parametrize("version, code", [("3.1.2", 1), ("3.1.6", 0)])
+def test_the_audit_fails_on_a_known_vulnerability(version, code, tmp_path):
+    server = HTTPServer(("127.0.0.1", 0), Advisories)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    lock = tmp_path / "requirements.txt"
+    lock.write_text(f"jinja2=={version} --hash=sha256:{'0' * 64}\nabsent==1 ; python_version < '3' "
+                    f"--hash=sha256:{'0' * 64}\n", encoding="utf-8")
+    service = f"-s osv --osv-url http://127.0.0.1:{server.server_port}/v1/query"
+    done = audit(lock, service)
+    server.shutdown()
+    server.server_close()
+    assert done.returncode == code, done.stderr
+    assert ("PYSEC-0000-1" in done.stdout) == bool(code)
+    assert audit(lock, service).returncode == 1  # nobody answers: no all-clear
+
+
+def audit(lock: Path, service: str) -> subprocess.CompletedProcess:
+    """The command of `make audit`, on another list and another service."""
+    (command,) = re.findall(r"^audit:.*\n\t\$\(BIN\)/pip-audit (.+) \$\(AUDIT\)$",
+                            (TOP / "Makefile").read_text(), re.M)
+    words = shlex.split(command.replace("requirements.txt", str(lock))) + shlex.split(service)
+    return subprocess.run([sys.executable, "-m", "pip_audit", *words], capture_output=True,
+                          text=True, encoding="utf-8", timeout=120)
+
+
+def test_licences_are_listed():
+    command = re.search(r"^licences:.*\n\t\$\(BIN\)/pip-licenses (.+)$",
+                        (TOP / "Makefile").read_text(), re.M)[1]
+    words = [sys.executable, "-m", "piplicenses", *shlex.split(command), "--packages", "tqdm"]
+    done = subprocess.run(words, capture_output=True, text=True, encoding="utf-8", check=True)
+    assert re.search(r"\| tqdm .*MPL.*MIT", done.stdout)
 
 
 def test_torch_and_torchvision_are_pinned_as_a_pair():
@@ -79,6 +166,20 @@ def test_the_package_holds_its_files_and_no_name_of_one_that_is_gone():
     files = {p for p in package.rglob("*.*") if p.suffix not in (".py", ".pyc")}
     files = {p for p in files if p.is_file() and "/." not in str(p.relative_to(TOP))}
     assert files == set().union(*matched)
+
+
+def test_the_wheel_has_every_package_and_what_lies_beside_them(monkeypatch):
+    """setup.py, as a build calls it; tests/hard builds the wheel and runs a study from it."""
+    given = {}
+    monkeypatch.setattr(setuptools, "setup", given.update)
+    monkeypatch.chdir(TOP)
+    runpy.run_path(str(TOP / "setup.py"))
+    folders = {p.parent.relative_to(TOP) for p in (TOP / "petweak").rglob("*.py")}
+    beside = given["package_dir"]
+    assert set(given["packages"]) == {".".join(f.parts) for f in folders} | set(beside)
+    files = {f for name, patterns in TOML["tool"]["setuptools"]["package-data"].items()
+             if name in beside for p in patterns for f in (TOP / beside[name]).glob(p)}
+    assert files >= {*TOP.glob("notebooks/**/[!.]*.ipynb"), *TOP.glob("figures/data/*/*.csv")}
 
 
 def test_the_command_is_there():

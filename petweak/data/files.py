@@ -26,6 +26,13 @@ def project_path(path: str | Path) -> Path:
     return next(tops, here) / Path(path).expanduser()
 
 
+def shipped(path: str) -> Path:
+    """What lies beside the package in the project, and in the package in a wheel (setup.py puts
+    `notebooks` and `figures/data` there): the project's where it is, else the wheel's."""
+    own = project_path(path)
+    return own if own.exists() else Path(__file__).parents[1] / path
+
+
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
     """Yields a path beside `path` to write to; renames it on success, deletes it on failure. The

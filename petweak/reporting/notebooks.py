@@ -18,10 +18,11 @@ from papermill.exceptions import PapermillExecutionError
 
 import petweak
 from petweak.config import parse_assignments
-from petweak.data.files import file_hash, project_path, read_json, replacing, write_json
+from petweak.data.files import file_hash, project_path, read_json, replacing, shipped, write_json
 from petweak.study.cache import key
 
 NOT_NUMBERED = ("notebooks/_template.ipynb", "notebooks/explorers.ipynb")
+PACKAGE = Path(petweak.__file__).parent
 WIDGET = "application/vnd.jupyter.widget-view+json"
 # A kernel would warn in our terminal that it listens on TCP, as every local kernel does.
 KERNEL = {"kernel_name": "python3", "extra_arguments": ["--IPKernelApp.log_level=ERROR"]}
@@ -35,7 +36,7 @@ class NotebookError(Exception):
 def series(only: Iterable[str] | None = None, solutions: bool = False) -> list[Path]:
     """The numbered notebooks, in order, or the solutions of their exercises; `only` picks by number
     ("03", "3"). ValueError for a number that no notebook has, listing those that there are."""
-    folder = project_path("notebooks/solutions" if solutions else "notebooks")
+    folder = shipped("notebooks/solutions" if solutions else "notebooks")
     there = {p.name[:2]: p for p in sorted(folder.glob("[0-9][0-9]_*.ipynb"))}
     chosen = [n.zfill(2) for n in only or there]
     if unknown := ", ".join(n for n in chosen if n not in there):
@@ -100,7 +101,7 @@ def is_executed(notebook: Path, out: Path, values: dict[str, Any]) -> bool:
 
 def _key(notebook: Path, values: dict[str, Any]) -> str:
     cells = [cell.source for cell in nbformat.read(notebook, as_version=4).cells]
-    code = [file_hash(file) for file in sorted(Path(petweak.__file__).parent.rglob("*.py"))]
+    code = [file_hash(file) for file in sorted(PACKAGE.rglob("*.py"))]
     return key(cells=cells, values=values, code=code)
 
 
@@ -116,8 +117,10 @@ def execute(notebook: Path, out: Path, values: dict[str, Any]) -> None:
 
 def _executed(notebook: Path, out: Path, values: dict[str, Any]) -> nbformat.NotebookNode:
     os.environ["TQDM_DISABLE"] = "1"  # for the kernel, too
+    # In a notebook of the wheel, relative paths count from where the user stands.
+    cwd = Path.cwd() if PACKAGE in notebook.parents else notebook.parent
     try:
-        done = papermill.execute_notebook(notebook, out, values, cwd=notebook.parent, **KERNEL)
+        done = papermill.execute_notebook(notebook, out, values, cwd=cwd, **KERNEL)
     except PapermillExecutionError as error:
         text = f"{notebook.name}, cell {error.cell_index}: {error.ename}: {error.evalue}"
         raise NotebookError(text) from error
@@ -130,7 +133,7 @@ def refresh(only: Iterable[str] | None = None, solutions: bool = False) -> None:
     """Execute the series (without `only` the template and the explorers, too) or the solutions in
     place, with the parameters as they stand; what differs from machine to machine is left out."""
     others = () if only or solutions else NOT_NUMBERED
-    for notebook in (*series(only, solutions), *map(project_path, others)):
+    for notebook in (*series(only, solutions), *map(shipped, others)):
         parameters_of(notebook)
         with replacing(notebook) as beside:
             done = _executed(notebook, beside, {})

@@ -29,7 +29,7 @@ from IPython.display import display
 from PIL import Image
 from traitlets.config import Config
 
-from petweak.data.files import file_hash, project_path, read_json, replacing, write_json, write_text
+from petweak.data.files import file_hash, read_json, replacing, shipped, write_json, write_text
 from petweak.data.oxford_pets import Sample, load_photo, load_trimap
 from petweak.evaluation.metrics import target
 from petweak.reporting import latex
@@ -76,7 +76,7 @@ def write_report(run_folder: str | Path, formats: Sequence[str] = ("html",)) -> 
             "--format html, open report.html in any browser and print it into a file")
     if for_paper := "latex" in formats:
         latex.clear(folder / "latex")
-    execute(project_path(NOTEBOOK), folder / NOTEBOOK, {"run": str(folder), "latex": for_paper})
+    execute(shipped(NOTEBOOK), folder / NOTEBOOK, {"run": str(folder), "latex": for_paper})
     notebook = nbformat.read(folder / NOTEBOOK, as_version=4)
     about = captions(notebook)
     write_json(folder / "figures" / "captions.json", about["figures"])
@@ -101,7 +101,7 @@ def write_report(run_folder: str | Path, formats: Sequence[str] = ("html",)) -> 
 def ensure_report(run_folder: str | Path) -> Path:
     """The run's report.html, written again only where its inputs have changed."""
     folder, note = Path(run_folder), Path(run_folder) / "report.json"
-    files = [project_path(NOTEBOOK), *sorted(f for p in INPUTS for f in folder.glob(p))]
+    files = [shipped(NOTEBOOK), *sorted(f for p in INPUTS for f in folder.glob(p))]
     key = cache.key(stage="report", files={str(file): file_hash(file) for file in files})
     names = read_json(folder / "figures" / "captions.json") or {}
     outputs = [HTML, "tables.md", *(f"figures/{name}.png" for name in names)]

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from petweak.data.files import project_path, read_json
+from petweak.data.files import read_json, shipped
 from petweak.evaluation.metrics import BASELINES, BORDERS, NO_BORDER
 from petweak.pseudo_masks import SOURCES, source_class
 
@@ -51,7 +51,7 @@ def paper_tables() -> pd.DataFrame:
 def stored(run: str, file: str) -> pd.DataFrame:
     """A table of a finished run that lies in figures/data/, as it cannot be made in minutes.
     FileNotFoundError where there is none."""
-    return read_table(project_path("figures/data") / run / file, "`make figures` copies it there")
+    return read_table(shipped("figures/data") / run / file, "`make figures` copies it there")
 
 
 def final(results: pd.DataFrame) -> pd.DataFrame:

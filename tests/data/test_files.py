@@ -85,6 +85,16 @@ def test_relative_paths_count_from_the_project(tmp_path, monkeypatch):
     assert project_path(tmp_path / "b") == tmp_path / "b"
 
 
+def test_outside_of_a_project_the_wheel_has_the_notebooks(tmp_path, monkeypatch):
+    package = Path(files.__file__).parents[1]
+    monkeypatch.chdir(tmp_path)
+    assert files.shipped("notebooks/report.ipynb") == package / "notebooks/report.ipynb"
+    (tmp_path / "pyproject.toml").touch()  # a project of the user's, without notebooks
+    assert files.shipped("notebooks") == package / "notebooks"
+    (tmp_path / "notebooks").mkdir()
+    assert files.shipped("notebooks") == tmp_path / "notebooks"
+
+
 def test_frames_have_a_header_and_no_index(tmp_path):
     write_frame(tmp_path / "a.csv", pd.DataFrame({"x": [1, None], "y": ["a", "b"]}))
     assert (tmp_path / "a.csv").read_text() == "x,y\n1.0,a\n,b\n"

@@ -127,7 +127,7 @@ def test_the_whole_series_means_the_notebooks_without_a_number_too(tmp_path, mon
         ran.append(notebook.stem)
         return nbformat.read(notebook, as_version=4)
 
-    monkeypatch.setattr(notebooks, "project_path", lambda path: tmp_path / path)
+    monkeypatch.setattr(notebooks, "shipped", lambda path: tmp_path / path)
     monkeypatch.setattr(notebooks, "_executed", executed)
     notebooks.refresh()
     assert ran == names
