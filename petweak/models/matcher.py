@@ -27,7 +27,7 @@ def match(
     indices = torch.empty_like(classes)
     for b, matrix in enumerate(cost.cpu().numpy()):
         rows, columns = linear_sum_assignment(matrix)
-        indices[b, torch.as_tensor(columns)] = torch.as_tensor(rows, device=classes.device)
+        indices[b, columns] = torch.as_tensor(rows, device=classes.device)
     return indices
 
 
@@ -49,4 +49,4 @@ def _costs(output: dict[str, Tensor], classes: Tensor, masks: Tensor, valid: Ten
     dice_cost = 1 - (2 * (p @ targets.mT) + 1) / (sizes + 1)
     cost = weights[0] * class_cost + weights[1] * mask_cost + weights[2] * dice_cost
     # A loss that is not finite is reported by the training loop, with the photos' ids.
-    return cost.nan_to_num(posinf=1e6, neginf=-1e6)
+    return cost.nan_to_num()

@@ -111,3 +111,11 @@ def test_the_terms_are_sums_over_photos_queries_and_objects(batch, weights, no_o
     terms = set_loss(*batch, weights, no_object)
     for weight, (name, value) in zip(weights, expected.items(), strict=True):
         assert terms[name].item() == pytest.approx(weight * value, rel=1e-4, abs=1e-5), name
+
+
+def test_the_loss_is_made_where_its_inputs_are():
+    """Whatever the usual device: one without values here, in place of a GPU."""
+    batch = random_batch()
+    expected = set_loss(*batch, WEIGHTS, 0.1)
+    with torch.device("meta"):
+        assert set_loss(*batch, WEIGHTS, 0.1) == expected

@@ -135,6 +135,25 @@ def test_queries_that_are_not_finite_are_matched_all_the_same(objects, bad, quer
         assert len(set(matched)) == objects and set(matched) <= {0, 1, 2, 3}
 
 
+def test_the_one_in_both_terms_of_dice_prefers_an_empty_mask_to_a_large_one():
+    """Of one pixel: 1 - (0 + 1) / (0 + 1 + 1) = 1/2 against 1 - (2 + 1) / (5 + 1 + 1) = 4/7."""
+    target = torch.tensor([1.0, 0, 0, 0, 0, 0]).view(1, 1, 2, 3)
+    masks = torch.tensor([[100.0, 100, 100, 100, 100, -100], [-100.0] * 6]).view(1, 2, 2, 3)
+    output = {"class_logits": torch.zeros(1, 2, 2), "mask_logits": masks}
+    classes, valid = torch.zeros(1, 1, dtype=torch.long), torch.ones(1, 2, 3)
+    assert match(output, classes, target, valid, (0.0, 0.0, 1.0)).item() == 1
+
+
+@pytest.mark.parametrize("objects", [1, 2])
+def test_the_match_is_made_where_its_inputs_are(objects):
+    """Whatever the usual device: one without values here, in place of a GPU."""
+    batch = random_batch(objects=objects)
+    expected = match(*batch, WEIGHTS)
+    with torch.device("meta"):
+        ours = match(*batch, WEIGHTS)
+    assert ours.device.type == "cpu" and torch.equal(ours, expected)
+
+
 def test_no_gradient_flows_through_the_matching():
     output, *targets = random_batch()
     output = {name: x.requires_grad_() for name, x in output.items()}

@@ -145,6 +145,8 @@ def test_log_odds_are_sums_of_probabilities(seed):
     for row, ours in zip(logits.softmax(-1).tolist(), cam.pet_log_odds(logits), strict=True):
         pets = sum(p for k, p in enumerate(row) if 151 <= k <= 268 or 281 <= k <= 285)
         assert ours.item() == pytest.approx(torch.tensor(pets).logit().item(), abs=1e-4)
+    with torch.device("meta"):  # whatever the usual device is
+        assert cam.pet_log_odds(logits).device.type == "cpu"
     assert cam.top1(logits).tolist() == [max(row) for row in logits.tolist()]
 
 
