@@ -9,6 +9,7 @@ are always cut alike, so a pass that was killed goes on with the very values it 
 """
 
 import functools
+import mmap
 import os
 import shutil
 import time
@@ -59,7 +60,7 @@ class Features:
     def half(self, level: str, ids: list[str], mirror: np.ndarray | bool = False) -> Tensor:
         """(B, C, h, w) float16 of the photos `ids`; where `mirror` is true, of the mirror image."""
         views = np.broadcast_to(np.asarray(mirror, dtype=np.int64), len(ids))
-        return torch.from_numpy(self.map(level)[[self.row[i] for i in ids], views])
+        return self._read(level, [self.row[i] for i in ids], views)
 
     def batch(self, level: str, ids: list[str], mirror: np.ndarray | bool = False) -> Tensor:
         """As `half`, in float32."""
@@ -67,7 +68,16 @@ class Features:
 
     def pooled(self, ids: list[str]) -> Tensor:
         """(B, 2, C) float32: what the classifier's linear layer sees, photo and mirror image."""
-        return torch.from_numpy(self.map("pooled")[[self.row[i] for i in ids]])
+        return self._read("pooled", [self.row[i] for i in ids])
+
+    def _read(self, level: str, *index: Any) -> Tensor:
+        """A copy of these rows. The pages of the file that they lie on leave the process's memory
+        again, which would otherwise grow to the size of the cache."""
+        maps = self.map(level)
+        rows = torch.from_numpy(maps[index])
+        if isinstance(maps, np.memmap) and hasattr(mmap, "MADV_DONTNEED"):  # not on Windows
+            maps._mmap.madvise(mmap.MADV_DONTNEED)
+        return rows
 
 
 def photo_tensor(photo: Image.Image, size: int) -> Tensor:

@@ -78,16 +78,17 @@ class GradCAMFinetuned(GradCAM):
     def fit(self) -> None:
         s, labels = self.context.settings.finetuning, self.context.train_labels
         ids = sorted(labels)
-        pooled = self.context.features.pooled(ids)  # (N, 2, C)
+        features = self.context.features
+        channels = features.map("pooled").shape[-1]
         targets = torch.tensor([labels[i][s.finetune_labels] for i in ids])
         with torch.random.fork_rng(devices=[]), torch.enable_grad():
             torch.manual_seed(self.context.settings.data.seed)
-            self.head = nn.Linear(pooled.shape[-1], self.context.num_classes[s.finetune_labels])
+            self.head = nn.Linear(channels, self.context.num_classes[s.finetune_labels])
             optimizer = torch.optim.AdamW(self.head.parameters(), lr=s.finetune_lr)
             for _ in range(s.finetune_epochs):
                 for rows in torch.randperm(len(ids)).split(32):
                     # the photo and its mirror image are two examples of one label
-                    logits = self.head(pooled[rows].flatten(0, 1))
+                    logits = self.head(features.pooled([ids[r] for r in rows]).flatten(0, 1))
                     loss = F.cross_entropy(logits, targets[rows].repeat_interleave(2))
                     optimizer.zero_grad()
                     loss.backward()

@@ -23,7 +23,9 @@ class ImageNetOnly(GradCAMPretrained):
     def image_labels(self) -> dict[str, dict[str, int]]:
         """0 cat, 1 dog, of every photo: the more likely one, summed over ImageNet's breeds and
         averaged over the photo and its mirror image."""
-        features = self.context.features
-        logits = self.head(features.pooled(list(features.ids)))  # (N, 2, 1000)
-        cat, dog = (logits[..., list(part)].logsumexp(-1).mean(1) for part in (cam.CATS, cam.DOGS))
-        return {i: {"species": int(d)} for i, d in zip(features.ids, dog > cat, strict=True)}
+        features, species = self.context.features, {}
+        for batch in self.context.batches(list(features.ids), 1024):
+            logits = self.head(features.pooled(batch.ids))  # (B, 2, 1000)
+            cat, dog = (logits[..., list(p)].logsumexp(-1).mean(1) for p in (cam.CATS, cam.DOGS))
+            species |= {i: {"species": int(d)} for i, d in zip(batch.ids, dog > cat, strict=True)}
+        return species

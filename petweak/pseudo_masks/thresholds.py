@@ -30,10 +30,10 @@ def choose_threshold(source: Source) -> float | str:
     if not (ids := source.choice_ids()):
         raise ValueError("threshold=val: val_fraction=0 leaves no photo to choose it on; say otsu, "
                          "or a number")
-    batches = source.context.batches(ids, source.batch_size)
-    soft = torch.cat([source.refined(b) for b in batches])
-    curve = separation_curve(soft, coarse_maps(source, ids))
-    return max(curve, key=curve.get)
+    by_photo = [separations(source.refined(b), coarse_maps(source, b.ids))
+                for b in source.context.batches(ids, source.batch_size)]
+    curve = torch.cat(by_photo, dim=1).mean(1).tolist()
+    return max(zip(GRID, curve, strict=True), key=lambda pair: pair[1])[0]
 
 
 def coarse_maps(source: Source, ids: list[str]) -> Tensor:
@@ -64,7 +64,12 @@ def separation(features: Tensor, masks: Tensor) -> Tensor:
     return between / total.clamp(min=1e-12)
 
 
+def separations(soft: Tensor, features: Tensor) -> Tensor:
+    """Of each threshold in GRID and each photo, (T, B); soft: (B, S, S) in [0, 1]."""
+    small = F.interpolate(soft[:, None], features.shape[-2:], mode="area")[:, 0]
+    return torch.stack([separation(features, small > t) for t in GRID])
+
+
 def separation_curve(soft: Tensor, features: Tensor) -> dict[float, float]:
     """{threshold: mean separation} over GRID; soft: (B, S, S) in [0, 1]."""
-    small = F.interpolate(soft[:, None], features.shape[-2:], mode="area")[:, 0]
-    return {t: separation(features, small > t).mean().item() for t in GRID}
+    return dict(zip(GRID, separations(soft, features).mean(1).tolist(), strict=True))

@@ -14,7 +14,7 @@ round has folders of its own, so a run that was killed goes on with the round it
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -142,8 +142,10 @@ def widened(targets: Targets, model: Path, settings: Settings, context: Context)
     """The masks and, around them, what `model` gives more than `background_threshold`."""
     threshold = settings.self_training.background_threshold
     soft = _predictions(model, targets.ids, settings, context)
-    near = torch.stack([on_grid(m[None], settings)[0] > threshold for m in soft])
-    return replace(targets, masks=targets.masks.masked_fill(near, 255))
+    near = (on_grid(m[None], settings)[0] > threshold for m in soft)
+    grids = ((mask.masked_fill(more, 255), valid)
+             for (mask, valid), more in zip(targets.pairs(), near, strict=True))
+    return Targets.pack(targets.ids, targets.classes, grids)
 
 
 def _predictions(model: Path, ids: list[str], settings, context) -> Iterator[Tensor]:

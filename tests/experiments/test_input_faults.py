@@ -67,7 +67,8 @@ def test_labels_are_permuted_not_invented_and_the_run_keeps_its_own(run):
 
 def test_unmirrored_targets_ignore_the_mirror_alone():
     masks = torch.tensor([[[0, 255]]], dtype=torch.uint8)
-    right = Targets(["a"], torch.tensor([3]), masks, torch.ones_like(masks))
+    pairs = zip(masks, torch.ones_like(masks), strict=True)
+    right = Targets.pack(["a"], torch.tensor([3]), pairs)
     wrong = Unmirrored(**vars(right))
     rows = torch.tensor([0])
     for mirror, target in ((False, [0, 1]), (True, [1, 0])):
