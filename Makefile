@@ -34,13 +34,14 @@ test-gpu: $(READY)
 	$(BIN)/python -m pytest -q -rs tests/gpu
 
 lab: $(READY)
-	$(BIN)/jupyter lab --ServerApp.tornado_settings='$(LARGE)' notebooks/00_start_here.ipynb
+	$(BIN)/jupyter lab --ServerApp.ip=127.0.0.1 --ServerApp.tornado_settings='$(LARGE)' notebooks/00_start_here.ipynb
 
-# The explorers without code, in a browser.
+# The explorers without code, in a browser. Both servers listen on this machine alone, and ask for a
+# token, which Voilà would not by itself: another user of the machine could run code as you.
 app: $(READY)
 	test -f $(RUN)/results.csv || (echo "$(RUN) holds no finished run: make demo first"; exit 1)
 	$(BIN)/papermill --prepare-only notebooks/explorers.ipynb $(RUN)/explorers.ipynb -p run $(abspath $(RUN))
-	$(BIN)/voila --Voila.tornado_settings='$(LARGE)' $(RUN)/explorers.ipynb
+	$(BIN)/voila --Voila.ip=127.0.0.1 --Voila.auto_token=True --Voila.tornado_settings='$(LARGE)' $(RUN)/explorers.ipynb
 
 install: $(READY)
 
@@ -82,5 +83,6 @@ figures: $(READY)
 docs: $(READY)
 	$(BIN)/python -m pdoc petweak --docformat google --no-show-source -o site
 
+# What make itself made: other runs, and photos in data/, are the user's.
 clean:
-	rm -rf $(VENV) runs data site
+	rm -rf $(VENV) runs/embedded data/rendered site

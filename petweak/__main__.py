@@ -15,7 +15,7 @@ from functools import partial
 from importlib import import_module
 from pathlib import Path
 
-from petweak.config import DATA_ROOTS, PROFILES, parse_assignments
+from petweak.config import DATA_ROOTS, PROFILES, from_here, parse_assignments
 
 # Of files, values and memory: their text says what is wrong, as that of petweak's own classes does.
 EXPECTED = (OSError, ValueError, FloatingPointError, MemoryError)
@@ -155,14 +155,16 @@ def experiment(args: argparse.Namespace) -> Iterator:
 
 def predict(args: argparse.Namespace) -> Iterator:
     from petweak.study.about import pick_device
-    from petweak.training.inference import predict_files
+    from petweak.training.predict import predict_files
 
     yield from predict_files(args.photos, args.model, args.out, pick_device(args.device))
 
 
 def _path(text: str) -> Path:
     """What is typed counts from where the user stands; only defaults count from the project."""
-    return Path(os.path.abspath(Path(text).expanduser()))
+    if not text:  # of a variable without a value: it would be the current folder
+        raise argparse.ArgumentTypeError("an empty path")
+    return Path(os.path.abspath(os.path.expanduser(text)))
 
 
 def _run(args: argparse.Namespace, source: str = "", trained_on: str = "", **chosen):
@@ -174,8 +176,7 @@ def _run(args: argparse.Namespace, source: str = "", trained_on: str = "", **cho
     changes |= {name: value for name, value in chosen.items() if value is not None}
     if options := {"profile", "run", "data_root"} & set(changes):
         raise ValueError(f"{', '.join(options)} is no setting: say --profile, --run, --data-root")
-    if changes.get("external_masks"):
-        changes["external_masks"] = str(_path(changes["external_masks"]))
+    changes = {name: from_here(name, value) for name, value in changes.items()}
     if source:  # before the rendered pets are drawn
         check_source(source, settings(args.profile, **changes))
     run = open_run(args.profile, args.run or "", args.data_root or "", **changes)
@@ -254,9 +255,9 @@ def parser() -> argparse.ArgumentParser:
     add("run_folder", type=_path, metavar="R", help="the run's folder")
     add("--format", dest="formats", nargs="+", default=["html"], help="html, pdf, md, latex")
     add = command("predict", predict, "masks of photos by a trained model")
-    add("photos", type=_path, nargs="+", metavar="PHOTO", help="a picture file")
+    add("photos", type=_path, nargs="+", metavar="PHOTO", help="files, folders, or globs in quotes")
     add("--model", type=_path, required=True, metavar="M", help="runs/R/models/S-L")
-    add("--out", type=_path, required=True, metavar="D", help="folder for <photo's stem>.png")
+    add("--out", type=_path, required=True, metavar="D", help="for masks and predictions.csv")
     add("--device", default="auto", help="auto (CUDA, else the CPU), cpu, cuda, cuda:1")
     about = "answer a further question by a table"
     add = command("experiment", experiment, about, "run", "settings")

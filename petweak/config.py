@@ -5,6 +5,7 @@ flat and unique; code reads them by section (`s.training.epochs`). The cache key
 sections that it depends on, so a new setting belongs into the section of the stage that reads it.
 """
 
+import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from difflib import get_close_matches
@@ -236,6 +237,7 @@ class Settings(Section):
 
 
 GRID = ("sources", "labels")  # which models a study has
+PATHS = ("external_masks",)  # settings, and parameters of notebooks, that name files or folders
 SECTIONS = {f.name: f.type for f in fields(Settings) if is_dataclass(f.type)}
 SECTION_OF = {f.name: name for name, kind in SECTIONS.items() for f in fields(kind)}
 TYPES = {f.name: f.type for kind in (Settings, *SECTIONS.values()) for f in fields(kind)
@@ -288,6 +290,12 @@ def parse_assignments(pairs: list[str]) -> dict[str, str]:
         if "=" not in pair:
             raise ValueError(f"{pair!r}: write key=value, for example epochs=3")
     return dict(pair.split("=", 1) for pair in pairs)
+
+
+def from_here(name: str, text: str) -> str:
+    """The value of a setting or parameter as it is typed: a path counts from where the user stands,
+    while those of programs and notebooks count from the project (`data.files.project_path`)."""
+    return os.path.abspath(os.path.expanduser(text)) if text and name in PATHS else text
 
 
 def _parse(name: str, value: Any, kind: Any) -> Any:

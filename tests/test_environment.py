@@ -193,3 +193,18 @@ def test_the_modules_that_the_makefile_runs_are_there():
     assert modules and all(importlib.util.find_spec(m) for m in modules)
     scripts = re.findall(r"python (\S+\.py)", text)
     assert scripts and all((TOP / script).is_file() for script in scripts)
+
+
+def test_servers_of_the_makefile_are_for_this_machine_and_ask_for_a_token():
+    text = (TOP / "Makefile").read_text(encoding="utf-8")
+    (lab,) = re.findall(r"^\t\S*jupyter lab (.*)$", text, re.M)
+    (app,) = re.findall(r"^\t\S*voila (.*)$", text, re.M)
+    assert "--ServerApp.ip=127.0.0.1" in lab
+    assert "--Voila.ip=127.0.0.1" in app and "--Voila.auto_token=True" in app
+    assert not re.search(r"allow_(origin|root|remote)|[ .](token|password)=|disable_check", text)
+
+
+def test_make_clean_leaves_the_users_photos_and_runs():
+    text = (TOP / "Makefile").read_text(encoding="utf-8")
+    (removed,) = re.findall(r"^\trm -rf (.*)$", text, re.M)
+    assert set(removed.split()) == {"$(VENV)", "runs/embedded", "data/rendered", "site"}

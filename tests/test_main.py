@@ -252,7 +252,7 @@ def test_predict_writes_masks_of_the_photos_sizes(trained, rendered, tmp_path, m
 def test_predict_takes_a_device(trained, tmp_path, monkeypatch):
     asked = []
     monkeypatch.setattr(
-        "petweak.training.inference.predict_files", lambda *a: asked.append(a) or ()
+        "petweak.training.predict.predict_files", lambda *a: asked.append(a) or ()
     )
     command = ["predict", "x.jpg", "--model", "m", "--out", "o", "--device"]
     assert main([*command, "cpu"]) == 0 and str(asked[0][-1]) == "cpu"
@@ -274,27 +274,37 @@ def test_predict_agrees_with_the_study(trained, rendered):
     assert np.abs(cached.classes - fresh.classes).max() < 1e-2
 
 
-def test_predict_names_a_picture_that_breaks_off(trained, rendered, tmp_path, capsys):
+def test_predict_goes_on_after_a_bad_photo_and_says_so_at_the_end(
+    trained, rendered, tmp_path, capsys
+):
     whole = sorted((rendered / "oxford-iiit-pet" / "images").glob("*.jpg"))[0]
-    half = tmp_path / "half.jpg"
+    half = tmp_path / "a half.jpg"
     half.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
     model, out = str(trained / "models" / "ground_truth-species"), tmp_path / "out"
-    assert main(["predict", str(whole), str(half), "--model", model, "--out", str(out)]) == 2
-    assert "half.jpg cannot be read as a picture" in capsys.readouterr().err
-    assert [p.name for p in out.iterdir()] == [f"{whole.stem}.png"]
+    assert main(["predict", str(half), str(whole), "--model", model, "--out", str(out)]) == 1
+    said = capsys.readouterr()
+    assert "1 of 2 could not be read" in said.err and "a fault of" not in said.err
+    assert said.out.splitlines() == [str(out / f"{whole.stem}.png")]
+    assert sorted(p.name for p in out.iterdir()) == [f"{whole.stem}.png", "predictions.csv"]
 
 
-def test_predict_refuses_before_any_work(trained, tmp_path):
+def test_predict_refuses_before_any_work(trained, tmp_path, capsys):
     model = str(trained / "models" / "ground_truth-species")
     (tmp_path / "a").mkdir()
-    for name in ("x.png", "a/x.jpg"):
+    for name in ("x.png", "a/x.png"):
         Image.new("RGB", (9, 9)).save(tmp_path / name)
-    twice = [str(tmp_path / "x.png"), str(tmp_path / "a" / "x.jpg")]
-    out = ["--out", str(tmp_path / "out")]
-    assert main(["predict", *twice, "--model", model, *out]) == 2
-    assert main(["predict", str(tmp_path / "missing.jpg"), "--model", model, *out]) == 2
-    assert main(["predict", twice[0], "--model", str(tmp_path), *out]) == 1
-    assert not (tmp_path / "out").exists()
+    twice, out = [str(tmp_path / "x.png"), str(tmp_path / "a" / "x.png")], tmp_path / "out"
+    for photos, of, into, code, says in (
+        (twice, model, out, 2, "would have one mask"),
+        ([str(tmp_path / "missing.jpg")], model, out, 2, "there is no such file"),
+        ([twice[0]], str(tmp_path), out, 1, "holds no trained model"),
+        ([twice[0]], str(trained), out, 1, f"there is {model}"),
+        ([twice[0]], model, tmp_path, 2, "would replace the photo"),
+    ):
+        assert main(["predict", *photos, "--model", of, "--out", str(into)]) == code
+        error = capsys.readouterr().err
+        assert says in error and error.count("\n") == 1
+    assert not out.exists()
 
 
 def test_the_formats_of_the_report_are_those_of_the_help():

@@ -9,6 +9,7 @@ import os
 import shutil
 import tarfile
 from collections.abc import Mapping, Sequence
+from itertools import count
 from pathlib import Path, PurePosixPath
 
 import pooch
@@ -57,8 +58,8 @@ def fetch_official(
     with FileLock(root / ".oxford-iiit-pet.lock"):
         # Asked again: another process may have done it while this one waited.
         todo = [(part, archive, md5) for part, archive, md5 in parts if not _whole(part, md5)]
-        for part, _, _ in todo:
-            if part.exists() and not (part / _MARKER).is_file():
+        for part, _, md5 in todo:
+            if part.exists() and not _unpacked_from(part, md5):
                 raise FetchError(
                     f"{part} is in the way: something else put it there, and it is no complete "
                     "official set. Move it away or use another data root.")
@@ -77,10 +78,11 @@ def _get(path: Path, md5: str, base_urls: Sequence[str], progress: bool) -> None
     if path.is_file():
         if (actual := pooch.file_hash(str(path), "md5")) == md5:
             return
-        os.replace(path, f"{path}.bad")  # the user's, so it is not deleted
+        bad = next(p for n in count() if not (p := Path(f"{path}.bad{n or ''}")).exists())
+        os.replace(path, bad)  # the user's, so it is not deleted
         raise FetchError(
             f"{path} is not the official archive: its md5 is {actual}, expected {md5}. It was "
-            f"renamed to {path.name}.bad. Run again to download it.\n{way_out}")
+            f"renamed to {bad.name}. Run again to download it.\n{way_out}")
     # Apache labels .tar.gz as gzip-encoded; it must not be decompressed on the way.
     as_sent = {"response": lambda response, **_: response.raw.headers.discard("Content-Encoding")}
     downloader = pooch.HTTPDownloader(progressbar=progress, hooks=as_sent)
@@ -101,10 +103,15 @@ def _get(path: Path, md5: str, base_urls: Sequence[str], progress: bool) -> None
 
 def _whole(folder: Path, md5: str) -> bool:
     """Whether `folder` was unpacked here from this archive and has lost no file since."""
+    return 0 < _unpacked_from(folder, md5) <= _count(folder)  # a user may have added files
+
+
+def _unpacked_from(folder: Path, md5: str) -> int:
+    """How many files were unpacked here from this archive, 0 where it was another or nobody."""
     if not (folder / _MARKER).is_file():
-        return False
-    of, count = (folder / _MARKER).read_text().split()
-    return of == md5 and _count(folder) >= int(count)  # a file browser may have added a file
+        return 0
+    of, files = (folder / _MARKER).read_text(encoding="utf-8").split()
+    return int(files) if of == md5 else 0
 
 
 def _official(root: Path) -> bool:
@@ -119,7 +126,9 @@ def _official(root: Path) -> bool:
 
 
 def _unpack(archive: Path, folder: Path, md5: str) -> None:
-    """Unpack the archive's folder to `folder`, which is absent or whole at every moment."""
+    """Unpack the archive's folder to `folder`, which is absent or whole at every moment. One that
+    has lost files gets them back; what else is in it may have been changed by the user, and stays.
+    """
     beside = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(beside, ignore_errors=True)  # of a killed process
     try:
@@ -128,10 +137,13 @@ def _unpack(archive: Path, folder: Path, md5: str) -> None:
         whole = beside / folder.name
         if not whole.is_dir():
             raise FetchError(f"{archive} holds no folder {folder.name}/")
-        (whole / _MARKER).write_text(f"{md5} {_count(whole)}\n")
-        if folder.exists():
-            os.replace(folder, beside / ".old")
-        os.replace(whole, folder)
+        (whole / _MARKER).write_text(f"{md5} {_count(whole)}\n", encoding="utf-8")
+        if not folder.exists():
+            os.replace(whole, folder)
+        for file in [f for f in whole.rglob("*") if f.is_file()]:
+            if not (there := folder / file.relative_to(whole)).exists():
+                there.parent.mkdir(parents=True, exist_ok=True)
+                os.replace(file, there)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
 

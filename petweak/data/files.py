@@ -62,6 +62,17 @@ def write_text(path: str | Path, text: str) -> None:
         beside.write_text(text, encoding="utf-8")
 
 
+def signed(text: str) -> str:
+    """A page in Markdown with a last line by which `is_signed` knows that nobody has changed it."""
+    return f"{text}\n<!-- written by petweak, {text_hash(text)}: a changed page is kept -->\n"
+
+
+def is_signed(path: Path) -> bool:
+    """Whether the file is as petweak wrote it: a changed one is the user's, and stays."""
+    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    return text == signed(text.rpartition("\n<!-- ")[0])
+
+
 def write_json(path: str | Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=1) + "\n")
 

@@ -16,10 +16,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from petweak.data.files import file_hash, replacing
 from petweak.data.pictures import header, load_image
 
+RUN, PREDICT = "petweak", "petweak predict"  # who writes masks: a text chunk of the PNG says it
 FOREGROUND, IGNORE, BACKGROUND = 255, 128, 0  # the values of a mask's pixels
 SUFFIXES = ("png", "tif", "tiff", "bmp", "gif", "webp", "jpg", "jpeg")  # the first one is preferred
 # <id>.png, <id>.jpg.png, <id>_mask.png: what a mask's file is called after the photo's id.
@@ -43,10 +45,23 @@ def read_mask(path: Path) -> np.ndarray:
         return np.asarray(image)
 
 
-def write_mask(path: Path, mask: np.ndarray) -> None:
+def write_mask(path: Path, mask: np.ndarray, writer: str = RUN) -> None:
     """Write (H, W) uint8 as a PNG, whole or not at all."""
+    about = PngInfo()
+    about.add_text("Software", writer)
     with replacing(path) as beside:
-        Image.fromarray(mask).save(beside, format="PNG", compress_level=1)
+        Image.fromarray(mask).save(beside, format="PNG", compress_level=1, pnginfo=about)
+
+
+def writer_of(path: Path) -> str:
+    """RUN or PREDICT of a mask that petweak wrote. Another file, or its absence, is empty text: it
+    is somebody else's, and stays."""
+    try:
+        with Image.open(path, formats=["PNG"]) as image:
+            writer = image.info.get("Software")
+    except Exception:  # Pillow's many kinds
+        return ""
+    return writer if writer in (RUN, PREDICT) else ""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
 """A source's masks on disk: `masks/<source>/<image_id>.png` and `manifest.json`."""
 
 import json
-import shutil
 import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +15,7 @@ from torch.nn import functional as F
 from tqdm.auto import tqdm
 
 from petweak.data.files import read_json, write_json
-from petweak.data.masks import BACKGROUND, FOREGROUND, IGNORE, write_mask
+from petweak.data.masks import BACKGROUND, FOREGROUND, IGNORE, RUN, write_mask, writer_of
 from petweak.data.pictures import header
 from petweak.pseudo_masks.base import Source
 from petweak.pseudo_masks.refinement import PIPELINES, Pipeline
@@ -24,6 +23,7 @@ from petweak.pseudo_masks.selection import confidence, rank_pipelines
 from petweak.pseudo_masks.thresholds import otsu
 
 MANIFEST = "manifest.json"
+SCORES = ("scores.csv", "scores.json")
 PROGRESS = "progress.jsonl"  # a line a batch, so that a killed run goes on and no line is rewritten
 
 
@@ -69,8 +69,9 @@ def prepare(source: Source) -> dict[str, Any]:
 
 def make_masks(source: Source, name: str, ids: list[str], folder: Path, key: str) -> dict[str, Any]:
     """Write the masks of `ids` that are missing, and return the manifest. Masks that a killed run
-    left behind with the same key are kept; others are deleted first. Raises ValueError where the
-    source breaks its contract (`Source.probabilities`)."""
+    left behind with the same key are kept; others of petweak's are deleted first. Raises ValueError
+    where somebody else's files are in `folder`, and where the source breaks its contract
+    (`Source.probabilities`)."""
     done = _progress(folder, key)
     confidences, start = done["confidence"], time.perf_counter() - done["seconds"]
     (folder / MANIFEST).unlink(missing_ok=True)
@@ -126,10 +127,21 @@ def _progress(folder: Path, key: str) -> dict[str, Any]:
         done["confidence"].update(line["confidence"])
         done["seconds"] = line["seconds"]
     if not more:
-        shutil.rmtree(folder, ignore_errors=True)
+        _clear(folder, lines[1:])
     folder.mkdir(parents=True, exist_ok=True)
     (folder / PROGRESS).write_text(json.dumps(done) + "\n", encoding="utf-8")
     return done
+
+
+def _clear(folder: Path, notes: list[dict | None]) -> None:
+    """Delete the masks that petweak wrote, as they or `notes` tell, and their scores."""
+    known = {f"{i}.png" for note in notes if note for i in note["confidence"]}
+    masks = list(folder.glob("[!.]*.png"))
+    if foreign := sorted(p.name for p in masks if p.name not in known and writer_of(p) != RUN):
+        raise ValueError(f"{folder} is where petweak writes masks, and it did not write "
+                         f"{foreign[0]}, which is there: move your files to a folder of their own")
+    for file in (*masks, *(folder / name for name in SCORES)):
+        file.unlink(missing_ok=True)
 
 
 def _check(soft: Tensor, name: str, ids: list[str]) -> None:

@@ -118,12 +118,13 @@ def _prepare(root: Path, record: dict) -> bool:
     if before == {**record, "complete": True}:
         return False
     if before is not None and {k: before.get(k) for k in record} != record:
-        # Unfinished before the first file goes, should this be killed in between. Only what this
-        # module writes is removed, so that a user's notes survive.
+        # Unfinished before the first file goes, should this be killed in between. Only what was
+        # drawn is removed, so that a user's notes and photos survive.
         write_json(marker, {**before, "complete": False})
-        for pattern in ("images/*.jpg", "annotations/trimaps/*.png", "annotations/*.txt"):
-            for path in root.glob(pattern):
-                path.unlink()
+        numbers = range(1, before["train_per_breed"] + before["test_per_breed"] + 1)
+        for name in (f"{breed.name}_{n}" for breed in BREEDS for n in numbers):
+            (root / "images" / f"{name}.jpg").unlink(missing_ok=True)
+            (root / "annotations" / "trimaps" / f"{name}.png").unlink(missing_ok=True)
     # Before the first photo, the record says whose the folder is and that it is unfinished.
     write_json(marker, {**record, "complete": False})
     return True

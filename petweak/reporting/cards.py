@@ -8,7 +8,9 @@ here, as its `from_template` leaves a blank line for every statement of a templa
 from the run's files. A card that says the same as the one on disk is not written.
 """
 
+import logging
 import math
+import os
 from collections import Counter
 from inspect import getdoc
 from pathlib import Path
@@ -21,7 +23,7 @@ from safetensors.torch import load_file
 
 from petweak.config import STRIDES
 from petweak.data.download import OFFICIAL_PHOTOS
-from petweak.data.files import read_json, write_text
+from petweak.data.files import is_signed, read_json, signed, write_text
 from petweak.data.oxford_pets import BREED_NAMES, SPECIES, Pets
 from petweak.data.pictures import header
 from petweak.evaluation.metrics import NO_BORDER, degenerate
@@ -33,6 +35,7 @@ from petweak.study.run import Run
 from petweak.training.trainer import is_single_round
 from petweak.visualization.charts import finished_models
 
+log = logging.getLogger(__name__)
 HUB_NAME = "timm/oxford-iiit-pet"  # the data set there
 TAGS = ["petweak", "pets", "weak-supervision"]
 TEMPLATES = jinja2.Environment(loader=jinja2.PackageLoader("petweak.reporting"), trim_blocks=True,
@@ -40,20 +43,23 @@ TEMPLATES = jinja2.Environment(loader=jinja2.PackageLoader("petweak.reporting"),
 
 
 def write_cards(run: Run) -> None:
-    """Write the run's data card, and a card beside every model that has been scored."""
+    """Write the run's data card, and a card beside every model that has been scored. A card that a
+    user has written or changed stays, with a warning."""
     results, cards = read_results(run.folder), {run.folder / "data_card.md": data_card(run)}
     for folder, config in finished_models(run.folder).items():
         if (folder / "scores.csv").is_file() and (folder / "scores.json").is_file():
             rows = _rows_of(folder, config, run)
             cards[folder / "README.md"] = model_card(folder, config, rows, results, run)
     for path, card in cards.items():
-        if not path.is_file() or path.read_text(encoding="utf-8") != card:
+        if os.path.lexists(path) and not is_signed(path):
+            log.warning("%s was changed by hand and stays: delete it to have it made anew", path)
+        elif not path.is_file() or path.read_text(encoding="utf-8") != card:
             write_text(path, card)
 
 
 def _card(template: str, front: CardData, **values: Any) -> str:
     text = TEMPLATES.get_template(template).render(values)
-    return f"---\n{front.to_yaml()}\n---\n\n{text}\n"
+    return signed(f"---\n{front.to_yaml()}\n---\n\n{text}\n")
 
 
 def _licence(pets: Pets) -> str:

@@ -9,6 +9,7 @@ pandas writes the tables. By hand is what it lacks: glyphs that pdflatex has not
 is wider than a page between columns.
 """
 
+import itertools
 import textwrap
 from collections.abc import Callable
 from functools import partial
@@ -65,9 +66,10 @@ def write_captions(folder: Path, about: dict[str, dict[str, dict]]) -> None:
 
 def clear(folder: Path) -> None:
     """Delete the tables and figures that an earlier report wrote; other files stay."""
-    for notes in (read_json(folder / "captions.json") or {}).values():
-        for file in (file for note in notes.values() for file in note["files"]):
-            (folder / file).unlink(missing_ok=True)
+    about = read_json(folder / "captions.json") or {}
+    for kind, ends in ENDS.items():
+        for name, end in itertools.product(about.get(kind, ()), ends):
+            (folder / kind / f"{Path(name).name}{end}").unlink(missing_ok=True)
 
 
 def table_tex(frame: pd.DataFrame, name: str, caption: str) -> str:

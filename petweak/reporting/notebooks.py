@@ -17,9 +17,10 @@ import papermill
 from papermill.exceptions import PapermillExecutionError
 
 import petweak
-from petweak.config import parse_assignments
+from petweak.config import from_here, parse_assignments
 from petweak.data.files import file_hash, project_path, read_json, replacing, shipped, write_json
 from petweak.study.cache import key
+from petweak.study.run import claim
 
 NOT_NUMBERED = ("notebooks/_template.ipynb", "notebooks/explorers.ipynb")
 PACKAGE = Path(petweak.__file__).parent
@@ -85,7 +86,9 @@ def run_notebooks(profile, run=None, data_root=None, only=None, parameters=(), s
     anything runs, for one that no notebook has or a bad value; NotebookError where a cell fails."""
     defaults = {notebook: parameters_of(notebook) for notebook in series(only, solutions)}
     names = [name for there in defaults.values() for name in there]
-    values = with_options(parse_assignments(parameters), names, profile, run, data_root)
+    given = {k: from_here(k, v) for k, v in parse_assignments(parameters).items()}
+    values = with_options(given, names, profile, run, data_root)
+    claim(Path(values["run"]))
     folder = Path(values["run"], "notebooks", "solutions" if solutions else "")
     for notebook, part in [(n, typed(values, defaults[n])) for n in defaults]:
         if not (there := is_executed(notebook, folder / notebook.name, part)):

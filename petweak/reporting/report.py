@@ -36,6 +36,7 @@ from petweak.reporting import latex
 from petweak.reporting.notebooks import execute
 from petweak.study import cache
 from petweak.study.results import read_results
+from petweak.study.run import check_folder
 from petweak.visualization.style import Figure, png, save_or_show
 
 NOTEBOOK = "notebooks/report.ipynb"  # of the project, and, executed, of a run
@@ -69,6 +70,7 @@ def write_report(run_folder: str | Path, formats: Sequence[str] = ("html",)) -> 
     read_results(folder)
     if (run := read_json(folder / "run.json")) is None:
         raise FileNotFoundError(f"{folder / 'run.json'} is missing: `petweak study` writes it")
+    check_folder(folder)
     browser = next(filter(None, map(shutil.which, BROWSERS)), None)
     if "pdf" in formats and browser is None:
         raise FileNotFoundError(
@@ -79,10 +81,10 @@ def write_report(run_folder: str | Path, formats: Sequence[str] = ("html",)) -> 
     execute(shipped(NOTEBOOK), folder / NOTEBOOK, {"run": str(folder), "latex": for_paper})
     notebook = nbformat.read(folder / NOTEBOOK, as_version=4)
     about = captions(notebook)
+    gone = read_json(folder / "figures" / "captions.json") or {}  # of the report before this one
     write_json(folder / "figures" / "captions.json", about["figures"])
-    for picture in (folder / "figures").glob("gallery_*.png"):  # of a model that is gone
-        if picture.stem not in about["figures"]:
-            picture.unlink()
+    for name in gone.keys() - about["figures"]:  # of a model that is gone, for one
+        (folder / "figures" / f"{Path(name).name}.png").unlink(missing_ok=True)
     title = f"petweak report: {run['profile']}, {run['dataset']}, {run['n_photos']} photos"
     text, page = (_convert(notebook, kind, title) for kind in ("markdown", "html"))
     write_text(folder / "tables.md", re.sub(r"^!\[.*\n\n\*.*\*\n\n*", "", text, flags=re.M))

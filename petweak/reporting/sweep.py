@@ -15,12 +15,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from petweak.config import parse_assignments
+from petweak.config import from_here, parse_assignments
 from petweak.data.files import text_hash, write_frame, write_json, write_text
 from petweak.pseudo_masks import SOURCES
 from petweak.reporting import notebooks
 from petweak.study import results
-from petweak.study.run import FEATURES_FROM, reopen
+from petweak.study.run import FEATURES_FROM, claim, reopen
 from petweak.study.tables import final
 
 
@@ -30,7 +30,8 @@ def read_values(pairs: list[str]) -> dict[str, list[str]]:
     ValueError for an empty value and for anything that is there twice."""
     lists: dict[str, list[str]] = {}
     for name, text in parse_assignments(pairs).items():
-        lists[name] = [v.strip() for v in text.rstrip(";").split(";" if ";" in text else ",")]
+        parts = text.rstrip(";").split(";" if ";" in text else ",")
+        lists[name] = [from_here(name, part.strip()) for part in parts]
         if "" in lists[name] or len(set(lists[name])) < len(lists[name]):
             raise ValueError(f"{name}={text}: a value is empty, or there twice")
     if len(lists) < len(pairs):
@@ -53,8 +54,10 @@ def sweep(notebook: Path, parameters, profile="embedded", run=None, data_root=No
     shared = notebooks.with_options(lists, defaults, profile, run, data_root)
     top, frames, failed = Path(shared.pop("run"), "sweeps", notebook.stem), [], []
     products = [dict(zip(lists, p, strict=True)) for p in itertools.product(*lists.values())]
+    combinations = [notebooks.typed(shared | product, defaults) for product in products]
+    claim(top.parents[1])
     (top / "sweep.csv").unlink(missing_ok=True)  # of another call, perhaps
-    for values in [notebooks.typed(shared | product, defaults) for product in products]:
+    for values in combinations:
         name = " ".join(f"{k}={values[k]}" for k in lists)
         readable = re.sub(r"[^A-Za-z0-9.+-]+", "_", name.replace("=", "-"))[:60]
         folder = top / f"{readable}-{text_hash(json.dumps(values, sort_keys=True))[:8]}"

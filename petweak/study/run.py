@@ -43,6 +43,7 @@ from petweak.training.trainer import CONFIG, is_trained, publish, train_model
 log = logging.getLogger(__name__)
 # In a run's folder, optional: the features/ folders of other runs, which may hold the same pass.
 FEATURES_FROM = "features_from.json"
+MARK = ".petweak"  # in a run's folder: that petweak made it
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,8 @@ class Run:
             checked = oxford_pets.check(pets)
             note = {"content": content, "doubts": list(checked.doubts),
                     "quarantine": [vars(q) for q in checked.quarantine]}
+            self.folder.mkdir(parents=True, exist_ok=True)
+            (self.folder / MARK).touch()
             write_json(self.folder / "data.json", note)
             frame = pd.DataFrame(note["quarantine"], columns=["id", "file", "reason"])
             write_frame(self.folder / "quarantine.csv", frame)
@@ -473,6 +476,35 @@ def check_source(name: str, settings: Settings) -> None:
         self_training.check(settings)
 
 
+def check_folder(folder: Path) -> None:
+    """ValueError where files are in `folder` and nothing there says that petweak wrote them: a run
+    replaces and deletes what it finds under the names that it uses."""
+    ours = any((folder / name).is_file() for name in (MARK, FEATURES_FROM))
+    ours |= _holds(folder / "run.json", "settings") or _holds(folder / "data.json", "quarantine")
+    if ours or not folder.exists():
+        return
+    there = [folder.name]
+    if folder.is_dir():  # hidden files are the system's, and no names of a run's
+        there = sorted(p.name for p in folder.iterdir() if not p.name.startswith("."))
+    if there:
+        raise ValueError(f"{folder} is no run of petweak's, and {there[0]} is there: a run needs a "
+                         "new or an empty folder (--run R)")
+
+
+def claim(folder: Path) -> None:
+    """Make `folder` a run's, before other files come there. ValueError as in `check_folder`."""
+    check_folder(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / MARK).touch()
+
+
+def _holds(path: Path, key: str) -> bool:
+    try:
+        return key in (read_json(path) or {})
+    except (OSError, ValueError):  # no JSON
+        return False
+
+
 def open_run(profile: str = "embedded", run: str | Path = "", data_root: str | Path = "",
              **overrides: Any) -> Run:
     """A run by its name: what the notebooks and the commands begin with.
@@ -484,6 +516,7 @@ def open_run(profile: str = "embedded", run: str | Path = "", data_root: str | P
     """
     chosen, root = settings(profile, **overrides), project_path(data_root or DATA_ROOTS[profile])
     opened = Run(project_path(run or f"runs/{profile}"), root, chosen)
+    check_folder(opened.folder)
     if profile == "embedded" and not data_root:
         root.mkdir(parents=True, exist_ok=True)
         with FileLock(root / ".lock"):

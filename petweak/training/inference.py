@@ -1,4 +1,4 @@
-"""Predictions of a trained model: from the feature cache, or for photos elsewhere."""
+"""Predictions of a trained model: from the feature cache, or for a photo elsewhere."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional as F
@@ -15,11 +16,12 @@ from torch.nn import functional as F
 from petweak.config import Settings
 from petweak.data.feature_cache import Features, photo_tensor
 from petweak.data.files import read_json
-from petweak.data.masks import BACKGROUND, FOREGROUND, write_mask
-from petweak.data.oxford_pets import load_photo
 from petweak.models.backbones import Backbone, load_backbone
 from petweak.models.maskformer import MaskFormer, MaskFormerConfig, class_probabilities, foreground
 from petweak.training.trainer import CONFIG, WEIGHTS, cached_maps
+
+# What files raise that are no model, or one of another version.
+FAULTS = (KeyError, TypeError, AttributeError, ValueError, RuntimeError)
 
 
 @dataclass
@@ -53,18 +55,28 @@ class Prediction:
 
 
 def load_model(folder: str | Path, device: torch.device | str = "cpu") -> Predictor:
-    """Open `models/<source>-<labels>/`. FileNotFoundError where it holds no trained model."""
+    """Open `models/<source>-<labels>/`. FileNotFoundError where it holds no trained model, naming
+    those near it; ValueError where its files do not make one."""
     folder = Path(folder)
     config = read_json(folder / CONFIG)
     if config is None or not (folder / WEIGHTS).is_file():
-        raise FileNotFoundError(f"{folder} holds no trained model ({CONFIG} and {WEIGHTS}); "
-                                "`petweak train` makes one in runs/<name>/models/<source>-<labels>")
-    fields = {k: tuple(v) if isinstance(v, list) else v for k, v in config["model"].items()}
-    model = MaskFormer(MaskFormerConfig(**fields))
-    model.load_state_dict(load_file(folder / WEIGHTS))
-    s = Settings.from_dict(config["settings"])
-    return Predictor(model.to(device).eval(), tuple(config["classes"]), s.backbone.backbone,
-                     s.backbone.image_size, s.inference.predict_mirror)
+        places = (folder.parent, *sorted(folder.glob("*/")), *sorted(folder.glob("models/*/")))
+        near = [str(p) for p in places if (p / CONFIG).is_file() and (p / WEIGHTS).is_file()]
+        raise FileNotFoundError(
+            f"{folder} holds no trained model ({CONFIG} and {WEIGHTS}): "
+            + (f"there is {', '.join(near)}" if near else
+               "`petweak train` makes one in runs/<name>/models/<source>-<labels>"))
+    try:
+        fields = {k: tuple(v) if isinstance(v, list) else v for k, v in config["model"].items()}
+        model = MaskFormer(MaskFormerConfig(**fields))
+        model.load_state_dict(load_file(folder / WEIGHTS))
+        s, classes = Settings.from_dict(config["settings"]), tuple(config["classes"])
+    except (*FAULTS, SafetensorError) as error:
+        reason = " ".join([type(error).__name__, *str(error).splitlines()[:1]])
+        raise ValueError(f"{folder}: {CONFIG} and {WEIGHTS} are no whole model of this version of "
+                         f"petweak ({reason}): train it anew") from error
+    return Predictor(model.to(device).eval(), classes, s.backbone.backbone, s.backbone.image_size,
+                     s.inference.predict_mirror)
 
 
 @torch.inference_mode()
@@ -100,32 +112,3 @@ def _predict(predictor: Predictor, maps: Callable[[bool], list[Tensor]]) -> list
         soft = soft + (mask.flip(-1) if mirror else mask) / len(views)
         classes = classes + class_probabilities(output) / len(views)
     return list(map(Prediction, soft.cpu().numpy(), classes.cpu().numpy()))
-
-
-def predict_files(photos: list[str], model: str | Path, out: str | Path,
-                  device: str = "cpu") -> Iterator[Path]:
-    """Write `<out>/<photo's stem>.png` (0 or 255, the photo's size) for each photo; yields paths.
-    Raises ValueError where two photos would have one name, a mask would replace its photo, or a
-    file does not begin as a picture, before any work; where one breaks off, when its turn comes."""
-    paths = [Path(p) for p in photos]
-    targets = [Path(out) / f"{p.stem}.png" for p in paths]
-    if twice := sorted({t.name for t in targets if targets.count(t) > 1}):
-        raise ValueError(f"two photos would both become {twice[0]}: predict them one by one")
-    for path, target in zip(paths, targets, strict=True):
-        _opened(path, Image.open).close()  # reads the header only
-        if target.resolve() == path.resolve():
-            raise ValueError(f"the mask would replace its photo {path}: choose another --out")
-    predictor = load_model(model, device)
-    backbone = load_backbone(predictor.backbone).to(device)
-    for path, target in zip(paths, targets, strict=True):
-        photo = _opened(path, load_photo)
-        mask = predict_photo(predictor, photo, backbone).mask(photo.height, photo.width)
-        write_mask(target, np.where(mask, FOREGROUND, BACKGROUND).astype(np.uint8))
-        yield target
-
-
-def _opened(path: Path, read: Callable[[Path], Image.Image]) -> Image.Image:
-    try:
-        return read(path)
-    except Exception as error:  # Pillow has many kinds
-        raise ValueError(f"{path} cannot be read as a picture: {error}") from None

@@ -21,7 +21,7 @@ from tqdm.auto import tqdm
 
 from petweak.config import Settings
 from petweak.data.feature_cache import Features
-from petweak.data.files import read_json, replacing, write_frame, write_json
+from petweak.data.files import is_signed, read_json, replacing, write_frame, write_json
 from petweak.models.losses import set_loss
 from petweak.models.maskformer import MaskFormer, MaskFormerConfig, foreground
 from petweak.pseudo_masks.selection import agreement
@@ -61,9 +61,10 @@ def publish(model: Path, folder: Path, key: str) -> dict[str, Any]:
 
 
 def _retire(folder: Path) -> None:
-    """No model while its files disagree, and no card of the one before."""
-    for name in (CONFIG, CARD):
-        (folder / name).unlink(missing_ok=True)
+    """No model while its files disagree, and no card of the one before, unless a user wrote it."""
+    (folder / CONFIG).unlink(missing_ok=True)
+    if is_signed(folder / CARD):
+        (folder / CARD).unlink()
 
 
 def train_model(features: Features, train: Targets, val: Targets, classes: tuple[str, ...],

@@ -115,6 +115,14 @@ def test_fetch_then_nothing_to_do_then_repair(server, tmp_path):
     (folder / "images" / "pug_3.jpg").unlink()  # comes back from the archive that was kept
     assert_whole(server.fetch(root))
     assert len(server.log) == 2
+    mine = [folder / "images" / f"{name}.jpg" for name in ("pug_3", "my_cat_1")]
+    for file in mine:  # what a user has changed or added stays
+        file.write_bytes(b"mine")
+    for name in ("Abyssinian_1", "beagle_2"):
+        (folder / "images" / f"{name}.jpg").unlink()
+    server.fetch(root)
+    assert (folder / "images" / "beagle_2.jpg").is_file() and len(server.log) == 2
+    assert all(file.read_bytes() == b"mine" for file in mine)
 
 
 def test_a_set_unpacked_by_something_else(server, tmp_path, monkeypatch):
@@ -148,6 +156,10 @@ def test_by_hand(server, tmp_path):
         (tmp_path / name).write_bytes(content)
     (tmp_path / "annotations.tar.gz").write_bytes(b"half")
     with pytest.raises(download.FetchError, match="renamed to annotations.tar.gz.bad"):
+        server.fetch(tmp_path)
+    assert (tmp_path / "annotations.tar.gz.bad").read_bytes() == b"half"
+    (tmp_path / "annotations.tar.gz").write_bytes(b"another")
+    with pytest.raises(download.FetchError, match="renamed to annotations.tar.gz.bad1"):
         server.fetch(tmp_path)
     assert (tmp_path / "annotations.tar.gz.bad").read_bytes() == b"half"
     (tmp_path / "annotations.tar.gz").write_bytes(server.archives["annotations.tar.gz"])

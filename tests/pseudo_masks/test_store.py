@@ -9,10 +9,11 @@ import time
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch.nn import functional as F
 from toy import HEIGHT, WIDTH, Squares, names, world
 
-from petweak.data.masks import read_mask
+from petweak.data.masks import PREDICT, read_mask, write_mask
 from petweak.pseudo_masks import store
 from petweak.pseudo_masks.selection import confidence
 from petweak.pseudo_masks.store import make_masks, open_manifest, to_mask
@@ -252,3 +253,37 @@ def test_auto_lets_the_best_pipelines_vote(tmp_path):
     assert ranks == sorted(ranks, reverse=True) and len(ranks) == 8
     assert manifest["vote"] == [row["pipeline"] for row in manifest["ranking"][:2]]
     assert (manifest["refinement"], manifest["threshold"]) == (["vote"], 0.5)
+
+
+# --- what is not petweak's
+
+
+def test_masks_of_somebody_else_are_not_replaced(tmp_path):
+    """`--set external_masks=R/masks/external` deleted the user's masks before it read them."""
+    context, ids, folder = world(tmp_path), names(6), tmp_path / "m"
+    folder.mkdir()
+    for name, writer in (("pet_00.png", None), ("pet_01.png", PREDICT)):
+        mask = np.zeros((HEIGHT, WIDTH), np.uint8)
+        if writer:
+            write_mask(folder / name, mask, writer)
+        else:
+            Image.fromarray(mask).save(folder / name)
+        before = (folder / name).read_bytes()
+        with pytest.raises(ValueError, match=f"{folder} is where petweak writes .* {name}"):
+            make_masks(Squares(context), "squares", ids, folder, "key")
+        assert [p.name for p in folder.iterdir()] == [name]
+        assert (folder / name).read_bytes() == before
+        (folder / name).unlink()
+
+
+def test_masks_of_petweaks_are_replaced_and_notes_stay(tmp_path):
+    context, ids, folder = world(tmp_path), names(6), tmp_path / "m"
+    make_masks(Squares(context), "squares", ids, folder, "key")
+    (folder / "notes.txt").write_text("mine")
+    (folder / "scores.json").write_text("{}")
+    make_masks(Squares(context), "squares", ids[:3], folder, "other")
+    left = [*(f"{i}.png" for i in ids[:3]), "manifest.json", "notes.txt"]
+    assert sorted(p.name for p in folder.iterdir()) == sorted(left)
+    (folder / "manifest.json").unlink()  # what is deleted comes back
+    make_masks(Squares(context), "squares", ids[:3], folder, "other")
+    assert sorted(p.name for p in folder.iterdir()) == sorted(left)

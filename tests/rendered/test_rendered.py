@@ -180,8 +180,15 @@ def test_killed_and_resumed_gives_the_same_bytes(tmp_path, monkeypatch):
 def test_other_settings_replace_the_set(tmp_path, monkeypatch):
     monkeypatch.setattr(rendered, "BREEDS", BREEDS[:2])
     make_rendered(tmp_path, **{**SMALL, "train_per_breed": 2})
-    root = make_rendered(tmp_path, **SMALL, seed=3)
+    root = tmp_path / "oxford-iiit-pet"
+    mine = [root / "images" / "my_cat_1.jpg", root / "annotations" / "notes.txt"]
+    for file in mine:
+        file.write_bytes(b"mine")
+    assert make_rendered(tmp_path, **SMALL, seed=3) == root
     fresh = make_rendered(tmp_path / "fresh", **SMALL, seed=3)
+    assert all(file.read_bytes() == b"mine" for file in mine)
+    for file in mine:
+        file.unlink()
     assert digests(root) == digests(fresh)
 
 

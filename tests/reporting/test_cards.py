@@ -12,7 +12,7 @@ from handmade import BREEDS, SETTINGS, make_model, make_run
 from PIL import Image
 
 from petweak.__main__ import main
-from petweak.data.files import read_json, write_json
+from petweak.data.files import is_signed, read_json, write_json
 from petweak.data.masks import FOREGROUND, read_mask
 from petweak.data.oxford_pets import read_pets
 from petweak.reporting.cards import _counts, _photos, write_cards
@@ -156,6 +156,21 @@ def test_several_levels_are_maskformer_ms(written):
     write_cards(written)
     assert "simplified MaskFormer-MS" in card_of(written)
     assert "`final` (stride 32), `stride16` (stride 16)" in card_of(written)
+
+
+def test_a_card_that_a_user_has_changed_stays(written, caplog):
+    path = written.folder / "models" / "gradcam_pretrained-breed" / "README.md"
+    first = path.read_text(encoding="utf-8")
+    for mine in (first.replace("# gradcam", "# My gradcam"), "# My own card\n", ""):
+        path.write_text(mine, encoding="utf-8")
+        config = read_json(path.with_name("config.json"))
+        write_json(path.with_name("config.json"), config | {"n_images": config["n_images"] + 1})
+        caplog.clear()
+        write_cards(written)
+        assert path.read_text(encoding="utf-8") == mine and f"{path} was changed by" in caplog.text
+    path.unlink()
+    write_cards(written)
+    assert is_signed(path) and path.read_text(encoding="utf-8") != first
 
 
 # --- the data card

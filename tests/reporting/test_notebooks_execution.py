@@ -10,6 +10,7 @@ import pytest
 
 from petweak.reporting import notebooks
 from petweak.reporting.notebooks import NotebookError, execute, parameters_of, run_notebooks, typed
+from petweak.reporting.sweep import read_values, sweep
 
 FOLDER = Path(__file__).resolve().parents[2] / "notebooks"
 SERIES = sorted(FOLDER.glob("[0-9][0-9]_*.ipynb"))
@@ -65,6 +66,31 @@ def test_solutions_are_a_series_of_their_own(ran, tmp_path):
     assert values["run"] == str(tmp_path) and values["profile"] == "embedded"
     list(run_notebooks("embedded", tmp_path))
     assert [n for n, *_ in ran[1:]] == SERIES
+
+
+def test_a_typed_path_counts_from_where_the_user_stands(ran, tmp_path, monkeypatch):
+    """A notebook counts relative paths from the project."""
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setattr(notebooks, "series", lambda *_: [FOLDER / "07_train_maskformer.ipynb"])
+    list(run_notebooks("embedded", tmp_path / "run", parameters=["external_masks=../masks"]))
+    assert ran[0][2]["external_masks"] == str(tmp_path / "masks")
+    assert read_values(["external_masks=a,~/b", "seed=0,1"]) == {
+        "external_masks": [str(tmp_path / "here" / "a"), str(Path.home() / "b")],
+        "seed": ["0", "1"],
+    }
+
+
+def test_a_folder_of_somebody_else_gets_no_notebooks(ran, tmp_path):
+    """`--run .` in the project would replace its notebooks by themselves, executed."""
+    (tmp_path / "notebooks").mkdir()
+    for run in (
+        lambda: run_notebooks("embedded", tmp_path),
+        lambda: sweep(SERIES[1], ["seed=0,1"], run=tmp_path),
+    ):
+        with pytest.raises(ValueError, match="is no run of petweak's, and notebooks is there"):
+            list(run())
+    assert not ran and [p.name for p in tmp_path.iterdir()] == ["notebooks"]
 
 
 def test_text_becomes_what_the_notebook_has():

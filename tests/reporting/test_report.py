@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from handmade import CHROMIUM, make_run, reported_run
 
-from petweak.data.files import read_json
+from petweak.data.files import read_json, write_json
 from petweak.reporting import report
 from petweak.visualization.overlays import show_photos
 from petweak.visualization.style import png
@@ -103,12 +103,25 @@ def test_markdown_shows_the_figures_and_tables_md_does_not(reported):
 def test_photos_and_features_that_are_gone_are_said(tmp_path):
     run = make_run(tmp_path)
     shutil.rmtree(run / "features")
-    stale = run / "figures" / "gallery_mask_rcnn-breed.png"
-    stale.parent.mkdir()
-    stale.write_bytes(b"of an earlier run")
+    stale, mine = (run / "figures" / f"gallery_{n}.png" for n in ("mask_rcnn-breed", "mine"))
+    outside = tmp_path / "outside.png"
+    names = [stale.stem, "../../outside", str(outside.with_suffix(""))]
+    write_json(stale.parent / "captions.json", dict.fromkeys(names, {}))  # of an earlier report
+    for file in (stale, mine, outside):
+        file.write_bytes(b"a picture")
     text = report.write_report(run, ["md"]).read_text()
     assert "Left out: ground_truth-breed" in text and "gallery_" not in text
     assert not stale.exists() and (run / "figures" / "masks_compared.png").is_file()
+    assert mine.is_file() and outside.is_file()
+
+
+def test_a_folder_of_somebody_else_gets_no_report(tmp_path):
+    run = make_run(tmp_path)
+    write_json(run / "run.json", {"profile": "mine", "dataset": "mine", "n_photos": 3})
+    (run / "report.html").write_text("mine")
+    with pytest.raises(ValueError, match="is no run of petweak's"):
+        report.write_report(run)
+    assert (run / "report.html").read_text() == "mine" and not (run / "notebooks").exists()
 
 
 def test_a_report_is_written_again_only_where_its_inputs_changed(reported, tmp_path, monkeypatch):

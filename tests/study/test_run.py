@@ -24,7 +24,7 @@ from petweak.data.files import read_json, write_json
 from petweak.pseudo_masks import store
 from petweak.study import cache
 from petweak.study.results import collect_results, run_study
-from petweak.study.run import FEATURES_FROM, Run, open_run, reopen
+from petweak.study.run import FEATURES_FROM, MARK, Run, open_run, reopen
 from petweak.training import self_training, trainer
 from petweak.training.inference import load_model, predict_features
 from petweak.training.targets import load_targets
@@ -254,6 +254,35 @@ def test_open_run_takes_names_and_settings(few, tmp_path):
     run = open_run("embedded", tmp_path / "run", few, epochs="3")
     assert (run.folder, run.data_root) == (tmp_path / "run", few)
     assert run.settings.training.epochs == 3 and not run.folder.exists()
+
+
+def test_a_folder_of_somebody_else_is_no_run(few, done, tmp_path):
+    """`--run` on a folder with a user's own results replaced and deleted them (issue 12)."""
+    mine = {"results.csv": "a,b\n", "run.json": '{"my": "run"}', "masks/external/a.png": "mine"}
+    for name, text in mine.items():
+        folder = tmp_path / name.replace("/", "-")
+        (folder / name).parent.mkdir(parents=True)
+        (folder / name).write_text(text)
+        there = name.split("/")[0]
+        with pytest.raises(ValueError, match=f"{folder} is no run of petweak's, and {there} is"):
+            open_run("embedded", folder, few)
+        assert [p.name for p in folder.iterdir()] == [there]
+        assert (folder / name).read_text() == text
+    with pytest.raises(ValueError, match="a run needs a new or an empty folder"):
+        open_run("embedded", folder / name, few)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / ".DS_Store").touch()
+    for folder in ("empty", "new"):
+        open_run("embedded", tmp_path / folder, few)
+
+
+@pytest.mark.parametrize("left", ["run.json", "data.json", MARK])
+def test_a_run_is_known_by_what_is_left_of_it(few, tmp_path, left):
+    Run(tmp_path, few, small()).pets  # noqa: B018
+    for name in {"run.json", "data.json", MARK} - {left}:
+        (tmp_path / name).unlink()
+    (tmp_path / "results.csv").touch()
+    open_run("embedded", tmp_path, few)
 
 
 # --- opened again, on this device or another

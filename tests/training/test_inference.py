@@ -1,4 +1,4 @@
-"""Predictions: from the cache, of a photo, and as files."""
+"""Predictions: from the cache, and of a photo."""
 
 from __future__ import annotations
 
@@ -12,17 +12,10 @@ from toy import CHANNELS, HEIGHT, WIDTH, make_features, names
 
 from petweak.data.feature_cache import photo_features, photo_tensor
 from petweak.data.files import write_json
-from petweak.data.masks import read_mask
 from petweak.models.backbones import load_backbone
 from petweak.models.maskformer import MaskFormer, MaskFormerConfig, class_probabilities, foreground
 from petweak.training import inference
-from petweak.training.inference import (
-    Prediction,
-    load_model,
-    predict_features,
-    predict_files,
-    predict_photo,
-)
+from petweak.training.inference import Prediction, load_model, predict_features, predict_photo
 
 LEVELS = ("final", "stride16")
 
@@ -109,70 +102,32 @@ def test_an_open_backbone_is_used_and_not_loaded_again(folder, photo, backbone, 
 
 def test_a_folder_without_a_model_says_what_makes_one(tmp_path, folder):
     with pytest.raises(FileNotFoundError, match="petweak train"):
-        load_model(tmp_path)
+        load_model(tmp_path / "elsewhere" / "model")
     (folder / "model.safetensors").unlink()
     with pytest.raises(FileNotFoundError, match="holds no trained model"):
         load_model(folder)
 
 
-# --- files
+def test_the_model_near_a_wrong_folder_is_named(folder, tmp_path):
+    for wrong in (tmp_path, folder / "model.safetensors"):
+        with pytest.raises(FileNotFoundError, match=f"there is {folder}"):
+            load_model(wrong)
 
 
-def test_a_mask_a_photo_of_the_photos_size(folder, photo, tmp_path):
-    Image.new("L", (33, 21), 90).save(tmp_path / "tiny grey.jpg")
-    photos = [str(tmp_path / "photo.png"), str(tmp_path / "tiny grey.jpg")]
-    out = list(predict_files(photos, folder, tmp_path / "out"))
-    assert [p.name for p in out] == ["photo.png", "tiny grey.png"]
-    assert [read_mask(p).shape for p in out] == [(HEIGHT, WIDTH), (21, 33)]
-    expected = predict_photo(load_model(folder), photo).mask(HEIGHT, WIDTH)
-    assert np.array_equal(read_mask(out[0]), np.where(expected, 255, 0))
-
-
-@pytest.mark.parametrize("where", [".", "sub/..", "link"])
-def test_a_mask_never_replaces_its_photo(folder, photo, tmp_path, where, monkeypatch):
-    (tmp_path / "sub").mkdir()
-    (tmp_path / "link").symlink_to(tmp_path)
-    monkeypatch.chdir(tmp_path)
-    before = (tmp_path / "photo.png").read_bytes()
-    for given in ("photo.png", str(tmp_path / "photo.png"), "link/photo.png"):
-        with pytest.raises(ValueError, match="would replace its photo"):
-            list(predict_files([given], folder, where))
-    assert (tmp_path / "photo.png").read_bytes() == before
-
-
-def test_what_cannot_work_is_refused_before_any_work(folder, photo, tmp_path, monkeypatch):
-    (tmp_path / "other").mkdir()
-    photo.save(tmp_path / "other" / "photo.jpg")
-    (tmp_path / "text.png").write_text("no picture")
-    first, out = str(tmp_path / "photo.png"), tmp_path / "out"
-    for photos, says in (
-        ([first, str(tmp_path / "other" / "photo.jpg")], "two photos would both become photo.png"),
-        ([first, str(tmp_path / "text.png")], "text.png cannot be read as a picture"),
-        ([first, str(tmp_path / "none.png")], "none.png cannot be read"),
-    ):
-        with pytest.raises(ValueError, match=says):
-            list(predict_files(photos, folder, out))
-    assert not out.exists()
-
-
-def test_a_picture_that_breaks_off_is_named_when_its_turn_comes(folder, photo, tmp_path):
-    photo.save(tmp_path / "whole.jpg", quality=95)
-    (tmp_path / "half.jpg").write_bytes((tmp_path / "whole.jpg").read_bytes()[:1500])
-    photos = [str(tmp_path / "whole.jpg"), str(tmp_path / "half.jpg")]
-    with pytest.raises(ValueError, match="half.jpg cannot be read as a picture"):
-        list(predict_files(photos, folder, tmp_path / "out"))
-    assert [p.name for p in (tmp_path / "out").iterdir()] == ["whole.png"]
-
-
-def test_files_are_predicted_on_the_device(folder, photo, tmp_path, monkeypatch):
-    """The meta device stands for a GPU: the model and the backbone go there."""
-    seen = []
-
-    def predict(predictor, photo, backbone):
-        seen.append((predictor.device.type, backbone.classifier.weight.device.type))
-        return Prediction(np.zeros((4, 4), np.float32), np.ones(2))
-
-    monkeypatch.setattr(inference, "predict_photo", predict)
-    list(predict_files([str(tmp_path / "photo.png")], folder, tmp_path / "out", "meta"))
-    list(predict_files([str(tmp_path / "photo.png")], folder, tmp_path / "out"))
-    assert seen == [("meta", "meta"), ("cpu", "cpu")]
+@pytest.mark.parametrize(
+    "name, change",
+    [
+        ("config.json", lambda t: b'{"model_type": "bert"}'),
+        ("config.json", lambda t: b"[]"),
+        ("config.json", lambda t: t.replace(b'"epochs"', b'"ages"')),
+        ("config.json", lambda t: t.replace(b'"decoder_channels": 8', b'"decoder_channels": 16')),
+        ("model.safetensors", lambda t: t[: len(t) // 2]),
+        ("model.safetensors", lambda t: b"version https://git-lfs.github.com/spec/v1"),
+    ],
+)
+def test_files_that_are_no_whole_model_are_named(folder, name, change):
+    changed = change((folder / name).read_bytes())
+    assert changed != (folder / name).read_bytes()
+    (folder / name).write_bytes(changed)
+    with pytest.raises(ValueError, match=f"{folder}: .*are no whole model .*train it anew"):
+        load_model(folder)

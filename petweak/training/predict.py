@@ -1,0 +1,190 @@
+"""Photos elsewhere -> masks and predictions.csv: what `petweak predict` does.
+
+What lies in the folder for the masks and is not petweak's stays: its masks carry a mark in the PNG,
+predictions.csv its header.
+"""
+
+import csv
+import logging
+import os
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from glob import glob, has_magic
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from petweak.data.files import write_frame
+from petweak.data.masks import BACKGROUND, FOREGROUND, PREDICT, write_mask, writer_of
+from petweak.data.pictures import SUFFIXES, load_photo
+from petweak.models.backbones import load_backbone
+from petweak.training.inference import load_model, predict_photo
+
+log = logging.getLogger(__name__)
+TABLE = "predictions.csv"
+FOREIGN = "is there, and petweak predict did not write it: choose another --out, or move it away"
+COLUMNS = ["photo", "mask", "class", "probability", "foreground"]
+
+
+def predict_files(photos: Iterable[str | Path], model: str | Path, out: str | Path,
+                  device: torch.device | str = "cpu") -> Iterator[Path]:
+    """Write a mask for each of `photos`: a PNG of 0 and 255, of the size and the way up that the
+    photo is seen in. Yields their paths. `photos` are files, folders, whose sub-folders `out`
+    mirrors, and globs. predictions.csv in `out` has a row for each, and keeps those of earlier
+    calls: `photo`, `mask` (from `out`), `class`, `probability`, `foreground` (share of the pixels).
+
+    ValueError, before any work, where there is no photo, where two masks would have one name, and
+    where one would replace a photo or a file that is not petweak's. What cannot be read is
+    passed over, and named in warnings and an OSError at the end."""
+    out = Path(out)
+    found, bad = find_photos(photos, out)
+    masks = name_masks(found)
+    _refuse_foreign([out / name for name in masks], list(found))
+    rows = _earlier_rows(out)
+    predictor = load_model(model, device)
+    backbone = load_backbone(predictor.backbone).to(device)
+    try:
+        for name, path in masks.items():
+            try:
+                photo = load_photo(path)
+            except (OSError, ValueError, MemoryError) as error:
+                bad[path] = str(error).removeprefix(f"{path}: ") or type(error).__name__
+                continue
+            prediction = predict_photo(predictor, photo, backbone)
+            mask = prediction.mask(photo.height, photo.width)
+            _refuse_foreign([out / name], [])  # it may have come meanwhile
+            pixels = np.where(mask, FOREGROUND, BACKGROUND).astype(np.uint8)
+            write_mask(out / name, pixels, PREDICT)
+            k, key = int(prediction.classes.argmax()), _text(name.as_posix())
+            shares = round(float(prediction.classes[k]), 4), round(float(mask.mean()), 4)
+            rows[key] = (_text(path), key, predictor.classes[k], *shares)
+            yield out / name
+    finally:  # when it was stopped half-way, too
+        if rows:
+            write_frame(out / TABLE, pd.DataFrame(list(rows.values()), columns=COLUMNS))
+    for path, reason in bad.items():
+        log.warning("not read: %s: %s", path, reason)
+    if bad:
+        raise OSError(f"{len(bad)} of {len(bad.keys() | set(found))} could not be read and have no "
+                      "mask; they are named above")
+
+
+def find_photos(photos: Iterable[str | Path], out: Path
+                ) -> tuple[dict[Path, Path], dict[Path, str]]:
+    """{photo: its path in the structure that `out` mirrors}, and {path: why it is no photo}. In a
+    folder what is hidden, no picture by its name, or a mask of petweak's is passed over, with a
+    warning. ValueError where nothing is left."""
+    given = [Path(os.path.abspath(os.path.expanduser(p))) for p in photos]
+    found, bad, passed = {}, {}, defaultdict(list)
+    for path in given:
+        top, files = path.parent, [path]
+        if path.is_dir() and len(given) == 1:
+            top = path
+        elif not os.path.lexists(path) and has_magic(str(path)):
+            top = next(p for p in path.parents if not has_magic(str(p)))
+            files = sorted(map(Path, glob(str(path), recursive=True)))
+            if not files:
+                bad[path] = "there is no such file"
+        for file in files:
+            for photo in _walk(file, out, passed, bad) if file.is_dir() else [file]:
+                if photo.is_file() and writer_of(photo):
+                    passed["a mask that petweak wrote"].append(photo)
+                elif photo.is_file():
+                    found.setdefault(photo, photo.relative_to(top))
+                else:
+                    bad[photo] = "no file" if os.path.lexists(photo) else "there is no such file"
+    for reason, files in passed.items():
+        more = f" and {len(files) - 3} more" * (len(files) > 3)
+        log.warning("passed over, %s: %s%s", reason, ", ".join(map(str, files[:3])), more)
+    if not found:
+        reasons = "; ".join(f"{path}: {reason}" for path, reason in bad.items())
+        raise ValueError(reasons or f"no picture in {', '.join(map(str, given))}")
+    return found, bad
+
+
+def _walk(folder: Path, out: Path, passed: dict[str, list], bad: dict[Path, str]) -> Iterator[Path]:
+    def refused(error: OSError) -> None:
+        bad[Path(error.filename)] = error.strerror
+
+    for top, folders, files in os.walk(folder, onerror=refused):
+        inside = {name: Path(top, name) for name in sorted(folders)}
+        for name, path in inside.items():
+            link, masks = path.is_symlink(), out.exists() and out.samefile(path)
+            if name.startswith(".") or link or masks:
+                passed["the folder of the masks" if masks else "a link to a folder" if link else
+                       "hidden"].append(path)
+                folders.remove(name)
+        folders.sort()
+        for path in (Path(top, name) for name in sorted(files)):
+            if path.name.startswith("."):
+                passed["hidden"].append(path)
+            elif path.suffix.lower() not in SUFFIXES:
+                passed["no picture by its name"].append(path)
+            else:
+                yield path
+
+
+def name_masks(found: dict[Path, Path]) -> dict[Path, Path]:
+    """{mask's path in `out`: photo}: `x.jpg` has x.png, beside a `x.tif` both keep their suffix,
+    x.jpg.png and x.tif.png. ValueError where two would have one name, upper and lower case taken
+    for the same, as some disks take them."""
+    plain = {photo: path.with_name(f"{path.stem}.png") for photo, path in found.items()}
+    often, masks = Counter(map(_folded, plain.values())), {}
+    for photo, path in found.items():
+        name = plain[photo]
+        if often[_folded(name)] > 1:
+            name = path.with_name(f"{path.name}.png")
+        same = _folded(name)
+        if same in masks:
+            raise ValueError(f"{masks[same][1]} and {photo} would have one mask, {name}: give them "
+                             "by the folder above, or one by one with an --out each")
+        masks[same] = name, photo
+    return dict(masks.values())
+
+
+def _folded(name: Path) -> str:
+    return unicodedata.normalize("NFC", str(name)).casefold()
+
+
+def _refuse_foreign(targets: list[Path], photos: list[Path]) -> None:
+    """ValueError where a target is a photo, by whatever name, or somebody else's file."""
+    inputs = {_inode(photo): photo for photo in photos}
+    for target in targets:
+        above = next(folder for folder in target.parents if os.path.lexists(folder))
+        if not above.is_dir():
+            raise ValueError(f"{above} is a file, no folder for masks: choose another --out")
+        if target.exists() and (photo := inputs.get(_inode(target))):
+            raise ValueError(f"{target}: this mask would replace the photo {photo}: choose another "
+                             "--out")
+        if os.path.lexists(target) and writer_of(target) != PREDICT:
+            raise ValueError(f"{target} {FOREIGN}")
+
+
+def _inode(path: Path) -> tuple[int, int]:
+    """Of the file, whatever links lead there: `os.path.samefile` for many."""
+    about = path.stat()
+    return about.st_dev, about.st_ino
+
+
+def _earlier_rows(out: Path) -> dict[str, tuple]:
+    """{mask: row} of the table, of masks that are still there."""
+    table = out / TABLE
+    if not os.path.lexists(table):
+        return {}
+    try:
+        with table.open(encoding="utf-8", newline="") as file:
+            header, *rows = [*csv.reader(file)] or [COLUMNS]
+    except (OSError, ValueError, csv.Error):
+        header, rows = None, []
+    if header != COLUMNS:
+        raise ValueError(f"{table} {FOREIGN}")
+    return {row[1]: tuple(row) for row in rows if len(row) == len(COLUMNS)
+            and (out / row[1]).is_file()}
+
+
+def _text(path: Path | str) -> str:
+    """A name that is no text in this system's encoding is written with escapes."""
+    return str(path).encode("utf-8", "backslashreplace").decode("utf-8")
