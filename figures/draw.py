@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from petweak.config import Settings
 from petweak.data.files import project_path, read_json, replacing, write_frame, write_text
 from petweak.data.masks import read_mask
 from petweak.data.oxford_pets import read_pets
@@ -22,7 +23,7 @@ from petweak.experiments.configurations import chosen_configurations
 from petweak.experiments.self_training_gains import summary
 from petweak.experiments.unseen_breeds import lost
 from petweak.experiments.unseen_breeds_tried import by_configuration
-from petweak.pseudo_masks import SOURCES
+from petweak.pseudo_masks import source_names
 from petweak.reporting.chapters import run_times
 from petweak.reporting.report import gallery_row
 from petweak.study import tables
@@ -68,7 +69,8 @@ def write_figures(run_folder: Path, name: str, out: Path) -> None:
 def _masks(run_folder: Path, data_root: str) -> list[dict]:
     """Rows of a gallery: a few test photos with every source's mask."""
     test, masks = read_pets(project_path(data_root)).split("test"), run_folder / "masks"
-    sources = [s for s in SOURCES if (masks / s / "manifest.json").is_file()]
+    sources = source_names(Settings.from_dict(read_json(run_folder / "run.json")["settings"]))
+    sources = [s for s in sources if (masks / s / "manifest.json").is_file()]
     sources = [s for s in sources if s != "ground_truth"]  # the outline
     return [gallery_row(s, s.id, {n: read_mask(masks / n / f"{s.id}.png") for n in sources})
             for s in test[:: len(test) // SHOWN][:SHOWN]]

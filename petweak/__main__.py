@@ -98,7 +98,10 @@ def masks(args: argparse.Namespace) -> Iterator:
     run = _run(args, args.source)
     scores = run.mask_scores(args.source)
     _collect(run)
-    yield f"{len(run.masks(args.source)['ids'])} masks in {run.masks_folder(args.source)}"
+    manifest = run.masks(args.source)
+    yield f"{len(manifest['ids'])} masks in {run.masks_folder(args.source)}"
+    if "read_as" in manifest:
+        yield f"read as {manifest['read_as']}"
     yield from _on_test(scores, "pseudo_iou_gt")
     yield "for comparison, all_ones, which calls every pixel foreground:"
     yield from _on_test(run.baseline_scores("all_ones"), "pseudo_iou_gt")

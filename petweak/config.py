@@ -6,6 +6,7 @@ sections that it depends on, so a new setting belongs into the section of the st
 """
 
 import os
+import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from difflib import get_close_matches
@@ -131,8 +132,45 @@ class Masks(Section):
         (), "two probabilities, the lower one first",
         lambda v: not v or len(v) == 2 and 0 <= v[0] < v[1] <= 1)
 
+def named_parts(text: str, between: str = ",") -> list[tuple[str, str]]:
+    """`a=x,b=y` -> [("a", "x"), ("b", "y")]; a text that begins with no name -> [("", text)]."""
+    if not re.match(r"[\w-]+=", text):
+        return [("", text)] if text else []
+    return [tuple(p.split("=", 1)) for p in re.split(rf"{between}\s*(?=[\w-]+=)", text)]
+
+
+def _folders(text: str) -> bool:
+    parts = named_parts(text)
+    return len(dict(parts)) == len(parts) and all(
+        folder.strip() and re.fullmatch("[a-z0-9_]*", name) for name, folder in parts)
+
+
+# What may be foreground in masks of other tools: petweak.data.masks.recognise says what each means.
+FOREGROUND = re.compile(r"auto|nonzero|alpha|soft|(above|below):\d+(\.\d+)?|\d+(,\d+)*|"
+                        r"#[0-9a-f]{6}(,#[0-9a-f]{6})*", re.I)
+
 class External(Section):
-    external_masks: str = ""  # the folder of PNGs that the source `external` reads
+    """Masks from elsewhere: of the source `external`, or of several with names of their own."""
+    # A folder; or folders with names: `deeplab=../a,yolo=../b` gives the sources external_deeplab
+    # and external_yolo.
+    external_masks: str = _rule("", "a folder, or name=folder,name=folder with different names of "
+                                "a-z, 0-9 and _", _folders)
+    # Of their pixels: auto, nonzero, alpha, soft (grey is a probability), above:N, below:N, values
+    # (1 or 1,3) or colours (#ff0000). By name, if folders differ: `deeplab=8,12;yolo=nonzero`.
+    external_foreground: str = _rule(
+        "auto", "auto, nonzero, alpha, soft, above:N, below:N, values such as 1 or 1,3, colours "
+        "such as #ff0000, or name=... of these with ; between",
+        lambda v: v and all(FOREGROUND.fullmatch(text) for _, text in named_parts(v, ";")))
+
+    def folders(self) -> dict[str, str]:
+        """{source: folder}, in order: `external`, or `external_<name>` of each name."""
+        parts = named_parts(self.external_masks)
+        return {f"external_{name}" if name else "external": folder for name, folder in parts}
+
+    def foreground(self, source: str) -> str:
+        """What the setting says of one source; `auto` where it names others alone."""
+        of = dict(named_parts(self.external_foreground, ";"))
+        return of.get("") or of.get(source.removeprefix("external_"), "auto")
 
 class Model(Section):
     levels: tuple[str, ...] = _rule(("final",), *_BEGINS)  # more than `final` is MaskFormer-MS
@@ -295,7 +333,10 @@ def parse_assignments(pairs: list[str]) -> dict[str, str]:
 def from_here(name: str, text: str) -> str:
     """The value of a setting or parameter as it is typed: a path counts from where the user stands,
     while those of programs and notebooks count from the project (`data.files.project_path`)."""
-    return os.path.abspath(os.path.expanduser(text)) if text and name in PATHS else text
+    if name not in PATHS:
+        return text
+    paths = [(of, os.path.abspath(os.path.expanduser(path))) for of, path in named_parts(text)]
+    return ",".join(f"{of}={path}" if of else path for of, path in paths)
 
 
 def _parse(name: str, value: Any, kind: Any) -> Any:

@@ -18,6 +18,7 @@ import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from petweak.config import FOREGROUND as FOREGROUND_TEXT
 from petweak.data.files import file_hash, replacing
 from petweak.data.pictures import header, load_image
 
@@ -30,8 +31,6 @@ _NAME = re.compile(rf"(.+?)(\.(?:{'|'.join(SUFFIXES)}))?([._-](?:mask|masks|seg|
 # What a setting may say of the foreground; README, "Masks of other tools", has the same.
 WAYS = ("nonzero, alpha, soft (grey is a probability), above:N, below:N, values such as 1 or 1,3, "
         "or colours such as #ff0000")
-FOREGROUND_RULE = re.compile(r"auto|nonzero|alpha|soft|(above|below):\d+(\.\d+)?|\d+(,\d+)*|"
-                             r"#[0-9a-f]{6}(,#[0-9a-f]{6})*", re.I)
 LABELS = 90  # the largest value that may be a label: COCO's last class
 VOID = {"colour": {0xE0E0C0}, "index": {255}, "grey": {255, 65535}}  # of VOC: no label
 # Cat and dog: of a list of one's own, of VOC, of COCO (by ids, by ranks from 0 and from 1).
@@ -324,7 +323,7 @@ def _told(seen: list[_Seen], foreground: str) -> Reading:
     """The reading that a user's text means. _Unclear where no mask has what it names."""
     kind, _, number = foreground.partition(":")
     text = f"external_foreground={foreground}"
-    if not FOREGROUND_RULE.fullmatch(foreground):
+    if not FOREGROUND_TEXT.fullmatch(foreground):
         raise _Unclear(f"{foreground!r} is no such text")
     if kind in ("alpha", "soft"):
         channel = "alpha" if kind == "alpha" else "grey"

@@ -9,7 +9,7 @@ import ipywidgets as w
 
 from petweak.data.feature_cache import open_features
 from petweak.data.files import read_json
-from petweak.pseudo_masks import SOURCES, source_class
+from petweak.pseudo_masks import source_class, source_names
 from petweak.pseudo_masks.base import Context, Source
 from petweak.pseudo_masks.refinement import Pipeline
 from petweak.pseudo_masks.store import MANIFEST
@@ -76,7 +76,7 @@ class Sources:
 
     def __init__(self, run: Run) -> None:
         self.run, self.manifests, self._fitted, cached = run, {}, {}, has_features(run)
-        for name in SOURCES:
+        for name in source_names(run.settings):
             kind, manifest = source_class(name), read_json(run.masks_folder(name) / MANIFEST)
             if manifest and not kind.reads_trimaps and (
                     cached or not (kind.features or "refinement" in manifest)):

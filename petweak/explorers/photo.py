@@ -18,6 +18,8 @@ from petweak.data.files import project_path
 from petweak.data.masks import BACKGROUND, FOREGROUND
 from petweak.explorers import controls, screen
 from petweak.models.backbones import load_backbone
+from petweak.pseudo_masks import source_class
+from petweak.pseudo_masks.external import External
 from petweak.pseudo_masks.store import to_mask
 from petweak.study.run import Run
 from petweak.training.inference import load_model, predict_features
@@ -75,12 +77,13 @@ def pictures_at(run: Run, path: str) -> list[Path]:
 
 class OwnPhoto:
     """Sources and models of a run, ready for photos that are not in it; each is fitted or loaded
-    once. `external` has masks of the run's photos alone."""
+    once. Masks from elsewhere are of the run's photos alone."""
 
     def __init__(self, run: Run) -> None:
         self.run, self.sources = run, controls.Sources(run)
         self.models = finished_models(run.folder, rounds=False)
-        self.sources.manifests.pop("external", None)
+        for name in [n for n in self.sources.manifests if issubclass(source_class(n), External)]:
+            del self.sources.manifests[name]
         self._model = functools.cache(lambda folder: load_model(folder, run.device))
         self._network = functools.cache(lambda name: load_backbone(name).to(run.device))
 

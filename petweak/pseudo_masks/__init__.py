@@ -2,6 +2,8 @@
 
 from pkgutil import resolve_name
 
+from petweak.config import Settings
+
 SOURCES: dict[str, str] = {  # name: module:Class, of this package or with a full path
     "ground_truth": "ground_truth:GroundTruth",
     "mask_rcnn": "mask_rcnn:MaskRCNN",
@@ -14,8 +16,18 @@ SOURCES: dict[str, str] = {  # name: module:Class, of this package or with a ful
 
 
 def source_class(name: str) -> type:
-    """The class of a source, a `base.Source`. ValueError lists the names that there are."""
+    """The class of a source, a `base.Source`; `external_<name>` is that of a folder of masks with a
+    name of its own. ValueError lists the names that there are."""
+    if name not in SOURCES and name.startswith("external_"):
+        return source_class("external").named(name)
     if name not in SOURCES:
         raise ValueError(f"unknown source {name!r}: there are {', '.join(SOURCES)}")
     path = SOURCES[name]
     return resolve_name(path if "." in path else f"{__name__}.{path}")
+
+
+def source_names(settings: Settings) -> list[str]:
+    """Every source that a study with `settings` can have, in the order of its tables: SOURCES, with
+    a source for each folder of `external_masks` in the place of `external`."""
+    folders = settings.external.folders()
+    return [n for name in SOURCES for n in (folders if name == "external" else [name])]

@@ -115,6 +115,13 @@ class Source:
         """Further parts of the cache key of its masks: the hash of a file, say."""
         return {}
 
+    def check_files(self) -> None:
+        """Raise where the files that it reads cannot work; before any pass and any mask."""
+
+    def notes(self) -> dict[str, object]:
+        """What the manifest of its masks tells of them; asked after `fit`."""
+        return {}
+
     def fit(self) -> None:
         """Learn from train what has to be learnt before the first batch."""
 

@@ -1,57 +1,101 @@
-"""Masks from elsewhere: a folder of PNGs named after the photos."""
+"""Masks from elsewhere: folders of pictures named after the photos, of any tool."""
 
+import logging
+from functools import cache, cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
-from petweak.config import Settings
+from petweak.config import Settings, named_parts
 from petweak.data.files import file_hash, project_path, text_hash
-from petweak.data.masks import FOREGROUND, IGNORE
+from petweak.data.masks import (
+    FOREGROUND,
+    IGNORE,
+    Reading,
+    doubts,
+    find_masks,
+    mask_files,
+    read_foreground,
+    recognise,
+)
 from petweak.pseudo_masks.base import Batch, Source
+
+log = logging.getLogger(__name__)
 
 
 class External(Source):
-    """`<external_masks>/<image_id>.png`, grey: 0 background, 255 foreground, probabilities in
-    between, and 128 "ignore", as in the masks that petweak writes. Raises ValueError without the
-    setting, FileNotFoundError for a photo without a PNG."""
-    sections, version = ("external",), 2
+    """The masks in the folder `external_masks`, or in the one that has this source's name there
+    (`external_<name>`). All of them are read before the first is used: what the pixels mean, and
+    whether it can be right (`petweak.data.masks`). Raises ValueError for a setting without such a
+    folder and for masks that are unclear or cannot be right, FileNotFoundError for photos without
+    a mask. 128 is "ignore", as in the masks that petweak writes."""
+
+    name, version = "external", 3
+
+    @classmethod
+    @cache
+    def named(cls, name: str) -> type["External"]:
+        """The source of a folder with a name of its own."""
+        return type("External", (cls,), {"name": name})
 
     @classmethod
     def folder(cls, settings: Settings) -> Path:
-        folder = project_path(settings.external.external_masks)
-        if not settings.external.external_masks or not folder.is_dir():
-            raise ValueError(f"external_masks={settings.external.external_masks!r} is not a folder"
-                             ": the source `external` reads <image_id>.png from there "
-                             "(--set external_masks=FOLDER)")
+        said, folders = settings.external.external_masks, settings.external.folders()
+        if cls.name not in folders:
+            there = f"is for {', '.join(folders)}" if said else "is not set"
+            way = "FOLDER" if cls.name == "external" else f"{cls.name[9:]}=FOLDER"
+            raise ValueError(f"external_masks={said!r} {there}: the source {cls.name} reads masks "
+                             f"from a folder of its own (--set external_masks={way})")
+        if not (folder := project_path(folders[cls.name])).is_dir():
+            raise ValueError(f"external_masks={said!r}: {folder} is not a folder; write "
+                             "external_masks=FOLDER, or NAME=FOLDER,NAME=FOLDER for the sources "
+                             "external_NAME")
         return folder
 
-    check = folder
+    @classmethod
+    def check(cls, settings: Settings) -> None:
+        cls.folder(settings)
+        names = {n for n, _ in named_parts(settings.external.external_foreground, ";") if n}
+        if unknown := {f"external_{n}" for n in names} - settings.external.folders().keys():
+            raise ValueError(f"external_foreground names {', '.join(sorted(unknown))}, and "
+                             f"external_masks {', '.join(settings.external.folders())}")
 
     @classmethod
     def depends_on(cls, settings: Settings) -> dict[str, object]:
-        files = sorted(cls.folder(settings).glob("*.png"))
-        return {"content": text_hash("".join(f"{f.name} {file_hash(f)}\n" for f in files))}
+        files = mask_files(cls.folder(settings))
+        return {"content": text_hash("".join(f"{f.name} {file_hash(f)}\n" for f in files)),
+                "foreground": settings.external.foreground(cls.name)}
+
+    @cached_property
+    def files(self) -> dict[str, Path]:
+        """{id: mask} of all photos."""
+        return find_masks(self.folder(self.context.settings), list(self.context.photo_paths))
+
+    @cached_property
+    def reading(self) -> Reading:
+        """What the masks' pixels mean, told from all of them."""
+        foreground = self.context.settings.external.foreground(self.name)
+        return recognise(list(self.files.values()), foreground)
+
+    @cached_property
+    def doubts(self) -> list[str]:
+        return doubts(self.files, self.context.photo_paths, self.reading)
+
+    def check_files(self) -> None:
+        for doubt in self.doubts:
+            log.warning("%s: %s", self.name, doubt)
+
+    def notes(self) -> dict[str, object]:
+        return {"read_as": self.reading.text, "doubts": self.doubts}
 
     def probabilities(self, batch: Batch) -> Tensor:
-        folder = self.folder(self.context.settings)
-        return torch.stack([_read(folder / f"{i}.png") for i in batch.ids])
+        masks = [read_foreground(self.files[i], self.reading) for i in batch.ids]
+        return torch.from_numpy(np.stack(masks).astype(np.float32) / FOREGROUND)
 
     def ignore_band(self) -> tuple[float, ...]:
         """The setting's; without it 128 alone. After refinement, 128 is a probability of 1/2."""
         if self.context.settings.masks.ignore_band or self.pipeline is not None:
             return super().ignore_band()
         return (IGNORE - 0.5) / FOREGROUND, (IGNORE + 0.5) / FOREGROUND
-
-
-def _read(path: Path) -> Tensor:
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing: the source `external` needs a PNG for every "
-                                "photo, train and test")
-    with Image.open(path) as image:
-        mask = np.asarray(image.convert("L"), dtype=np.float32) / 255
-    if 0 < mask.max() < 2 / 255:
-        raise ValueError(f"{path}: has the values 0 and 1 only; foreground is 255, 1 is background")
-    return torch.from_numpy(mask)

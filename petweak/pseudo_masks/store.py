@@ -54,12 +54,12 @@ def open_manifest(folder: Path, key: str) -> dict | None:
 def prepare(source: Source) -> dict[str, Any]:
     """Fit a source and put its refinement pipeline after it; the choices made, for the manifest."""
     source.fit()
-    settings, context, note = source.context.settings, source.context, {}
+    settings, context, note = source.context.settings, source.context, source.notes()
     steps = source.refinement(settings)
     if steps == ("auto",):
         ranked = rank_pipelines(source, [p for p in PIPELINES if p != "consensus"])
         vote = tuple(ranked["pipeline"][: settings.refinement.ensemble_size])
-        note = {"ranking": ranked.round(5).to_dict("records"), "vote": list(vote)}
+        note |= {"ranking": ranked.round(5).to_dict("records"), "vote": list(vote)}
         steps, context = ("vote",), context.replace(settings.replace(vote_pipelines=vote))
     if steps:
         source.pipeline = Pipeline(steps, context, source)

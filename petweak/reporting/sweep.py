@@ -17,7 +17,7 @@ import pandas as pd
 
 from petweak.config import from_here, parse_assignments
 from petweak.data.files import text_hash, write_frame, write_json, write_text
-from petweak.pseudo_masks import SOURCES
+from petweak.pseudo_masks import source_names
 from petweak.reporting import notebooks
 from petweak.study import results
 from petweak.study.run import FEATURES_FROM, claim, reopen
@@ -98,7 +98,7 @@ def _rows(folder: Path) -> pd.DataFrame:
     learnt from, which results.csv does not have."""
     run = reopen(folder)
     table, s = final(results.collect_results(run))[results.COLUMNS], run.settings
-    others = [source for source in SOURCES if source not in set(table["source"])]
+    others = [s for s in source_names(run.settings) if s not in set(table["source"])]
     rows = pd.DataFrame([r for source in others for r in results.mask_rows(run, source) or []])
     rows = rows.assign(profile=s.profile, dataset=run.pets.name, seed=s.data.seed,
                        backbone=s.backbone.backbone).reindex(columns=table.columns)

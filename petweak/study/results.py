@@ -12,7 +12,7 @@ from petweak.data.files import read_json, write_frame
 from petweak.data.oxford_pets import LABELS
 from petweak.evaluation.metrics import BASELINES
 from petweak.models.maskformer import model_name
-from petweak.pseudo_masks import SOURCES, source_class
+from petweak.pseudo_masks import source_class, source_names
 from petweak.study.run import Run, Scores, open_scores
 from petweak.study.tables import final, model_folder, models, read_table
 from petweak.training.self_training import Round
@@ -38,6 +38,8 @@ def run_study(run: Run) -> pd.DataFrame:
     sources = [source for source in s.sources if _can_teach(run, source)]
     if not sources:
         run.taught(s.sources[0])  # raises
+    for source in sources:
+        run.check_masks(source)
     run.features  # noqa: B018 - they, and their time, come back where nothing else asks for them
     for name in BASELINES:
         run.baseline_scores(name)
@@ -66,11 +68,11 @@ def score_rounds(run: Run, source: str, labels: str) -> list[tuple[Round, Scores
 
 def collect_results(run: Run) -> pd.DataFrame:
     """Write results.csv and run.json from every score in the folder that is up to date with the
-    settings; others stay where they are and are left out. Rows are in the order of SOURCES, in
-    whatever order the stages were made."""
+    settings; others stay where they are and are left out. Rows are in the order of `source_names`,
+    in whatever order the stages were made."""
     rows = [row | {"source": name, "labels": "-", "seconds": 0.0}
             for name in BASELINES for row in run.baseline_scores(name).rows]
-    for source, labels in [(source, labels) for source in SOURCES for labels in LABELS]:
+    for source, labels in [(s, labels) for s in source_names(run.settings) for labels in LABELS]:
         try:
             source_class(source).check(run.settings)
         except ValueError:  # external masks that are not there

@@ -238,18 +238,24 @@ class Run:
             raise ValueError(f"{name}: no photo of {self.pets.root} has a trimap")
         return ids
 
+    def check_masks(self, name: str) -> None:
+        """Raise where the files that the source reads cannot work, unless it has read them."""
+        if open_manifest(self.masks_folder(name), self.keys.masks(name)) is None:
+            self.source(name).check_files()
+
     def masks(self, name: str) -> dict[str, Any]:
         """The manifest of the source's masks, which are made if they are missing."""
         folder, key, source = self.masks_folder(name), self.keys.masks(name), source_class(name)
         steps = source.refinement(self.settings)
 
         def make() -> None:  # passes first, so that they have seconds of their own
+            (made := self.source(name)).check_files()
             if source.features or steps:
                 self.features  # noqa: B018
             if source.features and refinement.asks_for_scales(steps):
                 for scale in self.settings.refinement.refinement_scales:
                     self.more_features(scale)
-            make_masks(self.source(name), name, self.masked(name), folder, key)
+            make_masks(made, name, self.masked(name), folder, key)
 
         return self._ensure(("masks", name, "-"), lambda: open_manifest(folder, key), make,
                             lambda m: (len(m["ids"]), m["seconds"]))

@@ -61,6 +61,7 @@ OTHER = {
     "vote_pipelines": ("affinity", "local"), "walk_levels": ("stride16",), "walk_beta": 5.0,
     "walk_steps": 4, "grabcut_iterations": 1, "selection_criteria": ("otsu",), "ensemble_size": 2,
     "ignore_band": (0.2, 0.6), "external_masks": None,  # the second folder of the fixture
+    "external_foreground": "nonzero",
     "levels": ("final", "stride16"), "decoder_channels": 16, "queries": 3,
     "transformer_dropout": 0.0, "channel_dropout": 0.3,
     "epochs": 3, "batch_size": 8, "lr": 1e-3, "weight_decay": 0.0, "schedule": "cosine",
