@@ -356,6 +356,6 @@ def _parse(name: str, value: Any, kind: Any) -> Any:
     except (ValueError, KeyError, TypeError):
         raise ValueError(f"{name}={value!r}: not a value of type {kind.__name__}") from None
     for item in parsed if isinstance(parsed, tuple) else (parsed,):
-        if name != "external_masks" and item in RENAMED_VALUES:
+        if SECTION_OF.get(name) != "external" and item in RENAMED_VALUES:
             raise ValueError(f"{name}={item}: {item} is now {RENAMED_VALUES[item]}")
     return parsed

@@ -61,6 +61,13 @@ BAD = [
     (dict(stored_levels="penultimate", levels="penultimate"), "final and any of"),
     (dict(labels="colour"), "breed, species"),
     (dict(sources=""), "at least one"),
+    (dict(external_masks="DeepLab=../a"), "different names of a-z"),
+    (dict(external_masks="a=../x,a=../y"), "different names"),
+    (dict(external_masks="a=../x,b="), "name=folder"),
+    (dict(external_foreground="pet"), "nonzero, alpha, soft"),
+    (dict(external_foreground="1,#ff0000"), "colours such as #ff0000"),
+    (dict(external_foreground="a=1;b=pet"), "with ; between"),
+    (dict(external_foreground=""), "auto, nonzero"),
 ]
 
 
@@ -94,6 +101,20 @@ def test_every_old_value_is_among_those():
 
 def test_a_folder_may_have_the_name_of_an_old_value():
     assert settings("photos", external_masks="last").external.external_masks == "last"
+
+
+def test_folders_of_external_masks_and_what_is_foreground_in_each():
+    one = settings("photos", external_masks="../masks, v2=/a", external_foreground="1,3").external
+    assert one.folders() == {"external": "../masks, v2=/a"}
+    assert one.foreground("external") == "1,3"
+    text = "deeplab=../a b,c, yolo_8=/d=e"
+    named = settings("photos", external_masks=text, external_foreground="yolo_8=#ff0000;x=8,12")
+    assert named.external.folders() == {"external_deeplab": "../a b,c", "external_yolo_8": "/d=e"}
+    assert named.external.foreground("external_yolo_8") == "#ff0000"
+    assert named.external.foreground("external_deeplab") == "auto"
+    assert settings("photos").external.folders() == {}
+    windows = "C:\\masks"
+    assert settings("photos", external_masks=windows).external.folders() == {"external": windows}
 
 
 def test_an_unknown_profile_lists_those_that_there_are():

@@ -7,7 +7,7 @@ JPEG leaves of them. `recognise` tells from all masks of a set together which of
 """
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
@@ -20,7 +20,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from petweak.config import FOREGROUND as FOREGROUND_TEXT
 from petweak.data.files import file_hash, replacing
-from petweak.data.pictures import header, load_image
+from petweak.data.pictures import ARRAY_TURNS, header, load_image
 
 RUN, PREDICT = "petweak", "petweak predict"  # who writes masks: a text chunk of the PNG says it
 FOREGROUND, IGNORE, BACKGROUND = 255, 128, 0  # the values of a mask's pixels
@@ -92,16 +92,21 @@ class Reading:
         return np.select(decided, [FOREGROUND, IGNORE], BACKGROUND).astype(np.uint8)
 
 
-def read_foreground(path: Path, how: Reading | str = "auto") -> np.ndarray:
+def read_foreground(path: Path, how: Reading | str = "auto",
+                    photo: Path | None = None) -> np.ndarray:
     """Any tool's mask as (H, W) uint8: 255 foreground, 0 background, 128 "ignore", and
     probabilities in between (128 and more is foreground). `how`: what `recognise` says of the whole
-    set, or a text as it takes, for a mask alone. OSError names a file that cannot be read,
-    ValueError the values that cannot be told apart."""
+    set, or a text as it takes, for a mask alone. Of `photo`, if given, it has the orientation as a
+    viewer shows it, also where the mask was drawn on the stored pixels. OSError names a file that
+    cannot be read, ValueError the values that cannot be told apart."""
     reading = recognise([path], how) if isinstance(how, str) else how
     channels = _channels(path)
     if (values := _of(channels, reading.channel)) is None:
         raise ValueError(f"{path} has no {reading.channel} channel, as the other masks have")
-    return reading.decide(values)
+    mask = reading.decide(values)
+    if photo and _on_stored_pixels(mask.shape[::-1], photo):
+        mask = np.ascontiguousarray(ARRAY_TURNS[header(photo).orientation](mask))
+    return mask
 
 
 def find_masks(folder: Path, ids: Sequence[str]) -> dict[str, Path]:
@@ -140,7 +145,7 @@ def recognise(paths: Sequence[Path], foreground: str = "auto",
     trimap's 3) stays left out unless it is named. OSError names a file that cannot be read,
     ValueError the values found where they are unclear, and `setting`, which says what they are.
     """
-    seen, where = list(_look(paths)), paths[0].parent
+    seen, where = _look(paths), paths[0].parent
     try:
         return _told(seen, foreground.lower()) if foreground != "auto" else _auto(seen)
     except _Unclear as unclear:
@@ -163,9 +168,23 @@ class _Seen:
     colours: dict[int, int]  # of a palette: {index: 0xrrggbb}
 
 
-def _look(paths: Iterable[Path]) -> Iterator[_Seen]:
+def _look(paths: Iterable[Path]) -> list[_Seen]:
+    """OSError says of all files that cannot be read why."""
+
+    def look(path: Path) -> _Seen | OSError:
+        try:
+            return _looked_at(path, file_hash(path))
+        except OSError as error:
+            return error
+
     with ThreadPoolExecutor(2) as pool:
-        yield from pool.map(lambda p: _looked_at(p, file_hash(p)), paths)
+        seen = list(pool.map(look, paths))
+    if len(bad := [s for s in seen if isinstance(s, OSError)]) > 1:
+        raise OSError(f"{len(bad)} masks cannot be read: {'; '.join(map(str, bad[:10]))}"
+                      + " ..." * (len(bad) > 10))
+    if bad:
+        raise bad[0]
+    return seen
 
 
 @cache
@@ -406,7 +425,8 @@ def _shapes(seen: Mapping[str, _Seen], photos: Mapping[str, Path], where: Path) 
     """A doubt where all masks have one size, and so other shapes than their photos. ValueError
     where some have."""
     sizes = {i: header(photos[i]).size for i in seen}
-    other = [i for i, s in seen.items() if not _same_shape(s.size, sizes[i])]
+    other = [i for i, s in seen.items() if not (
+        _same_shape(s.size, sizes[i]) or _on_stored_pixels(s.size, photos[i]))]
     turned = [i for i in other if _same_shape(seen[i].size[::-1], sizes[i])]
     for ids, what in ((turned, "are turned: width and height are exchanged"),
                       (other, "have other shapes than their photos")):
@@ -420,6 +440,13 @@ def _shapes(seen: Mapping[str, _Seen], photos: Mapping[str, Path], where: Path) 
                     "photos were cut or padded for the tool"]
         raise ValueError(f"{text}. Write masks in the photos' shapes")
     return []
+
+
+def _on_stored_pixels(size: tuple[int, int], photo: Path) -> bool:
+    """Whether a mask of this size fits the photo before its EXIF orientation is applied, alone."""
+    seen, orientation, _ = header(photo)
+    return orientation in ARRAY_TURNS and _same_shape(size[::-1], seen) and (
+        not _same_shape(size, seen))
 
 
 def _same_shape(one: tuple[int, int], other: tuple[int, int]) -> bool:

@@ -91,7 +91,8 @@ class External(Source):
         return {"read_as": self.reading.text, "doubts": self.doubts}
 
     def probabilities(self, batch: Batch) -> Tensor:
-        masks = [read_foreground(self.files[i], self.reading) for i in batch.ids]
+        pairs = zip(batch.ids, batch.paths, strict=True)
+        masks = [read_foreground(self.files[i], self.reading, photo) for i, photo in pairs]
         return torch.from_numpy(np.stack(masks).astype(np.float32) / FOREGROUND)
 
     def ignore_band(self) -> tuple[float, ...]:

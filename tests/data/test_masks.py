@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from petweak.data.masks import doubts, find_masks, read_foreground, recognise
 
@@ -204,6 +204,14 @@ def test_a_file_that_is_no_picture_is_named(tmp_path):
         recognise([file])
 
 
+def test_all_that_cannot_be_read_is_said_at_once(tmp_path):
+    files = write(tmp_path, *[grey()] * 3)
+    files[0].write_text("<html>")
+    files[2].write_bytes(b"")
+    with pytest.raises(OSError, match="2 masks cannot be read: .*pet_0.png: .*pet_2.png: "):
+        recognise(files)
+
+
 # --- told by the user
 
 TOLD = {
@@ -321,8 +329,25 @@ def test_turned_masks_and_other_shapes_are_refused(tmp_path):
     assert "2 of 2 masks have other shapes" in doubt and "stretched" in doubt
 
 
-def test_a_photos_orientation_counts(tmp_path):
-    files, exif = write(tmp_path / "masks", grey()), Image.Exif()
-    exif[0x0112] = 6
-    Image.new("RGB", (H, W)).save(tmp_path / "pet_0.jpg", exif=exif)
-    assert doubts({"pet_0": files[0]}, {"pet_0": tmp_path / "pet_0.jpg"}, recognise(files)) == []
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_masks_are_of_the_photo_as_seen_or_of_its_stored_pixels(orientation, tmp_path):
+    """Half as large as the photo. Which of the two it is, can be told where the sides change."""
+    photo, exif, turns = tmp_path / "photo.jpg", Image.Exif(), orientation > 4
+    exif[0x0112] = orientation
+    Image.new("RGB", (2 * H, 2 * W) if turns else (2 * W, 2 * H)).save(photo, exif=exif)
+    corner = MASK * (np.add.outer(np.arange(H), np.arange(W)) < 28)  # no symmetry
+    seen = Image.fromarray(corner)
+    (file,) = write(tmp_path / "seen", seen)
+    (other,) = write(tmp_path / "stored", stored(seen, orientation))
+    assert np.array_equal(read_foreground(file, photo=photo), corner)
+    if turns:
+        assert np.array_equal(read_foreground(other, photo=photo), corner)
+    for f in (file, other):
+        assert doubts({"pet": f}, {"pet": photo}, recognise([f])) == []
+
+
+def stored(image: Image.Image, orientation: int) -> Image.Image:
+    """The stored picture that a viewer shows as `image`."""
+    image = image.copy()
+    image.getexif()[0x0112] = {6: 8, 8: 6}.get(orientation, orientation)
+    return ImageOps.exif_transpose(image)
