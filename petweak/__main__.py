@@ -94,6 +94,15 @@ def data(args: argparse.Namespace) -> Iterator:
         require_splits(pets)
 
 
+def importing(args: argparse.Namespace) -> Iterator:
+    from petweak.data.importing import import_photos
+
+    yield from import_photos(
+        args.source, args.to, masks=args.masks, link=args.link, test_fraction=args.test_fraction,
+        seed=args.seed, foreground=args.foreground, species=",".join(args.species),
+        classes=",".join(args.classes))
+
+
 def masks(args: argparse.Namespace) -> Iterator:
     run = _run(args, args.source)
     scores = run.mask_scores(args.source)
@@ -214,8 +223,8 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--debug", action="store_true", help="show the traceback of an error")
     names = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
-    def command(name: str, call: Callable | str, about: str, *groups: str) -> Callable:
-        p = names.add_parser(name, help=about, description=about)
+    def command(name: str, call: Callable | str, about: str, *groups: str, of=names) -> Callable:
+        p = of.add_parser(name, help=about, description=about)
         p.set_defaults(call=partial(_call, call) if isinstance(call, str) else call)
         add = p.add_argument
         add("--debug", action="store_true", default=argparse.SUPPRESS, help="show tracebacks")
@@ -231,12 +240,32 @@ def parser() -> argparse.ArgumentParser:
         return add
 
     command("doctor", "reporting.doctor:doctor", "what is here, and what is missing", "data")
-    add = command("data", data, "make, fetch or check a data set", "data")
-    add("action", choices=("make", "fetch", "check"), help="rendered pets, official set, any set")
-    add("--seed", type=int, default=0, help="make: of the drawing; default: 0")
-    add("--train", type=int, default=12, help="make: photos a breed in train; default: 12")
-    add("--test", type=int, default=6, help="make: photos a breed in test; default: 6")
-    add("--size", type=int, default=256, help="make: pixels, the shorter side; default: 256")
+    about = "make, fetch, import or check a data set"
+    actions = names.add_parser("data", help=about, description=about).add_subparsers(
+        title="actions", dest="action", required=True, metavar="ACTION")
+    add = command("make", data, "draw the rendered pets", "data", of=actions)
+    add("--seed", type=int, default=0, help="of the drawing; default: 0")
+    add("--train", type=int, default=12, help="photos a breed in train; default: 12")
+    add("--test", type=int, default=6, help="photos a breed in test; default: 6")
+    add("--size", type=int, default=256, help="pixels, the shorter side; default: 256")
+    command("fetch", data, "download the official set", "data", of=actions)
+    command("check", data, "open every photo and trimap of a set", "data", of=actions)
+    add = command("import", importing, "make a set of your own photos", of=actions)
+    add("source", type=_path, metavar="SOURCE", help="a folder of class folders or of photos, a "
+        "re-packing of Oxford-IIIT Pet, COCO instances, or a .csv of file, class, split, mask")
+    add("--to", type=_path, required=True, metavar="D", help="a new folder, the --data-root later")
+    add("--masks", type=_path, metavar="M", help="a folder of masks with the photos' names")
+    add("--foreground", default="", metavar="F", help="what their foreground is, if it is unclear: "
+        "nonzero, alpha, soft, above:N, below:N, 1,3 or #ff0000")
+    add("--species", nargs="+", action="extend", default=[], metavar="CLASS=cat",
+        help="of classes whose names do not tell it; or one species for all")
+    add("--classes", nargs="+", action="extend", default=[], metavar="C", help="default: all")
+    add("--test-fraction", type=float, default=0.2, metavar="F",
+        help="of each class, where the source has no split; default: 0.2")
+    add("--seed", type=int, default=0, help="of that split; default: 0")
+    how = add.__self__.add_mutually_exclusive_group()
+    how.add_argument("--copy", action="store_false", dest="link", help="copy photos; the default")
+    how.add_argument("--link", action="store_true", help="symbolic links instead")
     add = command("masks", masks, "make a source's masks", "run", "settings")
     add("source", metavar="SOURCE", help="a name of petweak.pseudo_masks.SOURCES")
     for name, call, default in (("train", train, "breed"), ("selftrain", selftrain, "species")):

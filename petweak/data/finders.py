@@ -1,0 +1,442 @@
+"""Photos as people have them: which there are, of which class and split, with which masks.
+
+A finder for each form in which they come: folders of classes, re-packings of Oxford-IIIT Pet, COCO,
+CSV. No picture is opened here, and nothing is written: `petweak.data.importing` does the rest.
+"""
+
+import csv
+import io
+import os
+import re
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from pycocotools import mask as coco
+
+from petweak.data import oxford_pets
+from petweak.data.files import read_json
+from petweak.data.oxford_pets import BREED_NAMES, SPECIES, SPLITS
+from petweak.data.pictures import SUFFIXES
+
+SPLIT_NAMES = dict(train="train", training="train", trainval="train", test="test", testing="test",
+                   val="val", valid="val", validation="val")
+SPECIES_NAMES = dict(cat="cat", cats="cat", dog="dog", dogs="dog")
+# Folders that hold photos and are no class, and folders that hold masks.
+PHOTO_FOLDERS = set("data dataset images image img imgs jpegimages photos pictures".split())
+MASK_FOLDERS = set("""annotations gt groundtruth ground_truth labels mask masks seg segmentation
+    segmentationclass segmentations trimaps""".split())
+NO_PHOTOS = ("thumbs.db", "desktop.ini", "__macosx")
+_MASK_WORD = re.compile(r"[-_. ](masks?|seg|segmentation|gt|labels?|trimap)$")
+_NUMBERED = re.compile(r"(.+)_\d+")  # breed_number, as the official photos are called
+Mask = Path | Callable[[tuple[int, int]], np.ndarray]  # a file, or (height, width) -> (H, W) bool
+
+
+@dataclass
+class Photo:
+    """A file that was found, in the order of the report."""
+
+    file: Path
+    name: str  # its path in the source
+    breed: str = ""
+    split: str = ""  # train, val, test; empty where the source does not say
+    masks: list[Mask] = field(default_factory=list)  # of its pets: their union counts
+    id: str = ""
+    reason: str = ""  # why it is left out
+    note: str = ""  # what else is to be known, such as why its mask is not used
+
+
+@dataclass
+class Found:
+    photos: list[Photo]
+    species: dict[str, str]  # of each class: cat, dog, or empty where nothing says so
+    notes: list[str] = field(default_factory=list)  # lines of the report
+    official: bool = False  # named by the lists of Oxford-IIIT Pet: nothing is renamed
+
+
+def find(source: Path, wanted: list[str], without: set[Path]) -> Found:
+    if source.suffix.lower() in (".csv", ".tsv") and source.is_file():
+        return _table(source)
+    top = source if source.is_dir() else source.parent
+    if top != source and top.name.lower() in MASK_FOLDERS:  # annotations/x.json beside images/
+        top = top.parent
+    files = list(_walk(top, without))
+    jsons = [f for f, _ in files if f.suffix.lower() == ".json" and source in (f, *f.parents)]
+    if annotated := {f: data for f in jsons if (data := _read_coco(f))}:
+        return _coco(annotated, top, files, wanted)
+    if source.is_file():
+        raise ValueError(f"{source}: a source is a folder (no archive), a .csv, or a .json of COCO "
+                         "instances")
+    lists = [f for f, _ in files if f.name in (*SPLITS.values(), "list.txt") and _is_list(f)]
+    if lists or any(f.parent.name.lower() == "trimaps" for f, _ in files):
+        return _official(source, files, lists, wanted)
+    return _folders(source, files, wanted)
+
+
+def _walk(top: Path, without: set[Path]) -> Iterator[tuple[Path, str]]:
+    """Every file below `top`, in order, and why it cannot be a photo, if so by its name. Hidden
+    folders and links to folders are named and not entered."""
+    for folder, folders, files in os.walk(top):
+        here, into = Path(folder), []
+        for name in sorted(folders):
+            if here / name in without:
+                continue
+            if name[0] == "." or name.lower() in NO_PHOTOS:
+                yield here / name, "hidden folder"
+            elif (here / name).is_symlink():
+                yield here / name, "a link to a folder, which is not followed"
+            else:
+                into.append(name)
+        folders[:] = into
+        for name in sorted(files):
+            hidden = name[0] == "." or name.lower() in NO_PHOTOS
+            other = Path(name).suffix.lower() not in SUFFIXES
+            yield here / name, "hidden file" if hidden else "no picture by its name" * other
+
+
+def _photos(files: list[tuple[Path, str]], source: Path) -> list[Photo]:
+    return [Photo(f, f.relative_to(source).as_posix(), reason=why) for f, why in files]
+
+
+def _folders(source: Path, files: list[tuple[Path, str]], wanted: list[str]) -> Found:
+    """(train|test/) (cats|dogs/) class/.../photo, or photos that lie in one folder."""
+    found = Found(_photos(files, source), {})
+    pictures = [p for p in found.photos if not p.reason]
+    if not pictures:
+        raise ValueError("; ".join([f"{source} holds no picture",
+                                    *grouped("left out", found.photos, "reason")]))
+    parts = {id(p): list(Path(p.name).parts[:-1]) for p in pictures}
+    inner = source
+    while len(tops := {tuple(p[:1]) for p in parts.values()}) == 1 and tops != {()}:
+        ((name,),) = tops  # everything is in one folder: is it a class, or around the classes?
+        around = all(len(p) > 1 for p in parts.values()) and name.lower() not in SPECIES_NAMES
+        if not around and name.lower() not in PHOTO_FOLDERS:
+            break
+        if name.lower() not in PHOTO_FOLDERS:
+            inner /= name
+        parts = {k: p[1:] for k, p in parts.items()}
+    tops = {p[0].lower() for p in parts.values() if p}
+    for name in sorted(tops & MASK_FOLDERS):
+        raise ValueError(f"{inner} has a folder {name!r}: if it holds masks, say --masks FOLDER; "
+                         "if it is a class, rename it")
+    splits = tops if tops <= set(SPLIT_NAMES) else set()
+    if len(of_split := tops & set(SPLIT_NAMES)) > 1:
+        splits = of_split
+    for p in pictures:
+        path = parts[id(p)]
+        if splits and path and path[0].lower() in splits:
+            p.split = SPLIT_NAMES[path.pop(0).lower()]
+        elif splits:
+            p.reason = f"not in {' or '.join(sorted(splits))}"
+    pictures = [p for p in pictures if not p.reason]
+    loose = [p for p in pictures if not parts[id(p)]]
+    if len(loose) == len(pictures):
+        _by_name(found, pictures, inner.name, wanted)
+        return found
+    for p in loose:
+        p.reason = "in no class folder"
+    for p in pictures:
+        if path := parts[id(p)]:
+            kind = SPECIES_NAMES.get(path[0].lower(), "")
+            p.breed = path[1] if kind and len(path) > 1 else path[0]
+            if found.species.setdefault(p.breed, kind) != kind:
+                raise ValueError(f"two classes are called {p.breed!r}, in {p.name} and elsewhere: "
+                                 "rename one of their folders")
+    return found
+
+
+def _by_name(found: Found, photos: list[Photo], one: str, wanted: list[str]) -> None:
+    """Classes of photos in one folder: `breed_number` of known breeds, else all are class `one`."""
+    known = {plain(name): name for name in (*BREED_NAMES, *wanted)}
+    match = {id(p): _NUMBERED.fullmatch(p.file.stem) for p in photos}
+    breeds = {k: known.get(plain(m[1])) for k, m in match.items() if m}
+    if 2 * sum(map(bool, breeds.values())) <= len(photos):
+        names = {m[1] for m in match.values() if m and oxford_pets._is_name(m[1])}
+        found.notes += [f"one class, {one}. If {name} in the names of files is a class, say "
+                        "--classes with all classes" for name in sorted(names)[:1]]
+        breeds = {id(p): one for p in photos}
+    for p in photos:
+        if breed := breeds.get(id(p)):
+            p.breed = breed
+            found.species.setdefault(breed, "")
+        else:
+            p.reason = "its name is not BREED_NUMBER of a known breed"
+
+
+def _official(source: Path, files: list[tuple[Path, str]], lists: list[Path],
+              wanted: list[str]) -> Found:
+    """Oxford-IIIT Pet, re-packed: wherever its folders lie; with its lists or without."""
+    found = Found([], {}, official=bool(lists))
+    trimaps = {f.stem.casefold(): f for f, why in files
+               if not why and f.parent.name.lower() == "trimaps"}
+    # Of the annotations, only what is in their lists is of interest: not xmls, not .mat files.
+    others = [(f, why) for f, why in files if f.parent.name.lower() != "trimaps"
+              and not (why and "annotations" in f.relative_to(source).as_posix().lower())]
+    photos, by_stem = _photos(others, source), defaultdict(list)
+    for p in photos:
+        if not p.reason:
+            stem = p.file.stem.casefold()
+            p.masks = [trimaps[stem]] if stem in trimaps else []
+            by_stem[stem].append(p)
+    if not lists:
+        found.photos = photos
+        _by_name(found, [p for p in photos if not p.reason], "", wanted)
+        if not found.species:
+            raise ValueError(f"{source} has trimaps, but neither trainval.txt nor photos called "
+                             "BREED_NUMBER of known breeds: give class folders and --masks, or a "
+                             "CSV")
+        return found
+    rows = _read_lists(lists)
+    class_ids = {i: class_id for i, (class_id, *_) in rows.items()}
+    names = oxford_pets._class_names(lists[0].parent, class_ids)
+    for image_id, (class_id, kind, split) in rows.items():
+        p, *more = by_stem.pop(image_id.casefold(), None) or [
+            Photo(source / image_id, image_id, reason="listed, and there is no photo")]
+        p.id, p.breed, p.split = image_id, names[class_id], split
+        for twin in more:
+            twin.reason = f"{p.name} has the same name"
+        if found.species.setdefault(p.breed, SPECIES[kind]) != SPECIES[kind]:
+            raise ValueError(f"{p.breed} is a cat and a dog in the lists of {source}")
+        found.photos.append(p)
+    for p in (p for same in by_stem.values() for p in same):
+        p.reason = "in no list"
+    listed = set(map(id, found.photos))
+    found.photos += [p for p in photos if id(p) not in listed]
+    return found
+
+
+def _is_list(file: Path) -> bool:
+    """Whether a text file begins as the lists of the data set do."""
+    lines = [x for x in oxford_pets._text(file).splitlines() if x.strip() and x[0] != "#"]
+    return bool(lines) and bool(re.fullmatch(r"\s*\S.*\s\d+\s+[12]\s+\d+\s*", lines[0]))
+
+
+def _read_lists(lists: list[Path]) -> dict[str, tuple[int, int, str]]:
+    """{id: (class id, species from 0, split)}; list.txt alone says nothing about splits."""
+    rows: dict[str, tuple[int, int, str]] = {}
+    splits = {file: split for split, file in SPLITS.items()}
+    for path in sorted(lists, key=lambda f: f.name not in splits):
+        for n, line in enumerate(oxford_pets._text(path).splitlines(), 1):
+            if not line.strip() or line.startswith("#"):
+                continue
+            try:
+                image_id, class_id, kind, _ = line.strip().rsplit(None, 3)
+                row = int(class_id), ("1", "2").index(kind), splits.get(path.name, "")
+                image_id = oxford_pets._checked_id(image_id)
+            except ValueError:
+                raise ValueError(f"{path}, line {n}: {line!r} is not 'Image CLASS-ID SPECIES "
+                                 "BREED-ID'") from None
+            if rows.setdefault(image_id, row) != row and row[2]:
+                raise ValueError(f"{path}, line {n}: {image_id} is listed twice")
+    return rows
+
+
+def _read_coco(file: Path) -> dict[str, Any] | None:
+    """The content of `file`, if it has what COCO's instances have."""
+    try:
+        data = read_json(file)
+    except (ValueError, OSError, RecursionError):
+        return None
+    keys = ("images", "annotations", "categories")
+    return data if isinstance(data, dict) and all(isinstance(data.get(k), list) for k in keys) \
+        else None
+
+
+def _coco(annotated: dict[Path, dict], top: Path, files: list[tuple[Path, str]],
+          wanted: list[str]) -> Found:
+    """COCO's instances: a photo's class is its category, its mask the union of its instances."""
+    by_name, found, counts = defaultdict(list), Found([], {}), Counter()
+    there = {p.file: p for p in _photos(files, top) if p.file not in annotated}
+    for f, why in files:
+        if not why:
+            by_name[f.name.casefold()].append(f)
+    for file, data in annotated.items():
+        try:
+            photos = list(_coco_photos(file, data, by_name, found, wanted, counts))
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"{file} is not as COCO's instances are: {error!r}") from None
+        for p in photos:
+            if not there.pop(p.file, None) and not p.reason:
+                raise ValueError(f"{file}: {p.name} is listed twice, here or in another file")
+        found.photos += photos
+    for p in there.values():
+        p.reason = p.reason or "in no annotation"
+    found.photos += there.values()
+    if n := counts["several"]:
+        mixed = f", {counts['mixed']} of them of several classes, where the class is that of the " \
+                "largest area" * bool(counts["mixed"])
+        found.notes.append(f"{n} photos show several pets: the mask is their union{mixed}")
+    return found
+
+
+def _coco_photos(file: Path, data: dict, by_name: dict[str, list[Path]], found: Found,
+                 wanted: list[str], counts: Counter) -> Iterator[Photo]:
+    names, of_image = {}, defaultdict(list)
+    words = re.findall("[a-z]+", f"{file.stem} {file.parent.name}".lower())
+    split = next((SPLIT_NAMES[w] for w in words if w in SPLIT_NAMES), "")
+    for c in data["categories"]:
+        name = " ".join(c["name"].split())
+        if names.setdefault(c["id"], name) != name or list(names.values()).count(name) > 1:
+            raise ValueError(f"{file}: two categories have the name {name!r} or the id {c['id']}")
+    groups = {c["id"]: str(c.get("supercategory", "")) for c in data["categories"]}
+    for a in data["annotations"]:
+        name = names[a["category_id"]]
+        found.species[name] = SPECIES_NAMES.get(groups[a["category_id"]].lower(), "")
+        if not wanted or name in wanted:
+            of_image[a["image_id"]].append(a)
+    for image in data["images"]:
+        parts, pets = PurePosixPath(image["file_name"].replace("\\", "/")).parts, Counter()
+        same, of = by_name.get(parts[-1].casefold(), []), of_image[image["id"]]
+        same = [f for f in same if f.parts[-len(parts):] == parts] or same
+        same = [f for f in same if split and split in f.parent.name.lower()] or same
+        for a in of:
+            box = a.get("bbox") or [0, 0, 0, 0]
+            pets[names[a["category_id"]]] += float(a.get("area") or box[2] * box[3])
+        p = Photo(same[0] if same else file.parent / parts[-1], "/".join(parts))
+        p.split, p.breed = split, pets.most_common(1)[0][0] if pets else ""
+        if len(same) != 1:
+            p.reason = "several files have its name" if same else "listed, and there is no photo"
+        elif not pets:
+            p.reason = "no pet is annotated"
+        elif all(a.get("segmentation") for a in of):
+            p.masks = [partial(_coco_mask, of, image.get("height"), image.get("width"))]
+        else:
+            p.note = "an annotation is a box without an outline"
+        if not p.reason:
+            counts += Counter(several=len(of) > 1, mixed=len(pets) > 1)
+        yield p
+
+
+def _coco_mask(annotations: list[dict], height: Any, width: Any, size: tuple[int, int]
+               ) -> np.ndarray:
+    """(H, W) bool, the union of instances, in the size that the file says. ValueError for outlines
+    that are none: the library would read memory that is not its own."""
+    h, w = size if None in (height, width) else (int(height), int(width))
+    if h < 1 or w < 1 or h * w > 1 << 28:
+        raise ValueError(f"they are of a picture of {w} x {h} px")
+    union = np.zeros((h, w), bool)
+    for s in (a["segmentation"] for a in annotations):
+        if isinstance(s, dict):
+            counts = s["counts"]
+            if list(s["size"]) != [h, w]:
+                raise ValueError(f"an RLE of size {s['size']} in a picture of {[h, w]}")
+            if isinstance(counts, list):
+                if not all(isinstance(n, int) and n >= 0 for n in counts) or sum(counts) != h * w:
+                    raise ValueError("the counts of an RLE do not fill its picture")
+                s = coco.frPyObjects(s, h, w)
+            union |= coco.decode(s).astype(bool)
+            continue
+        for polygon in s:
+            xy = np.asarray(polygon, np.float64).reshape(-1, 2)
+            if not np.isfinite(xy).all() or np.abs(xy).max(initial=0) > 4 * max(h, w):
+                raise ValueError("an outline leaves its picture far behind")
+            if len(xy) > 2:  # fewer enclose nothing
+                union |= coco.decode(coco.frPyObjects([xy.ravel().tolist()], h, w))[..., 0] > 0
+    if not union.any():
+        raise ValueError("they enclose nothing")
+    return union
+
+
+def _table(file: Path) -> Found:
+    """A CSV of `file` and `class`, and `split`, `mask`, `species` if they are there."""
+    text = oxford_pets._text(file)
+    delimiter = max(",;\t", key=text.partition("\n")[0].count)
+    found, by_file = Found([], {}), {}
+    try:
+        header, *rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
+    except (csv.Error, ValueError) as error:
+        raise ValueError(f"{file} is no CSV with a line of names: {error}") from None
+    names = [name.strip().lower() for name in header]
+    if not {"file", "class"} <= set(names):
+        raise ValueError(f"{file} has the columns {', '.join(header)}: it takes file and class, "
+                         "and if you like split, mask, species")
+    for n, values in enumerate(rows, 2):
+        row = defaultdict(str, zip(names, (v.strip() for v in values), strict=False))
+        if not any(row.values()):
+            continue
+        where = f"{file}, row {n}"
+        name, breed, split = row["file"], row["class"], row["split"].lower()
+        if not (name and breed):
+            raise ValueError(f"{where}: a photo and its class are needed, here are {values}")
+        if split and split not in SPLIT_NAMES:
+            raise ValueError(f"{where}: split {row['split']!r} is not train, val or test")
+        if (kind := row["species"].lower()) and kind not in SPECIES_NAMES:
+            raise ValueError(f"{where}: species {row['species']!r} is not cat or dog")
+        path, split = _beside(file, name), SPLIT_NAMES.get(split, "")
+        p = by_file.setdefault(path, Photo(path, name, breed, split))
+        if (p.breed, p.split) != (breed, split):
+            raise ValueError(f"{where}: {name} is {breed} {split} here and {p.breed} {p.split} "
+                             "before: a photo has one class and one split")
+        p.reason = "" if path.suffix.lower() in SUFFIXES else "no picture by its name"
+        p.masks += [_beside(file, row["mask"])] if row["mask"] else []
+        kind = SPECIES_NAMES.get(kind, "")
+        if kind and found.species.get(breed) not in (None, "", kind):
+            raise ValueError(f"{where}: {breed} is a cat and a dog")
+        found.species[breed] = kind or found.species.get(breed, "")
+    found.photos = list(by_file.values())
+    if n := sum(len(p.masks) > 1 for p in found.photos):
+        found.notes.append(f"{n} photos have several masks: their union is taken")
+    return found
+
+
+def _beside(file: Path, name: str) -> Path:
+    """A path in a table counts from the table; one that was written on Windows is read anywhere."""
+    path = Path(os.path.abspath(file.parent / Path(name).expanduser()))
+    return path if path.exists() else Path(os.path.abspath(file.parent / name.replace("\\", "/")))
+
+
+def match_masks(found: Found, folder: Path) -> None:
+    """Give every photo the mask that has its stem; of several, the one that shares most folders
+    with it from the end, and one whose name says that it is a mask."""
+    by_stem, taken = defaultdict(list), set()
+    for f, why in _walk(folder, set()):
+        if not why:
+            stem, short = _stem(f), _MASK_WORD.sub("", _stem(f))
+            by_stem[stem].append((0, f))
+            by_stem[short] += [(1, f)] if short != stem else []
+    photos = [p for p in found.photos if not p.reason]
+    shared = Counter(_stem(p.file) for p in photos)
+    for p in photos:
+        stem, rated, p.masks = _stem(p.file), defaultdict(list), []
+        for word, f in by_stem.get(stem, []):
+            if f != p.file:
+                folders = [[x.casefold() for x in file.parts[-2::-1]] for file in (p.file, f)]
+                rated[len(os.path.commonprefix(folders)), word].append(f)
+        best = max(rated, default=(0, 0))
+        if len(rated[best]) > 1 or rated[best] and not best[0] and shared[stem] > 1:
+            p.note = f"several masks or photos are called {stem}"
+        else:
+            p.masks = rated[best]
+            taken.update(p.masks)
+    if not taken:
+        raise ValueError(f"no mask in {folder} has the path or the stem of a photo, such as "
+                         f"{photos[0].name if photos else 'none'}")
+    found.photos = [p for p in found.photos if p.file not in taken]  # they lay beside the photos
+    rest = {f for of in by_stem.values() for _, f in of} - taken - {p.file for p in found.photos}
+    found.notes += [f"{len(rest)} masks belong to no photo"] if rest else []
+
+
+def _stem(file: Path) -> str:
+    """photo.jpg, photo.png and photo.jpg.png are called photo."""
+    name = Path(file.stem)
+    return (name.stem if name.suffix.lower() in SUFFIXES else name.name).casefold()
+
+
+def plain(name: str) -> str:
+    """Two names that are alike for a person are equal."""
+    return re.sub(r"[\s_-]+", "_", unicodedata.normalize("NFKC", name).strip()).casefold()
+
+
+def grouped(what: str, photos: list[Photo], of: str) -> list[str]:
+    """A line for every reason or note, with the first names."""
+    groups = defaultdict(list)
+    for p in photos:
+        if getattr(p, of):
+            groups[getattr(p, of)].append(p.name)
+    return [f"{what}, {reason}: {', '.join(names[:5])}{' ...' * (len(names) > 5)} ({len(names)})"
+            for reason, names in groups.items()]

@@ -1,0 +1,354 @@
+"""Photos of one's own -> the official layout that `oxford_pets` reads, in a folder of their own.
+
+`finders` says which photos there are. Here their species are settled, what cannot be used is left
+out, a split is drawn where there is none, and masks become trimaps. The folder is written beside
+its place and renamed at the end; nothing is written into the source, and nothing is replaced.
+"""
+
+import csv
+import io
+import os
+import re
+import shlex
+import shutil
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from filelock import FileLock
+from PIL import Image
+from tqdm.auto import tqdm
+
+from petweak.data import finders, oxford_pets
+from petweak.data.files import file_hash, read_json, text_hash, write_json, write_text
+from petweak.data.finders import Found, Mask, Photo, find, grouped, match_masks, plain
+from petweak.data.masks import BACKGROUND, FOREGROUND, IGNORE, doubts, read_foreground, recognise
+from petweak.data.oxford_pets import BREED_NAMES, SPECIES, SPLITS
+from petweak.data.pictures import as_seen, header, load_image, load_photo
+
+RECORD = "import.json"  # in annotations/: that this folder is an import, and of what
+TABLE = "import.csv"  # in annotations/: every file that was found, its id or why it is left out
+OF_TRIMAP = np.array([BACKGROUND, FOREGROUND, BACKGROUND, IGNORE], np.uint8)  # 1, 2, 3 -> a mask
+TRIMAPS = "masks: trimaps, taken as they are"
+
+
+def import_photos(
+    source: str | Path, data_root: str | Path, *, masks: str | Path | None = None,
+    link: bool = False, test_fraction: float = 0.2, seed: int = 0, foreground: str = "",
+    species: str = "", classes: str = "", progress: bool = True,
+) -> list[str]:
+    """Write `source` as `data_root/oxford-iiit-pet`, and return the lines of a report.
+
+    source: a folder of class folders (below train/ and test/, or not), a folder of photos (one
+    class, or `breed_number` of known breeds), a re-packing of Oxford-IIIT Pet, a folder with COCO
+    annotations or the .json itself, or a .csv of `file`, `class`, and if you like `split`, `mask`,
+    `species`; its paths count from the file. masks: a folder, in which a mask has its photo's path
+    or stem. link: symbolic links instead of copies. test_fraction: of each class, where the source
+    has no split. foreground: as in `petweak.data.masks`. species: "minka=cat,rex=dog", or "cat" for
+    all that nothing else tells. classes: the ones to take, with commas; default: all.
+
+    A set that the same call made from the same files is left as it is. Raises FileNotFoundError for
+    a source that is not there, FileExistsError where `data_root` holds anything else, and
+    ValueError, before anything is written, for what cannot be understood: no usable photo, unknown
+    species, two classes of one name, masks that fit no photo or whose values are not clear.
+    """
+    source, root = (Path(os.path.abspath(p)) for p in (source, data_root))
+    masks = masks and Path(os.path.abspath(masks))
+    if not 0 < test_fraction < 1:
+        raise ValueError(f"test_fraction={test_fraction}: has to be between 0 and 1")
+    for there in filter(None, (source, masks)):
+        if not there.exists():
+            raise FileNotFoundError(f"{there} is not there")
+        if there.is_dir() and root.resolve().is_relative_to(there.resolve()):
+            raise ValueError(f"{root} lies inside of {there}, where nothing is written: give "
+                             "another folder")
+    wanted = [c.strip() for c in classes.split(",") if c.strip()]
+    found = find(source, wanted, {root, masks} - {None})
+    if masks:
+        match_masks(found, masks)
+    _choose(found, wanted)
+    found.species = _species(found.species, species)
+    options = [link, test_fraction, seed, foreground, found.species, wanted]
+    record = {"kind": "import", "source": str(source), "content": _content(found, options, source)}
+    target = root / "oxford-iiit-pet"
+    report, first = _before(root, target, record), "has been imported before; nothing was written"
+    if not report:
+        first = "is imported"
+        root.mkdir(parents=True, exist_ok=True)
+        with FileLock(root / ".import.lock"):
+            beside = root / ".import.partial"
+            shutil.rmtree(beside, ignore_errors=True)  # of a killed process
+            try:
+                report = _write(found, beside, link, test_fraction, seed, foreground, progress)
+                write_json(beside / "annotations" / RECORD, record | {"report": report})
+                _before(root, target, record)  # nothing came there meanwhile
+                os.rename(beside, target)
+            finally:
+                shutil.rmtree(beside, ignore_errors=True)
+    here = Path(os.path.relpath(root)) if root.is_relative_to(Path.cwd()) else root
+    run = shlex.join(["--data-root", str(here), "--run", f"runs/{root.name}"])
+    return [f"{target} {first}", *report,
+            f"all files, with ids: {target / 'annotations' / TABLE}",
+            f"next: petweak study --profile photos {run}"]
+
+
+def _before(root: Path, target: Path, record: dict[str, Any]) -> list[str]:
+    """The report of this import, if it has been made; FileExistsError where something else is."""
+    before = read_json(target / "annotations" / RECORD)
+    if isinstance(before, dict) and record.items() <= before.items():
+        return before["report"]
+    if isinstance(before, dict) and before.get("kind") == "import":
+        raise FileExistsError(
+            f"{target} was imported from {before.get('source')} with other options, or the files "
+            "there have changed since. It is left alone: give another folder, or delete it")
+    if target.exists() or root.is_dir() and any(p.name[0] != "." for p in root.iterdir()):
+        raise FileExistsError(f"{root} holds other files and is left alone: give a new folder")
+    return []
+
+
+def _content(found: Found, options: list, source: Path) -> str:
+    """The hash of what the set is made from: options, and the names, sizes and times of files."""
+    files = {f for p in found.photos for f in (p.file, *p.masks) if isinstance(f, Path)}
+    if source.is_file():
+        files.add(source)
+    stats = [(str(f), f.stat()) if f.exists() else (str(f), None) for f in sorted(files)]
+    lines = [f"{name} {s and (s.st_size, s.st_mtime_ns)}" for name, s in stats]
+    photos = [f"{p.name} {p.breed} {p.split} {p.reason} {len(p.masks)}" for p in found.photos]
+    return text_hash("\n".join([repr(options), *lines, *photos]))
+
+
+def _choose(found: Found, wanted: list[str]) -> None:
+    """Keep the classes that are wanted. ValueError for one that is not there, and for two classes
+    of one name."""
+    if unknown := [c for c in wanted if c not in found.species]:
+        raise ValueError(f"no class is called {', '.join(unknown)}: there are "
+                         f"{', '.join(sorted(found.species))}")
+    for p in found.photos:
+        if wanted and p.breed and p.breed not in wanted:
+            p.reason = p.reason or "of a class that was not asked for"
+    names = sorted(found.species, key=lambda c: (c.casefold(), c))
+    found.species = {c: found.species[c] for c in names if not wanted or c in wanted}
+    alike = defaultdict(list)
+    for name in found.species:
+        alike[plain(name)].append(name)
+    for names in alike.values():
+        if len(names) > 1:
+            raise ValueError(f"the classes {' and '.join(map(repr, names))} have the same name: "
+                             "rename one of them")
+
+
+def _species(hints: dict[str, str], option: str) -> dict[str, str]:
+    """The species of every class: the option's, what the source says, what the name says."""
+    said, rest = {}, ""
+    for part in filter(None, (p.strip() for p in option.split(","))):
+        name, _, value = part.rpartition("=")
+        if (kind := finders.SPECIES_NAMES.get(value.strip().lower())) is None:
+            raise ValueError(f"species {part!r}: write NAME=cat or NAME=dog, or one for all")
+        said, rest = (said | {name.strip(): kind}, rest) if name else (said, kind)
+    if unknown := sorted(set(said) - set(hints)):
+        raise ValueError(f"no class is called {', '.join(unknown)}: there are {', '.join(hints)}")
+    official = {plain(n): SPECIES[not n[0].isupper()] for n in BREED_NAMES}
+    known = {name: said.get(name) or hint or finders.SPECIES_NAMES.get(name.lower())
+             or official.get(plain(name)) or rest for name, hint in hints.items()}
+    if asked := [name for name, kind in known.items() if not kind]:
+        answer = ",".join(f"{name}=cat" for name in asked[:8]) + ",..." * (len(asked) > 8)
+        raise ValueError(
+            f"cat or dog? Nothing says so of {', '.join(asked[:8])}{' ...' * (len(asked) > 8)}: "
+            f"say --species {answer}, with dog where it is one, or one species for all of them; "
+            "--classes NAME,NAME leaves the others out")
+    return known
+
+
+def _write(found: Found, beside: Path, link: bool, test_fraction: float, seed: int,
+           foreground: str, progress: bool) -> list[str]:
+    """Write the layout into `beside`, and return the report."""
+    hashes: dict[str, Photo] = {}
+    for p in tqdm(found.photos, desc="photos", unit="photo", disable=None if progress else True):
+        if not p.reason:
+            p.reason = _fault(p, hashes, found.official)
+    used = [p for p in found.photos if not p.reason]
+    if len(used) < 2:
+        raise ValueError("; ".join([f"{len(used)} usable photos: train and test need one each",
+                                    *grouped("left out", found.photos, "reason")]))
+    lines = [_split(used, test_fraction, seed), *found.notes]
+    _name(used)
+    trimap_of, said = _trimaps(used, foreground or "auto")
+    images, notes = beside / "images", beside / "annotations"
+    for folder in (images, notes / "trimaps"):
+        folder.mkdir(parents=True)
+    links = 0
+    for p in used:
+        links += _put(p.file, images / f"{p.id}{p.file.suffix}", link)
+        if (trimap := trimap_of(p)) is not None:
+            Image.fromarray(trimap).save(notes / "trimaps" / f"{p.id}.png")
+    if link and links < len(used):
+        lines.append(f"{len(used) - links} photos are copies: no links can be made here")
+    _write_lists(found, used, notes)
+    pets = oxford_pets.read_pets(beside)
+    if TRIMAPS in said:  # of other masks the doubts are known
+        pets = oxford_pets.check(pets)
+    known = list(oxford_pets.describe(pets))[1:-1]  # as `petweak data check` says it
+    return [*known, *lines, *said, *grouped("left out", found.photos, "reason"),
+            *grouped("without a mask", used, "note")]
+
+
+def _write_lists(found: Found, used: list[Photo], notes: Path) -> None:
+    there = {p.breed for p in used}
+    ranks, count, rows = {}, Counter(), defaultdict(list)
+    for breed in (b for b in found.species if b in there):
+        kind = SPECIES.index(found.species[breed]) + 1
+        count[kind] += 1
+        ranks[breed] = f"{len(ranks) + 1} {kind} {count[kind]}"
+    for p in used:
+        rows[p.split].append(f"{p.id} {ranks[p.breed]}\n")
+    for split, file in SPLITS.items():
+        write_text(notes / file, "".join(rows[split]))
+    names = "".join(f"{rank.split()[0]} {breed}\n" for breed, rank in ranks.items())
+    write_text(notes / oxford_pets.CLASSES, names)
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow(["id", "file", "class", "species", "split", "left_out", "note"])
+    for p in found.photos:
+        kind = "" if p.reason else found.species[p.breed]
+        writer.writerow([p.id, p.name, p.breed, kind, p.split, p.reason, p.note])
+    write_text(notes / TABLE, table.getvalue())
+
+
+def _fault(p: Photo, hashes: dict[str, Photo], official: bool) -> str:
+    """Why the photo cannot be used. Of two files with the same content one would be in train and
+    one in test, so the first one stands for both."""
+    try:
+        load_photo(p.file)
+    except OSError as error:
+        return error.strerror or str(error).removeprefix(f"{p.file}: ")
+    same = p if official else hashes.setdefault(file_hash(p.file), p)
+    return "" if same is p else f"the same picture as {same.name}"
+
+
+def _split(used: list[Photo], test_fraction: float, seed: int) -> str:
+    """Complete the split, class by class, and say in a line where it comes from."""
+    there = {p.split for p in used}
+    for p in used:
+        if p.split == "val":  # petweak takes its own val from train
+            p.split = "train" if "test" in there else "test"
+    if not {"train", "test"} <= {p.split for p in used}:
+        for p in used:
+            p.split = ""
+    drawn, rng = [p for p in used if not p.split], np.random.default_rng(seed)
+    for breed in sorted({p.breed for p in drawn}):
+        same = [p for p in drawn if p.breed == breed]
+        n = min(max(1, round(test_fraction * len(same))), len(same) - 1)
+        for k, i in enumerate(rng.permutation(len(same))):
+            same[i].split = "test" if k < n else "train"
+    if not {"train", "test"} <= {p.split for p in used}:
+        raise ValueError("no class has two photos, so none can be in train and one in test: add "
+                         "photos")
+    how = f"{test_fraction:.0%} of each class for test, drawn with seed {seed}"
+    return f"split: {how if drawn else 'as the source has it'}"
+
+
+def _name(used: list[Photo]) -> None:
+    """A file name without spaces and odd characters, that no other photo has in any case."""
+    shared, taken = Counter(_safe(p.file.stem).casefold() for p in used), set()
+    for p in used:
+        stem = p.id or _safe(p.file.stem)
+        if not p.id and shared[stem.casefold()] > 1:
+            stem = f"{_safe(p.breed)}_{stem}"
+        p.id, n = stem, 2
+        while p.id.casefold() in taken:
+            p.id, n = f"{stem}_{n}", n + 1
+        taken.add(p.id.casefold())
+
+
+def _safe(text: str) -> str:
+    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
+    return re.sub(r"[^A-Za-z0-9.-]+", "_", plain).strip("_.-")[:80] or "photo"
+
+
+def _trimaps(used: list[Photo], foreground: str
+             ) -> tuple[Callable[[Photo], np.ndarray | None], list[str]]:
+    """A function of a photo to its trimap, or None, and lines on what the masks are. ValueError
+    where they are not clear, or cannot be right."""
+    for p in used:
+        try:
+            for file in (m for m in p.masks if isinstance(m, Path)):
+                load_image(file)
+        except OSError as error:
+            p.masks, p.note = [], f"its mask {error.strerror or error}"
+    files = {m: p for p in used for m in p.masks if isinstance(m, Path)}
+    reading, lines = None, [TRIMAPS] if files else []
+    if files and not (foreground == "auto" and all(map(_is_trimap, files))):
+        reading = recognise(list(files), foreground, "--foreground")
+        straight = {str(n): f for n, (f, p) in enumerate(files.items()) if not _turned(f, p.file)}
+        photos = {str(n): p.file for n, p in enumerate(files.values())}
+        odd = doubts(straight, photos, reading, "--foreground") if straight else []
+        lines = [f"masks: {reading.text}", *(f"doubt: {text}" for text in odd)]
+
+    def mask_of(m: Mask, p: Photo) -> np.ndarray:
+        if not isinstance(m, Path):
+            outlined = m(header(p.file).size[::-1]).astype(np.uint8) * FOREGROUND
+            return _fitted(outlined, p.file, p.file, False)
+        mask = read_foreground(m, reading) if reading else OF_TRIMAP[oxford_pets.load_trimap(m)]
+        return _fitted(mask, m, p.file, True)
+
+    def trimap_of(p: Photo) -> np.ndarray | None:
+        try:
+            all_masks = [mask_of(m, p) for m in p.masks]
+        except (ValueError, TypeError, KeyError, ArithmeticError, OSError) as error:
+            if isinstance(p.masks[0], Path):
+                raise
+            p.note = f"its outlines are not right: {error}"
+            return None
+        if not all_masks:
+            return None
+        union = np.maximum.reduce(all_masks)
+        values = oxford_pets.TRIMAP_FOREGROUND, oxford_pets.TRIMAP_BORDER
+        kinds = [union > IGNORE, union == IGNORE]
+        return np.select(kinds, values, oxford_pets.TRIMAP_BACKGROUND).astype(np.uint8)
+
+    return trimap_of, lines
+
+
+def _is_trimap(file: Path) -> bool:
+    """Whether it is one already: in a folder `trimaps`, of 1, 2 and 3 alone."""
+    try:
+        return file.parent.name.lower() == "trimaps" and oxford_pets.load_trimap(file).size > 0
+    except (OSError, ValueError):
+        return False
+
+
+def _turned(mask: Path, photo: Path) -> bool:
+    """Whether a mask was drawn on the photo's stored pixels, which EXIF turns for a viewer."""
+    size = header(mask).size
+    try:
+        return size != header(photo).size and as_seen(np.empty(size[::-1]), mask, photo) is not None
+    except OSError:
+        return False
+
+
+def _fitted(mask: np.ndarray, file: Path, photo: Path, anyhow: bool) -> np.ndarray:
+    """The mask as large as its photo: turned with it, or enlarged. OSError for another shape,
+    unless it has to fit `anyhow`."""
+    try:
+        return as_seen(mask, file, photo)
+    except OSError:
+        (w, h), (mh, mw) = header(photo).size, mask.shape
+        if not anyhow and abs(mw * h - mh * w) > 2 * max(w, h):
+            raise
+        return cv2.resize(mask, (w, h), interpolation=cv2.INTER_NEAREST)
+
+
+def _put(file: Path, to: Path, link: bool) -> bool:
+    """Link or copy; True if it is a link."""
+    if link:
+        try:
+            to.symlink_to(file.resolve())
+            return True
+        except (OSError, NotImplementedError):  # Windows without the right to, FAT
+            pass
+    shutil.copyfile(file, to)
+    return False

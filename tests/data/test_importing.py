@@ -1,0 +1,627 @@
+"""Sets of one's own: class folders, re-packings, COCO, CSV; their split, species, names, masks."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+from pycocotools import mask as coco
+
+from petweak.__main__ import main
+from petweak.data import importing
+from petweak.data.importing import import_photos
+from petweak.data.oxford_pets import check, load_photo, load_trimap, read_pets
+
+WIDTH, HEIGHT = 48, 36
+TWO = dict(species="minka=cat,rex=dog")
+
+
+def photo(path: Path, seed: int | None = None, size=(WIDTH, HEIGHT), turn: int = 1) -> Path:
+    """A picture that no other has, with an EXIF orientation."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(sum(map(ord, str(path))) if seed is None else seed)
+    image, exif = Image.fromarray(rng.integers(0, 255, (*size[::-1], 3), np.uint8)), Image.Exif()
+    exif[0x0112] = turn
+    image.save(path, exif=exif) if turn != 1 else image.save(path)
+    return path
+
+
+def pet(n: int, size=(WIDTH, HEIGHT)) -> np.ndarray:
+    """(H, W) bool: a box in the upper left, so that a mask that is turned is another one."""
+    mask = np.zeros(size[::-1], bool)
+    mask[4 : 20 + n % 5, 6 : 30 + n % 7] = True
+    return mask
+
+
+def save(path: Path, values: np.ndarray) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(values).save(path)
+    return path
+
+
+def two_pets(top: Path, n: int = 5) -> Path:
+    for name in ("minka", "rex"):
+        for i in range(n):
+            photo(top / name / f"IMG_{1000 + i}.JPG")
+    return top
+
+
+def imported(source: Path, to: Path, **options):
+    report = import_photos(source, to, progress=False, **options)
+    pets = check(read_pets(to))
+    assert not pets.quarantine
+    return pets, "\n".join(report)
+
+
+def table(to: Path) -> dict[str, dict]:
+    with (to / "oxford-iiit-pet" / "annotations" / importing.TABLE).open(encoding="utf-8") as file:
+        return {row["file"]: row for row in csv.DictReader(file)}
+
+
+def state(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*"))
+            if p.is_file()}
+
+
+def iou(pets, image_id: str, mask: np.ndarray) -> float:
+    trimap = load_trimap(pets.sample(image_id).trimap)
+    assert trimap.shape == mask.shape
+    return ((trimap == 1) & mask).sum() / ((trimap == 1) | mask).sum()
+
+
+# --- class folders
+
+
+def test_class_folders_become_a_set_with_a_seeded_split(tmp_path):
+    source = two_pets(tmp_path / "pets")
+    before = state(source)
+    pets, report = imported(source, tmp_path / "D", **TWO)
+    assert pets.breeds == ("minka", "rex")
+    for name, kind in (("minka", 0), ("rex", 1)):
+        of = [s for s in pets.samples if s.breed_name == name]
+        assert [s.split for s in of].count("test") == 1 and len(of) == 5
+        assert {s.species for s in of} == {kind}
+    assert "10 photos of 2 breeds: 8 in train, 2 in test" in report
+    assert "--profile photos --data-root" in report.splitlines()[-1]
+    assert state(source) == before
+    again, _ = imported(source, tmp_path / "D2", **TWO)
+    assert [(s.id, s.split) for s in again.samples] == [(s.id, s.split) for s in pets.samples]
+    drawn = {
+        tuple(s.id for s in imported(source, tmp_path / f"S{n}", seed=n, **TWO)[0].split("test"))
+        for n in range(5)
+    }
+    assert len(drawn) > 1
+
+
+def test_stems_that_clash_and_odd_names_get_safe_ids_of_their_own(tmp_path):
+    source = tmp_path / "pets"
+    for file in ("minka/IMG_1.JPG", "rex/IMG_1.JPG", "rex/img_1.png", "rex/#Hund, groß (2).jpg",
+                 "minka/ein Bild.jpeg", "rex/2023/x.webp", "minka/日本.png", "minka_IMG_1.jpg"):
+        photo(source / file)
+    pets, report = imported(source, tmp_path / "D", **TWO)
+    rows = table(tmp_path / "D")
+    ids = {f: r["id"] for f, r in rows.items() if r["id"]}
+    assert ids["minka/IMG_1.JPG"] == "minka_IMG_1" and ids["minka/ein Bild.jpeg"] == "ein_Bild"
+    assert len({i.casefold() for i in ids.values()}) == len(ids) == len(pets) == 7
+    assert all(i.isascii() and not set(i) & set(" #,()") for i in ids.values())
+    for file, image_id in ids.items():  # each id leads to its own picture, as it is
+        assert pets.sample(image_id).photo.read_bytes() == (source / file).read_bytes()
+    assert rows["minka_IMG_1.jpg"]["left_out"] == "in no class folder" in report
+
+
+def test_what_is_no_photo_is_named_and_left_out(tmp_path):
+    source = two_pets(tmp_path / "pets")
+    photo(source / "rex" / "._IMG_1.JPG")
+    photo(source / ".thumbnails" / "x.jpg")
+    shutil.copy(source / "rex" / "IMG_1001.JPG", source / "minka" / "a copy.JPG")
+    (source / "rex" / "Thumbs.db").write_bytes(b"x")
+    (source / "rex" / "clip.mov").write_bytes(b"x")
+    (source / "rex" / "empty.jpg").write_bytes(b"")
+    cut = (source / "rex" / "IMG_1000.JPG").read_bytes()
+    (source / "rex" / "cut.jpg").write_bytes(cut[: len(cut) // 2])
+    (source / "rex" / "page.jpg").write_text("<!DOCTYPE html>", encoding="utf-8")
+    pets, report = imported(source, tmp_path / "D", **TWO)
+    assert len(pets) == 10
+    left = {f: r["left_out"] for f, r in table(tmp_path / "D").items() if r["left_out"]}
+    expected = {
+        "rex/._IMG_1.JPG": "hidden file", ".thumbnails": "hidden folder",
+        "rex/Thumbs.db": "hidden file", "rex/clip.mov": "no picture by its name",
+        "rex/empty.jpg": "is empty", "rex/cut.jpg": "truncated", "rex/page.jpg": "web page",
+        "rex/IMG_1001.JPG": "the same picture as minka/a copy.JPG",
+    }
+    assert left.keys() == expected.keys()
+    for file, why in expected.items():
+        assert why in left[file] and Path(file).name in report
+
+
+@pytest.mark.parametrize("top", ["", "archive/", "images/", "archive/pets/photos/"])
+def test_folders_around_the_classes_and_train_and_test_are_understood(top, tmp_path):
+    source = tmp_path / "source"
+    for split, n in (("Train", 3), ("test", 2), ("valid", 1)):
+        two_pets(source / top / split, n)
+    for i, file in enumerate(sorted(source.rglob("*.JPG"))):
+        photo(file, seed=i)
+    pets, report = imported(source, tmp_path / "D", **TWO)
+    for file, row in table(tmp_path / "D").items():
+        split = "test" if "/test/" in f"/{file}" else "train"  # petweak draws a val of its own
+        assert (row["split"], row["class"]) == (split, Path(file).parent.name)
+    assert len(pets.split("test")) == 4 and "split: as the source has it" in report
+
+
+def test_one_split_alone_is_drawn_from(tmp_path):
+    pets, report = imported(two_pets(tmp_path / "s" / "train").parent, tmp_path / "D", **TWO)
+    assert pets.breeds == ("minka", "rex") and len(pets.split("test")) == 2
+    assert "drawn with seed 0" in report
+
+
+def test_a_flat_folder_is_one_class_and_breed_number_of_known_breeds_are_several(tmp_path):
+    for i in range(4):
+        photo(tmp_path / "my cat" / f"IMG_{i}.jpg")
+        photo(tmp_path / "official" / f"Abyssinian_{i}.jpg")
+        photo(tmp_path / "official" / f"great_pyrenees_{i}.jpg")
+        photo(tmp_path / "other" / f"labrador_{i}.jpg")
+        photo(tmp_path / "other" / f"poodle_{i}.jpg")
+    one, _ = imported(tmp_path / "my cat", tmp_path / "D1", species="cat")
+    assert one.breeds == ("my cat",) and {s.species for s in one.samples} == {0}
+    two, _ = imported(tmp_path / "official", tmp_path / "D2")
+    assert two.breeds == ("Abyssinian", "great_pyrenees")
+    assert {s.breed_name: s.species for s in two.samples} == {"Abyssinian": 0, "great_pyrenees": 1}
+    other, report = imported(tmp_path / "other", tmp_path / "D3", species="dog")
+    assert other.breeds == ("other",) and "labrador" in report and "--classes" in report
+    named, _ = imported(tmp_path / "other", tmp_path / "D4", species="dog",
+                        classes="labrador,poodle")
+    assert named.breeds == ("labrador", "poodle")
+
+
+# --- species
+
+
+def test_species_are_asked_for_in_one_line_or_known_by_name(tmp_path):
+    source = two_pets(tmp_path / "pets")
+    with pytest.raises(ValueError, match=r"cat or dog\? .*--species minka=cat,rex=cat, with dog"):
+        import_photos(source, tmp_path / "D", progress=False)
+    assert not (tmp_path / "D").exists()
+    same, _ = imported(source, tmp_path / "D", species="cat")
+    assert {s.species for s in same.samples} == {0}
+    mixed, _ = imported(source, tmp_path / "D2", species="rex=Dog,cat")
+    assert {s.breed_name: s.species for s in mixed.samples} == {"minka": 0, "rex": 1}
+    for wrong, says in (("rex=bird", "NAME=cat"), ("felix=cat", "minka, rex")):
+        with pytest.raises(ValueError, match=says):
+            import_photos(source, tmp_path / "D3", species=wrong, progress=False)
+    for i in range(2):
+        for folder in ("Cats/felix", "Cats/tom", "Dogs/rex", "Siamese", "shiba inu"):
+            photo(tmp_path / "known" / folder / f"{i}.jpg")
+    known, _ = imported(tmp_path / "known", tmp_path / "D4")
+    assert {s.breed_name: s.species for s in known.samples} == {
+        "felix": 0, "tom": 0, "rex": 1, "Siamese": 0, "shiba inu": 1}
+
+
+def test_two_classes_of_one_name_are_refused(tmp_path):
+    for i, folders in enumerate((("cats/rex", "dogs/rex"), ("my_cat", "My Cat"))):
+        for folder in folders:
+            for n in range(2):
+                photo(tmp_path / f"{i}" / folder / f"{n}.jpg")
+        with pytest.raises(ValueError, match="rename one"):
+            import_photos(tmp_path / f"{i}", tmp_path / "D", species="cat", progress=False)
+
+
+# --- masks
+
+
+def test_a_folder_of_masks_by_path_stem_or_suffix(tmp_path):
+    source, masks = two_pets(tmp_path / "pets", 6), tmp_path / "masks"
+    truth = {f"{name}_IMG_{1000 + i}": pet(i + (name == "rex")) for name in ("minka", "rex")
+             for i in range(6)}
+    endings = ("{}.png", "{}.PNG", "{}_mask.png", "{}.JPG.png", "{}.tif")
+    for i, end in enumerate(endings):
+        for name in ("minka", "rex"):
+            mask = truth[f"{name}_IMG_{1000 + i}"]
+            save(masks / name / end.format(f"IMG_{1000 + i}"), mask.astype(np.uint8) * 255)
+    save(masks / "minka" / "IMG_7.png", pet(0))
+    pets, report = imported(source, tmp_path / "D", masks=masks, **TWO)
+    for image_id, mask in truth.items():
+        if image_id.endswith("1005"):
+            assert pets.sample(image_id).trimap is None
+        else:
+            assert iou(pets, image_id, mask) == 1
+    assert "10 trimaps" in report and "1 masks belong to no photo" in report
+    # Inside of the source, as long as they are said to be masks; a guess is not made.
+    shutil.copytree(masks, source / "masks")
+    with pytest.raises(ValueError, match="--masks"):
+        import_photos(source, tmp_path / "D2", **TWO, progress=False)
+    inside, _ = imported(source, tmp_path / "D2", masks=source / "masks", **TWO)
+    assert sum(s.trimap is not None for s in inside.samples) == 10
+
+
+def test_a_mask_that_could_be_of_two_photos_is_taken_for_neither(tmp_path):
+    source = two_pets(tmp_path / "pets", 3)
+    photo(source / "rex" / "bone.jpg")
+    for stem in ("IMG_1000", "bone"):
+        save(tmp_path / "masks" / f"{stem}.png", pet(0).astype(np.uint8) * 255)
+    pets, report = imported(source, tmp_path / "D", masks=tmp_path / "masks", **TWO)
+    assert [s.id for s in pets.samples if s.trimap] == ["bone"]
+    assert "without a mask, several masks or photos are called img_1000" in report
+
+
+KINDS = {
+    "labels": lambda m: Image.fromarray(np.where(m, 8, 0).astype(np.uint8)),
+    "void": lambda m: Image.fromarray(
+        np.where(cv2.erode(m.astype(np.uint8), np.ones((3, 3))) == 1, 8, np.where(m, 255, 0))
+        .astype(np.uint8)),
+    "colour": lambda m: Image.fromarray(m[..., None] * np.array([128, 0, 0], np.uint8)),
+    "alpha": lambda m: Image.fromarray(
+        np.dstack([np.full((*m.shape, 3), 90, np.uint8), m.astype(np.uint8) * 255])),
+    "16 bit": lambda m: Image.fromarray(m.astype(np.uint16) * 65535),
+    "1 bit": lambda m: Image.fromarray(m),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_masks_of_other_tools_become_trimaps(kind, tmp_path):
+    source = two_pets(tmp_path / "pets", 3)
+    (tmp_path / "masks").mkdir()
+    for i, file in enumerate(sorted(source.rglob("*.JPG"))):
+        to = file.with_name(f"{file.parent.name}{i}.jpg")
+        file.rename(to)
+        KINDS[kind](pet(i)).save(tmp_path / "masks" / f"{to.stem}.png")
+    pets, _ = imported(source, tmp_path / "D", masks=tmp_path / "masks", **TWO)
+    for i, s in enumerate(sorted(pets.samples, key=lambda s: s.id)):
+        trimap = load_trimap(s.trimap)
+        assert ((trimap == 2) == ~pet(i)).all()
+        assert (trimap == 3).any() == (kind == "void")  # a border only where the mask leaves out
+
+
+def test_unclear_masks_are_refused_until_the_user_says_what_is_foreground(tmp_path):
+    source = two_pets(tmp_path / "pets", 2)
+    for file in source.rglob("*.JPG"):
+        values = np.where(pet(0), 3, 5).astype(np.uint8)
+        values[-4:] = 9
+        save(tmp_path / "masks" / file.parent.name / f"{file.stem}.png", values)
+    options = dict(masks=tmp_path / "masks", **TWO)
+    with pytest.raises(ValueError, match="3, 5, 9.*--foreground"):
+        import_photos(source, tmp_path / "D", progress=False, **options)
+    assert not list(tmp_path.glob("D/[!.]*"))
+    pets, _ = imported(source, tmp_path / "D", foreground="3", **options)
+    assert iou(pets, "rex_IMG_1000", pet(0)) == 1
+    with pytest.raises(ValueError, match="path or the stem of a photo"):
+        import_photos(source, tmp_path / "D2", masks=photo(tmp_path / "n" / "x.png").parent, **TWO)
+
+
+def test_masks_of_turned_photos_and_of_another_size(tmp_path):
+    source, masks = tmp_path / "pets", tmp_path / "masks"
+    for i, name in enumerate(("seen", "stored", "half", "plain")):
+        photo(source / "rex" / f"{name}.jpg", i, turn=6 if i < 3 else 1)
+    upright = pet(1, (HEIGHT, WIDTH))  # as a viewer shows the turned ones
+    save(masks / "seen.png", upright)
+    save(masks / "stored.png", np.rot90(upright))
+    save(masks / "half.png", upright[::2, ::2])
+    save(masks / "plain.png", pet(1))
+    pets, _ = imported(source, tmp_path / "D", masks=masks, species="dog")
+    for name in ("seen", "stored"):
+        assert load_photo(pets.sample(name).photo).size == (HEIGHT, WIDTH)
+        assert iou(pets, name, upright) == 1
+    assert iou(pets, "half", upright) > 0.9 and iou(pets, "plain", pet(1)) == 1
+
+
+# --- Oxford-IIIT Pet, re-packed
+
+
+def official(top: Path, images="images/images", notes="annotations/annotations", suffix=".JPG",
+             lists=("trainval.txt", "test.txt")) -> Path:
+    for k, breed in enumerate(("Bengal", "beagle")):
+        for i in range(1, 5):
+            photo(top / images / f"{breed}_{i}{suffix}", seed=10 * k + i)
+            trimap = np.where(pet(i), 1, 2).astype(np.uint8)
+            trimap[2:4, 6:30] = 3
+            save(top / notes / "trimaps" / f"{breed}_{i}.png", trimap)
+    for name in lists:
+        of = (4, 1) if name == "test.txt" else (2, 3) if name == "trainval.txt" else (1, 2, 3, 4)
+        rows = [f"{breed}_{i} {k} {1 + (k > 3)} 1" for k, breed in ((6, "beagle"), (2, "Bengal"))
+                for i in of]
+        text = "\n".join(rows).replace("beagle_4 6 2", "beagle_4 6 2")
+        (top / notes / name).write_text(text + "\n", encoding="utf-8")
+    (top / notes / "trimaps" / "._beagle_1.png").write_bytes(b"x")
+    (top / notes / "xmls").mkdir()
+    (top / notes / "xmls" / "beagle_1.xml").write_text("<x/>")
+    return top
+
+
+@pytest.mark.parametrize("images, notes, suffix", [
+    ("images/images", "annotations/annotations", ".JPG"), ("images", "annotations", ".jpeg"),
+    ("archive/images/images", "archive/annotations", ".png"),
+    ("oxford-iiit-pet/images", "oxford-iiit-pet/annotations", ".jpg")])
+def test_repackings_keep_lists_trimaps_and_numbers(images, notes, suffix, tmp_path):
+    source = official(tmp_path / "s", images, notes, suffix)
+    photo(source / images / f"beagle_9{suffix}", seed=99)
+    pets, report = imported(source, tmp_path / "D")
+    assert [s.id for s in pets.split("test")] == ["beagle_4", "beagle_1", "Bengal_4", "Bengal_1"]
+    assert pets.breeds == ("beagle", "Bengal") and len(pets) == 8
+    assert {s.breed_name: s.species for s in pets.samples} == {"beagle": 1, "Bengal": 0}
+    for s in pets.samples:
+        original = source / notes / "trimaps" / f"{s.id}.png"
+        assert (load_trimap(s.trimap) == load_trimap(original)).all()
+    assert "in no list" in report and "as the source has it" in report and "xml" not in report
+
+
+def test_a_repacking_without_lists_or_with_the_long_one_alone(tmp_path):
+    pets, report = imported(official(tmp_path / "a", lists=()), tmp_path / "A")
+    assert pets.breeds == ("beagle", "Bengal") and "drawn" in report
+    assert [len(pets.split(s)) for s in ("train", "test")] == [6, 2]
+    again, _ = imported(official(tmp_path / "b", lists=("list.txt",)), tmp_path / "B")
+    assert {s.breed_name: s.species for s in again.samples} == {"Bengal": 0, "beagle": 1}
+    for file in list((tmp_path / "a" / "images").rglob("*.JPG")):
+        file.rename(file.with_name(file.name.replace("beagle", "IMG").replace("Bengal", "DSC")))
+    with pytest.raises(ValueError, match="BREED_NUMBER"):
+        import_photos(tmp_path / "a", tmp_path / "C", progress=False)
+
+
+def test_listed_photos_that_are_missing_are_named(tmp_path):
+    source = official(tmp_path / "s")
+    next(source.rglob("beagle_2.JPG")).unlink()
+    pets, report = imported(source, tmp_path / "D")
+    assert len(pets) == 7 and "listed, and there is no photo: beagle_2 (1)" in report
+
+
+# --- COCO
+
+
+def rle(mask: np.ndarray, packed: bool) -> dict:
+    if packed:
+        out = coco.encode(np.asfortranarray(mask.astype(np.uint8)))
+        return {"size": out["size"], "counts": out["counts"].decode()}
+    flat = mask.ravel(order="F")
+    edges = [0, *(np.flatnonzero(np.diff(flat)) + 1).tolist(), flat.size]
+    counts = [0] * bool(flat[0]) + np.diff(edges).tolist()
+    return {"size": list(mask.shape), "counts": counts}
+
+
+def box(x: int, y: int, w: int, h: int) -> list[float]:
+    return [x, y, x + w, y, x + w, y + h, x, y + h]
+
+
+def annotated(top: Path, json_at="annotations/instances.json", photos_at="images", **changes):
+    """Five photos: polygons, both kinds of RLE, two pets of one class, two of two classes."""
+    for i in range(1, 7):
+        photo(top / photos_at / f"{i:03d}.jpg")
+    shape = (HEIGHT, WIDTH)
+    cut = np.zeros(shape, bool)
+    cut[5:15, 10:25] = True
+    segments = [  # photo, category, segmentation
+        (1, 17, [box(10, 5, 15, 10)]), (2, 18, rle(cut, True)), (3, 17, rle(cut, False)),
+        (4, 18, [box(2, 2, 10, 10)]), (4, 18, [box(20, 4, 6, 6), box(30, 4, 6, 6)]),
+        (5, 17, [box(0, 0, 20, 20)]), (5, 18, [box(30, 10, 5, 5)])]
+    data = {
+        "images": [{"id": i, "file_name": f"{i:03d}.jpg", "height": HEIGHT, "width": WIDTH}
+                   for i in range(1, 7)],
+        "categories": [{"id": 17, "name": "cat", "supercategory": "animal"},
+                       {"id": 18, "name": "rex", "supercategory": "dog"},
+                       {"id": 1, "name": "person", "supercategory": "person"}],
+        "annotations": [{"id": k, "image_id": i, "category_id": c, "segmentation": s, "iscrowd": 0,
+                         "area": 400 if k == 5 else 25} for k, (i, c, s) in enumerate(segments)]}
+    for key, change in changes.items():
+        change(data[key])
+    (top / json_at).parent.mkdir(parents=True, exist_ok=True)
+    (top / json_at).write_text(json.dumps(data), encoding="utf-8")
+    return top
+
+
+@pytest.mark.parametrize("json_at, photos_at, source", [
+    ("annotations/instances.json", "images", ""), ("instances.json", ".", "instances.json"),
+    ("annotations/instances.json", "images", "annotations/instances.json"),
+    ("train/_annotations.coco.json", "train", "")])
+def test_coco_instances_of_polygons_and_rle(json_at, photos_at, source, tmp_path):
+    annotated(tmp_path / "s", json_at, photos_at)
+    pets, report = imported(tmp_path / "s" / source, tmp_path / "D")
+    assert {s.id: s.breed_name for s in pets.samples} == {
+        "001": "cat", "002": "rex", "003": "cat", "004": "rex", "005": "cat"}
+    assert {s.breed_name: s.species for s in pets.samples} == {"cat": 0, "rex": 1}
+    cut = np.zeros((HEIGHT, WIDTH), bool)
+    cut[5:15, 10:25] = True
+    for image_id in ("001", "002", "003"):
+        assert iou(pets, image_id, cut) == 1
+    several = np.zeros((HEIGHT, WIDTH), bool)
+    several[2:12, 2:12] = several[4:10, 20:26] = several[4:10, 30:36] = True
+    assert iou(pets, "004", several) == 1
+    assert "2 photos show several pets: the mask is their union, 1 of them of several" in report
+    assert table(tmp_path / "D")[Path(photos_at, "006.jpg").name]["left_out"] == (
+        "no pet is annotated")
+
+
+def test_coco_splits_of_two_files_and_other_categories(tmp_path):
+    annotated(tmp_path / "s", "annotations/instances_train2017.json", "train2017")
+    annotated(tmp_path / "s", "annotations/instances_val2017.json", "val2017",
+              annotations=lambda a: a.append(a[0] | {"image_id": 6, "category_id": 1}))
+    for i, file in enumerate(sorted((tmp_path / "s").rglob("*.jpg"))):
+        photo(file, seed=i)
+    with pytest.raises(ValueError, match="person.*--classes"):
+        import_photos(tmp_path / "s", tmp_path / "D", progress=False)
+    pets, report = imported(tmp_path / "s", tmp_path / "D", classes="cat,rex")
+    assert len(pets.split("train")) == len(pets.split("test")) == 5
+    rows = csv.DictReader((tmp_path / "D/oxford-iiit-pet/annotations/import.csv").open())
+    assert {r["id"]: r["split"] for r in rows if r["id"]} == {s.id: s.split for s in pets.samples}
+    for s in pets.samples:  # of two files of one name, each has its own
+        folder = "val2017" if s.split == "test" else "train2017"
+        assert s.photo.read_bytes() in state(tmp_path / "s" / folder).values()
+
+
+BROKEN = {
+    "RLE of another size": lambda a: a[1]["segmentation"].update(size=[3, 3]),
+    "counts": lambda a: a[2]["segmentation"].update(counts=[5, 5]),
+    "negative": lambda a: a[2]["segmentation"].update(counts=[-5, HEIGHT * WIDTH + 5]),
+    "far": lambda a: a[0].update(segmentation=[[1e12, 0, 0, 1e12, 5, 5]]),
+    "odd": lambda a: a[0].update(segmentation=[[1, 2, 3, 4, 5, 6, 7]]),
+    "nan": lambda a: a[0].update(segmentation=[[float("nan")] * 6]),
+    "text": lambda a: a[0].update(segmentation=[["a", "b", 1, 2, 3, 4]]),
+    "a point": lambda a: a[0].update(segmentation=[[4, 4, 5, 5]]),
+    "a box alone": lambda a: a[0].update(segmentation=[]),
+    "packed": lambda a: a[1]["segmentation"].update(counts="zzzz@@@@"),
+}
+
+
+@pytest.mark.parametrize("fault", BROKEN)
+def test_an_outline_that_is_none_costs_the_mask_and_not_the_photo(fault, tmp_path):
+    pets, report = imported(annotated(tmp_path / "s", annotations=BROKEN[fault]), tmp_path / "D")
+    assert len(pets) == 5 and sum(s.trimap is not None for s in pets.samples) == 4
+    assert "without a mask" in report
+
+
+@pytest.mark.parametrize("changes, says", [
+    (dict(annotations=lambda a: a[0].update(category_id=5)), "not as COCO's instances are"),
+    (dict(annotations=lambda a: a.append(3)), "not as COCO's instances are"),
+    (dict(images=lambda a: a[0].pop("file_name")), "not as COCO's instances are"),
+    (dict(images=lambda a: a.append(dict(a[0]))), "listed twice"),
+    (dict(categories=lambda a: a.append({"id": 3, "name": "cat"})), "two categories")])
+def test_coco_that_is_none_is_refused(changes, says, tmp_path):
+    with pytest.raises(ValueError, match=says):
+        import_photos(annotated(tmp_path / "s", **changes), tmp_path / "D", progress=False)
+
+
+# --- CSV
+
+
+def test_a_csv_of_file_class_split_and_mask(tmp_path):
+    source = tmp_path / "s"
+    lines = ["\ufeffFILE;Class;Split;MASK;species"]
+    for i in range(4):
+        photo(source / "sub folder" / f"{i}.png")
+        save(source / "masks" / f"m{i}.png", pet(i))
+        name = f"sub folder\\{i}.png" if i % 2 else f"sub folder/{i}.png"
+        split = ("Train", "train", "TEST", "val")[i]
+        lines.append(f"{name};{'rex' if i % 2 else 'Mia; the cat'!r};{split};masks/m{i}.png;")
+    lines = [x.replace("'Mia; the cat'", '"Mia; the cat"').replace("'rex'", "rex") for x in lines]
+    lines[1] += "cat"
+    lines.append(lines[2].replace("m1", "m3") + "dog")  # a second pet in the second photo
+    lines += ["", "missing.jpg;rex;train;;"]
+    (source / "pets.csv").write_text("\n".join(lines), encoding="utf-8")
+    pets, report = imported(source / "pets.csv", tmp_path / "D")
+    assert {s.id: (s.breed_name, s.species, s.split) for s in pets.samples} == {
+        "0": ("Mia; the cat", 0, "train"), "1": ("rex", 1, "train"),
+        "2": ("Mia; the cat", 0, "test"), "3": ("rex", 1, "train")}
+    assert iou(pets, "1", pet(1) | pet(3)) == iou(pets, "2", pet(2)) == 1
+    assert "1 photos have several masks: their union is taken" in report
+    assert "left out, No such file" in report and "missing.jpg" in report
+
+
+@pytest.mark.parametrize("text, says", [
+    ("image,label\na.jpg,rex\n", "image, label"), ("", "no CSV"),
+    ("file,class\na.jpg,\n", "row 2"), ("file,class,split\na.jpg,rex,holdout\n", "holdout"),
+    ("file,class\na.jpg,rex\na.jpg,minka\n", "row 3"),
+    ("file,class,species\na.jpg,rex,bird\n", "bird")])
+def test_a_csv_that_cannot_be_read_is_refused_by_row(text, says, tmp_path):
+    photo(tmp_path / "a.jpg")
+    (tmp_path / "pets.csv").write_text(text, encoding="utf-8")
+    with pytest.raises(ValueError, match=says):
+        import_photos(tmp_path / "pets.csv", tmp_path / "D", species="dog", progress=False)
+    (tmp_path / "pets.csv").write_bytes("file,class\nGroß.jpg,rex".encode("latin-1"))
+    with pytest.raises(ValueError, match="UTF-8"):
+        import_photos(tmp_path / "pets.csv", tmp_path / "D", species="dog", progress=False)
+
+
+# --- nothing half, nothing of the user's
+
+
+def test_nothing_is_overwritten_and_the_same_import_does_nothing(tmp_path):
+    source, to = two_pets(tmp_path / "pets"), tmp_path / "D"
+    pets, _ = imported(source, to, **TWO)
+    (to / "oxford-iiit-pet" / "annotations" / "mine.txt").write_text("notes")
+    before = state(to)
+    assert "nothing was written" in imported(source, to, **TWO)[1]
+    for other in (dict(seed=1), dict(link=True)):
+        with pytest.raises(FileExistsError, match="other options"):
+            import_photos(source, to, progress=False, **TWO, **other)
+    photo(source / "rex" / "new.jpg")
+    with pytest.raises(FileExistsError, match="have changed since"):
+        import_photos(source, to, progress=False, **TWO)
+    assert state(to) == before
+    for name in ("images/a.jpg", "notes.txt"):
+        foreign = tmp_path / Path(name).stem
+        photo(foreign / name) if name.endswith("jpg") else save(foreign / "x.png", pet(0))
+        with pytest.raises(FileExistsError, match="left alone"):
+            import_photos(source, foreign, progress=False, **TWO)
+    for inside in (source, source / "rex" / "new"):
+        with pytest.raises(ValueError, match="inside of"):
+            import_photos(source, inside, progress=False, **TWO)
+    with pytest.raises(FileNotFoundError, match="is not there"):
+        import_photos(tmp_path / "nowhere", tmp_path / "D2", progress=False)
+
+
+def test_links_where_they_can_be_made_and_copies_elsewhere(tmp_path, monkeypatch):
+    source = two_pets(tmp_path / "pets")
+    pets, _ = imported(source, tmp_path / "L", link=True, **TWO)
+    assert all(s.photo.is_symlink() and s.photo.resolve().is_relative_to(source)
+               for s in pets.samples)
+
+    def refuse(*args, **kwargs):
+        raise OSError("a privilege is not held")
+
+    monkeypatch.setattr(Path, "symlink_to", refuse)
+    pets, report = imported(source, tmp_path / "C", link=True, **TWO)
+    assert not any(s.photo.is_symlink() for s in pets.samples)
+    assert "10 photos are copies" in report
+
+
+@pytest.mark.parametrize("at", ["_put", "write_text", "write_json"])
+def test_an_import_that_stops_leaves_nothing(at, tmp_path, monkeypatch):
+    source, calls = two_pets(tmp_path / "pets"), []
+
+    def stop(*args, **kwargs):
+        calls.append(args)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(importing, at, stop)
+        import_photos(source, tmp_path / "D", progress=False, **TWO)
+    assert calls and not list((tmp_path / "D").glob("[!.]*"))
+    (tmp_path / "D" / ".import.partial" / "images").mkdir(parents=True)  # as SIGKILL leaves it
+    pets, _ = imported(source, tmp_path / "D", **TWO)
+    assert len(pets) == 10 and not (tmp_path / "D" / ".import.partial").exists()
+
+
+@pytest.mark.parametrize("make, says", [
+    (lambda s: s.mkdir(), "no picture"), (lambda s: photo(s / "rex" / "1.jpg"), "1 usable"),
+    (lambda s: [photo(s / n / "1.jpg") for n in ("rex", "pug")], "no class has two photos"),
+    (lambda s: s.write_bytes(b"x"), "a source is a folder")])
+def test_sources_of_which_no_set_can_be_made(make, says, tmp_path):
+    make(tmp_path / "s")
+    with pytest.raises(ValueError, match=says):
+        import_photos(tmp_path / "s", tmp_path / "D", species="dog", progress=False)
+    assert not list(tmp_path.glob("D/[!.]*"))
+
+
+# --- the command
+
+
+def test_the_command_counts_paths_from_where_the_user_stands(tmp_path, monkeypatch, capsys):
+    two_pets(tmp_path / "my photos")
+    monkeypatch.chdir(tmp_path)
+    assert main(["data", "import", "--to", "set", "my photos"]) == 2
+    assert "cat or dog?" in capsys.readouterr().err
+    command = ["data", "import", "my photos", "--to", "set", "--species", "minka=cat", "rex=dog"]
+    assert main(command) == 0
+    said = capsys.readouterr().out
+    assert said.splitlines()[-1].endswith("--data-root set --run runs/set")
+    assert main(["data", "check", "--data-root", "set"]) == 0
+    assert "10 photos of 2 breeds" in capsys.readouterr().out
+
+
+def test_a_killed_import_leaves_nothing_half(tmp_path):
+    source = two_pets(tmp_path / "pets", 4)
+    code = ("import os, petweak.data.importing as i\n"
+            "put, n = i._put, []\n"
+            "def stop(*a):\n    n.append(1)\n"
+            "    return os.kill(os.getpid(), 9) if len(n) > 3 else put(*a)\n"
+            f"i._put, to = stop, {str(tmp_path / 'D')!r}\n"
+            f"i.import_photos({str(source)!r}, to, species='cat')")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, env=os.environ)
+    assert done.returncode == -9 and not list((tmp_path / "D").glob("[!.]*"))
+    pets, _ = imported(source, tmp_path / "D", species="cat")
+    assert len(pets) == 8
