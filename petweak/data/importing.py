@@ -77,18 +77,18 @@ def import_photos(
     target = root / "oxford-iiit-pet"
     report, first = _before(root, target, record), "has been imported before; nothing was written"
     if not report:
-        first = "is imported"
         root.mkdir(parents=True, exist_ok=True)
         with FileLock(root / ".import.lock"):
-            beside = root / ".import.partial"
-            shutil.rmtree(beside, ignore_errors=True)  # of a killed process
-            try:
-                report = _write(found, beside, link, test_fraction, seed, foreground, progress)
-                write_json(beside / "annotations" / RECORD, record | {"report": report})
-                _before(root, target, record)  # nothing came there meanwhile
-                os.rename(beside, target)
-            finally:
-                shutil.rmtree(beside, ignore_errors=True)
+            if not (report := _before(root, target, record)):  # of a process that was faster
+                first, beside = "is imported", root / ".import.partial"
+                shutil.rmtree(beside, ignore_errors=True)  # of a killed process
+                try:
+                    report = _write(found, beside, link, test_fraction, seed, foreground, progress)
+                    report = [line.replace(str(beside), str(target)) for line in report]
+                    write_json(beside / "annotations" / RECORD, record | {"report": report})
+                    os.rename(beside, target)
+                finally:
+                    shutil.rmtree(beside, ignore_errors=True)
     here = Path(os.path.relpath(root)) if root.is_relative_to(Path.cwd()) else root
     run = shlex.join(["--data-root", str(here), "--run", f"runs/{root.name}"])
     return [f"{target} {first}", *report,
@@ -177,6 +177,10 @@ def _write(found: Found, beside: Path, link: bool, test_fraction: float, seed: i
     lines = [_split(used, test_fraction, seed), *found.notes]
     _name(used)
     trimap_of, said = _trimaps(used, foreground or "auto")
+    room = sum(p.file.stat().st_size for p in used if not link)
+    if room > (free := shutil.disk_usage(beside.parent).free):
+        raise OSError(f"{beside.parent} has {free >> 20} MB free, and copies of the photos take "
+                      f"{room >> 20} MB: --link takes none")
     images, notes = beside / "images", beside / "annotations"
     for folder in (images, notes / "trimaps"):
         folder.mkdir(parents=True)
@@ -191,6 +195,7 @@ def _write(found: Found, beside: Path, link: bool, test_fraction: float, seed: i
     pets = oxford_pets.read_pets(beside)
     if TRIMAPS in said:  # of other masks the doubts are known
         pets = oxford_pets.check(pets)
+        said += ["if 1 is background and 2 the pet, say --foreground 2"] * bool(pets.doubts)
     known = list(oxford_pets.describe(pets))[1:-1]  # as `petweak data check` says it
     return [*known, *lines, *said, *grouped("left out", found.photos, "reason"),
             *grouped("without a mask", used, "note")]
@@ -280,11 +285,17 @@ def _trimaps(used: list[Photo], foreground: str
         except OSError as error:
             p.masks, p.note = [], f"its mask {error.strerror or error}"
     files = {m: p for p in used for m in p.masks if isinstance(m, Path)}
+    faults = {m: fault for m in files if (fault := _no_trimap(m))}
+    if foreground == "auto" and 2 * len(faults) < len(files):  # a few bad ones among trimaps
+        for m, fault in faults.items():
+            p = files.pop(m)
+            p.masks, p.note, faults = [], fault, {}
     reading, lines = None, [TRIMAPS] if files else []
-    if files and not (foreground == "auto" and all(map(_is_trimap, files))):
+    if files and (foreground != "auto" or faults):
         reading = recognise(list(files), foreground, "--foreground")
-        straight = {str(n): f for n, (f, p) in enumerate(files.items()) if not _turned(f, p.file)}
-        photos = {str(n): p.file for n, p in enumerate(files.values())}
+        named = {m: p.name if len(p.masks) == 1 else str(m) for m, p in files.items()}
+        straight = {named[m]: m for m, p in files.items() if not _turned(m, p.file)}
+        photos = {named[m]: p.file for m, p in files.items()}
         odd = doubts(straight, photos, reading, "--foreground") if straight else []
         lines = [f"masks: {reading.text}", *(f"doubt: {text}" for text in odd)]
 
@@ -313,12 +324,13 @@ def _trimaps(used: list[Photo], foreground: str
     return trimap_of, lines
 
 
-def _is_trimap(file: Path) -> bool:
-    """Whether it is one already: in a folder `trimaps`, of 1, 2 and 3 alone."""
+def _no_trimap(file: Path) -> str:
+    """Why it is no trimap yet: in a folder `trimaps`, of 1, 2 and 3 alone. Empty if it is one."""
     try:
-        return file.parent.name.lower() == "trimaps" and oxford_pets.load_trimap(file).size > 0
-    except (OSError, ValueError):
-        return False
+        oxford_pets.load_trimap(file)
+        return "" if file.parent.name.lower() == "trimaps" else "a mask"
+    except (OSError, ValueError) as error:
+        return f"its trimap {str(error).removeprefix(f'{file}: ')}"
 
 
 def _turned(mask: Path, photo: Path) -> bool:

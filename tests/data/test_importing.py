@@ -364,6 +364,25 @@ def test_a_repacking_without_lists_or_with_the_long_one_alone(tmp_path):
         import_photos(tmp_path / "a", tmp_path / "C", progress=False)
 
 
+def test_trimaps_that_are_exchanged_or_bad_are_doubted_or_left_out(tmp_path):
+    source = official(tmp_path / "s")
+    trimaps = source / "annotations" / "annotations" / "trimaps"
+    for i in range(1, 5):
+        for breed in ("Bengal", "beagle"):
+            save(trimaps / f"{breed}_{i}.png", np.where(pet(i), 2, 1).astype(np.uint8))
+    pets, report = imported(source, tmp_path / "D")
+    assert "doubt" in report and "exchanged" in report and "--foreground 2" in report
+    assert ".partial" not in report and len(pets) == 8
+    mended, _ = imported(source, tmp_path / "D2", foreground="2")
+    assert iou(mended, "beagle_2", pet(2)) == 1 and not mended.doubts
+    official(tmp_path / "s2")
+    bad = next((tmp_path / "s2").rglob("beagle_3.png"))
+    save(bad, pet(3).astype(np.uint8) * 255)
+    pets, report = imported(tmp_path / "s2", tmp_path / "D3")
+    assert [s.id for s in pets.samples if s.trimap is None] == ["beagle_3"] and len(pets) == 8
+    assert "without a mask, its trimap has the values [0, 255]" in report
+
+
 def test_listed_photos_that_are_missing_are_named(tmp_path):
     source = official(tmp_path / "s")
     next(source.rglob("beagle_2.JPG")).unlink()
@@ -567,6 +586,30 @@ def test_links_where_they_can_be_made_and_copies_elsewhere(tmp_path, monkeypatch
     pets, report = imported(source, tmp_path / "C", link=True, **TWO)
     assert not any(s.photo.is_symlink() for s in pets.samples)
     assert "10 photos are copies" in report
+
+
+def test_a_disk_that_is_too_small_is_named_before_the_first_copy(tmp_path, monkeypatch):
+    source = two_pets(tmp_path / "pets")
+    small = shutil.disk_usage(tmp_path)._replace(free=5000)
+    monkeypatch.setattr(importing.shutil, "disk_usage", lambda folder: small)
+    with pytest.raises(OSError, match="0 MB free.*--link"):
+        import_photos(source, tmp_path / "D", progress=False, **TWO)
+    assert not list((tmp_path / "D").glob("[!.]*"))
+    imported(source, tmp_path / "D", link=True, **TWO)
+
+
+def test_another_process_that_was_faster_has_done_it(tmp_path, monkeypatch):
+    source, to = two_pets(tmp_path / "pets"), tmp_path / "D"
+    lock = importing.FileLock
+
+    def meanwhile(path):
+        monkeypatch.setattr(importing, "FileLock", lock)
+        import_photos(source, to, progress=False, **TWO)
+        return lock(path)
+
+    monkeypatch.setattr(importing, "FileLock", meanwhile)
+    pets, report = imported(source, to, **TWO)
+    assert len(pets) == 10 and "nothing was written" in report
 
 
 @pytest.mark.parametrize("at", ["_put", "write_text", "write_json"])
