@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from torch.nn import functional as F
 
 from petweak.config import STRIDES
 from petweak.data.feature_cache import (
+    Features,
     extract_features,
     open_features,
     photo_features,
@@ -141,3 +144,21 @@ def test_a_photo_is_resized_whole_and_in_its_range(samples):
 
 def test_a_scale_is_rounded_to_the_largest_stride():
     assert [scaled_size(64, s) for s in (0.1, 0.5, 1, 1.25, 1.5)] == [32, 32, 64, 64, 96]
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="it is Linux that says it")
+def test_reading_every_row_leaves_little_of_the_file_in_memory(tmp_path):
+    """A cache may be larger than memory; 32 MB of one here."""
+    def in_memory() -> float:
+        text = Path("/proc/self/status").read_text()
+        return int(re.search(r"RssFile:\s+(\d+) kB", text)[1]) / 2**10
+
+    ids = tuple(map(str, range(512)))
+    maps = (np.arange(512 * 2 * 16 * 32 * 32, dtype=np.uint32) % 7).astype(np.float16)
+    maps = maps.reshape(512, 2, 16, 32, 32)
+    np.save(tmp_path / "final.npy", maps)
+    features, before = Features(tmp_path, ids, ("final",)), in_memory()
+    for k in range(0, 512, 8):
+        rows = features.half("final", list(ids[k : k + 8]), np.arange(8) % 2)
+        assert np.array_equal(rows, maps[np.arange(k, k + 8), np.arange(8) % 2])
+    assert in_memory() - before < 8

@@ -52,3 +52,16 @@ def test_targets_are_taken_cycled_and_joined(targets):
     joined = Targets.join([targets, many])
     assert joined.ids == targets.ids + many.ids and len(joined.classes) == len(joined.masks) == 9
     assert no_targets().ids == []
+
+
+def test_grids_are_kept_as_they_were_and_small(targets):
+    """Of a mask as photos have it, at the usual size: a hundredth of the two grids."""
+    y, x = np.ogrid[:160, :160]
+    soft = np.clip(60 - np.hypot(y - 80, (x - 70) / 1.3), 0, 1) * 255
+    grids = [(np.roll(soft, k, 1).round().astype(np.uint8), np.ones((160, 160))) for k in range(9)]
+    packed = Targets.pack([str(k) for k in range(9)], torch.arange(9), grids)
+    for row, (mask, valid) in enumerate(packed.pairs()):
+        assert mask.dtype == valid.dtype == torch.uint8
+        assert np.array_equal(mask, grids[row][0]) and np.array_equal(valid, grids[row][1])
+    assert torch.equal(packed.take([4, 4]).masks[1], packed.masks[4])
+    assert sum(map(len, packed.packed)) < 9 * 2 * 160 * 160 / 20
