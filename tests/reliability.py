@@ -27,6 +27,8 @@ from pathlib import Path
 import pytest
 
 TESTS = Path(__file__).resolve().parent
+# What runs the tests in these folders; `make test` all others.
+BY = {"hard": "make test-hard", "gpu": "make test-gpu", "mutants": "make mutants"}
 RESULTS, PAGE = TESTS / "hard" / "results", TESTS / "RELIABILITY.md"
 HEAD = """# Reliability
 
@@ -47,13 +49,14 @@ def commit() -> str:
         return "-"
 
 
-def record(results: Path, test: str, what: str, tried: int, happened: str, slow: bool) -> None:
+def record(results: Path, test: str, what: str, tried: int, happened: str) -> None:
     """Put the row `what` of `test` (file::function) into its file in `results`."""
     file = results / f"{Path(test.split('::')[0]).stem}.json"
     rows = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     row = {"test": test, "tried": tried, "happened": happened}
-    if slow or row.items() - rows.get(what, {}).items():
-        rows[what] = row | {"by": "make test-hard" if slow else "make test", "commit": commit()}
+    by = BY.get(test.split("/")[0], "make test")
+    if by != "make test" or row.items() - rows.get(what, {}).items():
+        rows[what] = row | {"by": by, "commit": commit()}
         text = json.dumps(dict(sorted(rows.items())), indent=1, ensure_ascii=False)
         file.write_text(text + "\n", encoding="utf-8")
 
@@ -82,7 +85,7 @@ def reliability(request) -> Callable[[str, int, str], None]:
     def tell(what: str, tried: int, happened: str) -> None:
         if os.access(TESTS, os.W_OK):  # a checkout of another user's stays as it is
             RESULTS.mkdir(parents=True, exist_ok=True)
-            record(RESULTS, test, what, tried, happened, slow="hard" in path.parts)
+            record(RESULTS, test, what, tried, happened)
             write_page()
 
     return tell

@@ -22,19 +22,20 @@ def test_every_row_has_its_test():
     for what, row in rows().items():
         file, name = row["test"].split("::")
         assert f"def {name}(" in (TESTS / file).read_text(encoding="utf-8"), what
-        assert row["by"] == ("make test-hard" if file.startswith("hard/") else "make test"), what
+        assert row["by"] == reliability.BY.get(file.split("/")[0], "make test"), what
 
 
 def test_a_quick_row_is_written_where_it_says_something_new(tmp_path, monkeypatch):
-    def tell(tried: int, commit: str, slow: bool = False) -> dict:
+    def tell(tried: int, commit: str, folder: str = "") -> dict:
         monkeypatch.setattr(reliability, "commit", lambda: commit)
-        record(tmp_path, "test_x.py::test_y", "cuts", tried, "a | b", slow)
+        record(tmp_path, folder + "test_x.py::test_y", "cuts", tried, "a | b")
         return json.loads((tmp_path / "test_x.json").read_text())["cuts"]
 
     assert tell(3, "first")["commit"] == "first" == tell(3, "second")["commit"]
     assert tell(4, "third") == {"test": "test_x.py::test_y", "tried": 4, "happened": "a | b",
                                 "by": "make test", "commit": "third"}
-    assert tell(4, "fourth", slow=True)["commit"] == "fourth" != tell(4, "fifth", True)["commit"]
+    assert tell(4, "fourth", "hard/")["commit"] == "fourth"
+    assert tell(4, "fifth", "hard/")["commit"] == "fifth"
     shown = page(tmp_path)
     assert "## X\n" in shown and "| cuts | 4 | a \\| b | `make test-hard` |" in shown
 
