@@ -96,11 +96,14 @@ def _walk(top: Path, without: set[Path]) -> Iterator[tuple[Path, str]]:
         for name in sorted(files):
             hidden = name[0] == "." or name.lower() in NO_PHOTOS
             other = Path(name).suffix.lower() not in SUFFIXES
-            yield here / name, "hidden file" if hidden else "no picture by its name" * other
+            why = "hidden file" if hidden else "no picture by its name" * other
+            yield here / name, why or "no file" * (not (here / name).is_file())  # a pipe
 
 
 def _photos(files: list[tuple[Path, str]], source: Path) -> list[Photo]:
-    return [Photo(f, f.relative_to(source).as_posix(), reason=why) for f, why in files]
+    names = (f.relative_to(source).as_posix().encode("utf-8", "replace").decode()
+             for f, _ in files)  # a name of another encoding could not be written
+    return [Photo(f, name, reason=why) for name, (f, why) in zip(names, files, strict=True)]
 
 
 def _folders(source: Path, files: list[tuple[Path, str]], wanted: list[str]) -> Found:
@@ -258,7 +261,7 @@ def _coco(annotated: dict[Path, dict], top: Path, files: list[tuple[Path, str]],
     for file, data in annotated.items():
         try:
             photos = list(_coco_photos(file, data, by_name, found, wanted, counts))
-        except (KeyError, TypeError, AttributeError) as error:
+        except (LookupError, TypeError, AttributeError, ArithmeticError) as error:
             raise ValueError(f"{file} is not as COCO's instances are: {error!r}") from None
         for p in photos:
             if not there.pop(p.file, None) and not p.reason:
@@ -296,7 +299,7 @@ def _coco_photos(file: Path, data: dict, by_name: dict[str, list[Path]], found: 
         same = [f for f in same if split and split in f.parent.name.lower()] or same
         for a in of:
             box = a.get("bbox") or [0, 0, 0, 0]
-            pets[names[a["category_id"]]] += float(a.get("area") or box[2] * box[3])
+            pets[names[a["category_id"]]] += (a.get("area") or box[2] * box[3]) * 1.0
         p = Photo(same[0] if same else file.parent / parts[-1], "/".join(parts))
         p.split, p.breed = split, pets.most_common(1)[0][0] if pets else ""
         if len(same) != 1:
@@ -386,7 +389,7 @@ def _table(file: Path) -> Found:
 
 def _beside(file: Path, name: str) -> Path:
     """A path in a table counts from the table; one that was written on Windows is read anywhere."""
-    path = Path(os.path.abspath(file.parent / Path(name).expanduser()))
+    path = Path(os.path.abspath(file.parent / name))
     return path if path.exists() else Path(os.path.abspath(file.parent / name.replace("\\", "/")))
 
 

@@ -116,8 +116,8 @@ def _content(found: Found, options: list, source: Path) -> str:
     if source.is_file():
         files.add(source)
     stats = [(str(f), f.stat()) if f.exists() else (str(f), None) for f in sorted(files)]
-    lines = [f"{name} {s and (s.st_size, s.st_mtime_ns)}" for name, s in stats]
-    photos = [f"{p.name} {p.breed} {p.split} {p.reason} {len(p.masks)}" for p in found.photos]
+    lines = [f"{name!a} {s and (s.st_size, s.st_mtime_ns)}" for name, s in stats]
+    photos = [f"{p.name!a} {p.breed} {p.split} {p.reason} {len(p.masks)}" for p in found.photos]
     return text_hash("\n".join([repr(options), *lines, *photos]))
 
 
@@ -134,6 +134,8 @@ def _choose(found: Found, wanted: list[str]) -> None:
     found.species = {c: found.species[c] for c in names if not wanted or c in wanted}
     alike = defaultdict(list)
     for name in found.species:
+        if not name.strip() or not name.isprintable():
+            raise ValueError(f"the class {name!r} has a name that cannot be printed: rename it")
         alike[plain(name)].append(name)
     for names in alike.values():
         if len(names) > 1:

@@ -182,6 +182,19 @@ def test_a_flat_folder_is_one_class_and_breed_number_of_known_breeds_are_several
     assert named.breeds == ("labrador", "poodle")
 
 
+def test_names_that_cannot_be_written_and_pipes_do_no_harm(tmp_path):
+    source = two_pets(tmp_path / "pets", 3)
+    photo(source / "rex" / os.fsdecode(b"gr\xfcn.jpg"), 5)
+    os.mkfifo(source / "rex" / "pipe.jpg")
+    pets, report = imported(source, tmp_path / "D", **TWO)
+    assert len(pets) == 7 and "left out, no file: rex/pipe.jpg" in report
+    assert table(tmp_path / "D")["rex/gr?n.jpg"]["id"] == "grn"
+    for i in range(2):
+        photo(source / "a\nb" / f"{i}.jpg")
+    with pytest.raises(ValueError, match="cannot be printed"):
+        import_photos(source, tmp_path / "D2", progress=False, species="cat")
+
+
 # --- species
 
 
@@ -498,6 +511,9 @@ def test_an_outline_that_is_none_costs_the_mask_and_not_the_photo(fault, tmp_pat
     (dict(annotations=lambda a: a.append(3)), "not as COCO's instances are"),
     (dict(images=lambda a: a[0].pop("file_name")), "not as COCO's instances are"),
     (dict(images=lambda a: a.append(dict(a[0]))), "listed twice"),
+    (dict(images=lambda a: a[0].update(file_name="")), "not as COCO's instances are"),
+    (dict(annotations=lambda a: a[0].update(area="big")), "not as COCO's instances are"),
+    (dict(annotations=lambda a: a[0].update(area=0, bbox=[1])), "not as COCO's instances are"),
     (dict(categories=lambda a: a.append({"id": 3, "name": "cat"})), "two categories")])
 def test_coco_that_is_none_is_refused(changes, says, tmp_path):
     with pytest.raises(ValueError, match=says):
