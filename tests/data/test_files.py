@@ -95,6 +95,13 @@ def test_outside_of_a_project_the_wheel_has_the_notebooks(tmp_path, monkeypatch)
     assert files.shipped("notebooks") == tmp_path / "notebooks"
 
 
+def test_outside_of_a_project_a_package_in_place_has_those_beside_it(tmp_path, monkeypatch):
+    top = Path(files.__file__).parents[2]
+    monkeypatch.chdir(tmp_path)
+    for name in ("notebooks/report.ipynb", "figures/data"):
+        assert files.shipped(name) == top / name and (top / name).exists()
+
+
 def test_frames_have_a_header_and_no_index(tmp_path):
     write_frame(tmp_path / "a.csv", pd.DataFrame({"x": [1, None], "y": ["a", "b"]}))
     assert (tmp_path / "a.csv").read_text() == "x,y\n1.0,a\n,b\n"
