@@ -86,7 +86,10 @@ def test_relative_paths_count_from_the_project(tmp_path, monkeypatch):
 
 
 def test_outside_of_a_project_the_wheel_has_the_notebooks(tmp_path, monkeypatch):
-    package = Path(files.__file__).parents[1]
+    package = tmp_path / "site-packages" / "petweak"
+    (package / "notebooks").mkdir(parents=True)
+    (package / "notebooks" / "report.ipynb").touch()
+    monkeypatch.setattr(files, "__file__", str(package / "data" / "files.py"))
     monkeypatch.chdir(tmp_path)
     assert files.shipped("notebooks/report.ipynb") == package / "notebooks/report.ipynb"
     (tmp_path / "pyproject.toml").touch()  # a project of the user's, without notebooks
