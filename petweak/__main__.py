@@ -267,7 +267,7 @@ def parser() -> argparse.ArgumentParser:
     how.add_argument("--copy", action="store_false", dest="link", help="copy photos; the default")
     how.add_argument("--link", action="store_true", help="symbolic links instead")
     add = command("masks", masks, "make a source's masks", "run", "settings")
-    add("source", metavar="SOURCE", help="a name of petweak.pseudo_masks.SOURCES")
+    add("source", metavar="SOURCE", help="as in petweak.pseudo_masks.SOURCES, or external_NAME")
     for name, call, default in (("train", train, "breed"), ("selftrain", selftrain, "species")):
         add = command(name, call, f"{name} one model and score it", "run", "settings")
         add("--source", required=True, help="where the pseudo-labels come from")
