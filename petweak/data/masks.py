@@ -260,7 +260,7 @@ def _auto(seen: list[_Seen]) -> Reading:
     return _two_levels(seen) if many or any(s.lossy for s in seen) else _read(seen, channel)
 
 
-def _union(seen: list[_Seen], channel: str) -> set:
+def _union(seen: Iterable[_Seen], channel: str) -> set:
     """All values of a channel in these masks."""
     return set().union(*(_values(s, channel) for s in seen))
 
@@ -278,6 +278,7 @@ def _read(seen: list[_Seen], channel: str) -> Reading:
     if not all(np.isfinite(v) and v >= 0 for v in values):
         raise _Unclear(f"not all values are numbers from 0 up; {shown}")
     whole, top = all(v == int(v) for v in values), max(values)
+    each = [_values(s, channel) for s in seen]
 
     def labels(foreground: Iterable, ignore: Iterable = ()) -> Reading:
         foreground, ignore = tuple(sorted(foreground)), tuple(sorted(ignore))
@@ -288,7 +289,8 @@ def _read(seen: list[_Seen], channel: str) -> Reading:
     if values <= {0}:
         return labels(())
     if 255 in values <= {0, 127, 128, 255}:  # petweak's own, and trimaps of matting
-        return labels({255}, values - {0, 255})
+        if len(values) < 3 or any(255 in v and v - {0, 255} for v in each):
+            return labels({255}, values - {0, 255})
     if values == {1, 2, 3}:
         return labels({1}, {3})  # a trimap of this data set
     if len(values) <= 2 and (0 in values or channel != "colour") and values != {1, 2}:
@@ -296,16 +298,14 @@ def _read(seen: list[_Seen], channel: str) -> Reading:
     void = VOID.get(channel, set()) & values
     named = values - {0} - void
     if whole and 0 in values and (channel == "colour" or max(named, default=0) <= LABELS):
-        if void and not any(_values(s, channel) >= void and _values(s, channel) & named
-                            for s in seen):
+        if void and not any(v >= void and v & named for v in each):
             raise _Unclear(f"no mask has both {_listed(void, channel)} and another label, as if two"
                            f" kinds of masks were mixed; {shown}")
-        if named in PAIRS or all(len(_values(s, channel) & named) < 2 for s in seen):
+        if named in PAIRS or all(len(v & named) < 2 for v in each):
             return labels(named, void)
         raise _Unclear(f"several labels stand in one mask, and which of them are pets is unclear; "
                        f"{shown}")
-    if whole and 0 in values and len(values) <= 8 and (
-            all(len(_values(s, channel) - {0}) < 2 for s in seen)):
+    if whole and 0 in values and len(values) <= 8 and all(len(v - {0}) < 2 for v in each):
         return labels(named | void)
     scale = 1 if not whole and top <= 1 else 255 if 200 <= top <= 255 else 65535
     spread = len(values) > 8 or all(min(v, abs(scale - v)) <= scale / 16 for v in values)
@@ -321,16 +321,17 @@ def _two_levels(seen: list[_Seen]) -> Reading:
     pixels = np.concatenate([s.small["bright"].ravel() for s in seen])
     if pixels.dtype != np.uint8:
         raise _Unclear("some masks are JPEGs, others of more than 8 bit")
-    dark, bright, cut = 0.0, 0.0, 0.0
-    if pixels.max() >= LEVEL:
-        cut = cv2.threshold(pixels[None], 0, 255, cv2.THRESH_OTSU)[0]
-        dark, bright = pixels[pixels <= cut].mean(), pixels[pixels > cut].mean()
-        apart = np.abs(pixels[:, None] - np.array([dark, bright])).min(1) > (bright - dark) / 4
-        if bright - dark < 2 * LEVEL or apart.mean() > 0.2:
-            raise _Unclear("these look like photos rather than masks: their brightness is not of "
-                           f"two levels (about {dark:.0f} and {bright:.0f}, and "
-                           f"{apart.mean():.0%} of the pixels between)")
-    cut = max(float(dark + bright) / 2, LEVEL)
+    if int(pixels.max()) - int(pixels.min()) < 2 * LEVEL:
+        level = f"one level, about {pixels.mean():.0f}"
+        return Reading("bright", f"{level}: above {LEVEL} is foreground", above=LEVEL)
+    upper = pixels > cv2.threshold(pixels[None], 0, 255, cv2.THRESH_OTSU)[0]
+    dark, bright = pixels[~upper].mean(), pixels[upper].mean()
+    apart = np.abs(pixels[:, None] - np.array([dark, bright])).min(1) > (bright - dark) / 4
+    if bright - dark < 2 * LEVEL or apart.mean() > 0.3 * min(upper.mean(), 1 - upper.mean()):
+        raise _Unclear("these look like photos rather than masks: their brightness is not of two "
+                       f"levels (about {dark:.0f} and {bright:.0f}, and {apart.mean():.0%} of the "
+                       "pixels between)")
+    cut = float(dark + bright) / 2
     return Reading("bright", f"two levels, about {dark:.0f} and {bright:.0f}: above {cut:.0f} is "
                              "foreground", above=cut)
 
@@ -382,9 +383,9 @@ def doubts(masks: Mapping[str, Path], photos: Mapping[str, Path], reading: Readi
     exchanged (a doubt, if the user has said what is foreground)."""
     seen = dict(zip(masks, _look(masks.values()), strict=True))
     where, found = next(iter(masks.values())).parent, []
-    values = _listed(set().union(*(_values(s, reading.channel) for s in seen.values())),
-                     reading.channel)
-    small = {i: reading.decide(_of(s.small, reading.channel)) >= IGNORE for i, s in seen.items()}
+    values = _listed(_union(seen.values(), reading.channel), reading.channel)
+    decided = {i: reading.decide(_of(s.small, reading.channel)) for i, s in seen.items()}
+    small = {i: mask >= IGNORE for i, mask in decided.items()}
     empty = [i for i, m in small.items() if not m.any() and not _any(seen[i], reading)]
     full = [i for i, m in small.items() if m.mean() > 0.99]
     read = f"read as {reading.text}; values found: {values}"
@@ -394,6 +395,11 @@ def doubts(masks: Mapping[str, Path], photos: Mapping[str, Path], reading: Readi
         if len(ids) > len(masks) / 2:
             found.append(f"{len(ids)} of {len(masks)} masks have {what} ({read}): {_some(ids)}")
     found += _shapes(seen, photos, where)
+    if reading.scale:
+        soft = np.concatenate(list(decided.values()))
+        if (unsure := ((soft > 51) & (soft < 204)).mean()) > 0.5:
+            found.append(f"{where}: {unsure:.0%} of the probabilities lie between 0.2 and 0.8 "
+                         f"({read}): are these masks?")
     # Pets are in the middle: of 2,400 masks of two segmenters, and of trimaps, under 1 % lie more
     # at the frame than in the middle, and none covers half of the frame as well.
     rest = [i for i in small if i not in empty and i not in full]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageOps
+from PIL import Image, ImageFilter, ImageOps
 
 from petweak.data.masks import doubts, find_masks, read_foreground, recognise
 
@@ -75,6 +75,7 @@ KINDS = {  # the pictures of a set, each with what it has to be read as
     "cat and dog in one": [(LEFT // 255 + RIGHT // 255 * 2, MASK)],
     "VOC's values": [(grey(0, 8, 255), RINGED), (grey(0, 12, 255), RINGED)],
     "breeds": [(grey(pet=k), MASK) for k in (1, 5, 37)],
+    "cat 127, dog 255": [(grey(pet=127), MASK), (grey(pet=255), MASK)],
     "cat 100, dog 200": [(grey(pet=100), MASK), (grey(pet=200), MASK)],
     "VOC's palette": [(palette(grey(0, 1, 255), *VOC), RINGED), (palette(grey(0, 2), *VOC), MASK)],
     "VOC's palette and a grey file": [(palette(grey(0, 1, 255), *VOC), RINGED), (EMPTY, EMPTY)],
@@ -280,6 +281,28 @@ def doubted(folder: Path, masks: list, size=(W, H), foreground="auto") -> list[s
     reading = recognise(files, foreground)
     return doubts(dict(zip(names, files, strict=True)), dict(zip(names, photos, strict=True)),
                   reading)
+
+
+def test_what_could_be_grey_photos_is_doubted(tmp_path):
+    grain = np.random.default_rng(0).normal(128, 50, (H, W)).clip(0, 255).astype(np.uint8)
+    (doubt,) = doubted(tmp_path, [grain] * 2)
+    assert "of the probabilities lie between 0.2 and 0.8" in doubt
+    soft = np.asarray(Image.fromarray(grey()).filter(ImageFilter.GaussianBlur(1)))
+    assert doubted(tmp_path / "soft", [soft] * 2) == []
+
+
+@pytest.mark.parametrize("level, says", [(255, "everywhere"), (3, "no foreground")])
+def test_jpegs_of_one_level_are_all_full_or_all_empty(level, says, tmp_path):
+    files = write(tmp_path, *[EMPTY + np.uint8(level)] * 2, suffix="jpg")
+    masks = {f.stem: f for f in files}
+    with pytest.raises(ValueError, match=f"all masks have .*{says}.*one level"):
+        doubts(masks, masks, recognise(files))
+
+
+def test_a_pet_cut_out_on_black_is_no_mask_of_two_levels(tmp_path):
+    grain = np.random.default_rng(0).integers(0, 255, (H, W, 1)) * (1, 0.8, 0.6)
+    with pytest.raises(ValueError, match="look like photos"):
+        recognise(write(tmp_path, (grain * PET[..., None]).astype(np.uint8)))
 
 
 def test_sound_sets_raise_no_doubt(tmp_path):
