@@ -8,7 +8,9 @@ import ctypes
 import inspect
 import logging
 import os
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -24,22 +26,30 @@ MALLOC = {"MALLOC_MMAP_THRESHOLD_": -3, "MALLOC_TRIM_THRESHOLD_": -1}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command. 0 on success, 1 on failure, 2 and one clear line for a bad argument."""
+    """Run one command. 0 on success, 1 on failure, 2 and one clear line for a bad argument; 130 and
+    143 for one that Ctrl-C and SIGTERM have stopped."""
     logging.basicConfig(format="petweak: %(message)s", level=logging.WARNING)
     args = parser().parse_args(argv)
     keep_memory()
+    if threading.current_thread() is threading.main_thread():  # no other may listen to signals
+        signal.signal(signal.SIGTERM, _stop)
     try:
         for line in args.call(args):
             print(line, flush=True)
         return 0
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stopped:
         print("petweak: stopped; the same command goes on from here", file=sys.stderr)
-        return 130
+        return 128 + next(iter(stopped.args), signal.SIGINT)
     except Exception as error:
         if args.debug:
             traceback.print_exc()
         print(f"petweak: {_message(error)}", file=sys.stderr)
         return 2 if isinstance(error, ValueError) else 1
+
+
+def _stop(number: int, frame: object) -> None:
+    """A process manager's SIGTERM ends a command as Ctrl-C does."""
+    raise KeyboardInterrupt(number)
 
 
 def _message(error: Exception) -> str:

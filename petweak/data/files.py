@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import os
 import re
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from typing import Any
 
 import psutil
 
+log = logging.getLogger(__name__)
 _PARTIAL = re.compile(r"\..+\.(\d+)\.partial(\.[^.]*)?")  # the names that `replacing` uses
 _UMASK = os.umask(0)
 os.umask(_UMASK)
@@ -76,15 +78,28 @@ def is_signed(path: Path) -> bool:
 
 
 def write_json(path: str | Path, value: Any) -> None:
+    """An object gets a `digest` of the rest, by which `read_json` knows one that was damaged."""
+    if isinstance(value, dict):
+        value = value | {"digest": text_hash(json.dumps(value))}
     write_text(path, json.dumps(value, indent=1) + "\n")
 
 
-def read_json(path: str | Path) -> Any:
-    """The file's value, or None where there is no file."""
+def read_json(path: str | Path, kind: type = dict) -> Any:
+    """The file's value, without its digest. None where there is no file, or a damaged one or no
+    `kind` in it, which a line tells."""
+    path = Path(path)
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        value = json.loads(path.read_text(encoding="utf-8"))
+        digest = value.pop("digest", None) if isinstance(value, dict) else None
+        if isinstance(value, kind) and digest in (None, text_hash(json.dumps(value))):
+            return value
     except (FileNotFoundError, NotADirectoryError):
         return None
+    except (ValueError, RecursionError):
+        pass
+    log.warning("%s is damaged and counts as missing (if you have changed it yourself, delete its "
+                "line `digest`)", path)
+    return None
 
 
 def write_frame(path: str | Path, frame: Any) -> None:

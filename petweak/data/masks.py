@@ -20,7 +20,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from petweak.config import FOREGROUND as FOREGROUND_TEXT
 from petweak.data.files import file_hash, replacing
-from petweak.data.pictures import ARRAY_TURNS, header, load_image
+from petweak.data.pictures import ARRAY_TURNS, header, load_array, load_image
 
 RUN, PREDICT = "petweak", "petweak predict"  # who writes masks: a text chunk of the PNG says it
 FOREGROUND, IGNORE, BACKGROUND = 255, 128, 0  # the values of a mask's pixels
@@ -39,9 +39,13 @@ SIDE = 32  # of the small copy of a mask that sets are judged by
 
 
 def read_mask(path: Path) -> np.ndarray:
-    """(H, W) uint8 of FOREGROUND, BACKGROUND and IGNORE, as petweak writes them."""
-    with Image.open(path) as image:
-        return np.asarray(image)
+    """(H, W) uint8 of FOREGROUND, BACKGROUND and IGNORE, as petweak writes them. OSError names a
+    file that cannot be read or is no such mask."""
+    mask = load_array(path)
+    if mask.ndim != 2 or mask.dtype != np.uint8:
+        raise OSError(f"{path} is no mask that petweak wrote, as it has {mask.shape} {mask.dtype}: "
+                      "delete it, and the same command makes it again")
+    return mask
 
 
 def write_mask(path: Path, mask: np.ndarray, writer: str = RUN) -> None:

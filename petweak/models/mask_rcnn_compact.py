@@ -12,7 +12,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 from torchvision.models import detection
 from torchvision.models.detection import MaskRCNN, rpn
@@ -152,7 +153,7 @@ def save(model: nn.Module, path: Path = WEIGHTS) -> None:
     """Write pyramid and heads of `model` to `path`, float16."""
     half = {k: v.to("cpu", torch.float16).contiguous() for k, v in trainable(model).items()}
     with replacing(path) as beside:
-        save_file(half, beside)
+        beside.write_bytes(to_bytes(half))
 
 
 def load(path: Path = WEIGHTS) -> MaskRCNN:

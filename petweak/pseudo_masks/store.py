@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm.auto import tqdm
 
-from petweak.data.files import read_json, write_json
+from petweak.data.files import read_json, write_json, write_text
 from petweak.data.masks import BACKGROUND, FOREGROUND, IGNORE, RUN, write_mask, writer_of
 from petweak.data.pictures import header
 from petweak.pseudo_masks.base import Source
@@ -129,7 +129,7 @@ def _progress(folder: Path, key: str) -> dict[str, Any]:
     if not more:
         _clear(folder, lines[1:])
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / PROGRESS).write_text(json.dumps(done) + "\n", encoding="utf-8")
+    write_text(folder / PROGRESS, json.dumps(done) + "\n")  # whole: a kill here costs no mask
     return done
 
 

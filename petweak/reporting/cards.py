@@ -47,7 +47,7 @@ def write_cards(run: Run) -> None:
     user has written or changed stays, with a warning."""
     results, cards = read_results(run.folder), {run.folder / "data_card.md": data_card(run)}
     for folder, config in finished_models(run.folder).items():
-        if (folder / "scores.csv").is_file() and (folder / "scores.json").is_file():
+        if (folder / "scores.csv").is_file() and read_json(folder / "scores.json"):
             rows = _rows_of(folder, config, run)
             cards[folder / "README.md"] = model_card(folder, config, rows, results, run)
     for path, card in cards.items():

@@ -26,7 +26,9 @@ NOT_NUMBERED = ("notebooks/_template.ipynb", "notebooks/explorers.ipynb")
 PACKAGE = Path(petweak.__file__).parent
 WIDGET = "application/vnd.jupyter.widget-view+json"
 # A kernel would warn in our terminal that it listens on TCP, as every local kernel does.
-KERNEL = {"kernel_name": "python3", "extra_arguments": ["--IPKernelApp.log_level=ERROR"]}
+# One that is asked to end goes on with its cell, for seconds, so that it is ended at once.
+KERNEL = {"kernel_name": "python3", "extra_arguments": ["--IPKernelApp.log_level=ERROR"],
+          "shutdown_kernel": "immediate"}
 CONVERT = {bool: {"true": True, "false": False}.__getitem__, int: int, float: float}
 
 
@@ -129,6 +131,8 @@ def _executed(notebook: Path, out: Path, values: dict[str, Any]) -> nbformat.Not
         raise NotebookError(text) from error
     for cell in [c for c in done.cells if c.cell_type == "code"]:  # without widgets, such as bars
         cell.outputs = [o for o in cell.outputs if WIDGET not in o.get("data", {})]
+        if "injected-parameters" in cell.metadata.get("tags", []):
+            cell.id = "injected"  # papermill's is random, and stands in the pages
     return done
 
 

@@ -11,7 +11,7 @@ import os
 import socket
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -95,8 +95,11 @@ def note_time(folder: Path, stage: Stage, n: int, seconds: float, peak: float | 
     row = dict(zip(TIMINGS, (*stage, n, round(seconds, 3)), strict=False))
     new = {"images_per_second": round(n / max(seconds, 1e-9), 2), "peak_rss_mb": peak}
 
-    def rows() -> list[dict]:
-        return pd.read_csv(path).to_dict("records") if path.is_file() else []
+    def rows() -> list[dict]:  # those of a damaged file come back from the stages' own notes
+        with suppress(FileNotFoundError, ValueError, KeyError):
+            there = pd.read_csv(path)[TIMINGS]
+            return there[there["stage"].isin(STAGES)].to_dict("records")
+        return []
 
     if peak is None and any(row.items() <= r.items() for r in rows()):
         return

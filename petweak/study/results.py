@@ -88,8 +88,10 @@ def collect_results(run: Run) -> pd.DataFrame:
 
 def read_results(folder: str | Path) -> pd.DataFrame:
     """results.csv as a frame, with a column more: `learnt_from`, the number of photos that a model
-    learnt from, as its config has it. FileNotFoundError where no study has been run."""
-    table = read_table(Path(folder) / "results.csv", f"`petweak study --run {folder}` writes it")
+    learnt from, as its config has it. FileNotFoundError where no study has been run, ValueError
+    where the file is damaged."""
+    table = read_table(Path(folder) / "results.csv", f"`petweak study --run {folder}` writes it",
+                       ("source", "labels", "split", "metric", "value", "round"))
     configs = {m: read_json(model_folder(folder, *m) / CONFIG) for m in models(table)}
     n = {m: config.get("n_images") for m, config in configs.items() if config}
     counts = [n.get(m) for m in zip(table["source"], table["labels"], strict=True)]

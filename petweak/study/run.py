@@ -22,7 +22,7 @@ from filelock import FileLock
 from petweak.config import DATA_ROOTS, Settings, settings
 from petweak.data import oxford_pets
 from petweak.data.feature_cache import Features, extract_features, open_features, scaled_size
-from petweak.data.files import project_path, read_json, write_frame, write_json
+from petweak.data.files import file_hash, project_path, read_json, write_frame, write_json
 from petweak.evaluation import scoring
 from petweak.models.backbones import BACKBONES, Backbone, load_backbone
 from petweak.models.maskformer import model_name
@@ -111,15 +111,17 @@ class Run:
     def _checked(self, pets: oxford_pets.Pets) -> oxford_pets.Pets:
         content = oxford_pets.fingerprint(pets) | {"version": 2}  # of the check itself
         note = read_json(self.folder / "data.json") or {}
+        table = self.folder / "quarantine.csv"
         if note.get("content") != content:
             checked = oxford_pets.check(pets)
             note = {"content": content, "doubts": list(checked.doubts),
                     "quarantine": [vars(q) for q in checked.quarantine]}
             self.folder.mkdir(parents=True, exist_ok=True)
             (self.folder / MARK).touch()
-            write_json(self.folder / "data.json", note)
+        if note.get("table") != file_hash(table):
             frame = pd.DataFrame(note["quarantine"], columns=["id", "file", "reason"])
-            write_frame(self.folder / "quarantine.csv", frame)
+            write_frame(table, frame)
+            write_json(self.folder / "data.json", note | {"table": file_hash(table)})
         bad = (oxford_pets.Quarantined(**q) for q in note["quarantine"])
         return replace(pets.with_quarantine(tuple(bad)), doubts=tuple(note["doubts"]))
 
@@ -185,7 +187,7 @@ class Run:
                 backbone=backbone or s.backbone, image_size=scaled_size(s.image_size, scale),
                 stored_levels=("final",), levels=("final",))
         key = Keys.of_features(settings, self.content, self.ids, self.made_on)
-        folders = [self.folder / "features", *(read_json(self.folder / FEATURES_FROM) or [])]
+        folders = [self.folder / "features", *(read_json(self.folder / FEATURES_FROM, list) or [])]
         places = [Path(folder) / name for folder in folders]
 
         def read() -> Features | None:
@@ -450,8 +452,9 @@ class Run:
             note.unlink(missing_ok=True)
             table = score()
             value = {"key": key, "rows": rows(table, self.settings.evaluation.bootstrap)}
-            write_frame(folder / "scores.csv", table)
-            write_json(note, value | {"seconds": time.perf_counter() - start})
+            write_frame(file := folder / "scores.csv", table)
+            seconds = time.perf_counter() - start
+            write_json(note, value | {"seconds": seconds, "table": file_hash(file)})
 
         return self._ensure(("evaluate", source, labels), lambda: open_scores(folder, key),
                             make, lambda scores: (len(scores.photos), scores.seconds))
@@ -462,9 +465,12 @@ def _cost_of_training(config: dict[str, Any]) -> tuple[int, float]:
 
 
 def open_scores(folder: Path, key: str) -> Scores | None:
-    """The scores in `folder` if they were made with `key`, else None."""
+    """The scores in `folder` if they were made with `key` and are as they were written."""
     note, table = read_json(folder / "scores.json"), folder / "scores.csv"
-    if note is None or note["key"] != key or not table.is_file():
+    there = file_hash(table)
+    if note is None or note["key"] != key or there == "missing":
+        return None
+    if note.get("table", there) != there:
         return None
     return Scores(pd.read_csv(table), note["rows"], note["seconds"])
 
@@ -541,10 +547,11 @@ def reopen(folder: str | Path) -> Run:
                                 "runs/embedded, `petweak study --run R` any other")
     try:
         settings = Settings.from_dict(about["settings"])
-    except (KeyError, TypeError):
-        raise ValueError(f"{folder} was made by an older version of petweak: delete it, or choose "
-                         "another --run") from None
+        root, device = Path(about["data_root"]), str(about["device"])
+    except (KeyError, TypeError, AttributeError, ValueError):
+        raise ValueError(f"{folder / 'run.json'} is of an older version of petweak: delete "
+                         f"{folder}, or choose another --run") from None
     try:
-        return Run(folder, about["data_root"], settings, about["device"])
+        return Run(folder, root, settings, device)
     except ValueError:  # made on a machine with another device
-        return Run(folder, about["data_root"], settings.replace(device="auto"), about["device"])
+        return Run(folder, root, settings.replace(device="auto"), device)

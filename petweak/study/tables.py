@@ -7,6 +7,7 @@
 Every value is an IoU or a share in [0, 1] unless a column's name says otherwise.
 """
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -36,11 +37,18 @@ HEADINGS = {
 }
 
 
-def read_table(path: Path, command: str) -> pd.DataFrame:
-    """A CSV file. FileNotFoundError, which says the `command` that writes it, where it is not."""
+def read_table(path: Path, command: str, columns: Collection[str] = ()) -> pd.DataFrame:
+    """A CSV file. FileNotFoundError, which says the `command` that writes it, where it is not;
+    ValueError for one that is damaged or has not all of `columns`."""
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing: {command}")
-    return pd.read_csv(path)
+    try:
+        table = pd.read_csv(path)
+    except ValueError as error:  # pandas' own are of this kind
+        raise ValueError(f"{path} is damaged ({error}): {command}") from error
+    if missing := [column for column in columns if column not in table]:
+        raise ValueError(f"{path} has no column {', '.join(missing)}: {command}")
+    return table
 
 
 def paper_tables() -> pd.DataFrame:

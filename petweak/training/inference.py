@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from petweak.config import Settings
 from petweak.data.feature_cache import Features, photo_tensor
-from petweak.data.files import read_json
+from petweak.data.files import file_hash, read_json
 from petweak.models.backbones import Backbone, load_backbone
 from petweak.models.maskformer import MaskFormer, MaskFormerConfig, class_probabilities, foreground
 from petweak.training.trainer import CONFIG, WEIGHTS, cached_maps
@@ -59,7 +59,7 @@ def load_model(folder: str | Path, device: torch.device | str = "cpu") -> Predic
     those near it; ValueError where its files do not make one."""
     folder = Path(folder)
     config = read_json(folder / CONFIG)
-    if config is None or not (folder / WEIGHTS).is_file():
+    if not all((folder / name).is_file() for name in (CONFIG, WEIGHTS)):
         places = (folder.parent, *sorted(folder.glob("*/")), *sorted(folder.glob("models/*/")))
         near = [str(p) for p in places if (p / CONFIG).is_file() and (p / WEIGHTS).is_file()]
         raise FileNotFoundError(
@@ -67,6 +67,10 @@ def load_model(folder: str | Path, device: torch.device | str = "cpu") -> Predic
             + (f"there is {', '.join(near)}" if near else
                "`petweak train` makes one in runs/<name>/models/<source>-<labels>"))
     try:
+        if config is None:
+            raise ValueError(f"{CONFIG} is damaged")
+        if (there := file_hash(folder / WEIGHTS)) != config.get("files", {}).get(WEIGHTS, there):
+            raise ValueError(f"{WEIGHTS} has changed")
         fields = {k: tuple(v) if isinstance(v, list) else v for k, v in config["model"].items()}
         model = MaskFormer(MaskFormerConfig(**fields))
         model.load_state_dict(load_file(folder / WEIGHTS))

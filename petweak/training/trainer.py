@@ -15,13 +15,13 @@ from typing import Any
 import pandas as pd
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 from tqdm.auto import tqdm
 
 from petweak.config import Settings
 from petweak.data.feature_cache import Features
-from petweak.data.files import is_signed, read_json, replacing, write_frame, write_json
+from petweak.data.files import file_hash, is_signed, read_json, replacing, write_frame, write_json
 from petweak.models.losses import set_loss
 from petweak.models.maskformer import MaskFormer, MaskFormerConfig, foreground
 from petweak.pseudo_masks.selection import agreement
@@ -33,12 +33,17 @@ CARD = "README.md"  # beside them, by petweak.reporting.cards
 
 
 def is_trained(folder: Path, key: str, save_epochs: bool = False) -> bool:
-    """Whether `folder` holds a finished model that was trained with `key`; with `save_epochs`, and
-    its epochs, too."""
-    config = read_json(folder / CONFIG)
-    return (all((folder / name).is_file() for name in (WEIGHTS, "history.csv"))
-            and config is not None and config["key"] == key
+    """Whether `folder` holds a finished model that was trained with `key`, whose files are as they
+    were written; with `save_epochs`, and its epochs, too."""
+    config, files = read_json(folder / CONFIG), file_hashes(folder)
+    return (config is not None and config["key"] == key
+            and "missing" not in files.values() and config.get("files", files) == files
             and (not save_epochs or len(saved_epochs(folder)) == config["epochs"]))
+
+
+def file_hashes(folder: Path) -> dict[str, str]:
+    """Of the files beside a config, which has them: no reader sees that a tensor has changed."""
+    return {name: file_hash(folder / name) for name in (WEIGHTS, "history.csv")}
 
 
 def is_single_round(config: dict[str, Any]) -> bool:
@@ -117,18 +122,18 @@ def train_model(features: Features, train: Targets, val: Targets, classes: tuple
         if settings.system.save_epochs:  # in half precision: to be looked at, not to be trained on
             half = {k: v.half().cpu().contiguous() for k, v in model.state_dict().items()}
             with replacing(folder / "epochs" / f"{epoch + 1:02d}.safetensors") as beside:
-                save_file(half, beside)
+                beside.write_bytes(save(half))
         _save(checkpoint, key, model, optimizer, scaler, best, history)
         bar.set_postfix(loss=f"{history[-1]['loss']:.3f}", val=iou)
     _retire(folder)
     with replacing(folder / WEIGHTS) as beside:
-        save_file(best, beside)
+        beside.write_bytes(save(best))
     write_frame(folder / "history.csv", pd.DataFrame(history, columns=HISTORY).round(6))
     kept = max(history, key=lambda row: (row["val_mask_iou"] or 0.0, row["epoch"]))
     done = {"key": key, **about, "classes": list(classes), "best_epoch": kept["epoch"],
             "val_mask_iou": kept["val_mask_iou"], "n_images": len(train.ids),
             "epochs": len(history), "seconds": round(sum(row["seconds"] for row in history), 3),
-            "model": vars(config), "settings": settings.to_dict()}
+            "model": vars(config), "settings": settings.to_dict(), "files": file_hashes(folder)}
     write_json(folder / CONFIG, done)
     checkpoint.unlink()
     return done
@@ -207,8 +212,8 @@ def _save(path: Path, key: str, model, optimizer, scaler, best: dict, history: l
     parts |= {str(i): state for i, state in optimizer.state_dict()["state"].items()}
     tensors = {f"{part}.{k}": v.contiguous() for part, of in parts.items() for k, v in of.items()}
     about = {"history": json.dumps(history), "scaler": json.dumps(scaler.state_dict())}
-    with replacing(path) as beside:
-        save_file(tensors, beside, {"key": key} | about)
+    with replacing(path) as beside:  # `save_file` would leave a file of its own after a kill
+        beside.write_bytes(save(tensors, {"key": key} | about))
 
 
 def _resume(

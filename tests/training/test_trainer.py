@@ -3,7 +3,6 @@ did."""
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 
@@ -100,7 +99,7 @@ def test_the_epoch_that_is_best_on_val_is_kept(tmp_path, targets):
 
 def test_what_the_folder_says_about_the_model(tmp_path, targets):
     config = train(tmp_path, targets)
-    assert config == json.loads((tmp_path / "config.json").read_text()) | {
+    assert config == read_json(tmp_path / "config.json") | {
         "model": config["model"],
         "settings": config["settings"],
     }

@@ -1,0 +1,24 @@
+"""Mutated files of every kind are read right, or refused or quarantined by name: a few of each.
+`make test-hard` tries many (tests/hard/test_many_mutated_inputs.py)."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from mutated import KINDS, in_words, try_out
+
+EACH = 4
+
+
+def test_mutated_files_are_read_right_or_named(tmp_path, reliability):
+    seen: Counter = Counter()
+    for n, (kind, case) in enumerate(KINDS.items()):
+        (folder := tmp_path / str(n)).mkdir()
+        try:
+            seen += try_out(case(folder), EACH)
+        except AssertionError as error:
+            error.add_note(f"the kind is {kind}")
+            raise
+    reliability(f"Mutated files of {len(KINDS)} kinds (a few of each)", seen.total(),
+                in_words(seen))
+    assert seen.total() >= EACH * len(KINDS) - 10 and seen["refused"] and seen["quarantined"]
