@@ -1,8 +1,9 @@
 """Small changes of the code that numbers come from, one at a time: do the tests notice?
 
-`make mutants` runs mutmut, with the settings of pyproject.toml, and then this file. A mutant that no
-test kills stands in survivors.csv, by its function and its change, with the reason why it may live;
-a new one has to be judged there, or killed by a test. mutmut leaves decorated functions as they are.
+`make mutants` runs mutmut, with the settings of pyproject.toml, and then this file. A mutant that
+no test kills stands in survivors.csv, by its function and its change, with the reason why it may
+live; a new one has to be judged there, or killed by a test. mutmut leaves decorated functions as
+they are.
 """
 
 from __future__ import annotations
