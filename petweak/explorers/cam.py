@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from petweak.data.oxford_pets import load_photo, load_trimap
+from petweak.data.oxford_pets import load_trimap
+from petweak.data.pictures import load_photo
 from petweak.evaluation.metrics import BORDERS, iou, target
 from petweak.explorers import controls, screen
 from petweak.pseudo_masks import cam, source_class
@@ -44,15 +45,17 @@ class Shown(NamedTuple):
 
     photo: np.ndarray  # (H, W, 3) uint8
     soft: np.ndarray  # (H, W) in [0, 1]: the map
-    targets: dict[str, tuple[np.ndarray, np.ndarray]]  # {border: (mask, valid)}, (H, W) bool
+    # {border: (mask, valid)}, (H, W) bool; empty where the photo has no trimap
+    targets: dict[str, tuple[np.ndarray, np.ndarray]]
 
     def ious(self, threshold: float) -> dict[str, float]:
         """{border: IoU of the mask above `threshold`}."""
         return {b: iou(self.soft > threshold, *of) for b, of in self.targets.items()}
 
     def curve(self) -> dict[float, float]:
-        """{threshold: IoU}, border as foreground."""
-        return {t: iou(self.soft > t, self.targets["foreground"][0]) for t in THRESHOLDS}
+        """{threshold: IoU}, border as foreground; empty without a trimap."""
+        return {t: iou(self.soft > t, self.targets["foreground"][0]) for t in THRESHOLDS
+                if self.targets}
 
 
 class CamMaps:
@@ -95,23 +98,30 @@ class CamMaps:
     @torch.no_grad()
     def _shown(self, choice: Choice, image_id: str) -> Shown:
         sample = self.run.pets.sample(image_id)
-        photo, trimap = load_photo(sample.photo), load_trimap(sample.trimap)
+        photo = load_photo(sample.photo)
         context = self.run.context.replace(self.run.settings.replace(cam=choice.method))
         source = self.sources.source(choice.source, context, choice.refinement)
         batch, inner = context.batch([image_id]), choice.level != "final"
         soft = _inner_map(source, choice.level, batch) if inner else source.probabilities(batch)
         soft = source.pipeline(soft, batch)[None]
-        soft = F.interpolate(soft, trimap.shape, mode="bilinear")[0, 0]  # as on disk
-        targets = {border: target(trimap, border) for border in BORDERS}
+        size = photo.height, photo.width
+        soft, targets = F.interpolate(soft, size, mode="bilinear")[0, 0], {}  # as on disk
+        if sample.trimap:
+            trimap = load_trimap(sample.trimap, sample.photo)
+            targets = {border: target(trimap, border) for border in BORDERS}
         return Shown(np.asarray(photo), soft.numpy(), targets)
 
     def _curve(self, choice: Choice) -> dict[float, float]:
-        """{threshold: mean IoU, border as foreground} of a few photos of val."""
-        val = self.run.val_ids or {s.id for s in self.run.pets.split("train")}
-        curves = [self.shown(choice, image_id).curve() for image_id in sorted(val)[:CURVE_PHOTOS]]
-        return {t: float(np.mean([curve[t] for curve in curves])) for t in THRESHOLDS}
+        """{threshold: mean IoU, border as foreground} of a few photos of val that have trimaps;
+        empty where none has one."""
+        train = self.run.pets.split("train")
+        val = self.run.val_ids or {s.id for s in train}
+        ids = sorted(s.id for s in train if s.id in val and s.trimap)[:CURVE_PHOTOS]
+        curves = [self.shown(choice, image_id).curve() for image_id in ids]
+        return {t: float(np.mean([c[t] for c in curves])) for t in THRESHOLDS if curves}
 
 
+@controls.or_one_line
 def cam_explorer(run: Run) -> w.Widget:
     """Photo, source, method, level, refinement and threshold; overlay and IoU follow."""
     maps = CamMaps(run)
@@ -141,14 +151,17 @@ def cam_explorer(run: Run) -> w.Widget:
         if changed is not threshold:
             colours, now["otsu"] = screen.heat(shown.photo, shown.soft), otsu(shown.soft)
             heat.value = screen.picture(colours, f"map of {source.value}, {photo.value}", SIDE)
-        outline, _ = shown.targets["foreground"]
+        outline, _ = shown.targets.get("foreground", (None, None))
         drawn = overlay(shown.photo, shown.soft > t, colour[source.value], outline)
         mask.value = screen.picture(drawn, f"{photo.value}, the map above {t:.2f}", SIDE)
         ious = ", ".join(f"{b} <b>{v:.3f}</b>" for b, v in shown.ious(t).items())
-        text.value = f"IoU by what the trimap's border counts as: {ious}"
+        text.value = f"IoU by what the trimap's border counts as: {ious}" if ious else (
+            "This photo has no trimap: no IoU")
         lines = {"this photo": shown.curve(), "mean of photos of val": maps.curve(chosen)}
-        curve.value = screen.curves(lines, {"Otsu": now["otsu"]}, t)
+        lines = {name: line for name, line in lines.items() if line}
+        curve.value = screen.curves(lines, {"Otsu": now["otsu"]}, t) if lines else ""
 
+    draw = controls.or_message(draw, text)
     controls.follow(draw, source, photo, method, level, refinement, threshold)
     to_otsu.on_click(lambda _: threshold.set_trait("value", round(now["otsu"], 2)))
     rows = [(photo, source, method, level, refinement), (threshold, to_otsu), (heat, mask)]

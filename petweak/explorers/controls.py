@@ -1,6 +1,8 @@
 """What the explorers share: their controls, and what a run has for them to show."""
 
 import copy
+import functools
+import html
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -48,6 +50,40 @@ def follow(draw: Callable, *controls: w.Widget) -> None:
     observer()
     for control in controls:
         control.observe(observer, "value")
+
+
+def or_one_line(explorer: Callable) -> Callable:
+    """The explorer, or one line that says what it lacks: files of the run or of its data may be
+    gone, and a reader of the page has no use for a traceback."""
+
+    @functools.wraps(explorer)
+    def shown(run: Run) -> w.Widget:
+        try:
+            return explorer(run)
+        except (OSError, ValueError, KeyError) as error:
+            return w.HTML(_line(error))
+
+    return shown
+
+
+def or_message(draw: Callable, text: w.HTML) -> Callable:
+    """`draw`, whose errors of files that are gone since the explorer was opened come into `text`.
+    """
+
+    def drawn(changed: w.Widget | None) -> None:
+        try:
+            draw(changed)
+        except (OSError, ValueError, KeyError) as error:
+            if changed is None:
+                raise
+            text.value = _line(error)
+
+    return drawn
+
+
+def _line(error: Exception) -> str:
+    words = str(error) if isinstance(error, OSError | ValueError) else f"it failed: {error!r}"
+    return html.escape("; ".join(words.splitlines()))
 
 
 def row(*children: w.Widget) -> w.HBox:

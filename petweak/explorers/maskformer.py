@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 
-from petweak.data.oxford_pets import load_photo
+from petweak.data.pictures import load_photo
 from petweak.explorers import controls, screen
 from petweak.models.maskformer import foreground
 from petweak.study.run import Run
@@ -58,6 +58,7 @@ class Forming:
         return queries, foreground(output)[0].cpu().numpy()
 
 
+@controls.or_one_line
 def maskformer_explorer(run: Run) -> w.Widget:
     """A model's queries on a photo, and a slider through its training."""
     models = {folder.name: folder for folder in finished_models(run.folder)}
@@ -91,6 +92,7 @@ def maskformer_explorer(run: Run) -> w.Widget:
         pets = sum(q.no_object <= 0.5 for q in queries)
         text.value = f"{when}: {pets} of {len(queries)} queries predict a pet, not no object"
 
+    draw = controls.or_message(draw, text)
     controls.follow(draw, name, photo, epoch)
     views = controls.row(name, photo, epoch), text, grid
     return w.VBox(views).add_class("petweak-maskformer-explorer")

@@ -4,6 +4,7 @@ import functools
 import html
 import io
 import tempfile
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -11,11 +12,12 @@ from typing import NamedTuple
 import ipywidgets as w
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 
 from petweak.data.feature_cache import Features, photo_features, scaled_size
 from petweak.data.files import project_path
 from petweak.data.masks import BACKGROUND, FOREGROUND
+from petweak.data.pictures import SUFFIXES, load_photo
 from petweak.explorers import controls, screen
 from petweak.models.backbones import load_backbone
 from petweak.pseudo_masks import source_class
@@ -30,7 +32,6 @@ from petweak.visualization.style import palette
 MAX_BYTES, MAX_PIXELS = 30_000_000, 25_000_000
 SIDE = 240  # pixels of a picture, the longer side
 NEW = "new photo"  # its id in the features and the context made for it
-PICTURES = (".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp")
 
 
 class Answer(NamedTuple):
@@ -41,38 +42,43 @@ class Answer(NamedTuple):
 
 
 def open_photo(file: Path | bytes) -> Image.Image:
-    """The photo in a file, or in its content, as RGB. ValueError, in words for its owner, where it
-    is too large or no picture."""
+    """The photo in a file, or in its content, as RGB and as its owner sees it. ValueError, in words
+    for its owner, where it is too large or no picture."""
     path = isinstance(file, Path)
     if (file.stat().st_size if path else len(file)) > MAX_BYTES:
         raise ValueError(f"This file is too large: {MAX_BYTES // 10**6} MB is the most.")
+    pixels = 0
+    with suppress(Exception), Image.open(file if path else io.BytesIO(file)) as image:
+        pixels = image.width * image.height  # by the header, before it fills the memory
     try:
-        with Image.open(file if path else io.BytesIO(file)) as image:
-            if image.width * image.height <= MAX_PIXELS:
-                # A trimap is drawn on the pixels as stored; a photo's owner sees it upright.
-                return ImageOps.exif_transpose(image).convert("RGB")
-    except Image.DecompressionBombError:
-        pass
-    except Exception:  # Pillow's many kinds
-        words = "This file cannot be read as a picture. JPEG, PNG, GIF and WebP can; is it whole?"
-        raise ValueError(words) from None
-    raise ValueError(f"This picture has over {MAX_PIXELS:,} pixels: make it smaller first.")
+        photo = load_photo(file if path else io.BytesIO(file)) if pixels <= MAX_PIXELS else None
+    except OSError as error:
+        reason = str(error).removeprefix(f"{file}: " if path else "the picture: ")
+        raise ValueError(f"This file cannot be read as a picture: {reason}") from None
+    if photo is None or photo.width * photo.height > MAX_PIXELS:
+        raise ValueError(f"This picture has over {MAX_PIXELS:,} pixels: make it smaller first.")
+    return photo
 
 
 def pictures_at(run: Run, path: str) -> list[Path]:
     """The picture that `path` names, or those in that folder; relative paths count from the
-    project. Only what lies in the run's folder or in the data root, after links are followed:
-    nothing else on the machine is listed, opened or told apart from what does not exist."""
-    photos = run.pets.samples[0].photo.parent  # the data root may hold a link to them
-    roots = [Path(p).resolve() for p in (run.folder, run.data_root, photos)]
+    project. Only what lies in the run's folder or in the data root, after links are followed, and
+    photos of the set, which may be links: nothing else on the machine is listed, opened or told
+    apart from what does not exist."""
+    photos = {s.photo.resolve() for s in run.pets.samples}
+    roots = [Path(p).resolve() for p in (run.folder, run.data_root)]
+    roots += {s.photo.parent.resolve() for s in run.pets.samples}  # a link in the data root
+
+    def inside(file: Path) -> bool:
+        return file in photos or any(map(file.is_relative_to, roots))
+
     try:
         named = project_path(path.strip()).resolve()
+        files = sorted(named.iterdir()) if inside(named) and named.is_dir() else [named]
+        shown = [f for f in files if f.suffix.lower() in SUFFIXES and not f.name.startswith(".")]
+        return [f for f in map(Path.resolve, shown) if inside(f) and f.is_file()]
     except (OSError, RuntimeError, ValueError):  # a circle of links, an unknown user, a null byte
         return []
-    listed = any(map(named.is_relative_to, roots)) and named.is_dir()
-    files = sorted(named.iterdir()) if listed else [named]
-    files = [f.resolve() for f in files if f.suffix.lower() in PICTURES]
-    return [f for f in files if any(map(f.is_relative_to, roots)) and f.is_file()]
 
 
 class OwnPhoto:
@@ -121,6 +127,7 @@ class OwnPhoto:
         return photo_features(photo, network, settings, NEW, self.run.device)
 
 
+@controls.or_one_line
 def photo_explorer(run: Run) -> w.Widget:
     """Upload a photo, or name a picture or a folder of the run or of its data: every source and
     model on it, to download. A Jupyter server drops messages of more than 10 MB unless told
@@ -128,7 +135,7 @@ def photo_explorer(run: Run) -> w.Widget:
     new = OwnPhoto(run)
     if not new.sources.manifests and not new.models:
         return controls.missing("This run has neither masks nor models yet", "petweak study")
-    upload = w.FileUpload(accept="image/*", description="your photo")
+    upload = w.FileUpload(accept="image/*,.heic,.heif", description="your photo")
     path = w.Text(description="or a path", placeholder="in the run", continuous_update=False)
     inside, pictures = controls.choice("in it", ()), w.HTML()
     message = w.HTML().add_class("petweak-message")

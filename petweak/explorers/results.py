@@ -6,7 +6,8 @@ import html
 import ipywidgets as w
 import pandas as pd
 
-from petweak.data.oxford_pets import LABELS, load_photo, load_trimap
+from petweak.data.oxford_pets import LABELS, load_trimap
+from petweak.data.pictures import load_photo
 from petweak.evaluation.metrics import BASELINES, BORDERS, NO_BORDER, target
 from petweak.explorers import controls, screen
 from petweak.study import tables
@@ -38,15 +39,16 @@ class Extremes:
         self._model = functools.cache(load_model)
 
     def breeds(self, source: str, labels: str, border: str) -> pd.Series:
-        """Mean IoU by breed, the largest first."""
-        means = self.scores(source, labels).groupby("breed")[f"iou/{border}"].mean()
+        """Mean IoU by breed, the largest first, of breeds with trimaps."""
+        means = self.scores(source, labels).groupby("breed")[f"iou/{border}"].mean().dropna()
         return means.sort_values(ascending=False, kind="stable")
 
     def photos(self, source: str, labels: str, breed: str, border: str, n: int = 3) -> list[str]:
         """The best `n` and the worst `n` photos of a breed, without repeats, as markup: the mask
         that the model predicts, the id and the IoU."""
         scores, column = self.scores(source, labels), f"iou/{border}"
-        ranked = scores[scores["breed"] == breed].sort_values([column, "id"], ascending=False)
+        ranked = scores[scores["breed"] == breed].dropna(subset=[column])
+        ranked = ranked.sort_values([column, "id"], ascending=False)
         ious = ranked.set_index("id")[column]
         best = ious.index[: min(n, (len(ious) + 1) // 2)]
         worst = ious.index[len(best) :][::-1][:n]
@@ -55,12 +57,13 @@ class Extremes:
         colour, parts = palette([source])[source], []
         for i, prediction in predict_features(model, self.run.features, list(words)):
             sample, says = self.run.pets.sample(i), f"{words[i]}: {i}, IoU {ious[i]:.3f}"
-            mask, _ = target(load_trimap(sample.trimap), "foreground")
+            mask, _ = target(load_trimap(sample.trimap, sample.photo), "foreground")
             image = overlay(load_photo(sample.photo), prediction.mask(*mask.shape), colour, mask)
-            parts.append(screen.captioned(screen.picture(image, says, SIDE), says))
+            parts.append(screen.captioned(screen.picture(image, says, SIDE), html.escape(says)))
         return parts
 
 
+@controls.or_one_line
 def results_explorer(run: Run) -> w.Widget:
     """Sources, labels, metric -> bars; a breed -> its best and worst photos."""
     if not (run.folder / "results.csv").is_file():
@@ -72,7 +75,8 @@ def results_explorer(run: Run) -> w.Widget:
     there = [n for n in LABELS if n in set(results["labels"])]
     labels = w.ToggleButtons(options=there, description="labels")
     metric = controls.choice("metric", results["metric"].unique())
-    metric.value = "mask_iou_gt"
+    if "mask_iou_gt" in metric.options:  # without trimaps it is not
+        metric.value = "mask_iou_gt"
     border, model = controls.choice("border", BORDERS), controls.choice("model", ())
     breed = w.Select(description="breed", rows=8)
     chart, photos = w.HTML(), w.HTML()
@@ -87,7 +91,7 @@ def results_explorer(run: Run) -> w.Widget:
             controls.offer(breed, [(f"{name}  {v:.3f}", name) for name, v in means.items()])
             if breed.value and cached:
                 parts = extremes.photos(*shown, breed.value, border.value)
-        except FileNotFoundError as error:  # it is being trained again
+        except (OSError, ValueError) as error:  # it is being trained again, or a photo is gone
             parts = [screen.captioned("", html.escape(str(error)))]
         photos.value = screen.join(parts)
 

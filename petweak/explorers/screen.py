@@ -82,7 +82,8 @@ def bars(rows: pd.DataFrame) -> str:
         line = f"linear-gradient(90deg,{whisker}) center/100% 2px no-repeat"
         return [f"background:{line},{bar}" if name == "" else "" for name in r.index]
 
-    table = rows.assign(**{"": ""}).style.apply(look, axis=1).format(precision=3).hide()
+    table = rows.assign(**{"": ""}).style.apply(look, axis=1).hide()
+    table = table.format(precision=3, escape="html")
     table = table.set_uuid("petweak").set_table_attributes('style="width:100%"')
     return table.set_properties(subset=[""], width="50%").to_html()
 

@@ -179,7 +179,8 @@ def _inline(content: bytes, photos: bool, quality: int = 80, width: int = 1000) 
 def gallery_row(sample: Sample, title: str, masks: dict[str, Any]) -> dict[str, Any]:
     """A row of `petweak.visualization.overlays.gallery`, the border as foreground; without an
     outline where the photo has no trimap."""
-    outline = target(load_trimap(sample.trimap), "foreground")[0] if sample.trimap else None
+    trimap = load_trimap(sample.trimap, sample.photo) if sample.trimap else None
+    outline = None if trimap is None else target(trimap, "foreground")[0]
     return {"title": title, "photo": load_photo(sample.photo), "target": outline, "masks": masks}
 
 
