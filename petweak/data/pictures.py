@@ -131,7 +131,11 @@ def _open(file: Path | BinaryIO) -> Image.Image:
             raise OSError("is HEIC, or a video: `pip install pillow-heif` reads HEIC, or convert "
                           "it to JPEG") from None
         register_heif_opener()
-        return Image.open(file, formats=("HEIF",))
+        try:
+            return Image.open(file, formats=("HEIF",))
+        except UnidentifiedImageError:
+            raise OSError("is HEIC that pillow-heif cannot read, or a video: convert it to JPEG"
+                          ) from None
 
 
 @cache

@@ -247,7 +247,11 @@ class Run:
 
     def masks(self, name: str) -> dict[str, Any]:
         """The manifest of the source's masks, which are made if they are missing."""
-        folder, key, source = self.masks_folder(name), self.keys.masks(name), source_class(name)
+        folder, read = self.masks_folder(name), self.settings.external.folders().get(name)
+        if read and project_path(read).resolve() == folder.resolve():
+            raise ValueError(f"external_masks={read}: petweak writes the masks of {name} there, "
+                             "over those it reads: give the folder that yours came from")
+        key, source = self.keys.masks(name), source_class(name)
         steps = source.refinement(self.settings)
 
         def make() -> None:  # passes first, so that they have seconds of their own

@@ -276,6 +276,19 @@ def test_a_folder_of_somebody_else_is_no_run(few, done, tmp_path):
         open_run("embedded", tmp_path / folder, few)
 
 
+def test_masks_are_not_read_from_where_they_are_written(few, tmp_path):
+    """They were deleted before they were read (issue 12)."""
+    mine = tmp_path / "masks" / "external"
+    mine.mkdir(parents=True)
+    (mine / "a.png").write_bytes(b"mine")
+    (tmp_path / "linked").symlink_to(mine)
+    for folder in (mine, tmp_path / "linked"):
+        run = Run(tmp_path, few, small(sources="external", external_masks=str(folder)))
+        with pytest.raises(ValueError, match="petweak writes the masks of external there"):
+            run.masks("external")
+    assert (mine / "a.png").read_bytes() == b"mine"
+
+
 @pytest.mark.parametrize("left", ["run.json", "data.json", MARK])
 def test_a_run_is_known_by_what_is_left_of_it(few, tmp_path, left):
     Run(tmp_path, few, small()).pets  # noqa: B018
