@@ -105,7 +105,7 @@ def scaled_size(size: int, scale: float) -> int:
 def open_features(folder: Path, key: str) -> Features | None:
     """The cache in `folder` if it is complete and was made with `key`, else None."""
     index = read_json(folder / INDEX)
-    if index is None or index["key"] != key:
+    if index is None or index.get("key") != key:
         return None
     features = Features(folder, tuple(index["ids"]), tuple(index["levels"]), index["passes"],
                         index["seconds"])
@@ -126,7 +126,7 @@ def extract_features(samples: tuple[Sample, ...],
     s = settings.backbone
     partial = folder.with_name(folder.name + ".partial")
     state = read_json(partial / "progress.json")
-    if state is None or state["key"] != key:
+    if state is None or state.get("key") != key:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         state = {"key": key, "engine": None, "photos": 0, "passes": 0, "seconds": 0.0}

@@ -46,7 +46,7 @@ def open_manifest(folder: Path, key: str) -> dict | None:
     """What was written when the masks in `folder` were finished, if that was with `key` and all of
     them are still there."""
     manifest = read_json(folder / MANIFEST)
-    if manifest is None or manifest["key"] != key:
+    if manifest is None or manifest.get("key") != key:
         return None
     return manifest if {p.stem for p in folder.glob("*.png")}.issuperset(manifest["ids"]) else None
 

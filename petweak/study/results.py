@@ -129,7 +129,7 @@ def _model_rows(run: Run, source: str, labels: str) -> list[dict[str, Any]]:
     if config is None or masks is None:
         return []
     of = run.keys.model(source, labels)
-    if config["key"] != of:  # of other settings or of an older version, whose config may differ
+    if config.get("key") != of:  # of other settings or of an older version, whose config may differ
         return []
     name = model_name(config["model"]["levels"])
     rows = _rows(run, folder, of, source, labels, config["seconds"], model=name)

@@ -365,13 +365,13 @@ class Run:
         """The rounds, if all of them are there and up to date (and their `epochs`); nothing is
         made."""
         note = read_json(self._rounds_file(source, labels))
-        if note is None or note["key"] != self.keys.rounds(source, labels):
+        if note is None or note.get("key") != self.keys.rounds(source, labels):
             return None
         rounds = []
         for r in note["rounds"]:
             masks, model = self.folder / "masks" / r["masks"], self.folder / "models" / r["model"]
             config = read_json(model / CONFIG)
-            if config is None or not is_trained(model, config["key"], epochs):
+            if config is None or not is_trained(model, config.get("key", ""), epochs):
                 return None
             rounds.append(Round(**r | {"masks": masks, "model": model}))
         return rounds
@@ -472,7 +472,7 @@ def open_scores(folder: Path, key: str) -> Scores | None:
     """The scores in `folder` if they were made with `key` and are as they were written."""
     note, table = read_json(folder / "scores.json"), folder / "scores.csv"
     there = file_hash(table)
-    if note is None or note["key"] != key or there == "missing":
+    if note is None or note.get("key") != key or there == "missing":
         return None
     if note.get("table", there) != there:
         return None

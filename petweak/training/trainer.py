@@ -36,7 +36,7 @@ def is_trained(folder: Path, key: str, save_epochs: bool = False) -> bool:
     """Whether `folder` holds a finished model that was trained with `key`, whose files are as they
     were written; with `save_epochs`, and its epochs, too."""
     config, files = read_json(folder / CONFIG), file_hashes(folder)
-    return (config is not None and config["key"] == key
+    return (config is not None and config.get("key") == key
             and "missing" not in files.values() and config.get("files", files) == files
             and (not save_epochs or len(saved_epochs(folder)) == config["epochs"]))
 
