@@ -30,6 +30,7 @@ PROJECT = TOML["project"]
 NAMES = {
     "cv2": "opencv-python-headless",
     "PIL": "pillow",
+    "pillow_heif": "pillow-heif",
     "pytorch_grad_cam": "grad-cam",
     "yaml": "pyyaml",
     "IPython": "jupyterlab",

@@ -29,6 +29,7 @@ from petweak.data.pictures import SUFFIXES, TURNS, as_seen, header, load_array, 
 log = logging.getLogger(__name__)
 SPECIES = ("cat", "dog")
 LABELS = ("breed", "species")
+OFFICIAL = "oxford-iiit-pet"  # the folder, and the name of what has the official breeds
 SPLITS = {"train": "trainval.txt", "test": "test.txt"}  # and the list of each
 CLASSES = "classes.txt"  # optional, beside the lists: names of classes
 TRIMAP_FOREGROUND, TRIMAP_BACKGROUND, TRIMAP_BORDER = 1, 2, 3  # the values of a trimap's pixels
@@ -75,7 +76,7 @@ class Pets:
     breeds: tuple[str, ...]
     samples: tuple[Sample, ...]
     quarantine: tuple[Quarantined, ...] = ()
-    doubts: tuple[str, ...] = ()  # what `check` found odd in the set as a whole
+    doubts: tuple[str, ...] = ()  # what is odd in the set as a whole
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -145,23 +146,32 @@ def read_pets(data_root: str | Path) -> Pets:
             rows[image_id] = row
         if len(rows) == before:
             raise ValueError(f"{path} lists no photo. {OWN}; {MOVE}")
-    images, trimaps = _files(_inner(root, "images")), _files(_inner(notes, "trimaps"))
+    folder = _inner(root, "images")
+    images, trimaps = _files(folder), _files(_inner(notes, "trimaps"))
     _check_files(root, rows, images, trimaps)
-    names = _class_names(notes, {i: class_id for i, (class_id, _, _) in rows.items()})
+    names, doubts = _class_names(notes, {i: class_id for i, (class_id, _, _) in rows.items()})
     rank = {class_id: i for i, class_id in enumerate(sorted(names))}
-    missing = _inner(root, "images")
     samples = tuple(
-        Sample(i, next(iter(images(i)), missing / f"{i}.jpg"), next(iter(trimaps(i)), None),
+        Sample(i, next(iter(images(i)), folder / f"{i}.jpg"), next(iter(trimaps(i)), None),
                rank[class_id], species, split, names[class_id])
         for i, (class_id, species, split) in rows.items())
-    name = "rendered" if (notes / "rendered.json").is_file() else "oxford-iiit-pet"
-    return Pets(root, name, tuple(names[class_id] for class_id in rank), samples)
+    breeds = tuple(names[class_id] for class_id in rank)
+    name = OFFICIAL if set(breeds) <= set(BREED_NAMES) else _own_name(root)
+    if (notes / "rendered.json").is_file():
+        name = "rendered"
+    return Pets(root, name, breeds, samples, doubts=doubts)
+
+
+def _own_name(root: Path) -> str:
+    """What a set of other classes is called: as the folder that the user has named."""
+    name = next(n for n in (root.name, root.absolute().parent.name, "") if n != OFFICIAL)
+    return name if name not in ("", "rendered") else "own photos"
 
 
 def _find(data_root: Path) -> tuple[Path, Path]:
     """The set's folder and that of its lists. FileNotFoundError where there are none."""
-    official = data_root / "oxford-iiit-pet"
-    for root in (official, data_root, official / official.name):
+    official = data_root / OFFICIAL
+    for root in (official, data_root, official / OFFICIAL):
         for notes in (root / "annotations", root / "annotations" / "annotations"):
             there = [file for file in SPLITS.values() if (notes / file).is_file()]
             if len(there) == len(SPLITS):
@@ -240,12 +250,12 @@ def _first(items: list[str]) -> str:
     return "; ".join(items[:10]) + more
 
 
-def _class_names(notes: Path, class_ids: dict[str, int]) -> dict[int, str]:
-    """{class id: name}, no two alike: from `classes.txt`, else from the file names where all of a
-    class are `breed_number` with one breed, else `class_<id>`."""
+def _class_names(notes: Path, class_ids: dict[str, int]) -> tuple[dict[int, str], tuple[str, ...]]:
+    """{class id: name}, no two alike, and doubts: from `classes.txt`, else from the file names
+    where all of a class are `breed_number` with one breed, else `class_<id>`."""
     ids = sorted(set(class_ids.values()))
     if (path := notes / CLASSES).is_file():
-        return _named(path, ids)
+        return _named(path, ids), ()
     of: dict[int, set[str]] = {}
     for image_id, class_id in class_ids.items():
         breed = re.fullmatch(r"(.+)_\d+", image_id)
@@ -256,11 +266,10 @@ def _class_names(notes: Path, class_ids: dict[str, int]) -> dict[int, str]:
     uses = Counter(chain.from_iterable(of.values()))
     own = {k: next(iter(names)) for k, names in of.items()
            if len(names) == 1 and uses[next(iter(names))] == 1 and _is_name(*names)}
-    if nameless := [k for k in ids if k not in own]:
-        log.warning("the file names in %s tell no names of classes, which are called %s; %s, a "
-                    "name a line, gives them names", notes.parent,
-                    _first([f"class_{k}" for k in nameless]), path)
-    return {k: own.get(k, f"class_{k}") for k in ids}
+    names = {k: own.get(k, f"class_{k}") for k in ids}
+    nameless = _first([name for k, name in names.items() if k not in own])
+    text = f"file names tell no names of {nameless}: {path}, a name a line, gives them names"
+    return names, (text,) if nameless else ()
 
 
 def _is_name(text: str) -> bool:
@@ -312,13 +321,15 @@ def check(pets: Pets) -> Pets:
         raise ValueError(f"{_first(bad)}. A trimap has one channel: 1 pet, 2 background, 3 border; "
                          "`petweak data import SOURCE --to D` makes trimaps of other masks")
     pets = pets.with_quarantine(tuple(f.fault for f in found if f.fault))
-    return replace(pets, doubts=_doubts(pets, [f.shares for f in found if f.shares]))
+    return replace(pets, doubts=pets.doubts + _doubts(pets, [f.shares for f in found if f.shares]))
 
 
 @cache
 def _examine(s: Sample, photo_hash: str, trimap_hash: str | None) -> _Found:
     file = s.photo
     try:
+        if photo_hash == "missing":
+            raise OSError("there is no picture of this name, whatever its suffix")
         load_photo(s.photo)
         if s.trimap is None:
             return _Found()
@@ -337,22 +348,24 @@ def _examine(s: Sample, photo_hash: str, trimap_hash: str | None) -> _Found:
 
 
 def _doubts(pets: Pets, shares: list[tuple]) -> tuple[str, ...]:
-    """Of a set: trimaps that are all of one value, or have 1 and 2 exchanged; breeds that nothing
+    """Of a set: trimaps that have 1 and 2 exchanged, or one of them nowhere; breeds that nothing
     can be learnt of."""
-    doubts, trimaps = [], pets.root / "annotations" / "trimaps"
+    doubts, n = [], len(shares)
     if shares:
-        (frame_1, _), (middle_1, middle_2) = np.moveaxis(np.array(shares), 0, -1)
-        n = len(shares)
-        # Pets are in the middle, and seldom all around: true of nearly every photo of the set.
-        if (odd := int(((frame_1 > middle_1) & (middle_2 > 0)).sum())) > n / 2:
-            doubts.append(f"{odd} of {n} trimaps have more pet (1) along the frame than in the "
-                          f"middle: are 1 and 2 exchanged in {trimaps}?")
-        if not (frame_1 + middle_1).any():
-            doubts.append(f"no trimap has foreground (1) in its middle or along its frame: is "
-                          f"{trimaps} empty masks?")
+        where = next(s.trimap for s in pets.samples if s.trimap).parent
+        (frame, around), (middle, background) = np.moveaxis(np.array(shares), 0, -1)
+        # Of the official trimaps, 0.3 % have more pet along the frame than in the middle.
+        if (odd := int(((frame > middle) & (background > 0)).sum())) > n / 2:
+            doubts.append(f"{odd} of {n} trimaps in {where} have more pet (1) along the frame than "
+                          "in the middle: are 1 and 2 exchanged?")
+        for value, share in (("pet (1)", frame + middle), ("background (2)", background + around)):
+            if not share.any():
+                doubts.append(f"none of the {n} trimaps in {where} has {value}, in the middle or "
+                              "along the frame: are they masks of another kind?")
     train = {s.breed_name for s in pets.split("train")}
     if alone := [breed for breed in pets.breeds if breed not in train]:
-        doubts.append(f"no usable photo in train of {_first(alone)}: nothing is learnt of it")
+        doubts.append(f"nothing is learnt of these breeds, of which train has no photo that can be "
+                      f"used: {_first(alone)}")
     return tuple(doubts)
 
 
@@ -431,21 +444,18 @@ def resize(image: Image.Image, size: int) -> Image.Image:
 
 def val_ids(pets: Pets, fraction: float, seed: int) -> frozenset[str]:
     """The seeded `fraction` of train that choices are made on: of each breed with two photos or
-    more at least one, never all; none for 0. Where no breed has two, of each species, else of all
-    of train, which a warning says; none of a single photo."""
-    groups = {"breed": range(len(pets.breeds)), "species": range(len(SPECIES))}
-    rng, chosen, train = np.random.default_rng(seed), [], pets.split("train")
-    for labels, classes in groups.items() if fraction else ():
-        for label in classes:
-            ids = [s.id for s in train if s.label(labels) == label]
+    more at least one, never all; none for 0. Where no breed has two it is of each species, else of
+    all of train, and a warning says so; of a single photo there is none."""
+    rng, chosen = np.random.default_rng(seed), []
+    for by in ("breed", "species", "split") if fraction else ():
+        groups: dict[str | int, list[str]] = {}
+        for s in pets.split("train"):
+            groups.setdefault(getattr(s, by), []).append(s.id)
+        for _, ids in sorted(groups.items()):
             if len(ids) > 1:
                 n = min(max(1, round(fraction * len(ids))), len(ids) - 1)
                 chosen += rng.choice(ids, size=n, replace=False).tolist()
         if chosen:
             break
-        log.warning("%s: no %s has two photos in train; val is held out regardless of it",
-                    pets.root, labels)
-    else:
-        if fraction and len(train) > 1:  # a cat and a dog
-            chosen = [str(rng.choice([s.id for s in train]))]
+        log.warning("%s: no %s has two photos in train, so none is held out of each", pets.root, by)
     return frozenset(chosen)

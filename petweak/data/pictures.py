@@ -7,7 +7,7 @@ of threads may read.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cache
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -115,27 +115,17 @@ def _orientation(image: Image.Image) -> int:
         return 1
 
 
-def _open(file: Path | BinaryIO) -> Image.Image:
-    try:
-        return Image.open(file, formats=_formats())
-    except UnidentifiedImageError:
-        head = _head(file)
-        if head[4:8] != b"ftyp":
-            raise OSError(_what(head)) from None
-        if head[8:12] in (b"avif", b"avis"):
-            raise OSError("is AVIF, which this Pillow does not read: `pip install -U pillow`, or "
-                          "convert it to JPEG") from None
+@contextmanager
+def _open(file: Path | BinaryIO) -> Iterator[Image.Image]:
+    # A file that Pillow opens itself may be memory-mapped, which scrambles a TIFF to be turned.
+    path = isinstance(file, str | Path)
+    with Path(file).open("rb") if path else nullcontext(file) as stream:
         try:
-            from pillow_heif import register_heif_opener
-        except ImportError:
-            raise OSError("is HEIC, or a video: `pip install pillow-heif` reads HEIC, or convert "
-                          "it to JPEG") from None
-        register_heif_opener()
-        try:
-            return Image.open(file, formats=("HEIF",))
+            image = Image.open(stream, formats=_formats())
         except UnidentifiedImageError:
-            raise OSError("is HEIC that pillow-heif cannot read, or a video: convert it to JPEG"
-                          ) from None
+            image = _open_heic(stream)
+        with image:
+            yield image
 
 
 @cache
@@ -144,12 +134,26 @@ def _formats() -> tuple[str, ...]:
     return tuple(f for f in FORMATS if f in Image.OPEN)
 
 
-def _head(file: Path | BinaryIO) -> bytes:
-    if isinstance(file, str | Path):
-        with Path(file).open("rb") as opened:
-            return opened.read(64)
-    file.seek(0)
-    return file.read(64)
+def _open_heic(stream: BinaryIO) -> Image.Image:
+    """What Pillow cannot open. OSError says what it is, and the way out."""
+    stream.seek(0)
+    head = stream.read(64)
+    if head[4:8] != b"ftyp":
+        raise OSError(_what(head))
+    if head[8:12] in (b"avif", b"avis"):
+        raise OSError("is AVIF, and cannot be decoded: `pip install -U pillow`, or convert it to "
+                      "JPEG")
+    try:
+        from pillow_heif import register_heif_opener
+    except ImportError:
+        raise OSError("is HEIC, or a video: `pip install pillow-heif` reads HEIC, or convert it to "
+                      "JPEG") from None
+    register_heif_opener()
+    try:
+        return Image.open(stream, formats=("HEIF",))
+    except UnidentifiedImageError:
+        raise OSError("is HEIC that pillow-heif cannot read, or a video: convert it to JPEG"
+                      ) from None
 
 
 def _what(head: bytes) -> str:

@@ -105,7 +105,7 @@ def _table(items: Iterable[tuple], score: Callable[..., dict[str, Any]]) -> pd.D
     def row(item: tuple) -> dict[str, Any]:
         s = item[0]
         about = {"id": s.id, "split": s.split, "breed": s.breed_name}
-        return about | score(load_trimap(s.trimap) if s.trimap else None, *item)
+        return about | score(load_trimap(s.trimap, s.photo) if s.trimap else None, *item)
 
     # Decoding and OpenCV release the interpreter's lock, so two threads are nearly twice as fast.
     with ThreadPoolExecutor(2) as pool:

@@ -165,7 +165,7 @@ def faulty_masks(
         soft = {(explain, scale): scale(explain(case), run.settings.backbone.image_size)
                 for explain, scale in {(p.explain, p.scale) for p in used.values()}}
         for row, sample in enumerate(part):
-            trimap = data.load_trimap(sample.trimap)
+            trimap = data.load_trimap(sample.trimap, sample.photo)
             large = {way: enlarged(m[row], trimap.shape) for way, m in soft.items()}
             masks = {n: p.decide(large[p.explain, p.scale], threshold) for n, p in used.items()}
             yield sample, trimap, masks

@@ -27,7 +27,7 @@ def probes(run: Run, split: str = "test") -> pd.DataFrame:
         logits, ious = probe(run.features, level, run.pets.split("train")), []
         for s in run.pets.split(split):
             maps = run.features.batch(level, [s.id])
-            target, valid = metrics.target(load_trimap(s.trimap), "ignore")
+            target, valid = metrics.target(load_trimap(s.trimap, s.photo), "ignore")
             ious.append(metrics.iou(enlarged(logits(maps)[0, 0], target.shape) > 0, target, valid))
         rows.append((level, STRIDES[level], maps.shape[1], float(np.mean(ious))))
     return pd.DataFrame(rows, columns=["level", "stride", "channels", "iou"])
@@ -64,7 +64,7 @@ def probe(
 def _shares(s: Sample, grid: int) -> tuple[Tensor, Tensor]:
     """Of each position: the share of foreground outside the border, and the share that is outside
     the border, (grid^2,) each in [0, 1]."""
-    trimap = torch.tensor(load_trimap(s.trimap))
+    trimap = torch.tensor(load_trimap(s.trimap, s.photo))
     pet, inside = (trimap == TRIMAP_FOREGROUND).float(), (trimap != TRIMAP_BORDER).float()
     pet, inside = (F.adaptive_avg_pool2d(m[None, None], grid).flatten() for m in (pet, inside))
     return pet / inside.clamp(min=1e-6), inside

@@ -32,8 +32,8 @@ def threshold_curves(
                 for t, value in separation_curve(soft, coarse_maps(fitted, batch.ids)).items():
                     sums[t] += value * len(batch.ids) / len(ids)
             for image_id, one in zip(batch.ids, soft, strict=True):
-                trimap = load_trimap(run.pets.sample(image_id).trimap)
-                target, _ = metrics.target(trimap, "foreground")
+                s = run.pets.sample(image_id)
+                target, _ = metrics.target(load_trimap(s.trimap, s.photo), "foreground")
                 large = enlarged(one, target.shape)
                 ious.append([metrics.iou(large > t, target) for t in THRESHOLDS])
         means = zip(THRESHOLDS, np.mean(ious, axis=0).tolist(), strict=True)

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from petweak.config import Settings, parse_assignments
 from petweak.data.masks import FOREGROUND, read_mask
 from petweak.data.oxford_pets import load_trimap
+from petweak.data.pictures import header
 from petweak.evaluation import metrics
 from petweak.pseudo_masks.base import Source
 from petweak.pseudo_masks.store import to_mask
@@ -63,7 +64,7 @@ def ground_truth(run: Run, border: str) -> Path:
 
 def ious(run: Run, masks: Mapping[str, np.ndarray], border: str = "foreground") -> pd.Series:
     """IoU with ground truth of any masks {id: boolean (H, W), the photo's size}, by id."""
-    trimaps = {i: load_trimap(run.pets.sample(i).trimap) for i in masks}
+    trimaps = {s.id: load_trimap(s.trimap, s.photo) for s in map(run.pets.sample, masks)}
     values = {i: metrics.iou(m, *metrics.target(trimaps[i], border)) for i, m in masks.items()}
     return pd.Series(values, name="iou", dtype=float)
 
@@ -80,7 +81,7 @@ def read_masks(folder: Path, ids: Iterable[str]) -> dict[str, np.ndarray]:
 
 def photo_shapes(run: Run, ids: Iterable[str]) -> dict[str, tuple[int, int]]:
     """{id: (height, width)} in pixels."""
-    return {i: load_trimap(run.pets.sample(i).trimap).shape for i in ids}
+    return {i: header(run.pets.sample(i).photo).size[::-1] for i in ids}
 
 
 def model_ious(

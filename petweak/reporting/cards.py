@@ -24,8 +24,8 @@ from safetensors.torch import load_file
 from petweak.config import STRIDES
 from petweak.data.download import OFFICIAL_PHOTOS
 from petweak.data.files import is_signed, read_json, signed, write_text
-from petweak.data.oxford_pets import BREED_NAMES, SPECIES, Pets
-from petweak.data.pictures import header
+from petweak.data.oxford_pets import BREED_NAMES, OFFICIAL, SPECIES, Pets
+from petweak.data.pictures import SUFFIXES, header
 from petweak.evaluation.metrics import NO_BORDER, degenerate
 from petweak.evaluation.scoring import MEANINGS
 from petweak.pseudo_masks import source_class
@@ -93,7 +93,7 @@ def model_card(folder: Path, config: dict, rows: pd.DataFrame, results: pd.DataF
     scored = rows[rows["border"] != NO_BORDER].groupby("split")["n_images"].max()
     front = ModelCardData(license=_licence(pets), library_name="petweak", tags=TAGS,
                           pipeline_tag="image-segmentation", metrics=["mean_iou", "accuracy"],
-                          datasets=None if pets.name == "rendered" else [HUB_NAME])
+                          datasets=[HUB_NAME] if pets.name == OFFICIAL else None)
     return _card(
         "model_card.md.j2", front, name=folder.name, config=config, s=config["settings"],
         strides=STRIDES, pets=pets, source=source, degenerate=degenerate,
@@ -119,12 +119,14 @@ def _by_border(rows: pd.DataFrame, split: str, metric: str) -> dict[str, float]:
 def data_card(run: Run) -> str:
     """The card of the photos."""
     pets, root, kinds, sizes = run.pets, run.pets.root, Counter(), set()
+    folder = pets.samples[0].photo.parent
     for s in pets.samples:
         about = header(s.photo)
         sizes.add(about.size)
         kinds[about.kind] += 1
-    listed = {s.photo.name for s in pets.samples} | {f"{q.id}.jpg" for q in pets.quarantine}
-    extra = sorted({p.name for p in (root / "images").glob("[!.]*")} - listed)
+    listed = {s.photo.name for s in pets.samples}
+    listed |= {q.id + end for q in pets.quarantine for end in SUFFIXES}
+    extra = sorted({p.name for p in folder.glob("[!.]*")} - listed)
     bad = [(Path(q.file).name, q.reason.replace(str(root), root.name)) for q in pets.quarantine]
     photos = _photos(pets, run.baseline_scores("all_ones").photos)
     front = DatasetCardData(license=_licence(pets), pretty_name=pets.name, tags=TAGS,
@@ -136,8 +138,8 @@ def data_card(run: Run) -> str:
         rendered=read_json(root / "annotations" / "rendered.json"),
         unknown=sorted(set(pets.breeds) - set(BREED_NAMES)),
         quarantine=_markdown(pd.DataFrame(bad, columns=["file", "why"])),
-        unlisted=[name for name in extra if name.endswith(".jpg")],
-        other=[name for name in extra if not name.endswith(".jpg")],
+        unlisted=[name for name in extra if Path(name).suffix.lower() in SUFFIXES],
+        other=[name for name in extra if Path(name).suffix.lower() not in SUFFIXES],
         kinds=kinds.most_common(), sizes=sorted(sizes, key=math.prod))
 
 

@@ -8,7 +8,7 @@ from torch.utils.collect_env import get_pretty_env_info
 
 from petweak.config import DATA_ROOTS, PROFILES, settings
 from petweak.data.files import project_path
-from petweak.data.oxford_pets import read_pets
+from petweak.data.oxford_pets import OFFICIAL, read_pets
 
 
 def doctor(data_root: Path | None = None) -> Iterator[str]:
@@ -61,7 +61,9 @@ def data_set(profile: str, data_root: Path | None = None) -> tuple[str, str]:
     command = f"petweak data {'make' if profile == 'embedded' else 'fetch'} --data-root {root}"
     try:
         pets = read_pets(root)
-    except (FileNotFoundError, ValueError):
-        return f"not in {root / 'oxford-iiit-pet'}", command
+    except (OSError, ValueError) as error:
+        if (root / OFFICIAL).is_dir():  # something is there, and cannot be read
+            return str(error), f"petweak data check --data-root {root}"
+        return f"not in {root / OFFICIAL}", command
     text = f"{len(pets)} photos, {len(pets.breeds)} breeds in {pets.root}"
     return text, command if profile == "paper" and len(pets) < 7000 else ""

@@ -48,9 +48,10 @@ def samples(tmp_path) -> list[Sample]:
     for i, (mask, _) in MASKS.items():
         Image.fromarray(np.array([mask] * 2, np.uint8)).save(tmp_path / "masks" / f"{i}.png")
     Image.fromarray(TRIMAP).save(tmp_path / "trimap.png")
+    Image.new("RGB", TRIMAP.shape[::-1]).save(tmp_path / "photo.png")
     breeds = [("great_dane", 0, "train"), ("great_dane", 0, "test"), ("pug", 1, "test")]
     return [
-        Sample(i, tmp_path / "none.jpg", tmp_path / "trimap.png", breed, 1, split, name)
+        Sample(i, tmp_path / "photo.png", tmp_path / "trimap.png", breed, 1, split, name)
         for i, (name, breed, split) in zip(MASKS, breeds, strict=True)
     ]
 
