@@ -15,10 +15,12 @@ from petweak.data import oxford_pets
 from petweak.data.oxford_pets import (
     BREED_NAMES,
     check,
+    describe,
     fingerprint,
     load_photo,
     load_trimap,
     read_pets,
+    require_splits,
     resize,
     val_ids,
 )
@@ -243,3 +245,339 @@ def test_val_never_takes_all_of_a_breed(tmp_path, fraction):
     val = val_ids(pets, fraction, seed=0)
     left = {s.breed_name for s in pets.split("train") if s.id not in val}
     assert left == {"Abyssinian", "beagle", "pug"} and len(val) > 4
+
+
+# --- sets of one's own
+
+
+def put(base, image_id, suffix=".jpg", size=(40, 30)):
+    Image.new("RGB", size, "blue").save(base / "images" / f"{image_id}{suffix}", format="PNG")
+
+
+def own(root, train, test, **files):
+    """A set in the official layout without trimaps; `files` are further texts in annotations/."""
+    base = root / "oxford-iiit-pet"
+    for folder in ("images", "annotations"):
+        (base / folder).mkdir(parents=True)
+    for file, lines in (("trainval", train), ("test", test)):
+        (base / "annotations" / f"{file}.txt").write_text("\n".join(lines), encoding="utf-8")
+    for name, text in files.items():
+        (base / "annotations" / f"{name}.txt").write_text(text, encoding="utf-8")
+    for line in (*train, *test):
+        put(base, line.rsplit(None, 3)[0])
+    return base
+
+
+def lines(*ids):
+    """A line of three classes, 1, 2 and 6, for each; the second is dogs."""
+    return [f"{i} {(1, 2, 6)[k % 3]} {(1, 2, 1)[k % 3]} 1" for k, i in enumerate(ids)]
+
+
+@pytest.mark.parametrize("images", ["images", "images/images"])
+@pytest.mark.parametrize("notes", ["annotations", "annotations/annotations"])
+@pytest.mark.parametrize("top", ["", "oxford-iiit-pet", "oxford-iiit-pet/oxford-iiit-pet"])
+def test_common_copies_of_the_layout_are_read(tmp_path, images, notes, top):
+    base, other = write_set(tmp_path / "made"), tmp_path / "copy" / top
+    shutil.copytree(base / "images", other / images)
+    shutil.copytree(base / "annotations", other / notes)
+    pets = check(read_pets(tmp_path / "copy"))
+    assert len(pets) == 3 and all(s.trimap for s in pets.samples) and not pets.quarantine
+    assert fingerprint(pets) == fingerprint(check(read_pets(tmp_path / "made")))
+
+
+@pytest.mark.parametrize("suffix", [".jpeg", ".JPG", ".png", ".PnG", ".webp", ".bmp", ".TIFF"])
+def test_photos_are_found_by_their_stem(tmp_path, suffix):
+    base = own(tmp_path, lines("Rex_1"), lines("Rex_2"))
+    for image_id in ("Rex_1", "Rex_2"):
+        os.rename(base / "images" / f"{image_id}.jpg", base / "images" / f"{image_id}{suffix}")
+        (base / "images" / f"._{image_id}{suffix}").write_bytes(b"\0\5\x16\7")
+        (base / "images" / f"{image_id}.mat").write_bytes(b"")
+    pets = check(read_pets(tmp_path))
+    assert [s.photo.name for s in pets.samples] == [f"Rex_1{suffix}", f"Rex_2{suffix}"]
+    assert all(s.photo.is_file() for s in pets.samples) and not pets.quarantine
+
+
+def test_two_files_of_one_stem_are_refused_and_named(tmp_path):
+    base = own(tmp_path, lines("Rex_1"), lines("Rex_2"))
+    put(base, "Rex_1", ".PNG")
+    with pytest.raises(ValueError, match="Rex_1.PNG and Rex_1.jpg"):
+        read_pets(tmp_path)
+
+
+def test_a_folder_or_nothing_in_place_of_a_photo_goes_into_quarantine(tmp_path):
+    base = own(tmp_path, lines("Rex_1", "Luna_1", "Tom_1", "Rex_3"), lines("Rex_2"))
+    for image_id in ("Rex_1", "Luna_1"):
+        (base / "images" / f"{image_id}.jpg").unlink()
+    (base / "images" / "Luna_1.jpg").mkdir()
+    os.symlink("Tom_1.jpg", base / "images" / "Tom_2.jpg")
+    pets = check(read_pets(tmp_path))
+    reasons = {q.id: q.reason for q in pets.quarantine}
+    assert reasons.keys() == {"Rex_1", "Luna_1"}
+    assert "no picture of this name" in reasons["Rex_1"] and "directory" in reasons["Luna_1"]
+    assert [s.id for s in pets.samples] == ["Tom_1", "Rex_3", "Rex_2"]
+    fingerprint(read_pets(tmp_path))
+
+
+def test_ids_may_have_spaces_accents_suffixes_and_another_case(tmp_path):
+    train = lines("my dog_1", "Bengale\u0301_1", "Tom_1.JPG", "REX_1")
+    base = own(tmp_path, [], [])
+    for name in ("my dog_1.jpg", "Bengal\u00e9_1.jpg", "Tom_1.jpg", "rex_1.Jpg", "Tom_2.jpg"):
+        put(base, name, "")
+    text = "\r\n".join(train)
+    (base / "annotations" / "trainval.txt").write_bytes(b"\xef\xbb\xbf" + text.encode() + b"\r\n")
+    (base / "annotations" / "test.txt").write_bytes(b"Tom_2 6 1 1\r\n")
+    pets = check(read_pets(tmp_path))
+    assert [s.id for s in pets.samples] == ["my dog_1", "Bengal\u00e9_1", "Tom_1", "REX_1", "Tom_2"]
+    assert not pets.quarantine and pets.samples[3].photo.name == "rex_1.Jpg"
+
+
+@pytest.mark.parametrize(
+    "image_id",
+    ["../x_1", "/etc/x_1", "a/b_1", "a\\b_1", "C:x_1", ".hidden_1", "x\x00_1", "x\x07_1"],
+)
+def test_an_id_that_is_a_path_is_refused(tmp_path, image_id):
+    base = own(tmp_path, [], lines("Rex_1"))
+    (base / "annotations" / "trainval.txt").write_text(f"{image_id} 1 1 1\n")
+    with pytest.raises(ValueError, match="trainval.txt, line 1: .*not a path"):
+        read_pets(tmp_path)
+
+
+@pytest.mark.parametrize("twice", ["Rex_1", "Rex_1.jpg", "REX_1"])
+def test_one_photo_has_one_line(tmp_path, twice):
+    base = own(tmp_path, lines("Rex_1"), [])
+    (base / "annotations" / "test.txt").write_text(f"{twice} 1 1 1\n")
+    with pytest.raises(ValueError, match="Rex_1 is listed twice|have one file: Rex_1; REX_1"):
+        read_pets(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        [f"IMG_{i}" for i in range(100, 106)],
+        [f"DSC_{i}" for i in range(6)],
+        [f"IMG_20210503_1234{i}" for i in range(6)],
+        [f"2021_05_{i:02d}" for i in range(6)],
+        [f"2024-05-{i:02d}_Rex" for i in range(6)],
+        [f"20210503_{i}" for i in range(6)],
+        [f"{i}" for i in range(6)],
+        [f"photo{i}" for i in range(6)],
+        [f"class_2_{i}" for i in range(6)],
+        ["Rex_1", "Rex_2", "Rex_3", "Rex_4", "Rex_5", "Rex_6"],
+        ["IMG_1", "DSC_1", "PXL_1", "IMG_2", "DSC_2", "PXL_2"],
+    ],
+)
+def test_no_class_is_called_after_a_camera_or_a_date(tmp_path, names):
+    own(tmp_path, lines(*names[:3]), lines(*names[3:]))
+    pets = read_pets(tmp_path)
+    assert pets.breeds == ("class_1", "class_2", "class_6")
+    assert len(pets.doubts) == 1 and "classes.txt" in pets.doubts[0]
+    assert pets.name == tmp_path.name
+    assert check(pets).doubts == pets.doubts
+
+
+def test_a_class_with_names_of_its_own_keeps_them(tmp_path):
+    own(tmp_path, lines("Rex_1", "IMG_1", "Maine Coon_1"), lines("Rex_2", "IMG_2", "Maine Coon_2"))
+    pets = read_pets(tmp_path)
+    assert pets.breeds == ("Rex", "class_2", "Maine Coon")
+    assert "class_2" in pets.doubts[0] and "class_1" not in pets.doubts[0]
+
+
+@pytest.mark.parametrize(
+    "text, breeds",
+    [
+        ("Rex\nLuna\nTom\n", ("Rex", "Luna", "Tom")),  # as many as there are: in their order
+        ("\ufeffRex\r\nLuna\r\nTom\r\n", ("Rex", "Luna", "Tom")),
+        ("Rex\nLuna\nc\nd\ne\nMaine Coon", ("Rex", "Luna", "Maine Coon")),  # line k: class id k
+        ("6 Tom\n1 Rex\n2 Luna\n9 Nobody", ("Rex", "Luna", "Tom")),
+        ("# mine\n1: Rex\n2: Luna\n6: M\u00fcsli", ("Rex", "Luna", "M\u00fcsli")),
+    ],
+)
+def test_classes_get_their_names_from_a_file(tmp_path, text, breeds):
+    own(tmp_path, lines("IMG_1", "IMG_2", "IMG_3"), lines("IMG_4"), classes=text)
+    pets = read_pets(tmp_path)
+    assert pets.breeds == breeds and not pets.doubts
+    assert pets.sample("IMG_4").breed_name == breeds[0]
+
+
+@pytest.mark.parametrize(
+    "text, says",
+    [
+        ("Rex\nLuna", "2 lines and no name for the class ids 6"),
+        ("1 Rex\n2 Luna\n3 Tom", "no name for the class ids 6"),
+        ("", "0 lines and no name for the class ids 1; 2; 6"),
+        ("Rex\nLuna\nRex", "two classes are called Rex"),
+    ],
+)
+def test_names_that_do_not_fit_are_refused(tmp_path, text, says):
+    own(tmp_path, lines("IMG_1", "IMG_2", "IMG_3"), lines("IMG_4"), classes=text)
+    with pytest.raises(ValueError, match=f"classes.txt: .*{says}"):
+        read_pets(tmp_path)
+
+
+@pytest.mark.parametrize("encoding, guess", [("latin-1", "ISO-8859-1"), ("utf-16", "UTF-16")])
+@pytest.mark.parametrize("file", ["trainval", "test", "classes"])
+def test_another_encoding_is_named_with_its_file_and_the_way_out(tmp_path, file, encoding, guess):
+    base = own(tmp_path, lines("Rex_1"), lines("Rex_2"), classes="1 Rex")
+    path = base / "annotations" / f"{file}.txt"
+    path.write_bytes((path.read_text() + "\nBengal\u00e9_3 1 1 1").encode(encoding))
+    with pytest.raises(ValueError, match=rf"{file}.txt, line \d: .*{guess}.*iconv -f {guess}"):
+        read_pets(tmp_path)
+
+
+def test_a_set_with_one_list_gets_a_way_out_that_fits_it(tmp_path):
+    base = own(tmp_path, lines("Rex_1"), lines("Rex_2"))
+    (base / "annotations" / "test.txt").write_text("# none yet\n")
+    with pytest.raises(ValueError, match="test.txt lists no photo.*petweak data import"):
+        read_pets(tmp_path)
+    (base / "annotations" / "test.txt").unlink()
+    for root in (tmp_path, base):
+        with pytest.raises(FileNotFoundError, match="test.txt is missing.*petweak data import"):
+            read_pets(root)
+    with pytest.raises(FileNotFoundError, match="petweak data import.*petweak data fetch"):
+        read_pets(tmp_path / "nowhere")
+
+
+def test_a_set_without_trimaps_is_whole(tmp_path):
+    own(tmp_path, lines("Rex_1", "Luna_1"), lines("Rex_2"))
+    pets = require_splits(check(read_pets(tmp_path)))
+    assert len(pets) == 3 and not pets.quarantine and not pets.doubts
+    assert {s.trimap for s in pets.samples} == {None}
+    text = "\n".join(describe(pets))
+    assert "3 photos of 2 breeds: 2 in train, 1 in test" in text and "0 trimaps" in text
+    assert "3 photos have no trimap" in text and "Luna (dog): 1 in train, 0 in test" in text
+
+
+@pytest.mark.parametrize("split, other", [("train", "test"), ("test", "train")])
+def test_a_split_of_which_nothing_can_be_read_is_refused(tmp_path, split, other):
+    base = write_set(tmp_path)
+    for s in read_pets(tmp_path).split(split):
+        s.photo.write_bytes(b"")
+    pets = check(read_pets(tmp_path))
+    assert pets.split(other) and base.is_dir()
+    with pytest.raises(ValueError, match=f"no photo of {split} .* can be used: .*is empty"):
+        require_splits(pets)
+
+
+# --- trimaps
+
+
+def test_all_trimaps_with_other_values_are_listed_at_once(tmp_path):
+    ids = [f"Abyssinian_{i}" for i in range(14)]
+    base = write_set(tmp_path, [f"{i} 1 1 1" for i in ids])
+    for i in ids[1:13]:
+        Image.new("L", (40, 30), 255).save(base / "annotations" / "trimaps" / f"{i}.png")
+    with pytest.raises(ValueError) as error:
+        check(read_pets(tmp_path))
+    assert [i for i in ids if f"{i}.png" in str(error.value)] == ids[1:11]
+    assert "(12 in all)" in str(error.value) and "[255]" in str(error.value)
+
+
+@pytest.mark.parametrize("form", ["P", "I;16", "RGB", "RGBA", "LA"])
+def test_a_trimap_may_be_saved_in_other_modes(tmp_path, form):
+    values = np.full((30, 40), 2, np.uint8)
+    values[8:20, 8:30], values[10:15, 10:20] = 3, 1
+    if form == "P":
+        picture = Image.fromarray(values)
+        picture.putpalette(list(range(256)) * 3)
+    else:
+        picture = Image.fromarray(values.astype(np.uint16) if form == "I;16" else values)
+        picture = picture if form == "I;16" else picture.convert(form)
+    picture.save(tmp_path / "trimap.png")
+    trimap = load_trimap(tmp_path / "trimap.png")
+    assert trimap.dtype == np.uint8 and np.array_equal(trimap, values)
+    Image.fromarray(np.dstack([values, values, values * 0 + 1])).save(tmp_path / "trimap.png")
+    with pytest.raises(ValueError, match="trimap.png: has the values"):
+        load_trimap(tmp_path / "trimap.png")
+
+
+@pytest.mark.parametrize("drawn_on", ["seen", "stored", "neither"])
+def test_a_trimap_is_turned_with_its_photo_where_it_was_drawn_on_stored_pixels(tmp_path, drawn_on):
+    base, exif = write_set(tmp_path), Image.Exif()
+    exif[0x0112] = 6  # a quarter turn clockwise
+    photo = np.full((30, 40, 3), 40, np.uint8)
+    photo[2:12, 4:30] = 220
+    Image.fromarray(photo).save(base / "images" / "beagle_2.jpg", exif=exif, quality=95)
+    trimap = np.where(photo[..., 0] > 100, 1, 2).astype(np.uint8)
+    drawn = {"seen": np.rot90(trimap, -1), "stored": trimap, "neither": trimap[:, :-1]}[drawn_on]
+    Image.fromarray(drawn).save(base / "annotations" / "trimaps" / "beagle_2.png")
+    pets = check(read_pets(tmp_path))
+    if drawn_on == "neither":
+        (bad,) = pets.quarantine
+        assert bad.file.endswith("beagle_2.png") and "39 x 30 px, its photo 30 x 40" in bad.reason
+        return
+    s = pets.sample("beagle_2")
+    pet, bright = load_trimap(s.trimap, s.photo) == 1, np.asarray(load_photo(s.photo))[..., 0] > 100
+    assert pet.shape == (40, 30) and np.mean(pet == bright) > 0.97
+
+
+def test_a_photo_that_is_turned_is_another_photo(tmp_path):
+    base, exif, prints = write_set(tmp_path), Image.Exif(), []
+    for exif[0x0112] in (1, 3):
+        Image.new("RGB", (40, 30), "red").save(base / "images" / "beagle_2.jpg", exif=exif)
+        prints.append(fingerprint(read_pets(tmp_path)))
+    assert prints[0]["photos"] != prints[1]["photos"]
+
+
+@pytest.mark.parametrize(
+    "change, says",
+    [
+        ({1: 2, 2: 1}, "more pet (1) along the frame than in the middle"),
+        ({1: 2}, "has pet (1)"),
+        ({2: 1}, "has background (2)"),
+        ({}, ""),
+        ({3: 2}, ""),
+    ],
+)
+def test_trimaps_that_are_odd_as_a_whole_raise_a_doubt(tmp_path, change, says):
+    base = write_set(tmp_path, test=("beagle_3 5 2 1",))
+    for path in (base / "annotations" / "trimaps").glob("*.png"):
+        values = np.full((30, 40), 2, np.uint8)
+        values[4:28, 6:32], values[6:26, 8:30] = 3, 1
+        new = values.copy()
+        for old, value in change.items():
+            new[values == old] = value
+        Image.fromarray(new).save(path)
+    pets = check(read_pets(tmp_path))
+    assert len(pets) == 3 and len(pets.doubts) == bool(says)
+    assert all(says in doubt for doubt in pets.doubts)
+    assert [line for line in describe(pets) if says and "doubt: " in line] == [
+        f"doubt: {d}" for d in pets.doubts]
+
+
+def test_one_odd_trimap_among_others_is_no_doubt(tmp_path):
+    base = write_set(tmp_path, test=("beagle_3 5 2 1",))
+    trimap = np.full((30, 40), 1, np.uint8)
+    trimap[8:20, 8:30] = 2
+    Image.fromarray(trimap).save(base / "annotations" / "trimaps" / "beagle_2.png")
+    assert check(read_pets(tmp_path)).doubts == ()
+
+
+def test_real_sets_raise_no_doubt(real_photos):
+    for root in (real_photos, real_photos.with_name("data37")):
+        pets = check(read_pets(root))
+        assert pets.doubts == () and not pets.quarantine and pets.name == "oxford-iiit-pet"
+
+
+def test_a_breed_that_train_lacks_is_a_doubt(tmp_path):
+    own(tmp_path, lines("Rex_1"), [*lines("Rex_2"), "Luna_1 2 2 1"])
+    (doubt,) = check(read_pets(tmp_path)).doubts
+    assert "Luna" in doubt and "Rex" not in doubt.replace(str(tmp_path), "")
+
+
+# --- val of few photos
+
+
+def test_val_of_one_photo_a_breed_is_of_each_species(tmp_path, caplog):
+    own(tmp_path, lines("Rex_1", "Luna_1", "Tom_1"), lines("Rex_2"))
+    pets = read_pets(tmp_path)
+    val = val_ids(pets, 0.1, seed=0)
+    assert len(val) == 1 and val < {"Rex_1", "Tom_1"}  # the cats; of dogs there is one
+    assert "no breed has two photos in train" in caplog.text
+
+
+def test_val_of_a_cat_and_a_dog_is_one_of_them_and_of_one_photo_none(tmp_path, caplog):
+    own(tmp_path / "two", lines("Rex_1", "Luna_1"), lines("Rex_2"))
+    assert len(val_ids(read_pets(tmp_path / "two"), 0.9, seed=0)) == 1
+    own(tmp_path / "one", lines("Rex_1"), lines("Rex_2"))
+    assert val_ids(read_pets(tmp_path / "one"), 0.1, seed=0) == frozenset()
+    assert "no split has two photos in train" in caplog.text
