@@ -159,7 +159,7 @@ def _by_name(found: Found, photos: list[Photo], one: str, wanted: list[str]) -> 
     match = {id(p): _NUMBERED.fullmatch(p.file.stem) for p in photos}
     breeds = {k: known.get(plain(m[1])) for k, m in match.items() if m}
     if 2 * sum(map(bool, breeds.values())) <= len(photos):
-        names = {m[1] for m in match.values() if m and oxford_pets._is_name(m[1])}
+        names = {m[1] for m in match.values() if m and oxford_pets.is_class_name(m[1])}
         found.notes += [f"one class, {one}. If {name} in the names of files is a class, say "
                         "--classes with all classes" for name in sorted(names)[:1]]
         breeds = {id(p): one for p in photos}
@@ -196,7 +196,8 @@ def _official(source: Path, files: list[tuple[Path, str]], lists: list[Path],
         return found
     rows = _read_lists(lists)
     class_ids = {i: class_id for i, (class_id, *_) in rows.items()}
-    names = oxford_pets._class_names(lists[0].parent, class_ids)
+    names, doubts = oxford_pets.class_names(lists[0].parent, class_ids)
+    found.notes += doubts
     for image_id, (class_id, kind, split) in rows.items():
         p, *more = by_stem.pop(image_id.casefold(), None) or [
             Photo(source / image_id, image_id, reason="listed, and there is no photo")]
@@ -215,7 +216,7 @@ def _official(source: Path, files: list[tuple[Path, str]], lists: list[Path],
 
 def _is_list(file: Path) -> bool:
     """Whether a text file begins as the lists of the data set do."""
-    lines = [x for x in oxford_pets._text(file).splitlines() if x.strip() and x[0] != "#"]
+    lines = [x for x in oxford_pets.read_text(file).splitlines() if x.strip() and x[0] != "#"]
     return bool(lines) and bool(re.fullmatch(r"\s*\S.*\s\d+\s+[12]\s+\d+\s*", lines[0]))
 
 
@@ -224,13 +225,13 @@ def _read_lists(lists: list[Path]) -> dict[str, tuple[int, int, str]]:
     rows: dict[str, tuple[int, int, str]] = {}
     splits = {file: split for split, file in SPLITS.items()}
     for path in sorted(lists, key=lambda f: f.name not in splits):
-        for n, line in enumerate(oxford_pets._text(path).splitlines(), 1):
+        for n, line in enumerate(oxford_pets.read_text(path).splitlines(), 1):
             if not line.strip() or line.startswith("#"):
                 continue
             try:
                 image_id, class_id, kind, _ = line.strip().rsplit(None, 3)
                 row = int(class_id), ("1", "2").index(kind), splits.get(path.name, "")
-                image_id = oxford_pets._checked_id(image_id)
+                image_id = oxford_pets.checked_id(image_id)
             except ValueError:
                 raise ValueError(f"{path}, line {n}: {line!r} is not 'Image CLASS-ID SPECIES "
                                  "BREED-ID'") from None
@@ -347,7 +348,7 @@ def _coco_mask(annotations: list[dict], height: Any, width: Any, size: tuple[int
 
 def _table(file: Path) -> Found:
     """A CSV of `file` and `class`, and `split`, `mask`, `species` if they are there."""
-    text = oxford_pets._text(file)
+    text = oxford_pets.read_text(file)
     delimiter = max(",;\t", key=text.partition("\n")[0].count)
     found, by_file = Found([], {}), {}
     try:

@@ -130,17 +130,16 @@ def read_pets(data_root: str | Path) -> Pets:
     rows: dict[str, tuple[int, int, str]] = {}  # class id, species, split
     for split, file in SPLITS.items():
         path, before = notes / file, len(rows)
-        for n, line in enumerate(_text(path).splitlines(), 1):
+        for n, line in enumerate(read_text(path).splitlines(), 1):
             if not line.strip() or line.startswith("#"):
                 continue
             try:
                 image_id, class_id, species, _ = line.strip().rsplit(None, 3)
-                row = int(class_id), {"1": 0, "2": 1}[species], split
-                image_id = _checked_id(image_id)
-            except (ValueError, KeyError) as error:
-                what = f"{line!r} is not 'Image CLASS-ID SPECIES BREED-ID'"
-                what += f": {error}" if "id" in str(error) else ""
-                raise ValueError(f"{path}, line {n}: {what}") from None
+                row = int(class_id), ("1", "2").index(species), split
+                image_id = checked_id(image_id)
+            except ValueError as error:
+                raise ValueError(f"{path}, line {n}: {line!r} is not 'Image CLASS-ID SPECIES "
+                                 f"BREED-ID': {error}") from None
             if image_id in rows:
                 raise ValueError(f"{path}, line {n}: {image_id} is listed twice")
             rows[image_id] = row
@@ -149,7 +148,7 @@ def read_pets(data_root: str | Path) -> Pets:
     folder = _inner(root, "images")
     images, trimaps = _files(folder), _files(_inner(notes, "trimaps"))
     _check_files(root, rows, images, trimaps)
-    names, doubts = _class_names(notes, {i: class_id for i, (class_id, _, _) in rows.items()})
+    names, doubts = class_names(notes, {i: class_id for i, (class_id, _, _) in rows.items()})
     rank = {class_id: i for i, class_id in enumerate(sorted(names))}
     samples = tuple(
         Sample(i, next(iter(images(i)), folder / f"{i}.jpg"), next(iter(trimaps(i)), None),
@@ -193,7 +192,7 @@ def _inner(folder: Path, name: str) -> Path:
     return inner if inner.is_dir() else folder / name
 
 
-def _text(path: Path) -> str:
+def read_text(path: Path) -> str:
     """The file's text. ValueError where it is not UTF-8, with its likely encoding."""
     content = path.read_bytes()
     try:
@@ -207,7 +206,7 @@ def _text(path: Path) -> str:
             f"editor, or `iconv -f {encoding.split()[0]} -t UTF-8 {path.name} > new.txt`") from None
 
 
-def _checked_id(image_id: str) -> str:
+def checked_id(image_id: str) -> str:
     """The id in Unicode's composed form, without a picture's suffix. ValueError where it is no
     plain file name."""
     image_id = normalize("NFC", image_id)
@@ -250,7 +249,7 @@ def _first(items: list[str]) -> str:
     return "; ".join(items[:10]) + more
 
 
-def _class_names(notes: Path, class_ids: dict[str, int]) -> tuple[dict[int, str], tuple[str, ...]]:
+def class_names(notes: Path, class_ids: dict[str, int]) -> tuple[dict[int, str], tuple[str, ...]]:
     """{class id: name}, no two alike, and doubts: from `classes.txt`, else from the file names
     where all of a class are `breed_number` with one breed, else `class_<id>`."""
     ids = sorted(set(class_ids.values()))
@@ -265,14 +264,14 @@ def _class_names(notes: Path, class_ids: dict[str, int]) -> tuple[dict[int, str]
             raise ValueError(f"{notes}: class id {class_id} is {' and '.join(sorted(names))}")
     uses = Counter(chain.from_iterable(of.values()))
     own = {k: next(iter(names)) for k, names in of.items()
-           if len(names) == 1 and uses[next(iter(names))] == 1 and _is_name(*names)}
+           if len(names) == 1 and uses[next(iter(names))] == 1 and is_class_name(*names)}
     names = {k: own.get(k, f"class_{k}") for k in ids}
     nameless = _first([name for k, name in names.items() if k not in own])
     text = f"file names tell no names of {nameless}: {path}, a name a line, gives them names"
     return names, (text,) if nameless else ()
 
 
-def _is_name(text: str) -> bool:
+def is_class_name(text: str) -> bool:
     """Whether `text` can be a class, and is no date and nothing that a camera counts."""
     parts = re.split(r"[ _.-]+", text)
     dated = any(part.isdigit() and len(part) >= 4 for part in parts)
@@ -283,7 +282,7 @@ def _is_name(text: str) -> bool:
 def _named(path: Path, ids: list[int]) -> dict[int, str]:
     """The names in `classes.txt`: `id name` in every line, or a name a line, in order of class id;
     line k is class id k where there are more lines than classes that occur."""
-    lines = [line.strip() for line in _text(path).splitlines()]
+    lines = [line.strip() for line in read_text(path).splitlines()]
     lines = [line for line in lines if line and not line.startswith("#")]
     pairs = [re.fullmatch(r"(\d+)\s*[\s:,;]\s*(\S.*)", line) for line in lines]
     if lines and all(pairs):

@@ -21,7 +21,7 @@ def test_a_probe_learns_a_linear_rule(tmp_path):
     trimap = np.full((8, 8), 2, np.uint8)
     trimap[:, :4] = 1
     write_mask(tmp_path / "a.png", trimap)
-    sample = Sample("a", tmp_path, tmp_path / "a.png", 0, 0, "train", "a")
+    sample = Sample("a", tmp_path / "a.png", tmp_path / "a.png", 0, 0, "train", "a")
     maps = np.random.default_rng(0).normal(size=(1, 2, 3, 4, 4)).astype(np.float16)
     maps[..., 1, :, :2], maps[..., 1, :, 2:] = 1, -1
     features = Features(tmp_path, ("a",), ("final",), arrays={"final": maps})
