@@ -204,6 +204,20 @@ def test_data_make_draws_a_set_and_data_check_tells_what_it_did(tmp_path, capsys
     assert main([*make[:-1], "32", "--data-root", str(tmp_path)]) == 2
 
 
+def test_data_check_fails_after_its_report_where_a_split_cannot_be_used(tmp_path, capsys):
+    make = ["data", "make", "--train", "1", "--test", "1", "--size", "64"]
+    assert main([*make, "--data-root", str(tmp_path)]) == 0
+    base = tmp_path / "oxford-iiit-pet"
+    for line in (base / "annotations" / "test.txt").read_text().splitlines():
+        if not line.startswith("#"):
+            (base / "images" / f"{line.split()[0]}.jpg").write_bytes(b"")
+    capsys.readouterr()
+    assert main(["data", "check", "--data-root", str(tmp_path)]) == 2
+    out, err = capsys.readouterr()
+    assert "37 in train, 0 in test" in out and "37 left out" in out
+    assert "no photo of test (test.txt) can be used" in err
+
+
 # --- paths count from where the user stands
 
 

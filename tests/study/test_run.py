@@ -17,10 +17,12 @@ import torch
 from conftest import ROUNDS, small
 from few import few_photos
 from filelock import FileLock
+from PIL import Image
 from safetensors.numpy import load_file
 
 from petweak.data import feature_cache
 from petweak.data.files import read_json, write_json
+from petweak.data.oxford_pets import load_trimap, read_pets
 from petweak.pseudo_masks import store
 from petweak.study import cache
 from petweak.study.results import collect_results, run_study
@@ -479,3 +481,24 @@ def test_epochs_that_are_missing_are_saved_by_training_again(few, done, tmp_path
     epoch.unlink()
     again = Run(folder, few, done.settings).model(*SOURCE)
     assert equal(again, done.model(*SOURCE)) and epoch.read_bytes() == content
+
+
+def test_a_set_of_which_no_test_photo_can_be_read_is_refused_before_any_work(rendered, tmp_path):
+    few = few_photos(rendered, tmp_path / "data")
+    for s in read_pets(few).split("test"):
+        s.photo.write_bytes(b"")
+    run = Run(tmp_path / "run", few, small(sources="ground_truth", labels="species"))
+    with pytest.raises(ValueError, match="no photo of test .* can be used"):
+        run.mask_scores("ground_truth")
+    assert not (run.folder / "features").exists() and not (run.folder / "masks").exists()
+
+
+def test_a_doubt_of_the_data_is_logged_and_kept(rendered, tmp_path, caplog):
+    few = few_photos(rendered, tmp_path / "data")
+    for s in read_pets(few).samples:
+        trimap = load_trimap(s.trimap)
+        Image.fromarray(np.array([0, 2, 1, 3], np.uint8)[trimap]).save(s.trimap)
+    for _ in range(2):  # the second one opens no picture
+        caplog.clear()
+        pets = Run(tmp_path / "run", few, small()).pets
+        assert len(pets.doubts) == 1 and caplog.text.count("are 1 and 2 exchanged?") == 1
