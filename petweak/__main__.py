@@ -28,6 +28,9 @@ MALLOC = {"MALLOC_MMAP_THRESHOLD_": -3, "MALLOC_TRIM_THRESHOLD_": -1}
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command. 0 on success, 1 on failure, 2 and one clear line for a bad argument; 130 and
     143 for one that Ctrl-C and SIGTERM have stopped."""
+    for stream in (sys.stdout, sys.stderr):  # a console without ▼ shows a question mark
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
     logging.basicConfig(format="petweak: %(message)s", level=logging.WARNING)
     args = parser().parse_args(argv)
     keep_memory()

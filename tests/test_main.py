@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import subprocess
@@ -359,3 +360,24 @@ def test_only_the_command_line_keeps_freed_memory():
     kept, passed_on = faults("import petweak.__main__; petweak.__main__.keep_memory()")
     assert inherited == "False" and plain > 20_000
     assert passed_on == "True" and kept * 10 < plain
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii", "utf-8"])
+def test_a_console_that_lacks_a_letter_shows_another(encoding, monkeypatch):
+    text, console = "0.3 ▼ “best” − 豆.jpg", io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    monkeypatch.setattr(sys, "stdout", console)
+    monkeypatch.setattr("petweak.__main__.data", lambda args: iter([text]))
+    assert main(["data", "check"]) == 0
+    console.seek(0)
+    assert console.read() == text.encode(encoding, "replace").decode(encoding) + "\n"
+
+
+@pytest.mark.parametrize("words", [["--help"], ["data", "check", "--data-root", "DATA"]])
+def test_the_command_works_on_any_console(words, rendered, tmp_path):
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONIOENCODING"}
+    words = [str(rendered) if w == "DATA" else w for w in words]
+    for more in ({"PYTHONIOENCODING": "cp1252"}, {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0",
+                                                  "LC_ALL": "C"}):
+        done = subprocess.run([sys.executable, "-m", "petweak", *words], env=environment | more,
+                              capture_output=True, cwd=tmp_path)
+        assert done.returncode == 0 and not done.stderr and done.stdout

@@ -28,6 +28,8 @@ BASE_URLS = (
     "https://www.robots.ox.ac.uk/~vgg/data/pets/data/")
 OFFICIAL_PHOTOS = 7349  # trainval.txt and test.txt together
 RETRIES = 2  # of each address
+# The official archives unpack to 0.8 GB in 14,800 files. Beyond these it is a bomb.
+MAX_BYTES, MAX_FILES = 4 << 30, 100_000
 _MARKER = ".unpacked"  # in each folder: its archive's md5, and how many files it had
 
 
@@ -110,8 +112,8 @@ def _unpacked_from(folder: Path, md5: str) -> int:
     """How many files were unpacked here from this archive, 0 where it was another or nobody."""
     if not (folder / _MARKER).is_file():
         return 0
-    of, files = (folder / _MARKER).read_text(encoding="utf-8").split()
-    return int(files) if of == md5 else 0
+    of, files, *_ = *(folder / _MARKER).read_text(encoding="utf-8").split(), "", ""
+    return int(files) if of == md5 and files.isdigit() else 0
 
 
 def _official(root: Path) -> bool:
@@ -133,6 +135,7 @@ def _unpack(archive: Path, folder: Path, md5: str) -> None:
     shutil.rmtree(beside, ignore_errors=True)  # of a killed process
     try:
         with tarfile.open(archive) as tar:
+            _refuse_bomb(tar, archive)
             tar.extractall(beside, filter=_safe)
         whole = beside / folder.name
         if not whole.is_dir():
@@ -146,6 +149,16 @@ def _unpack(archive: Path, folder: Path, md5: str) -> None:
                 os.replace(file, there)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+
+
+def _refuse_bomb(tar: tarfile.TarFile, archive: Path) -> None:
+    """FetchError for more files or bytes than a set of photos has, as soon as they are counted."""
+    size = 0
+    for files, member in enumerate(tar, 1):
+        size += member.size
+        if files > MAX_FILES or size > MAX_BYTES:
+            raise FetchError(f"refused to unpack {archive}: more than {MAX_FILES:,} files or "
+                             f"{MAX_BYTES >> 30} GB. Nothing was unpacked.")
 
 
 def _safe(member: tarfile.TarInfo, path: str) -> tarfile.TarInfo:

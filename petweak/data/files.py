@@ -113,8 +113,10 @@ def signed(text: str) -> str:
 
 def is_signed(path: Path) -> bool:
     """Whether the file is as petweak wrote it: a changed one is the user's, and stays."""
-    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
-    return text == signed(text.rpartition("\n<!-- ")[0])
+    if not path.is_file():
+        return False
+    text = path.read_text(encoding="utf-8", errors="replace")
+    return not text or text == signed(text.rpartition("\n<!-- ")[0])
 
 
 def write_json(path: str | Path, value: Any) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm.auto import tqdm
 
-from petweak.data.files import read_json, write_json, write_text
+from petweak.data.files import is_whole, on_disk, read_json, write_json, write_text
 from petweak.data.masks import BACKGROUND, FOREGROUND, IGNORE, RUN, write_mask, writer_of
 from petweak.data.pictures import header
 from petweak.pseudo_masks.base import Source
@@ -44,11 +44,11 @@ def to_mask(soft: Tensor, shape: tuple[int, int], threshold: float | str,
 
 def open_manifest(folder: Path, key: str) -> dict | None:
     """What was written when the masks in `folder` were finished, if that was with `key` and all of
-    them are still there."""
+    them are still there, and whole."""
     manifest = read_json(folder / MANIFEST)
     if manifest is None or manifest.get("key") != key:
         return None
-    return manifest if {p.stem for p in folder.glob("*.png")}.issuperset(manifest["ids"]) else None
+    return manifest if all(is_whole(folder / f"{i}.png") for i in manifest["ids"]) else None
 
 
 def prepare(source: Source) -> dict[str, Any]:
@@ -75,7 +75,7 @@ def make_masks(source: Source, name: str, ids: list[str], folder: Path, key: str
     done = _progress(folder, key)
     confidences, start = done["confidence"], time.perf_counter() - done["seconds"]
     (folder / MANIFEST).unlink(missing_ok=True)
-    missing = [i for i in ids if i not in confidences or not (folder / f"{i}.png").is_file()]
+    missing = [i for i in ids if i not in confidences or not is_whole(folder / f"{i}.png")]
     note, threshold, band = prepare(source), source.threshold(), source.ignore_band()
 
     def write(image_id: str, soft: Tensor, photo: Path) -> None:
@@ -86,7 +86,8 @@ def make_masks(source: Source, name: str, ids: list[str], folder: Path, key: str
         list(written)  # raises what a writer raised
         confidences.update(values)
         line = {"key": key, "confidence": values, "seconds": time.perf_counter() - start}
-        print(json.dumps(line), file=progress, flush=True)
+        with on_disk(folder / PROGRESS):
+            print(json.dumps(line), file=progress, flush=True)
         bar.update(len(values))
 
     bar = tqdm(total=len(ids), initial=len(ids) - len(missing), desc=f"masks {name}", unit="photo")

@@ -11,6 +11,7 @@ from the run's files. A card that says the same as the one on disk is not writte
 import logging
 import math
 import os
+import re
 from collections import Counter
 from inspect import getdoc
 from pathlib import Path
@@ -38,8 +39,11 @@ from petweak.visualization.charts import finished_models
 log = logging.getLogger(__name__)
 HUB_NAME = "timm/oxford-iiit-pet"  # the data set there
 TAGS = ["petweak", "pets", "weak-supervision"]
-TEMPLATES = jinja2.Environment(loader=jinja2.PackageLoader("petweak.reporting"), trim_blocks=True,
-                               lstrip_blocks=True, undefined=jinja2.StrictUndefined)
+TEMPLATES = jinja2.Environment(
+    loader=jinja2.PackageLoader("petweak.reporting"), trim_blocks=True, lstrip_blocks=True,
+    undefined=jinja2.StrictUndefined,
+    # a name may hold what a reader of Markdown would take for HTML
+    finalize=lambda v: v.replace("<", "&lt;") if isinstance(v, str) else v)
 
 
 def write_cards(run: Run) -> None:
@@ -53,7 +57,7 @@ def write_cards(run: Run) -> None:
     for path, card in cards.items():
         if os.path.lexists(path) and not is_signed(path):
             log.warning("%s was changed by hand and stays: delete it to have it made anew", path)
-        elif not path.is_file() or path.read_text(encoding="utf-8") != card:
+        elif not path.is_file() or path.read_bytes() != card.encode():
             write_text(path, card)
 
 
@@ -69,7 +73,8 @@ def _licence(pets: Pets) -> str:
 
 
 def _markdown(frame: pd.DataFrame) -> str:
-    return frame.fillna("").to_markdown(index=False, disable_numparse=True)
+    cells = frame.fillna("").map(lambda v: re.sub(r"([|`])", r"\\\1", " ".join(str(v).split())))
+    return cells.to_markdown(index=False, disable_numparse=True)
 
 
 def _rows_of(folder: Path, config: dict, run: Run) -> pd.DataFrame:

@@ -58,9 +58,10 @@ def chapter_map(times: pd.DataFrame) -> str:
     took = {int(number): f"{s:.0f} s" for number, s in times.itertuples(index=False)}
     rows = ["<th></th><th style='text-align:left'>notebook and question</th><th>took</th>"]
     for c in chapters():
-        title, data = html.escape(c.title), f"data:image/jpeg;base64,{c.picture}"
+        title, file = html.escape(c.title), html.escape(c.file.name)
+        data = f"data:image/jpeg;base64,{c.picture}"
         picture = f'<img alt="a picture from {title}" src="{data}">' if c.picture else ""
-        text = f'<a href="{c.file.name}"><b>{title}</b></a><br>{html.escape(c.question)}'
+        text = f'<a href="{file}"><b>{title}</b></a><br>{html.escape(c.question)}'
         seconds = took.get(int(c.file.name[:2]), "")
         rows.append(f"<td>{picture}</td><td style='text-align:left'>{text}</td><td>{seconds}</td>")
     return f"<table>{''.join(f'<tr>{row}</tr>' for row in rows)}</table>"

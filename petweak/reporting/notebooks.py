@@ -18,7 +18,15 @@ from papermill.exceptions import PapermillExecutionError
 
 import petweak
 from petweak.config import from_here, parse_assignments
-from petweak.data.files import file_hash, project_path, read_json, replacing, shipped, write_json
+from petweak.data.files import (
+    file_hash,
+    is_whole,
+    project_path,
+    read_json,
+    replacing,
+    shipped,
+    write_json,
+)
 from petweak.study.cache import key
 from petweak.study.run import claim
 
@@ -101,7 +109,7 @@ def run_notebooks(profile, run=None, data_root=None, only=None, parameters=(), s
 def is_executed(notebook: Path, out: Path, values: dict[str, Any]) -> bool:
     """Whether `out` is this notebook with these values and the package's present code."""
     note = read_json(out.with_suffix(".json")) or {}
-    return out.is_file() and note.get("key") == _key(notebook, values)
+    return is_whole(out) and note.get("key") == _key(notebook, values)
 
 
 def _key(notebook: Path, values: dict[str, Any]) -> str:

@@ -29,7 +29,15 @@ from IPython.display import display
 from PIL import Image
 from traitlets.config import Config
 
-from petweak.data.files import file_hash, read_json, replacing, shipped, write_json, write_text
+from petweak.data.files import (
+    file_hash,
+    is_whole,
+    read_json,
+    replacing,
+    shipped,
+    write_json,
+    write_text,
+)
 from petweak.data.oxford_pets import Sample, load_photo, load_trimap
 from petweak.evaluation.metrics import target
 from petweak.reporting import latex
@@ -107,7 +115,7 @@ def ensure_report(run_folder: str | Path) -> Path:
     key = cache.key(stage="report", files={str(file): file_hash(file) for file in files})
     names = read_json(folder / "figures" / "captions.json") or {}
     outputs = [HTML, "tables.md", *(f"figures/{name}.png" for name in names)]
-    if read_json(note) != {"key": key} or not all((folder / name).is_file() for name in outputs):
+    if read_json(note) != {"key": key} or not all(is_whole(folder / name) for name in outputs):
         write_report(folder)
         write_json(note, {"key": key})
     return folder / HTML
@@ -134,7 +142,7 @@ class Page:
         shown = write(frame, tablefmt="html", colalign=sides)
         shown = re.sub(r"(?<=\d) (\[[^\]]*\])", r" <span>\1</span>", shown)
         shown = f'<div class="scroll" tabindex="0">{shown}</div>'
-        text = write(frame.map(lambda v: str(v).replace("|", "\\|")))
+        text = write(frame.map(lambda v: re.sub(r"([|`])", r"\\\1", " ".join(str(v).split()))))
         if folded:
             shown = f"<details><summary>{html.escape(folded)}</summary>{shown}</details>"
             text = f"**{folded}**\n\n{text}"
@@ -160,7 +168,9 @@ class Page:
 
 
 def _show(page: str, markdown: str, **about: str) -> None:
-    data = {"text/html": page, "text/markdown": markdown, "text/plain": markdown}
+    # A name may hold what a reader of Markdown would take for HTML.
+    data = {"text/html": page, "text/markdown": markdown.replace("<", "&lt;"),
+            "text/plain": markdown}
     display(data, raw=True, metadata={"report": about})
 
 
@@ -229,7 +239,8 @@ def print_pdf(browser: str, page: str, path: Path) -> None:
         # As root Chromium runs without its sandbox only; the page has no script.
         command += ["--no-sandbox"] * (getattr(os, "geteuid", lambda: 1)() == 0)
         command += [f"--user-data-dir={scratch}", f"--print-to-pdf={beside}", source.as_uri()]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=PRINT_SECONDS)
+        done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace",
+                              timeout=PRINT_SECONDS)
         if done.returncode or not beside.is_file():
             last = (done.stderr.strip().splitlines() or ["no message"])[-1]
             raise OSError(f"{browser} printed no PDF (exit {done.returncode}): {last}")

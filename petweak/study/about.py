@@ -43,7 +43,7 @@ def pick_device(name: str) -> torch.device:
 
 
 def _git_commit() -> str | None:
-    git = {"cwd": Path(__file__).parent, "text": True, "stderr": subprocess.DEVNULL}
+    git = {"cwd": Path(__file__).parent, "encoding": "utf-8", "stderr": subprocess.DEVNULL}
     try:
         return subprocess.check_output(["git", "rev-parse", "HEAD"], **git).strip()
     except (OSError, subprocess.CalledProcessError):  # no git, or no repository

@@ -22,7 +22,7 @@ from filelock import FileLock
 from petweak.config import DATA_ROOTS, Settings, settings
 from petweak.data import oxford_pets
 from petweak.data.feature_cache import Features, extract_features, open_features, scaled_size
-from petweak.data.files import file_hash, project_path, read_json, write_frame, write_json
+from petweak.data.files import file_hash, is_whole, project_path, read_json, write_frame, write_json
 from petweak.evaluation import scoring
 from petweak.models.backbones import BACKBONES, Backbone, load_backbone
 from petweak.models.maskformer import model_name
@@ -102,7 +102,7 @@ class Run:
         for doubt in pets.doubts:
             log.warning("doubt: %s", doubt)
         oxford_pets.require_splits(pets)
-        if not (self.folder / "run.json").is_file():
+        if read_json(self.folder / "run.json") is None:
             self.write_about(pets)
         if breed := self.settings.data.leave_out:
             pets = pets.leaving_out(breed)
@@ -472,7 +472,7 @@ def open_scores(folder: Path, key: str) -> Scores | None:
     """The scores in `folder` if they were made with `key` and are as they were written."""
     note, table = read_json(folder / "scores.json"), folder / "scores.csv"
     there = file_hash(table)
-    if note is None or note.get("key") != key or there == "missing":
+    if note is None or note.get("key") != key or not is_whole(table):
         return None
     if note.get("table", there) != there:
         return None

@@ -21,7 +21,15 @@ from tqdm.auto import tqdm
 
 from petweak.config import Settings
 from petweak.data.feature_cache import Features
-from petweak.data.files import file_hash, is_signed, read_json, replacing, write_frame, write_json
+from petweak.data.files import (
+    file_hash,
+    is_signed,
+    is_whole,
+    read_json,
+    replacing,
+    write_frame,
+    write_json,
+)
 from petweak.models.losses import set_loss
 from petweak.models.maskformer import MaskFormer, MaskFormerConfig, foreground
 from petweak.pseudo_masks.selection import agreement
@@ -37,7 +45,8 @@ def is_trained(folder: Path, key: str, save_epochs: bool = False) -> bool:
     were written; with `save_epochs`, and its epochs, too."""
     config, files = read_json(folder / CONFIG), file_hashes(folder)
     return (config is not None and config.get("key") == key
-            and "missing" not in files.values() and config.get("files", files) == files
+            and all(is_whole(folder / name) for name in files)
+            and config.get("files", files) == files
             and (not save_epochs or len(saved_epochs(folder)) == config["epochs"]))
 
 
@@ -141,7 +150,8 @@ def train_model(features: Features, train: Targets, val: Targets, classes: tuple
 
 def saved_epochs(folder: Path) -> dict[int, Path]:
     """{epoch: its weights}, from 1, of a model that was trained with `save_epochs`."""
-    return {int(p.stem): p for p in sorted((folder / "epochs").glob("*.safetensors"))}
+    return {int(p.stem): p for p in sorted((folder / "epochs").glob("*.safetensors"))
+            if is_whole(p)}
 
 
 def learning_rate(progress: float, settings: Settings) -> float:
@@ -221,7 +231,7 @@ def _resume(
 ) -> tuple[list, dict]:
     """Load what `_save` wrote with the same key; otherwise, and where an epoch that has to be saved
     was not, start: ([], {})."""
-    if not path.is_file():
+    if not is_whole(path):
         return [], {}
     parts: dict[str, dict[str, Tensor]] = defaultdict(dict)
     with safe_open(path, "pt") as file:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from conftest import small
 from torch.nn import functional as F
 
 from petweak.config import STRIDES
+from petweak.data import feature_cache, files
 from petweak.data.feature_cache import (
     Features,
     extract_features,
@@ -122,6 +125,73 @@ def test_a_cache_of_another_key_or_with_a_file_gone_is_not_opened(samples, tmp_p
     assert open_features(tmp_path / "absent", "key") is None
     extract(samples, tmp_path / "f", Means(), key="another", image_size=96)  # takes its place
     assert open_features(tmp_path / "f", "another").map("final").shape[-1] == 3
+
+
+@pytest.mark.parametrize("damage", ["empty", "cut", "gone"])
+def test_a_damaged_file_is_made_again(damage, samples, tmp_path):
+    def harm(path):
+        if damage == "gone":
+            return path.unlink()
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2 if damage == "cut" else 0])
+
+    extract(samples, tmp_path / "whole", Means())
+    with pytest.raises(KeyboardInterrupt):
+        extract(samples, tmp_path / "f", Means(stop_at=3))
+    harm(tmp_path / "f.partial" / "stride8.npy")  # a pass must not go on with zeros in it
+    again = Means()
+    extract(samples, tmp_path / "f", again)
+    assert again.sizes == [4, 4, 2]
+    harm(tmp_path / "f" / "pooled.npy")
+    assert open_features(tmp_path / "f", "key") is None
+    extract(samples, tmp_path / "f", Means())
+    for file in ("final.npy", "stride8.npy", "pooled.npy"):
+        assert (tmp_path / "f" / file).read_bytes() == (tmp_path / "whole" / file).read_bytes()
+
+
+def test_a_pass_that_was_killed_at_its_end_is_not_repeated(samples, tmp_path, monkeypatch):
+    def killed(*args):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(feature_cache, "_publish", killed)
+        extract(samples, tmp_path / "f", Means())
+    rest = Means()
+    assert extract(samples, tmp_path / "f", rest)["passes"] == 10 and rest.sizes == []
+    assert {p.name for p in (tmp_path / "f").iterdir()} == {
+        *(f"{level}.npy" for level in (*STRIDES, "pooled")), "index.json"}
+
+
+def test_the_size_of_a_pass_is_checked_before_it(samples, tmp_path, monkeypatch):
+    network, free = Means(), SimpleNamespace(free=1000)
+    extract(samples, tmp_path / "f", Means())
+    size = sum(p.stat().st_size - 128 for p in (tmp_path / "f").glob("*.npy"))
+    monkeypatch.setattr(feature_cache.shutil, "disk_usage", lambda folder: free)
+    with pytest.raises(OSError, match=r"5 photos take 0 MB.*stored_levels.*image_size") as caught:
+        extract(samples, tmp_path / "g", network)
+    assert caught.value.errno == errno.ENOSPC and str(tmp_path / "g") in str(caught.value)
+    assert network.sizes == [4] and not list((tmp_path / "g.partial").iterdir())
+    for free.free, enough in ((size - 1, False), (size, True)):
+        if enough:
+            extract(samples, tmp_path / "g", Means())
+        else:
+            with pytest.raises(OSError):
+                extract(samples, tmp_path / "g", Means())
+
+
+def test_a_full_disk_is_told_before_a_map_is_written(samples, tmp_path, monkeypatch):
+    """Where the free space was told wrongly: the files have all their blocks before they are
+    mapped, or a write into them would end the process."""
+    def full(*args):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(files.os, "posix_fallocate", full, raising=False)
+    with pytest.raises(OSError, match="npy") as caught:
+        extract(samples, tmp_path / "f", Means())
+    assert caught.value.errno == errno.ENOSPC
+    monkeypatch.undo()
+    extract(samples, tmp_path / "f", Means())
+    for file in (tmp_path / "f").glob("*.npy"):
+        assert file.stat().st_blocks * 512 >= file.stat().st_size
 
 
 def test_a_photo_of_no_data_set_has_the_same_features_in_memory(samples, tmp_path):

@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
+import ast
+import errno
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 from safetensors.numpy import save_file
 
 from petweak.data import files
-from petweak.data.files import file_hash, project_path, replacing, write_frame, write_text
+from petweak.data.files import (
+    file_hash,
+    is_whole,
+    project_path,
+    read_json,
+    replacing,
+    reserve,
+    write_frame,
+    write_json,
+    write_text,
+)
+
+TOP = Path(__file__).resolve().parents[2]
 
 
 def test_a_failure_leaves_what_was_there(tmp_path):
@@ -108,3 +125,142 @@ def test_outside_of_a_project_a_package_in_place_has_those_beside_it(tmp_path, m
 def test_frames_have_a_header_and_no_index(tmp_path):
     write_frame(tmp_path / "a.csv", pd.DataFrame({"x": [1, None], "y": ["a", "b"]}))
     assert (tmp_path / "a.csv").read_text() == "x,y\n1.0,a\n,b\n"
+
+
+def write_array(path: Path) -> None:
+    np.save(path, np.arange(400, dtype=np.float32))
+
+
+WRITERS = {
+    "a.csv": lambda path: write_frame(path, pd.DataFrame({"x": range(40)})),
+    "a.npy": write_array,
+    "a.png": lambda path: Image.fromarray(np.eye(40, dtype=np.uint8)).save(path),
+    "a.safetensors": lambda path: save_file({"x": np.arange(400)}, path),
+}
+DAMAGE = {
+    "empty": lambda content: b"",
+    "cut": lambda content: content[: len(content) // 2],
+    "cut at its end": lambda content: content[:-1],
+    "zeros": lambda content: bytes(len(content)),
+    "a pointer": lambda content: b"version https://git-lfs.github.com/spec/v1\noid sha256:0",
+    "a page": lambda content: b"<!DOCTYPE html><html></html>",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+@pytest.mark.parametrize("name", WRITERS)
+def test_a_damaged_file_counts_as_missing_and_one_line_tells(name, damage, tmp_path, caplog):
+    path = tmp_path / name
+    assert not is_whole(path)
+    WRITERS[name](path)
+    assert is_whole(path) and not caplog.text
+    path.write_bytes(DAMAGE[damage](path.read_bytes()))
+    assert not is_whole(path) and not is_whole(path)
+    assert [r.getMessage() for r in caplog.records] == [f"{path} {files.content_of(path)}; it "
+                                                        "counts as missing"]
+
+
+@pytest.mark.parametrize("content", [b"", b'{"key": "a', bytes(20), b"\xff\xfe{}", b"[" * 100_000])
+def test_damaged_json_counts_as_missing(content, tmp_path, caplog):
+    write_json(tmp_path / "a.json", {"key": "a"})
+    assert read_json(tmp_path / "a.json") == {"key": "a"} and not caplog.text
+    (tmp_path / "a.json").write_bytes(content)
+    assert read_json(tmp_path / "a.json") is None
+    assert str(tmp_path / "a.json") in caplog.text
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 1 MB. Skipped where none can be mounted."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
+    try:
+        subprocess.run(mount, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("only root can mount a file system")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+BIG = np.random.default_rng(0).integers(0, 256, (1500, 1500), dtype=np.uint8)
+
+
+def sparse(path: Path) -> None:
+    np.lib.format.open_memmap(path, "w+", dtype=np.uint8, shape=BIG.shape)
+    reserve(path)
+
+
+@pytest.mark.parametrize("name, write", {
+    "a.txt": lambda path: path.write_text("x" * BIG.size, encoding="utf-8"),
+    "a.csv": lambda path: pd.DataFrame(BIG).to_csv(path),
+    "a.png": lambda path: Image.fromarray(BIG).save(path),
+    "a.safetensors": lambda path: save_file({"x": BIG}, path),
+    "a.npy": sparse,
+}.items())
+def test_a_full_disk_is_an_error_with_the_files_name(name, write, small_disk):
+    path = small_disk / name
+    with pytest.raises(OSError) as caught, replacing(path) as beside:
+        write(beside)
+    assert caught.value.errno == errno.ENOSPC and caught.value.filename == str(path)
+    assert not list(small_disk.iterdir())
+
+
+def test_a_failing_write_is_named_wherever_it_fails(tmp_path):
+    for error in (OSError(errno.ENOSPC, "No space left on device"), OSError(errno.EDQUOT, "quota"),
+                  RuntimeError("I/O error: No space left on device (os error 28)")):
+        with pytest.raises(OSError, match=re.escape(str(tmp_path / "a"))):
+            with replacing(tmp_path / "a") as beside:
+                beside.write_text("half", encoding="utf-8")
+                raise error
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_sparse_file_gets_its_blocks_and_keeps_its_content(tmp_path, monkeypatch):
+    for name in ("by the system", "by hand"):
+        path = tmp_path / name
+        path.write_bytes(b"head")
+        os.truncate(path, 5 << 20)
+        if name == "by hand":
+            monkeypatch.delattr(os, "posix_fallocate", raising=False)
+        reserve(path)
+        assert path.stat().st_size == 5 << 20 <= path.stat().st_blocks * 512
+        assert path.read_bytes().rstrip(b"\0") == b"head"
+
+
+def calls():
+    """(place, function, keywords) of every call in the code."""
+    for path in (p for folder in ("petweak", "figures") for p in (TOP / folder).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call):
+                words = {k.arg: ast.unparse(k.value) for k in node.keywords}
+                words |= {i: ast.unparse(a) for i, a in enumerate(node.args)}
+                yield f"{path.name}:{node.lineno}", ast.unparse(node.func), words
+
+
+def test_every_text_file_is_opened_as_utf_8():
+    """The console of Windows and its files are cp1252 by default."""
+    found = set()
+    for place, name, words in calls():
+        last = name.rsplit(".", 1)[-1]
+        mode = str(words.get("mode", words.get(1 if name == "open" else 0, "'r'")))
+        opens = name == "open" or last == "open" and name.split(".")[0] not in ("Image", "tarfile")
+        if opens and "b" not in mode and not name.startswith(("_", "os.")):
+            found.add(last)
+            assert "utf-8" in words.get("encoding", ""), place
+        if last in ("read_text", "write_text", "to_csv") and "utf-8" not in str(words.values()):
+            # our own write_text writes UTF-8, whatever the system
+            assert name == "write_text", place
+        if "text" in words or "universal_newlines" in words:
+            assert "encoding" in words or "subprocess" not in name, place
+    assert found == {"open"}
+
+
+def test_nothing_is_unpickled_or_evaluated():
+    never = {"eval", "exec", "compile", "yaml.load", "pickle.load", "pickle.loads", "joblib.load",
+             "pd.read_pickle", "os.system", "os.popen", "marshal.loads", "shelve.open"}
+    for place, name, words in calls():
+        assert name not in never and words.get("shell") in (None, "False"), place
+        assert words.get("allow_pickle") in (None, "False"), place
+        if name == "torch.load":
+            assert words.get("weights_only") == "True", place

@@ -8,6 +8,7 @@ import subprocess
 from html.parser import HTMLParser
 
 import numpy as np
+import pandas as pd
 import pytest
 from handmade import CHROMIUM, make_run, reported_run
 
@@ -193,3 +194,26 @@ def test_on_a_phone_nothing_but_tables_scrolls_sideways(reported, tmp_path):
     command += [f"--user-data-dir={tmp_path / 'profile'}", frame.as_uri()]
     dom = subprocess.run(command, capture_output=True, text=True, timeout=120).stdout
     assert re.search("<title>(.*)</title>", dom)[1] == "0,0,true"
+
+
+NAME = "<script>alert(1)</script> | `x` & \"y\""
+
+
+def test_names_are_text_wherever_they_are_shown(tmp_path, monkeypatch):
+    shown = []
+    monkeypatch.setattr(report, "display", lambda data, **options: shown.append(data))
+    page, frame = report.Page(tmp_path), pd.DataFrame({"breed": [NAME], "IoU": ["0.5"]})
+    page.text(NAME)
+    page.table("breeds", frame, NAME, folded=NAME)
+    page.figure("x", lambda **form: overview_bars_of_nothing(), NAME, NAME)
+    for data in shown:
+        assert "<script" not in data["text/html"] and "<script" not in data["text/markdown"]
+        assert "&lt;script" in data["text/html"] and "&lt;script" in data["text/markdown"]
+    row = shown[1]["text/markdown"].splitlines()[-1]
+    assert row.replace("\\|", "").count("|") == 3 and "\\`x\\`" in row
+
+
+def overview_bars_of_nothing():
+    from matplotlib.figure import Figure
+
+    return Figure((1, 1))

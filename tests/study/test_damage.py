@@ -1,0 +1,71 @@
+"""Files of a run that are empty, cut or something else: named, and made anew."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from conftest import small
+from few import few_photos
+
+from petweak.data.files import content_of
+from petweak.study.results import run_study
+from petweak.study.run import Run
+
+SETTINGS = dict(sources="gradcam_pretrained", labels="species", epochs=1)
+# Those that a study makes, one of each kind.
+FILES = """run.json data.json quarantine.csv results.csv timings.csv features/index.json
+    features/final.npy features/pooled.npy masks/gradcam_pretrained/manifest.json
+    masks/gradcam_pretrained/Abyssinian_*.png masks/gradcam_pretrained/scores.csv
+    masks/gradcam_pretrained/scores.json models/gradcam_pretrained-species/config.json
+    models/gradcam_pretrained-species/history.csv
+    models/gradcam_pretrained-species/model.safetensors baselines/all_ones/scores.csv""".split()
+DAMAGE = {"empty": lambda c: b"", "cut": lambda c: c[: len(c) // 2],
+          "pointer": lambda c: b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n"}
+
+
+def results(folder: Path, root: Path) -> pd.DataFrame:
+    run_study(Run(folder, root, small(**SETTINGS)))
+    return pd.read_csv(folder / "results.csv").drop(columns="seconds")
+
+
+@pytest.fixture(scope="module")
+def world(rendered, tmp_path_factory):
+    root = few_photos(rendered, tmp_path_factory.mktemp("few"))
+    folder = tmp_path_factory.mktemp("run")
+    return folder, root, results(folder, root)
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_every_kind_of_file_is_made_anew(damage, world, caplog, reliability):
+    folder, root, expected = world
+    paths = [sorted(folder.glob(pattern))[0] for pattern in FILES]
+    before = {path: path.read_bytes() for path in paths}
+    for path in paths:
+        path.write_bytes(DAMAGE[damage](before[path]))
+    what = {path: content_of(path) for path in paths}
+    got = results(folder, root)
+    says = {p: "is damaged and" if p.suffix == ".json" else f"{what[p]}; it" for p in paths}
+    named = [p for p in paths if f"{p} {says[p]} counts as missing" in caplog.text]
+    alike = [p for p in paths if p.suffix in (".png", ".npy", ".safetensors")
+             and p.read_bytes() == before[p]]
+    reliability(f"files of a run that are {damage}", len(paths),
+                f"made anew, scores alike; {len(named)} named before their stage was made")
+    pd.testing.assert_frame_equal(got, expected)
+    assert len(alike) == 4
+    # A stage's later files are not looked at where an earlier one has to be made.
+    assert {p.suffix for p in named} >= {".json", ".csv"}
+
+
+@pytest.mark.parametrize("pattern", [f for f in FILES if re.search("npy|png|safetensors", f)])
+def test_each_is_named_by_a_line(pattern, world, caplog):
+    folder, root, expected = world
+    path = sorted(folder.glob(pattern))[0]
+    before = path.read_bytes()
+    path.write_bytes(before[: len(before) // 2])
+    pd.testing.assert_frame_equal(results(folder, root), expected)
+    assert path.read_bytes() == before
+    assert [r.getMessage() for r in caplog.records if "counts as missing" in r.getMessage()] == [
+        f"{path} is cut or damaged; it counts as missing"]
