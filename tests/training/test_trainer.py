@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from toy import CHANNELS, CPU, make_features, names, number, square
 
 from petweak.data.feature_cache import Features
-from petweak.data.files import read_json
+from petweak.data.files import read_json, signed, write_text
 from petweak.evaluation.metrics import iou
 from petweak.models.maskformer import MaskFormer, MaskFormerConfig
 from petweak.training import trainer
@@ -168,7 +168,7 @@ def test_save_epochs_can_be_switched_on_afterwards_and_gives_the_same_model(tmp_
 def test_a_published_model_is_the_same_under_another_key(tmp_path, targets):
     train(tmp_path / "round", targets)
     (tmp_path / "final").mkdir()
-    (tmp_path / "final" / "README.md").write_text("of the model before")
+    write_text(tmp_path / "final" / "README.md", signed("of the model before"))
     publish(tmp_path / "round", tmp_path / "final", "published")
     assert is_trained(tmp_path / "final", "published") and is_trained(tmp_path / "round", "key")
     assert tensors(tmp_path / "final") == tensors(tmp_path / "round")
