@@ -113,10 +113,8 @@ def signed(text: str) -> str:
 
 def is_signed(path: Path) -> bool:
     """Whether the file is as petweak wrote it: a changed one is the user's, and stays."""
-    if not path.is_file():
-        return False
-    text = path.read_text(encoding="utf-8", errors="replace")
-    return not text or text == signed(text.rpartition("\n<!-- ")[0])
+    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    return text == signed(text.rpartition("\n<!-- ")[0])
 
 
 def write_json(path: str | Path, value: Any) -> None:
@@ -164,13 +162,13 @@ def is_whole(path: Path) -> bool:
             return True
     except Exception:  # numpy and safetensors have kinds of their own
         pass
-    _say_damaged(path)
+    _say_damaged(path, content_of(path))
     return False
 
 
 @cache
-def _say_damaged(path: Path) -> None:  # once a process
-    log.warning("%s %s; it counts as missing", path, content_of(path))
+def _say_damaged(path: Path, what: str) -> None:  # once a process
+    log.warning("%s %s; it counts as missing", path, what)
 
 
 def content_of(path: Path, other: str = "is cut or damaged") -> str:

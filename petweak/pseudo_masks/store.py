@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm.auto import tqdm
 
-from petweak.data.files import is_whole, on_disk, read_json, write_json, write_text
+from petweak.data.files import content_of, is_whole, on_disk, read_json, write_json, write_text
 from petweak.data.masks import BACKGROUND, FOREGROUND, IGNORE, RUN, write_mask, writer_of
 from petweak.data.pictures import header
 from petweak.pseudo_masks.base import Source
@@ -138,7 +138,9 @@ def _clear(folder: Path, notes: list[dict | None]) -> None:
     """Delete the masks that petweak wrote, as they or `notes` tell, and their scores."""
     known = {f"{i}.png" for note in notes if note for i in note["confidence"]}
     masks = list(folder.glob("[!.]*.png"))
-    if foreign := sorted(p.name for p in masks if p.name not in known and writer_of(p) != RUN):
+    others = (p for p in masks if p.name not in known and writer_of(p) != RUN)
+    # an empty file, or a pointer in place of a mask, is nobody's picture
+    if foreign := sorted(p.name for p in others if not content_of(p, "")):
         raise ValueError(f"{folder} is where petweak writes masks, and it did not write "
                          f"{foreign[0]}, which is there: move your files to a folder of their own")
     for file in (*masks, *(folder / name for name in SCORES)):
