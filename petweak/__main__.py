@@ -8,6 +8,7 @@ import ctypes
 import inspect
 import logging
 import os
+import shlex
 import signal
 import sys
 import threading
@@ -165,9 +166,10 @@ def study(args: argparse.Namespace) -> Iterator:
     write_cards(run)
     report = ensure_report(run.folder)
     yield (run.folder / "tables.md").read_text(encoding="utf-8")
-    yield f"masks of every photo: {run.folder / 'masks'}/<source>/"
-    model = run.model_folder(*models(results)[0])
-    yield f"masks of other photos: petweak predict PHOTO --model {model} --out FOLDER"
+    yield f"the sources' masks of every photo: {run.folder / 'masks'}"
+    model, out = run.model_folder(*models(results)[0]), run.folder / "predictions"
+    command = ["petweak", "predict", run.pets.root / "images", "--model", model, "--out", out]
+    yield f"a model's masks of these photos, or of others: {shlex.join(map(str, command))}"
     yield f"report: {report}"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Container
 from pathlib import Path
 
 LISTS = ("trainval.txt", "test.txt")
@@ -21,4 +22,12 @@ def few_photos(rendered: Path, root: Path, breeds: int = 4) -> Path:
         for image_id in (line.split()[0] for line in kept):
             for path in (f"images/{image_id}.jpg", f"annotations/trimaps/{image_id}.png"):
                 shutil.copyfile(source / path, target / path)
+    return root
+
+
+def drop_trimaps(root: Path, keep: Container[str] = ()) -> Path:
+    """The same data root without the trimaps of the photos that are not in `keep`."""
+    for path in (root / "oxford-iiit-pet" / "annotations" / "trimaps").glob("*.png"):
+        if path.stem not in keep:
+            path.unlink()
     return root

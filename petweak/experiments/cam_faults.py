@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from petweak.data import oxford_pets as data
 from petweak.data.oxford_pets import BREED_NAMES as BREEDS
 from petweak.evaluation import metrics
-from petweak.experiments.trials import enlarged
+from petweak.experiments.trials import enlarged, scored
 from petweak.models.backbones import Backbone
 from petweak.pseudo_masks import cam
 from petweak.study.run import Run
@@ -126,12 +126,13 @@ FAULTS: dict[str, Pipeline] = {
 def cam_faults(
     run: Run, faults: tuple[str, ...] = (), threshold: float = 0.5, ids: tuple[str, ...] = ()
 ) -> pd.DataFrame:
-    """Mean scores over the photos `ids` (test unless given), a row per fault (all unless given).
+    """Mean scores over the photos `ids` (of test unless given) that have ground truth, a row per
+    fault (all unless given).
 
     Returns `fault`; `gradcam_pretrained` and `gradcam_finetuned`, the mean score with that head;
     `area`, the mean share of the photo that the pretrained head's mask covers; `about`.
     """
-    ids = ids or [s.id for s in run.pets.split("test")]
+    ids = [s.id for s in scored(run, ids or "test")]
     rows = [(fault, head, FAULTS[fault].score(mask, FAULTS[fault].target(trimap)), mask.mean())
             for head in HEADS
             for _, trimap, masks in faulty_masks(run, head, ids, faults or FAULTS, threshold)

@@ -32,15 +32,15 @@ def configurations(
     The criteria: IoU of the last two rounds' masks (`rounds`), of the masks of photo and mirror
     image (`mirror`), of masks before and after PAMR (`pamr`); `confidence` and `area` as in
     `petweak.pseudo_masks.selection`."""
-    rows = []
-    ids = {split: [s.id for s in run.pets.split(split)] for split in ("train", "test")}
+    rows, train = [], [s.id for s in run.pets.split("train")]
+    ids = {split: [s.id for s in trials.scored(run, split)] for split in ("train", "test")}
     for name in configurations:
         rounds = run.rounds(source, labels)
         if changed := trials.changes(name):
             rounds = trials.self_train(run, f"rounds {name}", source, labels, **changed)
         predictor = load_model(rounds[-1].model, run.device)
         row = {"configuration": name, "rounds": rounds[-1].agreement or 0.0}
-        row |= _criteria(run, predictor, ids["train"])
+        row |= _criteria(run, predictor, train)
         predictor.mirror = run.settings.inference.predict_mirror
         row |= {f"{split}/{border}": trials.model_ious(run, predictor, part, border).mean()
                 for split, part in ids.items() for border in BORDERS}

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torchvision.transforms.functional import normalize, to_tensor
 
 from petweak.data.oxford_pets import load_photo
-from petweak.experiments.trials import ious
+from petweak.experiments.trials import ious, scored
 from petweak.models.backbones import Backbone
 from petweak.pseudo_masks import source_class
 from petweak.pseudo_masks.base import Source
@@ -33,11 +33,11 @@ INPUTS: dict[str, Callable[[Tensor], Tensor]] = {
 def input_faults(
     run: Run, source: str = "mask_rcnn_compact", ids: tuple[str, ...] = ()
 ) -> pd.DataFrame:
-    """The detector of `source` on the photos `ids` (val unless given), a row per way of INPUTS:
-    `fault`, `iou` (mean, border as foreground), `detected` (the share of photos with a pet)."""
-    setting, rows = run.settings.mask_rcnn, []
+    """The detector of `source` on the photos `ids` (val unless given) that have ground truth, a row
+    per way of INPUTS: `fault`, `iou` (mean, border as foreground), `detected` (the share of photos
+    with a pet)."""
+    setting, rows, samples = run.settings.mask_rcnn, [], scored(run, ids or sorted(run.val_ids))
     model, pets = load_detector(source_class(source).detector(run.settings))
-    samples = [run.pets.sample(i) for i in ids or sorted(run.val_ids)]
     photos = {s.id: to_tensor(load_photo(s.photo)) for s in samples}
     for fault, feed in INPUTS.items():
         masks = {}

@@ -22,14 +22,15 @@ def label_efficiency(
 ) -> pd.DataFrame:
     """The pseudo-masks are those that the last round of self-training from `source` began with; in
     ground truth the trimap's border counts as `border`. Returns a row per model and border of its
-    score: `kind`, `share` (of train with ground truth), `masks` (how many photos that are), `seed`,
+    score: `kind`, `share` (of train's ground truth), `masks` (how many photos that are), `seed`,
     `border`, `value` (mask_iou_gt on test)."""
+    marked_train, test = (trials.scored(run, split) for split in ("train", "test"))
     s, start = run.settings, run.start(source, labels)
     pseudo, ground_truth = run.rounds(source, labels)[-1].masks, trials.ground_truth(run, border)
-    train, test, rows = run.pets.split("train"), run.pets.split("test"), []
+    train, rows = run.pets.split("train"), []
     models = [("pseudo", 0.0), *((kind, x) for x in shares for kind in ("true", "both"))]
     for seed, (kind, share) in product(seeds, models):
-        marked = labelled_part(train, share, seed) if share else []
+        marked = labelled_part(marked_train, share, seed) if share else []
         folders = {} if kind == "true" else {s.id: pseudo for s in train}
         folders |= dict.fromkeys(marked, ground_truth)
         # A pseudo-mask comes with the source's label, a ground-truth mask with the data set's.

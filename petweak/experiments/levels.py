@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from petweak.experiments.trials import scored
 from petweak.study.run import Run
 
 
@@ -9,6 +10,7 @@ def levels(run: Run, epochs: int = 24, border: str = "ignore") -> pd.DataFrame:
     """Full supervision by models that see one level more each time, everything else equal (none has
     channel dropout or looks at val). Returns `levels` and `iou`, the mean over test with `border`,
     as the models are trained."""
+    scored(run, "test")
     rows, stored = [], run.features.levels
     flat = dict(border=border, epochs=epochs, val_fraction=0.0, channel_dropout=0.0)
     for n in range(1, len(stored) + 1):

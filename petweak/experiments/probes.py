@@ -12,7 +12,7 @@ from petweak.config import STRIDES
 from petweak.data.feature_cache import Features
 from petweak.data.oxford_pets import TRIMAP_BORDER, TRIMAP_FOREGROUND, Sample, load_trimap
 from petweak.evaluation import metrics
-from petweak.experiments.trials import enlarged
+from petweak.experiments.trials import enlarged, scored
 from petweak.study.run import Run
 
 STEPS = 40  # of L-BFGS, which has converged well before
@@ -22,10 +22,10 @@ WEIGHT_DECAY = 1e-3
 def probes(run: Run, split: str = "test") -> pd.DataFrame:
     """A row per stored level: `level`, `stride`, `channels`, `iou` (mean over `split`, border
     ignored). The probes learn from the ground truth of train: what they show is the features."""
-    rows = []
+    rows, train, measured = [], scored(run, "train"), scored(run, split)
     for level in run.features.levels:
-        logits, ious = probe(run.features, level, run.pets.split("train")), []
-        for s in run.pets.split(split):
+        logits, ious = probe(run.features, level, train), []
+        for s in measured:
             maps = run.features.batch(level, [s.id])
             target, valid = metrics.target(load_trimap(s.trimap, s.photo), "ignore")
             ious.append(metrics.iou(enlarged(logits(maps)[0, 0], target.shape) > 0, target, valid))

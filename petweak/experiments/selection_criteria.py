@@ -6,7 +6,7 @@ from scipy.stats import spearmanr
 
 from petweak.config import Settings
 from petweak.data.masks import FOREGROUND
-from petweak.experiments.trials import ious, photo_shapes
+from petweak.experiments.trials import ious, photo_shapes, scored
 from petweak.pseudo_masks.refinement import PIPELINES
 from petweak.pseudo_masks.selection import CRITERIA, Maps, mean_rank, sample_of_train
 from petweak.pseudo_masks.store import to_mask
@@ -21,11 +21,12 @@ def selection_criteria(
     thresholds: tuple[float, ...] = (0.3, 0.4, 0.5, 0.6, 0.7),
 ) -> pd.DataFrame:
     """A row per pipeline (all of PIPELINES unless given) and threshold: `pipeline`, `threshold`,
-    the mean of every criterion over the sample that `refinement=auto` chooses on, and `iou/ignore`,
+    the mean of every criterion over a sample as `refinement=auto` chooses on, of photos with ground
+    truth, and `iou/ignore`,
     `iou/foreground`: mean IoU with ground truth there."""
     fitted = run.source(source)
     fitted.fit()
-    ids, rows, shared = sample_of_train(fitted), [], {}
+    ids, rows, shared = sample_of_train(fitted, [s.id for s in scored(run, "train")]), [], {}
     shapes = photo_shapes(run, ids)
     for pipeline in pipelines or PIPELINES:
         maps = Maps(fitted, (pipeline,), ids, shared)

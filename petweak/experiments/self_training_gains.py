@@ -4,7 +4,7 @@ from itertools import product
 
 import pandas as pd
 
-from petweak.experiments.trials import WEAK, for_border
+from petweak.experiments.trials import WEAK, for_border, scored
 from petweak.study.results import score
 from petweak.study.run import Run
 
@@ -24,6 +24,8 @@ def self_training_gains(
     (pseudo_iou_gt of the first masks on train), `model` (mask_iou_gt on test), `rounds`.
     """
     # As in self-training: all of train, no val, and the last epoch is the result.
+    for split in ("train", "test"):
+        scored(run, split)
     levels = run.settings.self_training.self_training_levels
     as_long = {"levels": levels, "epochs": epochs, "val_fraction": 0.0}
     full, rows = ("ground truth", "ground_truth", "species", as_long), []

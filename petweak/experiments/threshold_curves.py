@@ -6,7 +6,7 @@ import torch
 
 from petweak.data.oxford_pets import load_trimap
 from petweak.evaluation import metrics
-from petweak.experiments.trials import enlarged
+from petweak.experiments.trials import enlarged, scored
 from petweak.pseudo_masks.gradcam import GradCAM
 from petweak.pseudo_masks.thresholds import GRID, coarse_maps, separation_curve
 from petweak.study.run import Run
@@ -19,10 +19,11 @@ def threshold_curves(
     run: Run, sources: tuple[str, ...] = (), ids: tuple[str, ...] = ()
 ) -> pd.DataFrame:
     """Of `sources` (the run's but ground_truth unless given) on the photos `ids` (val unless given;
-    the best threshold on test would be tuned on test), a row each: `source`, `threshold`, `iou`
-    (mean IoU with ground truth, border as foreground) and `separation` (mean criterion, whose
-    maximum `threshold=val` chooses; NaN for sources without CAMs and outside of GRID)."""
-    rows, ids = [], list(ids or sorted(run.val_ids))
+    the best threshold on test would be tuned on test) that have ground truth, a row each: `source`,
+    `threshold`, `iou` (mean IoU with ground truth, border as foreground) and `separation` (mean
+    criterion, whose maximum `threshold=val` chooses; NaN for sources without CAMs and outside of
+    GRID)."""
+    rows, ids = [], [s.id for s in scored(run, ids or sorted(run.val_ids))]
     for source in sources or [s for s in run.settings.sources if s != "ground_truth"]:
         fitted, ious = run.fitted_source(source), []
         sums = dict.fromkeys(GRID if isinstance(fitted, GradCAM) else (), 0.0)

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from petweak.config import Settings, parse_assignments
 from petweak.data.masks import FOREGROUND, read_mask
-from petweak.data.oxford_pets import load_trimap
+from petweak.data.oxford_pets import Sample, load_trimap
 from petweak.data.pictures import header
 from petweak.evaluation import metrics
 from petweak.pseudo_masks.base import Source
@@ -62,10 +62,22 @@ def ground_truth(run: Run, border: str) -> Path:
     return run.masks_folder("ground_truth")
 
 
+def scored(run: Run, of: str | Iterable[str]) -> tuple[Sample, ...]:
+    """The photos of a split, or of these ids, that have ground truth. ValueError where none has: an
+    experiment that compares with it asks before it begins."""
+    samples = run.pets.split(of) if isinstance(of, str) else [run.pets.sample(i) for i in of]
+    if not (there := tuple(s for s in samples if s.trimap)) and samples:
+        what = f"no photo of {of}" if isinstance(of, str) else f"none of {len(samples)} photos"
+        raise ValueError(f"this needs ground truth, and {what} in {run.pets.root} has a "
+                         "trimap. `petweak study` and its report need none")
+    return there
+
+
 def ious(run: Run, masks: Mapping[str, np.ndarray], border: str = "foreground") -> pd.Series:
-    """IoU with ground truth of any masks {id: boolean (H, W), the photo's size}, by id."""
-    trimaps = {s.id: load_trimap(s.trimap, s.photo) for s in map(run.pets.sample, masks)}
-    values = {i: metrics.iou(m, *metrics.target(trimaps[i], border)) for i, m in masks.items()}
+    """IoU with ground truth of any masks {id: boolean (H, W), the photo's size}, by id, of the
+    photos that have it. ValueError where there are photos and none has."""
+    trimaps = {s.id: load_trimap(s.trimap, s.photo) for s in scored(run, masks)}
+    values = {i: metrics.iou(masks[i], *metrics.target(t, border)) for i, t in trimaps.items()}
     return pd.Series(values, name="iou", dtype=float)
 
 

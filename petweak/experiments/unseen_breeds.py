@@ -5,7 +5,7 @@ from itertools import product
 import pandas as pd
 
 from petweak.evaluation import metrics
-from petweak.experiments.trials import WEAK, for_border
+from petweak.experiments.trials import WEAK, for_border, scored
 from petweak.study.run import Run
 
 
@@ -14,22 +14,23 @@ def unseen_breeds(
     sources: tuple[str, ...] = ("imagenet_only", "gradcam_finetuned"),
     breeds: tuple[str, ...] = (), border: str = "ignore",
 ) -> pd.DataFrame:
-    """For each of `breeds` (all unless given): masks and self-training without it, scored on its
-    test photos, beside those that have it in train; the models are trained with `border`.
+    """For each of `breeds` (all that test has ground truth of unless given): masks and
+    self-training without it, scored on its test photos, beside those that have it in train; the
+    models are trained with `border`.
 
     Returns a row per source, seed, breed, border of the score, and what was scored (`of`: the
     source's `masks`, or the `model`), with `unseen` and `seen` (mean IoU without and with the breed
     in train) and `n_images`."""
-    rows = []
+    rows, there = [], {s.breed_name for s in scored(run, "test")}
     for (_, source, labels, flat), seed in product((w for w in WEAK if w[1] in sources), seeds):
         seen = for_border(run, source, seed, border, **flat)
-        for breed in breeds or run.pets.breeds:
+        for breed in breeds or filter(there.__contains__, run.pets.breeds):
             unseen, test = without_breed(seen, breed)
             for of in ("masks", "model"):
                 photos = [(r.mask_scores(source) if of == "masks" else
                            r.self_trained_scores(source, labels)).photos for r in (unseen, seen)]
                 means = [p[p["id"].isin(test)].mean(numeric_only=True) for p in photos]
-                rows += [(source, labels, breed, of, b, len(test),
+                rows += [(source, labels, breed, of, b, len(scored(run, test)),
                           *(m[f"iou/{b}"] for m in means), seed) for b in metrics.BORDERS]
     columns = ["source", "labels", "breed", "of", "border", "n_images", "unseen", "seen", "seed"]
     return pd.DataFrame(rows, columns=columns)

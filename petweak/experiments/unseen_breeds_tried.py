@@ -20,16 +20,18 @@ def unseen_breeds_tried(
     same last masks, and from ground truth of the same photos. No setting may be chosen by this
     table: it looks at trimaps of the breed. Returns `breed`, `masks` (pseudo, true),
     `configuration`, `iou` (on the breed in test)."""
+    there = {s.breed_name for s in trials.scored(run, "test")}
     run, rows = trials.for_border(run, source, run.settings.data.seed, border), []
     s = run.settings.self_training
-    for breed in breeds or run.pets.breeds:
+    for breed in breeds or filter(there.__contains__, run.pets.breeds):
         without, test = without_breed(run, breed)
         last, classes = without.rounds(source, labels)[-1], without.start(source, labels).targets
         seed = run.settings.data.seed + 1000 * last.number
         flat = dict(levels=s.self_training_levels, epochs=s.last_epochs, seed=seed)
         folders = {"pseudo": last.masks, "true": trials.ground_truth(without, border)}
         for masks, folder in folders.items():
-            targets = trials.targets(without, folder, sorted(classes), labels, classes)
+            ids = classes if masks == "pseudo" else {s.id for s in trials.scored(without, "train")}
+            targets = trials.targets(without, folder, sorted(ids), labels, classes)
             for c in configurations if masks == "pseudo" else (trials.DEFAULT,):
                 model = trials.train(without, f"{masks} {c}", targets, labels,
                                      **flat | trials.changes(c))

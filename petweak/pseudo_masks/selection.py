@@ -128,10 +128,11 @@ def check_criteria(settings: Settings) -> None:
         raise ValueError(f"selection_criteria={','.join(names)}: use {', '.join(CRITERIA)}")
 
 
-def sample_of_train(source: Source) -> list[str]:
-    """The photos that choices are made on: a seeded part of train, drawn without its labels (val is
-    drawn breed by breed, so a choice on it would depend on breeds)."""
-    ids = sorted(source.context.train_labels)
+def sample_of_train(source: Source, among: Iterable[str] = ()) -> list[str]:
+    """The photos that choices are made on: a seeded part of train, or of the photos `among` it,
+    drawn without its labels (val is drawn breed by breed, so a choice on it would depend on
+    breeds)."""
+    ids = sorted(among or source.context.train_labels)
     order = np.random.default_rng(source.context.settings.data.seed).permutation(len(ids))
     return sorted(ids[i] for i in order[:SAMPLE])
 

@@ -307,9 +307,7 @@ class Run:
         its epoch. Of ground truth both are photos with a trimap; where only val has any, they are
         learnt from and nothing is held out. ValueError where train has none."""
         train = self.pets.split("train")
-        if source_class(source).reads_trimaps:
-            train = [s for s in train if s.trimap]
-        if not train:
+        if source_class(source).reads_trimaps and not (train := [s for s in train if s.trimap]):
             raise ValueError(f"{source}: no photo of train in {self.pets.root} has a trimap, so no "
                              "model can learn from it; other sources need none")
         val = [s for s in train if s.id in self.val_ids]

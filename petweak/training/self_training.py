@@ -24,7 +24,7 @@ from torch import Tensor
 from petweak.config import Settings
 from petweak.data.files import read_json, write_json
 from petweak.data.masks import FOREGROUND, read_mask, write_mask
-from petweak.data.oxford_pets import load_photo
+from petweak.data.pictures import header
 from petweak.pseudo_masks import source_class
 from petweak.pseudo_masks.base import Context
 from petweak.pseudo_masks.refinement import Pipeline, check_pipeline
@@ -179,7 +179,7 @@ def _next_masks(start, before, model, folder, settings, key, context) -> dict:
                 old = torch.from_numpy(read_mask(before / f"{i}.png") == FOREGROUND)
                 old = on_grid(old[None].float(), settings) > 0.5
                 same.append(agreement(m[None] > threshold, old))
-            width, height = load_photo(photo).size
+            width, height = header(photo).size
             write_mask(folder / f"{i}.png", to_mask(m, (height, width), 0.5, band))
     manifest = {"key": key, "source": start.source, "model": model.name, "refinement": list(steps),
                 "seconds": round(time.perf_counter() - begin, 3),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -145,6 +147,37 @@ def test_rows_are_means_over_photos_of_each_split(samples, tmp_path):
         == 0
         < rows["test", "ignore", "mask_iou_gt"]["high"]
     )
+
+
+def test_a_photo_without_a_trimap_has_a_class_and_its_sources_mask_and_no_ground_truth(
+    samples, tmp_path
+):
+    samples[2] = replace(samples[2], trimap=None)
+    table = score_model(predictions(samples), tmp_path / "masks", "breed")
+    assert table["mask_iou"].tolist() == pytest.approx([4 / 6, 1.0, 0.0])
+    check_ious(table.iloc[:2], dict(list(OF_MODEL.items())[:2]))
+    assert table.iloc[2].filter(regex="/").isna().all()
+    rows = {(r["split"], r["metric"]): r for r in model_rows(table, num_classes=2, resamples=9)}
+    assert rows["test", "class_accuracy"]["n_images"] == rows["test", "mask_iou"]["n_images"] == 2
+    assert {rows["test", m]["n_images"] for m in ("mask_iou_gt", "dataset_iou_gt")} == {1}
+    (tmp_path / "masks" / "pug_3.png").unlink()  # ground truth has no mask of it
+    table = score_model(predictions(samples), tmp_path / "masks", "breed")
+    assert table["mask_iou"].isna().tolist() == [False, False, True]
+    assert table["predicted"].tolist() == [0, 1, 1]
+    for scored in (score_masks(samples, tmp_path / "masks"), score_baseline(samples, "all_ones")):
+        assert scored["iou/ignore"].isna().tolist() == [False, False, True]
+
+
+def test_without_any_trimap_there_are_no_rows_of_ground_truth(samples, tmp_path):
+    bare = [replace(s, trimap=None) for s in samples]
+    table = score_model(predictions(bare), tmp_path / "masks", "breed")
+    rows = model_rows(table, num_classes=2, resamples=9)
+    assert {r["metric"] for r in rows} == {"class_iou", "class_accuracy", "mask_iou"}
+    assert mask_rows(score_masks(bare, tmp_path / "masks"), 9) == []
+    assert ground_truth_rows(score_baseline(bare, "centre_box"), 9) == []
+    (tmp_path / "masks" / "pug_3.png").unlink()
+    with pytest.raises(FileNotFoundError):  # a photo that has a trimap has to have a mask
+        score_model(predictions(samples), tmp_path / "masks", "breed")
 
 
 def test_rows_of_masks_are_pseudo_iou(samples, tmp_path):

@@ -8,6 +8,7 @@ import json
 import pandas as pd
 import pytest
 from conftest import small
+from few import drop_trimaps, few_photos
 
 from petweak import experiments
 from petweak.experiments import EXPERIMENTS, experiment, run_experiment
@@ -20,6 +21,20 @@ def test_an_experiment_is_a_function_from_a_run_and_options_to_a_table(name):
     assert run.name == "run" and run.default is run.empty
     assert all(p.default is not p.empty and p.annotation is not p.empty for p in options)
     assert EXPERIMENTS[name].endswith("?") and experiment(name).__doc__
+
+
+@pytest.fixture(scope="module")
+def bare(rendered, tmp_path_factory) -> Run:
+    """Photos without any trimap."""
+    data = drop_trimaps(few_photos(rendered, tmp_path_factory.mktemp("bare")))
+    return Run(tmp_path_factory.mktemp("bare_run"), data, small())
+
+
+@pytest.mark.parametrize("name", [n for n in EXPERIMENTS if n != "cost"])
+def test_without_ground_truth_an_experiment_is_refused_before_it_begins(name, bare):
+    with pytest.raises(ValueError, match="needs ground truth, and no.* has a trimap"):
+        run_experiment(name, bare)
+    assert not (bare.folder / "features").exists() and not (bare.folder / "models").exists()
 
 
 @pytest.fixture

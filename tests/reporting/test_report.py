@@ -10,10 +10,14 @@ from html.parser import HTMLParser
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import small
+from few import drop_trimaps, few_photos
 from handmade import CHROMIUM, make_run, reported_run
 
+from petweak.__main__ import main
 from petweak.data.files import read_json, write_json
 from petweak.reporting import report
+from petweak.study.run import Run
 from petweak.visualization.overlays import show_photos
 from petweak.visualization.style import png
 
@@ -64,6 +68,59 @@ def test_the_page_needs_no_other_file(reported):
     assert not {"script", "link", "iframe", "object", "base"} & {tag for tag, _ in tags}
     assert "url(" not in text and "@import" not in text and "://" not in text
     assert "prefers-color-scheme: dark" in text
+
+
+@pytest.fixture(scope="module")
+def study(rendered, tmp_path_factory):
+    """`petweak study` on photos of which `keep` chooses those that have trimaps: the run's folder
+    and what the command says."""
+
+    def run(keep, capsys):
+        top = tmp_path_factory.mktemp("study")
+        data, settings = few_photos(rendered, top / "data"), small()
+        pets = Run(top / "whole", data, settings).pets
+        drop_trimaps(data, {s.id for s in pets.samples if keep(s)})
+        words = "image_size=64 decoder_channels=8 epochs=1 bootstrap=9 engine=eager".split()
+        at = ["--data-root", str(data), "--run", str(top / "run")]
+        chosen = ["--sources", "ground_truth", "gradcam_finetuned", "--labels", "species"]
+        assert main(["study", "--profile", "photos", *at, *chosen, "--set", *words]) == 0
+        return top / "run", capsys.readouterr().out
+
+    return run
+
+
+def test_a_study_without_any_trimap_has_its_report_and_cards(study, capsys):
+    run, said = study(lambda s: False, capsys)
+    assert str(run / "masks") in said
+    assert f"petweak predict {run.parent / 'data' / 'oxford-iiit-pet' / 'images'} --model " in said
+    report.write_report(run, ["html", "md", "latex"])
+    text = (run / "report.md").read_text()
+    assert "No photo of test has ground truth, so there is no IoU with it." in text
+    assert "ground_truth is left out" in text and "so they have no scores" in text
+    assert "learnt from" in text and not re.search(r"\bnan\b", text)
+    row = next(x for x in text.splitlines() if x.startswith("| gradcam_finetuned"))
+    assert [c.strip() for c in row.split("|")][2:6] == ["species", "4", "4", "0"]
+    pictures = read_json(run / "figures" / "captions.json")
+    assert {"overview", "masks_compared", "gallery_gradcam_finetuned-species"} <= set(pictures)
+    assert "per_breed" not in pictures
+    assert not any("outline" in about["caption"] for about in pictures.values())
+    card = (run / "models" / "gradcam_finetuned-species" / "README.md").read_text()
+    assert "4 photos of test (0 with ground truth)" in card
+    assert "No photo of test has ground truth" in card and "Weakest breeds" not in card
+    data = (run / "data_card.md").read_text()
+    assert "and for 0 of them a trimap" in data and "| with trimap" in data
+
+
+def test_a_report_and_cards_where_some_have_trimaps_have_both_counts(study, capsys):
+    run, _ = study(lambda s: s.split == "train" or s.species, capsys)
+    text = (run / "tables.md").read_text()
+    assert "8 of the 8 of train and 3 of the 4 of test have ground truth" in text
+    rows = [[c.strip() for c in x.split("|")] for x in text.splitlines() if x[:2] == "| "]
+    counts = {r[1]: r[3:6] for r in rows if r[2] == "species"}
+    assert counts["ground_truth"] == counts["gradcam_finetuned"] == ["4", "4", "3"]
+    card = (run / "models" / "ground_truth-species" / "README.md").read_text()
+    assert "4 photos of test (3 with ground truth)" in card
+    assert "4 of the 8 of train; the others were held out as val" in card
 
 
 def test_the_page_says_everything(reported):

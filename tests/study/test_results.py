@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from conftest import ROUNDS, small
-from few import few_photos
+from few import drop_trimaps, few_photos
 
 from petweak.data.files import write_json
 from petweak.study import run as study_run
@@ -198,6 +198,65 @@ def test_unreadable_photos_do_not_stop_a_study(rendered, tmp_path):
     assert sorted(bad["id"]) == [images[0].stem, images[5].stem] and bad["reason"].notna().all()
     counts = table[table["metric"] == "mask_iou_gt"].groupby("split")["n_images"].first()
     assert counts.sum() == 12 - 2
+
+
+def counts(table: pd.DataFrame, source: str) -> dict[tuple[str, str], int]:
+    """{(split, metric): n_images} of a source's final rows."""
+    rows = table[table["source"] == source].drop_duplicates(["split", "metric"])
+    return rows.set_index(["split", "metric"])["n_images"].to_dict()
+
+
+def test_without_any_trimap_the_whole_study_runs(rendered, tmp_path, caplog):
+    data = drop_trimaps(few_photos(rendered, tmp_path / "data"))
+    run = Run(tmp_path / "run", data, small(sources="ground_truth,gradcam_finetuned", epochs=1))
+    table = run_study(run)
+    assert "left out: ground_truth: no photo of train" in caplog.text
+    assert run.pets.quarantine == () and set(table["source"]) == {"gradcam_finetuned"}
+    of_model = ("class_iou", "class_accuracy", "mask_iou")
+    assert counts(table, "gradcam_finetuned") == {
+        (split, metric): n for split, n in (("train", 8), ("test", 4)) for metric in of_model}
+    assert set(table["learnt_from"]) == {4} and table["value"].between(0, 1).all()
+    assert len(list(run.masks_folder("gradcam_finetuned").glob("*.png"))) == 12
+    photos = run.baseline_scores("all_ones").photos
+    assert len(photos) == 12 and photos["iou/foreground"].isna().all()
+    again = run_study(Run(tmp_path / "run", data, run.settings))
+    pd.testing.assert_frame_equal(again, table)
+
+
+def test_scores_are_where_ground_truth_is(rendered, tmp_path):
+    """Three photos of train and two of test have it."""
+    data, settings = few_photos(rendered, tmp_path / "data"), small(**STUDY, epochs=1)
+    whole = Run(tmp_path / "all", data, settings)
+    train, val = whole.taught("ground_truth")
+    some = [*train[:2], *val[:1], *whole.pets.split("test")[:2]]
+    keep = {s.id for s in some}
+    table = run_study(Run(tmp_path / "run", drop_trimaps(data, keep), settings))
+    truth, weak = (counts(table, s) for s in ("ground_truth", "gradcam_finetuned"))
+    against = ("mask_iou_gt", "pseudo_iou_gt", "dataset_iou_gt", "boundary_iou_gt")
+    for of in (truth, weak):
+        assert {of["train", m] for m in against} == {3} and {of["test", m] for m in against} == {2}
+        assert (of["train", "class_accuracy"], of["test", "class_iou"]) == (8, 4)
+    assert (truth["train", "mask_iou"], truth["test", "mask_iou"]) == (3, 2)  # of its masks
+    assert (weak["train", "mask_iou"], weak["test", "mask_iou"]) == (8, 4)
+    assert counts(table, "all_ones")["train", "mask_iou_gt"] == 3
+    learnt = table.drop_duplicates(["source", "labels"]).set_index("source")["learnt_from"]
+    assert set(learnt["ground_truth"]) == {2} and set(learnt["gradcam_finetuned"]) == {4}
+    assert learnt[["all_ones", "centre_box"]].isna().all()
+    header = (tmp_path / "run" / "results.csv").read_text().splitlines()[0]
+    assert header.split(",") == COLUMNS
+
+
+def test_a_study_of_ground_truth_alone_needs_a_trimap_in_train(rendered, tmp_path):
+    data = few_photos(rendered, tmp_path / "data")
+    settings = small(sources="ground_truth", labels="species", epochs=1)
+    test = [s.id for s in Run(tmp_path / "all", data, settings).pets.split("test")]
+    run = Run(tmp_path / "run", drop_trimaps(data, test), settings)
+    with pytest.raises(ValueError, match="ground_truth: no photo of train .*has a trimap"):
+        run_study(run)
+    assert len(run.masks("ground_truth")["ids"]) == 4
+    none = Run(tmp_path / "none", drop_trimaps(data), settings)
+    with pytest.raises(ValueError, match="ground_truth: no photo of .*has a trimap"):
+        none.mask_scores("ground_truth")
 
 
 def test_a_grid_has_the_labels_that_a_source_has():

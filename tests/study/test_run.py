@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 import torch
 from conftest import ROUNDS, small
-from few import few_photos
+from few import drop_trimaps, few_photos
 from filelock import FileLock
 from PIL import Image
 from safetensors.numpy import load_file
@@ -207,6 +207,46 @@ def test_nearly_all_of_train_may_be_val(few, tmp_path):
     run = Run(tmp_path, few, small(**SCALES, val_fraction=0.95))
     config = read_json(run.model(*SOURCE) / "config.json")
     assert config["n_images"] == 4 == len(run.val_ids)  # of each breed's two photos one is left
+
+
+@pytest.mark.parametrize("where", ["train", "val"])
+def test_ground_truth_takes_the_trimaps_that_there_are(where, rendered, tmp_path):
+    """Without one in val the last epoch is kept; those of val alone are learnt from."""
+    data, settings = few_photos(rendered, tmp_path / "data"), small(labels="species")
+    train, val = Run(tmp_path / "whole", data, settings).taught("ground_truth")
+    keep = {s.id for s in {"train": train, "val": val}[where][:3]}
+    run = Run(tmp_path / "run", drop_trimaps(data, keep), settings)
+    learnt, held_out = run.taught("ground_truth")
+    assert {s.id for s in learnt} == keep and held_out == []
+    assert [len(part) for part in run.taught("gradcam_finetuned")] == [4, 4]
+    config = read_json(run.model("ground_truth", "species") / "config.json")
+    assert config["n_images"] == 3 and config["val_mask_iou"] is None
+    assert config["best_epoch"] == settings.training.epochs
+    assert sorted(run.masks("ground_truth")["ids"]) == sorted(keep)
+
+
+def test_a_trimap_that_goes_moves_what_depends_on_it_and_nothing_else(rendered, tmp_path):
+    data = few_photos(rendered, tmp_path / "data")
+    before = Run(tmp_path / "run", data, small()).keys
+    ids = list(Run(tmp_path / "run", data, small()).ids)
+    after = Run(tmp_path / "run", drop_trimaps(data, ids[1:]), small()).keys
+    assert after.features == before.features and after.ids == before.ids
+    for source in ("gradcam_finetuned", "mask_rcnn_compact"):
+        assert after.masks(source) == before.masks(source)
+        assert after.model(source, "breed") == before.model(source, "breed")
+    assert after.start(*FREE) == before.start(*FREE)
+    assert after.masks("ground_truth") != before.masks("ground_truth")
+    assert after.scores("all_ones") != before.scores("all_ones")
+
+
+def test_self_training_from_a_few_trimaps_predicts_all_of_train(rendered, tmp_path):
+    settings = small(**ROUNDS | dict(sources="ground_truth", round_refinement="pamr"))
+    data = few_photos(rendered, tmp_path / "data")
+    keep = {s.id for s in Run(tmp_path / "whole", data, settings).pets.split("train")[::3]}
+    run = Run(tmp_path / "run", drop_trimaps(data, keep), settings)
+    first, last = run.rounds("ground_truth", "species")
+    assert 1 <= first.n_images < len(keep) == 3 and last.n_images > len(keep)
+    assert len(list(last.masks.glob("*.png"))) == 8 and 0 <= last.agreement <= 1
 
 
 def test_without_val_a_model_learns_from_all_of_train_and_says_that_there_is_none(few, tmp_path):

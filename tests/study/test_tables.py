@@ -123,6 +123,27 @@ def test_the_overview_marks_what_is_degenerate():
     assert not tables.study_overview(absent)["below all_ones"].any()
 
 
+def test_the_overview_counts_what_was_scored_and_what_was_learnt_from():
+    results = make_results()
+    weak = results["source"] == "gradcam_pretrained"
+    results.loc[results["border"] == "-", "n_images"] = 6  # two photos without ground truth
+    results["learnt_from"] = pd.array([9] * len(results), "Int64")
+    results.loc[results["labels"] == "-", "learnt_from"] = pd.NA
+    table = tables.study_overview(results).set_index("source")
+    columns = ["n_images", "n_ground_truth"]
+    assert table.loc["ground_truth", columns].tolist() == [6, 4]
+    assert table.loc["all_ones", columns].tolist() == [4, 4]
+    text = tables.readable(table.reset_index())
+    assert text["with ground truth"].tolist() == ["4"] * 4
+    assert text["learnt from"].tolist() == ["", "", "9", "9"]
+    every = make_results()
+    assert "with ground truth" not in tables.readable(tables.study_overview(every))
+    none = results[(results["labels"] == "breed") & (results["border"] == "-") & weak]
+    table = tables.study_overview(none)
+    assert table["n_ground_truth"].tolist() == [0] and table["mask_iou"].tolist() == [0.7]
+    assert table["mask_iou_gt/ignore"].isna().all() and not table["below all_ones"].any()
+
+
 def test_numbers_are_written_with_signs_where_they_are_differences():
     frame = pd.DataFrame({"ours": [0.5], "low": [0.4], "high": [0.6], "difference": [-0.0225]})
     row = tables.readable(frame).iloc[0]
@@ -198,6 +219,27 @@ def test_examples_do_not_depend_on_the_order():
     frame = pd.DataFrame({"id": ["d", "a", "c", "b"], "iou/foreground": [0.5, 0.5, 0.9, 0.1]})
     expected = {"best": "c", "median": "a", "worst": "b"}
     assert tables.pick_examples(frame) == expected == tables.pick_examples(frame.iloc[::-1])
+
+
+def test_examples_without_ground_truth_go_by_the_sources_masks():
+    frame = pd.DataFrame({"id": list("abc"), "mask_iou": [0.2, 0.9, 0.5],
+                          "iou/foreground": [np.nan, 0.1, np.nan]})
+    assert set(tables.pick_examples(frame).values()) == {"b"}  # the only one that has an IoU
+    frame["iou/foreground"] = np.nan
+    assert tables.pick_examples(frame) == {"best": "b", "median": "c", "worst": "a"}
+    assert tables.pick_examples(frame.assign(mask_iou=np.nan)) == {}
+
+
+def test_breeds_count_the_photos_that_were_scored(run):
+    path = run / "models" / "ground_truth-breed" / "scores.csv"
+    scores = pd.read_csv(path)
+    scores.loc[1, [f"iou/{b}" for b in BORDERS]] = np.nan  # an Abyssinian of test
+    write_frame(path, scores)
+    table = tables.per_breed(run, "ground_truth", "breed").set_index("breed")
+    assert table.loc["Abyssinian", ["n_images", "n_ground_truth"]].tolist() == [2, 1]
+    assert table.loc["Abyssinian", ["iou/ignore", "accuracy"]].tolist() == [0.7, 1.0]
+    both = tables.breeds_compared(run, [("ground_truth", "breed")]).set_index("breed")
+    assert both["n_images"].tolist() == [1, 2, 3]
 
 
 def test_a_stored_table_that_is_not_there_says_how_it_is_made():
