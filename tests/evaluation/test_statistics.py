@@ -94,6 +94,8 @@ def test_large_counts_are_summed_exactly_and_a_thousand_resamples_are_usual():
     uneven = counts + np.float32([[0, 0], [0, 0], [0, 1]])
     exact = bootstrap(uneven.astype(np.float64), metrics.dataset_iou, n=1000, level=0.95, seed=0)
     assert bootstrap(uneven, metrics.dataset_iou) == exact
+    values = np.random.default_rng(0).random(50)
+    assert bootstrap(values) == bootstrap(values, n=1000) != bootstrap(values, n=1001)
 
 
 def test_bootstrap_agrees_with_the_normal_interval_and_covers():
