@@ -135,7 +135,9 @@ def read_pets(data_root: str | Path) -> Pets:
                 continue
             try:
                 image_id, class_id, species, _ = line.strip().rsplit(None, 3)
-                row = int(class_id), ("1", "2").index(species), split
+                if species not in ("1", "2"):
+                    raise ValueError("SPECIES is 1, a cat, or 2, a dog")
+                row = int(class_id), int(species) - 1, split
                 image_id = checked_id(image_id)
             except ValueError as error:
                 raise ValueError(f"{path}, line {n}: {line!r} is not 'Image CLASS-ID SPECIES "

@@ -41,8 +41,8 @@ def test_nine_in_ten_mutants_are_killed_and_the_others_are_judged(reliability):
     with JUDGED.open(encoding="utf-8", newline="") as file:
         judged = {(r["function"], r["was"], r["now"]) for r in csv.DictReader(file)}
     total, unjudged = 0, {}
+    assert not [m for found in of.values() for m, s in found.items() if s == "not checked"]
     for module, found in sorted(of.items()):
-        assert "not checked" not in found.values(), f"{module}: make mutants"
         alive = {m: change(m) for m, status in found.items() if status not in KILLED}
         new = {m: c for m, c in alive.items() if c not in judged}
         unjudged |= new
