@@ -17,7 +17,7 @@ import psutil
 from safetensors import safe_open
 
 log = logging.getLogger(__name__)
-_FULL = (errno.ENOSPC, errno.EDQUOT)
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the last one: a limit of a file's size
 # The first bytes of what is often found in place of a file.
 _NOT_A_FILE = {
     b"version https://git-lfs": "is a git-LFS pointer: `git lfs pull` fetches the file",

@@ -12,7 +12,7 @@ import tiny
 from few import few_photos
 from run_content import content, finished, unpartial
 
-LINE = re.compile(r"petweak: .*(No space left on device|File too large).*")
+LINE = re.compile(r"petweak: .*(\[Errno 28\]|File too large).*")
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def one_clear_line(log: Path, folder: Path) -> str:
 def test_it_fails_at_every_write_and_ends_alike(how, data, undisturbed, tmp_path, reliability):
     """One run, whose command is started again after each failure and fails at the first file that
     has not failed before. Finished work is not repeated, so all files have their turn."""
-    run, log, note, tried = tmp_path / "run", tmp_path / "log", tmp_path / "note", set()
+    run, log, note, tried = tmp_path / "run", tmp_path / "log", tmp_path / "note", {"tables.md"}
     argv, kept = tiny.study(data, run), {}
     while True:
         fails = {"run": run, "tried": tried, "note": note, "how": how}
@@ -57,7 +57,8 @@ def test_it_fails_at_every_write_and_ends_alike(how, data, undisturbed, tmp_path
     assert code == 0, log.read_text()
     alike = content(run) == content(undisturbed)
     written = {p.relative_to(undisturbed).as_posix() for p in undisturbed.rglob("*") if p.is_file()}
-    missed = written - tried - {".lock", "tables.md"}  # the latter is the report's
+    missed = written - tried - {".lock"}
+    tried.remove("tables.md")  # of a report that is not made here
     repeated = {n for n, stat in kept.items() if finished(run).get(n) != stat}
     what = "no file can be made" if how == "open" else "no file can grow"
     reliability(f"A full disk at a file of a study: {what}", len(tried),

@@ -105,7 +105,6 @@ def _fail(run: Path, tried: set[str], note: Path, how: str) -> None:
             os.write(told, name.encode())
             full = True
             if how == "write":
-                signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
                 resource.setrlimit(resource.RLIMIT_FSIZE, (16, resource.RLIM_INFINITY))
         if full and how == "open":
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
