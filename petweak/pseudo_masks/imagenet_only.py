@@ -24,8 +24,8 @@ class ImageNetOnly(GradCAMPretrained):
         """0 cat, 1 dog, of every photo: the more likely one, summed over ImageNet's breeds and
         averaged over the photo and its mirror image."""
         features, species = self.context.features, {}
-        for batch in self.context.batches(list(features.ids), 1024):
-            logits = self.head(features.pooled(batch.ids))  # (B, 2, 1000)
+        for ids in (features.ids[k : k + 1024] for k in range(0, len(features.ids), 1024)):
+            logits = self.head(features.pooled(list(ids)))  # (B, 2, 1000)
             cat, dog = (logits[..., list(p)].logsumexp(-1).mean(1) for p in (cam.CATS, cam.DOGS))
-            species |= {i: {"species": int(d)} for i, d in zip(batch.ids, dog > cat, strict=True)}
+            species |= {i: {"species": int(d)} for i, d in zip(ids, dog > cat, strict=True)}
         return species

@@ -42,7 +42,7 @@ def test_features(cpu, cuda, measured):
     ids = list(cpu.ids)
     for level in LEVELS:
         a, b = (run.features.batch(level, ids) for run in (cpu, cuda))
-        measured(level, (a - b).abs().max() / a.abs().max(), most=0.01)
+        measured(level, (a - b).abs().max() / a.abs().max(), most=0.02)
     assert cuda.device.type == "cuda" and cuda.backbone.net.conv_stem.weight.is_cuda
 
 
@@ -50,7 +50,7 @@ def test_onnx_runtime_gives_the_same_features(cuda, open_run, measured):
     run = open_run("cuda", engine="onnxruntime")
     for level in LEVELS:
         a, b = (r.features.batch(level, list(run.ids)) for r in (cuda, run))
-        measured(level, (a - b).abs().max() / a.abs().max(), most=0.01)
+        measured(level, (a - b).abs().max() / a.abs().max(), most=0.02)
 
 
 def test_auto_is_pytorch_on_a_gpu(cuda):
@@ -94,7 +94,7 @@ def test_one_model_gives_one_output(levels, measured):
         here = model(maps)
         there = model.cuda()([m.cuda() for m in maps])
     for name, values in here.items():
-        measured(name, (there[name].cpu() - values).abs().max() / values.abs().max(), most=0.01)
+        measured(name, (there[name].cpu() - values).abs().max() / values.abs().max(), most=0.02)
 
 
 def test_training_in_float32(cpu, cuda, open_run, measured):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import shutil
 
@@ -15,6 +14,7 @@ from toy import HEIGHT, WIDTH, square, world
 
 from petweak.__main__ import main
 from petweak.data import files
+from petweak.data.files import read_json
 from petweak.data.masks import read_mask, write_mask
 from petweak.data.oxford_pets import read_pets
 from petweak.pseudo_masks import source_class, source_names
@@ -113,7 +113,7 @@ def test_the_manifest_says_how_masks_were_read_and_doubts_are_logged(tmp_path, c
     (doubt,) = note["doubts"]
     assert "exchanged in 1 of 5 masks" in doubt and "pet_04 (1)" in doubt
     assert doubt in caplog.text
-    assert note == json.loads((tmp_path / "masks" / "manifest.json").read_text())
+    assert note == read_json(tmp_path / "masks" / "manifest.json")
     assert np.array_equal(read_mask(tmp_path / "masks" / "pet_03.png") == 255, inside)
 
 

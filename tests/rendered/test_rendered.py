@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import hashlib
-import json
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ from PIL import Image
 
 import petweak
 from petweak import rendered
+from petweak.data.files import read_json
 from petweak.data.oxford_pets import BREED_NAMES
 from petweak.rendered import make_rendered, render_domain_scene, render_pet
 from petweak.rendered.breeds import BREEDS, OTHER_BREEDS
@@ -122,7 +122,7 @@ def test_the_drawing_is_what_version_1_drew(pets):
 
 
 def test_a_set_of_the_code_before_counts_as_complete(pets):
-    record = json.loads((pets[1] / "annotations" / "rendered.json").read_text())
+    record = read_json(pets[1] / "annotations" / "rendered.json")
     assert record == {
         "kind": "petweak rendered pets",
         "version": 1,
