@@ -44,6 +44,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as stopped:
         print("petweak: stopped; the same command goes on from here", file=sys.stderr)
         return 128 + next(iter(stopped.args), signal.SIGINT)
+    except BrokenPipeError:  # `petweak doctor | head`: nobody reads on, so there is nobody to tell
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except Exception as error:
         if args.debug:
             traceback.print_exc()

@@ -144,6 +144,12 @@ def test_an_expected_error_speaks_for_itself(error, code, monkeypatch, capsys):
     assert capsys.readouterr().err == f"petweak: {error}\n"
 
 
+def test_a_reader_who_stops_reading_gets_no_complaint():
+    command = f"{sys.executable} -m petweak doctor | head -1"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=120)
+    assert done.stdout.count("\n") == 1 and done.stderr == ""
+
+
 def test_too_little_memory_of_a_gpu_names_a_smaller_batch(monkeypatch, capsys):
     text = "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 15 GiB"
     failing(monkeypatch, torch.OutOfMemoryError(text))

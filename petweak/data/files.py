@@ -54,7 +54,8 @@ def replacing(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     _sweep(path.parent)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.partial{path.suffix}")
+    name = path.name if len(os.fsencode(path.name)) < 200 else text_hash(path.name)  # 255 at most
+    beside = path.with_name(f".{name}.{os.getpid()}.partial{path.suffix}")
     with on_disk(path):
         try:
             yield beside

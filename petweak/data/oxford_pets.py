@@ -421,10 +421,17 @@ def _turned(photo: Path) -> str:
     return f" turned {orientation}" if orientation in TURNS else ""
 
 
-def load_trimap(path: Path, photo: Path | None = None) -> np.ndarray:
+def load_trimap(path: Path | Sample | None, photo: Path | None = None) -> np.ndarray:
     """(H, W) uint8 of 1 foreground, 2 background, 3 border, as large as its `photo` and turned as
     this one is (`pictures.as_seen`). OSError where it cannot be read or does not fit, ValueError
-    where it has other values; both name the file."""
+    where it has other values; both name the file. ValueError for None, of a photo without one.
+    A sample stands for its trimap and its photo."""
+    if isinstance(path, Sample):
+        path, photo = path.trimap, path.photo
+    if path is None:
+        name = photo.name if photo else "this photo"
+        raise ValueError(f"{name} has no trimap, so there is no ground truth to compare with: "
+                         "choose a set, or a photo, that has one")
     trimap = load_array(path)
     if trimap.ndim == 3:  # grey saved as colour, with or without alpha
         colours = trimap[..., : {2: 1, 4: 3}.get(trimap.shape[2])]

@@ -59,6 +59,13 @@ def test_what_a_killed_process_left_is_gone_after_the_next_write(tmp_path):
     assert (tmp_path / "a.csv").read_text() == "whole"
 
 
+def test_the_longest_name_that_a_disk_takes_can_be_written(tmp_path):
+    for name in ("x" * 251 + ".png", "ä" * 125 + ".json"):
+        write_text(tmp_path / name, "whole")
+        assert (tmp_path / name).read_text() == "whole"
+    assert len(list(tmp_path.iterdir())) == 2
+
+
 def test_the_mode_follows_the_umask_whatever_wrote_the_file(tmp_path):
     """safetensors and temporary files write 0600: a colleague on the same server was shut out."""
     code = (

@@ -3,6 +3,7 @@
 import io
 import os
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -139,6 +140,11 @@ def test_a_photo_without_a_trimap_is_usable(tmp_path):
     assert [s.id for s in without.samples if s.trimap is None] == ["beagle_2"]
     moved = {k for k, v in fingerprint(without).items() if v != content[k]}
     assert moved == {"trimaps"}
+
+
+def test_the_trimap_of_a_photo_without_one_is_an_error_in_words(tmp_path):
+    with pytest.raises(ValueError, match="pug_1.jpg has no trimap, so there is no ground truth"):
+        load_trimap(None, Path("pug_1.jpg"))
 
 
 def test_other_trimap_values_are_an_error_that_names_the_file(tmp_path):
