@@ -130,11 +130,22 @@ def _folders(source: Path, files: list[tuple[Path, str]], wanted: list[str]) -> 
     splits = tops if tops <= set(SPLIT_NAMES) else set()
     if len(of_split := tops & set(SPLIT_NAMES)) > 1:
         splits = of_split
+    beside = not splits and of_split  # a split's folder beside folders of classes
+    for name in beside or ():
+        below = {p[1].lower() if len(p) > 1 else "" for p in parts.values()
+                 if p and p[0].lower() == name}
+        if SPLIT_NAMES[name] == "train" or not below <= tops - {name}:
+            raise ValueError(f"{inner} has a folder {name!r} beside folders of classes: if it is a "
+                             "split, put the others into train or test as well, each with its "
+                             "classes; if it is a class, rename it")
+        found.notes.append(f"the folder {name!r} is taken as a split, as it holds classes that are "
+                           "beside it too")
+        splits = beside
     for p in pictures:
         path = parts[id(p)]
         if splits and path and path[0].lower() in splits:
             p.split = SPLIT_NAMES[path.pop(0).lower()]
-        elif splits:
+        elif splits and not beside:
             p.reason = f"not in {' or '.join(sorted(splits))}"
     pictures = [p for p in pictures if not p.reason]
     loose = [p for p in pictures if not parts[id(p)]]

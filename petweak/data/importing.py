@@ -237,25 +237,40 @@ def _fault(p: Photo, hashes: dict[str, Photo], official: bool) -> str:
 
 
 def _split(used: list[Photo], test_fraction: float, seed: int) -> str:
-    """Complete the split, class by class, and say in a line where it comes from."""
+    """Complete the split, class by class, and say in a line where it comes from. What the source
+    gives stays, but where it calls all photos train: a test set has to come from somewhere."""
     there = {p.split for p in used}
     for p in used:
         if p.split == "val":  # petweak takes its own val from train
             p.split = "train" if "test" in there else "test"
-    if not {"train", "test"} <= {p.split for p in used}:
+    if (there := {p.split for p in used}) == {"test"}:
+        raise ValueError("the source says of all usable photos that they are for test, and none is "
+                         "left to train on: say train of some, or leave their split empty")
+    if there == {"train"}:
         for p in used:
             p.split = ""
-    drawn, rng = [p for p in used if not p.split], np.random.default_rng(seed)
+    given, rest = Counter(p.split for p in used), [p for p in used if not p.split]
+    drawn = [] if there == {"", "test"} else rest  # of a test set alone, the rest is for training
+    trained = {p.breed for p in used if p.split == "train"}
+    for p in rest:
+        p.split = "train"
+    rng = np.random.default_rng(seed)
     for breed in sorted({p.breed for p in drawn}):
         same = [p for p in drawn if p.breed == breed]
-        n = min(max(1, round(test_fraction * len(same))), len(same) - 1)
+        n = min(max(1, round(test_fraction * len(same))), len(same) - (breed not in trained))
         for k, i in enumerate(rng.permutation(len(same))):
             same[i].split = "test" if k < n else "train"
     if not {"train", "test"} <= {p.split for p in used}:
         raise ValueError("no class has two photos, so none can be in train and one in test: add "
                          "photos")
     how = f"{test_fraction:.0%} of each class for test, drawn with seed {seed}"
-    return f"split: {how if drawn else 'as the source has it'}"
+    if not rest:
+        return "split: as the source has it"
+    if not given.total() - len(rest):
+        return f"split: {how}"
+    said = " and ".join(f"{given[s]} {s}" for s in SPLITS if given[s])
+    return (f"split: {given.total() - len(rest)} photos as the source has it ({said}), {len(rest)} "
+            f"without one: {how if drawn else 'all train'}")
 
 
 def _name(used: list[Photo]) -> None:

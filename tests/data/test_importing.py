@@ -163,6 +163,26 @@ def test_one_split_alone_is_drawn_from(tmp_path):
     assert "drawn with seed 0" in report
 
 
+@pytest.mark.parametrize("name", ["test", "Val"])
+def test_a_test_folder_beside_folders_of_classes_is_a_split(name, tmp_path):
+    two_pets(two_pets(tmp_path / "s", 3) / name, 2)
+    for i, file in enumerate(sorted((tmp_path / "s").rglob("*.JPG"))):
+        photo(file, seed=i)
+    pets, report = imported(tmp_path / "s", tmp_path / "D", **TWO)
+    assert pets.breeds == ("minka", "rex")
+    for file, row in table(tmp_path / "D").items():
+        assert row["split"] == ("test" if file.startswith(name) else "train")
+    assert "4 photos as the source has it (4 test), 6 without one: all train" in report
+    assert f"the folder {name.lower()!r} is taken as a split" in report
+
+
+@pytest.mark.parametrize("file", ["train/minka/1.jpg", "test/1.jpg", "test/minka2/1.jpg"])
+def test_a_split_folder_beside_folders_of_classes_that_is_unclear_is_refused(file, tmp_path):
+    photo(two_pets(tmp_path / "s", 3) / file)
+    with pytest.raises(ValueError, match=f"folder '{file.split('/')[0]}' beside .*rename it"):
+        import_photos(tmp_path / "s", tmp_path / "D", progress=False, species="cat")
+
+
 def test_a_flat_folder_is_one_class_and_breed_number_of_known_breeds_are_several(tmp_path):
     for i in range(4):
         photo(tmp_path / "my cat" / f"IMG_{i}.jpg")
@@ -558,6 +578,34 @@ def test_a_csv_that_cannot_be_read_is_refused_by_row(text, says, tmp_path):
         import_photos(tmp_path / "pets.csv", tmp_path / "D", species="dog", progress=False)
     (tmp_path / "pets.csv").write_bytes("file,class\nGroß.jpg,rex".encode("latin-1"))
     with pytest.raises(ValueError, match="UTF-8"):
+        import_photos(tmp_path / "pets.csv", tmp_path / "D", species="dog", progress=False)
+
+
+@pytest.mark.parametrize("given, says", [
+    ({0: "test", 5: "test"}, "2 photos as the source has it (2 test), 8 without one: all train"),
+    ({0: "val", 5: "val"}, "2 photos as the source has it (2 test), 8 without one: all train"),
+    ({0: "train", 5: "test"}, "2 photos as the source has it (1 train and 1 test), 8 without one: "
+                              "20% of each class for test"),
+    ({i: "train" for i in range(9)}, "9 photos as the source has it (9 train), 1 without one: 20%"),
+    ({i: "train" for i in range(10)}, "split: 20% of each class for test, drawn with seed 0")])
+def test_splits_that_are_given_for_some_photos_are_kept(given, says, tmp_path):
+    two_pets(tmp_path, 5)
+    rows = [f"{name}/IMG_{1000 + i}.JPG,{name}" for name in ("minka", "rex") for i in range(5)]
+    lines = [f"{row},{given.get(k, '')}" for k, row in enumerate(rows)]
+    (tmp_path / "pets.csv").write_text("\n".join(["file,class,split", *lines]), encoding="utf-8")
+    pets, report = imported(tmp_path / "pets.csv", tmp_path / "D", **TWO)
+    splits = [row["split"] for row in table(tmp_path / "D").values()]
+    if len(given) < 10:
+        assert all(splits[k] == split.replace("val", "test") for k, split in given.items())
+    assert set(splits) == {"train", "test"} and says in report
+    if says.endswith("all train"):
+        assert splits.count("test") == 2
+
+
+def test_a_csv_of_test_photos_alone_is_refused(tmp_path):
+    photo(tmp_path / "a.jpg"), photo(tmp_path / "b.jpg")
+    (tmp_path / "pets.csv").write_text("file,class,split\na.jpg,rex,test\nb.jpg,rex,test\n")
+    with pytest.raises(ValueError, match="none is left to train on"):
         import_photos(tmp_path / "pets.csv", tmp_path / "D", species="dog", progress=False)
 
 
