@@ -60,6 +60,8 @@ def replacing(path: str | Path) -> Iterator[Path]:
         try:
             yield beside
             beside.chmod(0o666 & ~_UMASK)
+            if path.is_file() and not path.stat().st_size:
+                log.warning("%s was empty, and is made anew", path)
             os.replace(beside, path)
         finally:
             beside.unlink(missing_ok=True)
@@ -104,7 +106,7 @@ def _sweep(folder: Path) -> None:
 
 def write_text(path: str | Path, text: str) -> None:
     with replacing(path) as beside:
-        beside.write_text(text, encoding="utf-8")
+        beside.write_text(text, encoding="utf-8", newline="\n")
 
 
 def signed(text: str) -> str:
@@ -113,9 +115,10 @@ def signed(text: str) -> str:
 
 
 def is_signed(path: Path) -> bool:
-    """Whether the file is as petweak wrote it: a changed one is the user's, and stays."""
-    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
-    return text == signed(text.rpartition("\n<!-- ")[0])
+    """Whether the file is as petweak wrote it, or empty after a crash: a changed one is the user's,
+    and stays."""
+    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else None
+    return text is not None and text in ("", signed(text.rpartition("\n<!-- ")[0]))
 
 
 def write_json(path: str | Path, value: Any) -> None:

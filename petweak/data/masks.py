@@ -35,6 +35,7 @@ LABELS = 90  # the largest value that may be a label: COCO's last class
 VOID = {"colour": {0xE0E0C0}, "index": {255}, "grey": {255, 65535}}  # of VOC: no label
 # Cat and dog: of a list of one's own, of VOC, of COCO (by ids, by ranks from 0 and from 1).
 PAIRS = [{1, 2}, {8, 12}, {17, 18}, {15, 16}, {16, 17}, {0x800000, 0x008000}, {0x400000, 0x400080}]
+FAINT = 0.005  # the share of a photo below which a foreground is hardly a pet
 SIDE = 32  # of the small copy of a mask that sets are judged by
 
 
@@ -393,6 +394,10 @@ def doubts(masks: Mapping[str, Path], photos: Mapping[str, Path], reading: Readi
     empty = [i for i, m in small.items() if not m.any() and not _any(seen[i], reading)]
     full = [i for i, m in small.items() if m.mean() > 0.99]
     read = f"read as {reading.text}; values found: {values}"
+    faint = [i for i, m in small.items() if m.mean() < FAINT and i not in empty]
+    if len(faint) > len(masks) / 2:
+        found.append(f"{len(faint)} of {len(masks)} masks have next to no foreground, under "
+                     f"{FAINT:.1%} of the photo ({read}): {_some(faint)}")
     for ids, what in ((empty, "no foreground"), (full, "foreground everywhere")):
         if len(ids) == len(masks):
             raise ValueError(f"{where}: all masks have {what} ({read}). {_way_out(setting)}")

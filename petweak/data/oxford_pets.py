@@ -356,7 +356,7 @@ def _doubts(pets: Pets, shares: list[tuple]) -> tuple[str, ...]:
         where = next(s.trimap for s in pets.samples if s.trimap).parent
         (frame, around), (middle, background) = np.moveaxis(np.array(shares), 0, -1)
         # Of the official trimaps, 0.3 % have more pet along the frame than in the middle.
-        if (odd := int(((frame > middle) & (background > 0)).sum())) > n / 2:
+        if (odd := int(((frame > middle) & (background > 0)).sum())) > max(1, n / 20):
             doubts.append(f"{odd} of {n} trimaps in {where} have more pet (1) along the frame than "
                           "in the middle: are 1 and 2 exchanged?")
         for value, share in (("pet (1)", frame + middle), ("background (2)", background + around)):

@@ -11,6 +11,7 @@ the same files, it is the same twice.
 
 import html
 import io
+import logging
 import os
 import re
 import shutil
@@ -35,6 +36,7 @@ from petweak.data.files import (
     read_json,
     replacing,
     shipped,
+    text_hash,
     write_json,
     write_text,
 )
@@ -47,8 +49,10 @@ from petweak.study.results import read_results
 from petweak.study.run import check_folder
 from petweak.visualization.style import Figure, png, save_or_show
 
+log = logging.getLogger(__name__)
 NOTEBOOK = "notebooks/report.ipynb"  # of the project, and, executed, of a run
 HTML = "report.html"
+WRITTEN = "report_files.json"  # {page: its last hashes}: what a report may replace
 FORMATS = {"html": HTML, "pdf": "report.pdf", "md": "report.md", "latex": "latex/report.tex"}
 MAX_BYTES = 5_000_000  # of report.html: it can be sent by mail, and opened on a phone
 JPEGS = ((80, 1000), (70, 800), (50, 700), (35, 500))  # quality, width: tried until it is small
@@ -95,17 +99,39 @@ def write_report(run_folder: str | Path, formats: Sequence[str] = ("html",)) -> 
         (folder / "figures" / f"{Path(name).name}.png").unlink(missing_ok=True)
     title = f"petweak report: {run['profile']}, {run['dataset']}, {run['n_photos']} photos"
     text, page = (_convert(notebook, kind, title) for kind in ("markdown", "html"))
-    write_text(folder / "tables.md", re.sub(r"^!\[.*\n\n\*.*\*\n\n*", "", text, flags=re.M))
+    pages = {"tables.md": re.sub(r"^!\[.*\n\n\*.*\*\n\n*", "", text, flags=re.M)}
     if "md" in formats:
-        write_text(folder / FORMATS["md"], text)
+        pages[FORMATS["md"]] = text
     if "html" in formats:
-        write_text(folder / HTML, _small(page))
+        pages[HTML] = _small(page)
     if for_paper:
-        write_text(folder / FORMATS["latex"], _convert(notebook, "latex", title))
+        pages[FORMATS["latex"]] = _convert(notebook, "latex", title)
         latex.write_captions(folder / "latex", about)
+    for name, content in pages.items():
+        _set_aside(folder, name, text_hash(content))
+        write_text(folder / name, content)
     if "pdf" in formats:
+        _set_aside(folder, FORMATS["pdf"])
         print_pdf(browser, page, folder / FORMATS["pdf"])
+        _set_aside(folder, FORMATS["pdf"], file_hash(folder / FORMATS["pdf"]))
     return folder / FORMATS[formats[0]]
+
+
+def _set_aside(folder: Path, name: str, new: str = "") -> None:
+    """Note that the page `name` will have the hash `new`. A page there that no report has written,
+    or that somebody has changed, is kept as `<name>.kept`, with a warning."""
+    note, path, wrote = folder / WRITTEN, folder / name, read_json(folder / WRITTEN) or {}
+    known = [*wrote.get(name, []), new]
+    if path.is_file() and path.stat().st_size and file_hash(path) not in known:
+        kept = path.with_name(f"{path.name}.kept")
+        if kept.exists():
+            raise FileExistsError(f"{path} was not written by petweak, or has been changed since, "
+                                  f"and {kept} is there: move one of them away")
+        os.replace(path, kept)
+        log.warning("%s was not written by petweak, or has been changed since: kept as %s", path,
+                    kept.name)
+    if new:
+        write_json(note, wrote | {name: known[-2:]})
 
 
 def ensure_report(run_folder: str | Path) -> Path:

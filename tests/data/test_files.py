@@ -59,6 +59,15 @@ def test_what_a_killed_process_left_is_gone_after_the_next_write(tmp_path):
     assert (tmp_path / "a.csv").read_text() == "whole"
 
 
+def test_an_empty_file_is_named_and_made_anew(tmp_path, caplog):
+    (tmp_path / "results.csv").touch()
+    write_text(tmp_path / "results.csv", "whole")
+    assert f"{tmp_path / 'results.csv'} was empty" in caplog.text
+    caplog.clear()
+    write_text(tmp_path / "results.csv", "again")
+    assert not caplog.text
+
+
 def test_the_longest_name_that_a_disk_takes_can_be_written(tmp_path):
     for name in ("x" * 251 + ".png", "ä" * 125 + ".json"):
         write_text(tmp_path / name, "whole")

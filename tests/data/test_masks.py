@@ -283,6 +283,14 @@ def doubted(folder: Path, masks: list, size=(W, H), foreground="auto") -> list[s
                   reading)
 
 
+def test_masks_of_a_few_pixels_are_doubted(tmp_path):
+    speck = EMPTY.copy()
+    speck[H // 2, W // 2] = 255
+    (doubt,) = doubted(tmp_path, [speck, speck, grey()])
+    assert "2 of 3 masks have next to no foreground, under 0.5% of the photo" in doubt
+    assert doubted(tmp_path / "one", [speck, grey(), grey()]) == []
+
+
 def test_what_could_be_grey_photos_is_doubted(tmp_path):
     grain = np.random.default_rng(0).normal(128, 50, (H, W)).clip(0, 255).astype(np.uint8)
     (doubt,) = doubted(tmp_path, [grain] * 2)

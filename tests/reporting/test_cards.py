@@ -162,7 +162,7 @@ def test_several_levels_are_maskformer_ms(written):
 def test_a_card_that_a_user_has_changed_stays(written, caplog):
     path = written.folder / "models" / "gradcam_pretrained-breed" / "README.md"
     first = path.read_text(encoding="utf-8")
-    for mine in (first.replace("# gradcam", "# My gradcam"), "# My own card\n", ""):
+    for mine in (first.replace("# gradcam", "# My gradcam"), "# My own card\n", "\n"):
         path.write_text(mine, encoding="utf-8")
         config = read_json(path.with_name("config.json"))
         write_json(path.with_name("config.json"), config | {"n_images": config["n_images"] + 1})

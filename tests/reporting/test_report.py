@@ -173,6 +173,23 @@ def test_photos_and_features_that_are_gone_are_said(tmp_path):
     assert mine.is_file() and outside.is_file()
 
 
+def test_pages_of_somebody_else_and_changed_ones_are_kept(tmp_path, caplog):
+    run = make_run(tmp_path)
+    (run / "report.md").write_text("my own notes")
+    assert "Overview" in report.write_report(run, ["md"]).read_text()
+    assert (run / "report.md.kept").read_text() == "my own notes" and "kept as" in caplog.text
+    report.write_report(run, ["md"])  # its own page is replaced
+    assert sorted(p.name for p in run.glob("*.kept")) == ["report.md.kept"]
+    with (run / "tables.md").open("a") as page:
+        page.write("a remark")
+    report.write_report(run, ["md"])
+    assert (run / "tables.md.kept").read_text().endswith("a remark")
+    (run / "report.md").write_text("other notes")
+    with pytest.raises(FileExistsError, match="move one of them away"):
+        report.write_report(run, ["md"])
+    assert (run / "report.md").read_text() == "other notes"
+
+
 def test_a_folder_of_somebody_else_gets_no_report(tmp_path):
     run = make_run(tmp_path)
     write_json(run / "run.json", {"profile": "mine", "dataset": "mine", "n_photos": 3})
