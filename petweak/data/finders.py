@@ -1,7 +1,7 @@
 """Photos as people have them: which there are, of which class and split, with which masks.
 
 A finder for each form in which they come: folders of classes, re-packings of Oxford-IIIT Pet, COCO,
-CSV. No picture is opened here, and nothing is written: `petweak.data.importing` does the rest.
+CSV. Pictures are opened only to tell masks, and nothing is written: `importing` does the rest.
 """
 
 import csv
@@ -13,6 +13,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import permutations
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -21,6 +22,7 @@ from pycocotools import mask as coco
 
 from petweak.data import oxford_pets
 from petweak.data.files import read_json
+from petweak.data.masks import is_mask_beside, writer_of
 from petweak.data.oxford_pets import BREED_NAMES, SPECIES, SPLITS
 from petweak.data.pictures import SUFFIXES
 
@@ -32,6 +34,7 @@ PHOTO_FOLDERS = set("data dataset images image img imgs jpegimages photos pictur
 MASK_FOLDERS = set("""annotations gt groundtruth ground_truth labels mask masks seg segmentation
     segmentationclass segmentations trimaps""".split())
 NO_PHOTOS = ("thumbs.db", "desktop.ini", "__macosx")
+OWN_MASK = "a mask that petweak wrote"
 _MASK_WORD = re.compile(r"[-_. ](masks?|seg|segmentation|gt|labels?|trimap)$")
 _NUMBERED = re.compile(r"(.+)_\d+")  # breed_number, as the official photos are called
 Mask = Path | Callable[[tuple[int, int]], np.ndarray]  # a file, or (height, width) -> (H, W) bool
@@ -103,7 +106,8 @@ def _walk(top: Path, without: set[Path]) -> Iterator[tuple[Path, str]]:
 def _photos(files: list[tuple[Path, str]], source: Path) -> list[Photo]:
     names = (f.relative_to(source).as_posix().encode("utf-8", "replace").decode()
              for f, _ in files)  # a name of another encoding could not be written
-    return [Photo(f, name, reason=why) for name, (f, why) in zip(names, files, strict=True)]
+    return [Photo(f, name, reason=why or OWN_MASK * bool(writer_of(f)))
+            for name, (f, why) in zip(names, files, strict=True)]
 
 
 def _folders(source: Path, files: list[tuple[Path, str]], wanted: list[str]) -> Found:
@@ -127,20 +131,15 @@ def _folders(source: Path, files: list[tuple[Path, str]], wanted: list[str]) -> 
     for name in sorted(tops & MASK_FOLDERS):
         raise ValueError(f"{inner} has a folder {name!r}: if it holds masks, say --masks FOLDER; "
                          "if it is a class, rename it")
-    splits = tops if tops <= set(SPLIT_NAMES) else set()
-    if len(of_split := tops & set(SPLIT_NAMES)) > 1:
-        splits = of_split
-    beside = not splits and of_split  # a split's folder beside folders of classes
-    for name in beside or ():
-        below = {p[1].lower() if len(p) > 1 else "" for p in parts.values()
-                 if p and p[0].lower() == name}
-        if SPLIT_NAMES[name] == "train" or not below <= tops - {name}:
-            raise ValueError(f"{inner} has a folder {name!r} beside folders of classes: if it is a "
-                             "split, put the others into train or test as well, each with its "
-                             "classes; if it is a class, rename it")
-        found.notes.append(f"the folder {name!r} is taken as a split, as it holds classes that are "
-                           "beside it too")
-        splits = beside
+    of_split = tops & set(SPLIT_NAMES)
+    splits = of_split if len(of_split) > 1 or of_split == tops else set()
+    for name in (beside := of_split - splits):  # folders of classes
+        splits = {name}
+        below = {"".join(p[1:2]).lower() for p in parts.values() if p and p[0].lower() == name}
+        if SPLIT_NAMES[name] == "train" or not below <= tops - splits:
+            raise ValueError(f"{inner} has a folder {name!r} beside folders of classes: move those "
+                             "into train or test as well, or, if it is a class, rename it")
+        found.notes.append(f"the folder {name!r} is taken as a split: it holds the same classes")
     for p in pictures:
         path = parts[id(p)]
         if splits and path and path[0].lower() in splits:
@@ -282,10 +281,9 @@ def _coco(annotated: dict[Path, dict], top: Path, files: list[tuple[Path, str]],
     for p in there.values():
         p.reason = p.reason or "in no annotation"
     found.photos += there.values()
-    if n := counts["several"]:
-        mixed = f", {counts['mixed']} of them of several classes, where the class is that of the " \
-                "largest area" * bool(counts["mixed"])
-        found.notes.append(f"{n} photos show several pets: the mask is their union{mixed}")
+    says = dict(several="several pets: the mask is their union",
+                mixed="pets of several classes: the class is that of the largest area")
+    found.notes += [f"{counts[k]} photos show {text}" for k, text in says.items() if counts[k]]
     return found
 
 
@@ -323,7 +321,7 @@ def _coco_photos(file: Path, data: dict, by_name: dict[str, list[Path]], found: 
         else:
             p.note = "an annotation is a box without an outline"
         if not p.reason:
-            counts += Counter(several=len(of) > 1, mixed=len(pets) > 1)
+            counts += Counter(several=bool(p.masks) and len(of) > 1, mixed=len(pets) > 1)
         yield p
 
 
@@ -387,7 +385,8 @@ def _table(file: Path) -> Found:
         if (p.breed, p.split) != (breed, split):
             raise ValueError(f"{where}: {name} is {breed} {split} here and {p.breed} {p.split} "
                              "before: a photo has one class and one split")
-        p.reason = "" if path.suffix.lower() in SUFFIXES else "no picture by its name"
+        other = "no picture by its name" * (path.suffix.lower() not in SUFFIXES)
+        p.reason = other or OWN_MASK * bool(writer_of(path))
         p.masks += [_beside(file, row["mask"])] if row["mask"] else []
         kind = SPECIES_NAMES.get(kind, "")
         if kind and found.species.get(breed) not in (None, "", kind):
@@ -403,6 +402,16 @@ def _beside(file: Path, name: str) -> Path:
     """A path in a table counts from the table; one that was written on Windows is read anywhere."""
     path = Path(os.path.abspath(file.parent / name))
     return path if path.exists() else Path(os.path.abspath(file.parent / name.replace("\\", "/")))
+
+
+def pair_beside(found: Found) -> None:
+    """What looks like a mask and has the name of a photo beside it is its mask, and no photo."""
+    beside = defaultdict(list)
+    for p in (p for p in found.photos if not p.reason):
+        beside[p.file.parent, _MASK_WORD.sub("", _stem(p.file))].append(p)
+    for p, q in (pair for same in beside.values() for pair in permutations(same, 2)):
+        if is_mask_beside(p.file, q.file) and not is_mask_beside(q.file, p.file):
+            p.reason, q.masks = "the mask of a photo beside it", q.masks or [p.file]
 
 
 def match_masks(found: Found, folder: Path) -> None:

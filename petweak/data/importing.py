@@ -68,6 +68,7 @@ def import_photos(
                              "another folder")
     wanted = [c.strip() for c in classes.split(",") if c.strip()]
     found = find(source, wanted, {root, masks} - {None})
+    finders.pair_beside(found)
     if masks:
         match_masks(found, masks)
     _choose(found, wanted)
@@ -240,37 +241,28 @@ def _split(used: list[Photo], test_fraction: float, seed: int) -> str:
     """Complete the split, class by class, and say in a line where it comes from. What the source
     gives stays, but where it calls all photos train: a test set has to come from somewhere."""
     there = {p.split for p in used}
-    for p in used:
-        if p.split == "val":  # petweak takes its own val from train
-            p.split = "train" if "test" in there else "test"
-    if (there := {p.split for p in used}) == {"test"}:
-        raise ValueError("the source says of all usable photos that they are for test, and none is "
-                         "left to train on: say train of some, or leave their split empty")
-    if there == {"train"}:
-        for p in used:
-            p.split = ""
-    given, rest = Counter(p.split for p in used), [p for p in used if not p.split]
-    drawn = [] if there == {"", "test"} else rest  # of a test set alone, the rest is for training
-    trained = {p.breed for p in used if p.split == "train"}
+    for p in (p for p in used if p.split == "val"):  # petweak takes its own val from train
+        p.split = "train" if "test" in there else "test"
+    given, rng = Counter(p.split for p in used), np.random.default_rng(seed)
+    rest = used if given["train"] == len(used) else [p for p in used if not p.split]
     for p in rest:
-        p.split = "train"
-    rng = np.random.default_rng(seed)
-    for breed in sorted({p.breed for p in drawn}):
-        same = [p for p in drawn if p.breed == breed]
+        p.split = ""
+    trained = {p.breed for p in used if p.split == "train"}
+    alone = given["test"] and not given["train"]  # of a test set, that the rest is for training
+    for breed in sorted({p.breed for p in rest}):
+        same = [p for p in rest if p.breed == breed]
         n = min(max(1, round(test_fraction * len(same))), len(same) - (breed not in trained))
         for k, i in enumerate(rng.permutation(len(same))):
-            same[i].split = "test" if k < n else "train"
-    if not {"train", "test"} <= {p.split for p in used}:
-        raise ValueError("no class has two photos, so none can be in train and one in test: add "
-                         "photos")
-    how = f"{test_fraction:.0%} of each class for test, drawn with seed {seed}"
-    if not rest:
-        return "split: as the source has it"
-    if not given.total() - len(rest):
-        return f"split: {how}"
+            same[i].split = "test" if k < n and not alone else "train"
     said = " and ".join(f"{given[s]} {s}" for s in SPLITS if given[s])
-    return (f"split: {given.total() - len(rest)} photos as the source has it ({said}), {len(rest)} "
-            f"without one: {how if drawn else 'all train'}")
+    if not {"train", "test"} <= {p.split for p in used}:
+        raise ValueError(f"train or test is empty (given: {said or 'no split'}), and no class has "
+                         "two photos to draw from: add photos, or leave the split of some empty")
+    how = f"{test_fraction:.0%} of each class for test, drawn with seed {seed}"
+    if len(rest) in (0, len(used)):
+        return f"split: {how if rest else 'as the source has it'}"
+    return (f"split: {len(used) - len(rest)} photos as the source has it ({said}), {len(rest)} "
+            f"without one: {'all train' if alone else how}")
 
 
 def _name(used: list[Photo]) -> None:

@@ -138,6 +138,19 @@ def mask_files(folder: Path) -> list[Path]:
                   if _NAME.fullmatch(f.name) and not f.name.startswith("."))
 
 
+def is_mask_beside(path: Path, photo: Path) -> bool:
+    """Whether `path`, which has the name of `photo`, looks like its mask: as large, exact, and of
+    few values, but for soft edges, or cut out by its alpha."""
+    try:
+        s = _looked_at(path, file_hash(path))
+        fits = _same_shape(s.size, header(photo).size) or _on_stored_pixels(s.size, photo)
+    except OSError:
+        return False
+    counts = np.sort(np.unique(s.small[_channel([s])], return_counts=True)[1])
+    few = counts[-16:].sum() > 0.9 * SIDE**2 or len(s.values.get("alpha", ())) > 1
+    return bool(fits and few and not s.lossy)
+
+
 # --- what a set of masks means
 
 

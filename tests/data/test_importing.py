@@ -19,6 +19,7 @@ from pycocotools import mask as coco
 from petweak.__main__ import main
 from petweak.data import importing
 from petweak.data.importing import import_photos
+from petweak.data.masks import PREDICT, write_mask
 from petweak.data.oxford_pets import check, load_photo, load_trimap, read_pets
 
 WIDTH, HEIGHT = 48, 36
@@ -275,6 +276,41 @@ def test_a_folder_of_masks_by_path_stem_or_suffix(tmp_path):
     assert sum(s.trimap is not None for s in inside.samples) == 10
 
 
+@pytest.mark.parametrize("end, kind", [
+    ("{}.png", "labels"), ("{}_mask.png", "1 bit"), ("{}.png", "colour"), ("{}.png", "alpha")])
+@pytest.mark.parametrize("told", [False, True])
+def test_masks_beside_their_photos_are_no_photos(end, kind, told, tmp_path):
+    source = two_pets(tmp_path / "pets", 3)
+    for i, file in enumerate(sorted(source.rglob("*.JPG"))):
+        file = file.rename(file.with_name(f"{i}.jpg"))
+        to = file.parent / end.format(file.stem)
+        to.parent.mkdir(exist_ok=True)
+        KINDS[kind](pet(i)).save(to)
+    photo(source / "rex" / "5.bmp", 8)  # of the same name, and a photo by all it shows
+    option = dict(masks=source) if told else {}
+    (source / "rex" / "5.bmp").unlink() if told else None  # with it, the mask is of neither
+    pets, report = imported(source, tmp_path / "D", **option, **TWO)
+    assert len(pets) == 7 - told
+    for i, s in enumerate(s for s in sorted(pets.samples, key=lambda s: s.id)
+                          if s.photo.suffix == ".jpg"):
+        assert (load_trimap(s.trimap) != 2).astype(int).tolist() == pet(i).astype(int).tolist()
+    assert ("left out, the mask of a photo beside it: " in report) == (not told)
+
+
+def test_masks_of_petweak_are_never_photos(tmp_path):
+    source = two_pets(tmp_path / "pets", 3)
+    for i, file in enumerate(sorted(source.rglob("*.JPG"))):
+        write_mask(file.with_name(f"out_{i}.png"), pet(i).astype(np.uint8) * 255, PREDICT)
+        write_mask(source / "out" / f"{i}.png", pet(i).astype(np.uint8) * 255)
+    pets, report = imported(source, tmp_path / "D", **TWO)
+    assert len(pets) == 6 and pets.breeds == ("minka", "rex")
+    assert "left out, a mask that petweak wrote: minka/out_0.png" in report and "(12)" in report
+    (source / "pets.csv").write_text("file,class\nminka/IMG_1000.JPG,x\nminka/IMG_1001.JPG,x\n"
+                                     "minka/out_0.png,x\n")
+    pets, report = imported(source / "pets.csv", tmp_path / "D2", species="cat")
+    assert len(pets) == 2 and "a mask that petweak wrote: minka/out_0.png (1)" in report
+
+
 def test_a_mask_that_could_be_of_two_photos_is_taken_for_neither(tmp_path):
     source = two_pets(tmp_path / "pets", 3)
     photo(source / "rex" / "bone.jpg")
@@ -483,9 +519,20 @@ def test_coco_instances_of_polygons_and_rle(json_at, photos_at, source, tmp_path
     several = np.zeros((HEIGHT, WIDTH), bool)
     several[2:12, 2:12] = several[4:10, 20:26] = several[4:10, 30:36] = True
     assert iou(pets, "004", several) == 1
-    assert "2 photos show several pets: the mask is their union, 1 of them of several" in report
+    assert "2 photos show several pets: the mask is their union" in report
+    assert "1 photos show pets of several classes" in report
     assert table(tmp_path / "D")[Path(photos_at, "006.jpg").name]["left_out"] == (
         "no pet is annotated")
+
+
+def test_coco_boxes_of_several_pets_are_no_union(tmp_path):
+    def boxes(annotations):
+        for a in annotations[3:]:  # of photo 4; of photo 5, which is of two classes
+            a["segmentation"] = []
+
+    pets, report = imported(annotated(tmp_path / "s", annotations=boxes), tmp_path / "D")
+    assert sum(s.trimap is None for s in pets.samples) == 2 and "union" not in report
+    assert "1 photos show pets of several classes: the class is that of the largest" in report
 
 
 def test_coco_splits_of_two_files_and_other_categories(tmp_path):
@@ -605,7 +652,7 @@ def test_splits_that_are_given_for_some_photos_are_kept(given, says, tmp_path):
 def test_a_csv_of_test_photos_alone_is_refused(tmp_path):
     photo(tmp_path / "a.jpg"), photo(tmp_path / "b.jpg")
     (tmp_path / "pets.csv").write_text("file,class,split\na.jpg,rex,test\nb.jpg,rex,test\n")
-    with pytest.raises(ValueError, match="none is left to train on"):
+    with pytest.raises(ValueError, match="train or test is empty .given: 2 test.*leave"):
         import_photos(tmp_path / "pets.csv", tmp_path / "D", species="dog", progress=False)
 
 
