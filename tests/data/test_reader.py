@@ -274,7 +274,7 @@ def test_labels_and_splits_by_name(tmp_path, official):
 
 
 @pytest.mark.parametrize("exchanged, doubted", [(0, 0), (1, 0), (2, 1), (5, 1)])
-def test_trimaps_with_1_and_2_exchanged_are_doubted_where_it_is_more_than_one(tmp_path, exchanged, doubted):
+def test_trimaps_with_1_and_2_exchanged_are_doubted_from_two_on(tmp_path, exchanged, doubted):
     ids = ["Bengal_1", "Bengal_2", "pug_1", "pug_2", "pug_3"]
     maps = {f"{i}.png": trimap_of(2 if k < exchanged else 1) for k, i in enumerate(ids)}
     root = write(tmp_path, TRAIN, TEST, trimaps=maps)
