@@ -404,6 +404,17 @@ def _beside(file: Path, name: str) -> Path:
     return path if path.exists() else Path(os.path.abspath(file.parent / name.replace("\\", "/")))
 
 
+def name_classes(found: Found, notes: Path) -> None:
+    """Classes that are numbers get the names of `classes.txt`, if that is in the folder `notes`."""
+    if (file := notes / oxford_pets.CLASSES).is_file() and all(map(str.isdecimal, found.species)):
+        ids = {breed: int(breed) for breed in found.species}
+        names, _ = oxford_pets.class_names(notes, ids)
+        found.species = {names[ids[breed]]: kind for breed, kind in found.species.items()}
+        found.photos = [p for p in found.photos if p.file != file]
+        for p in (p for p in found.photos if p.breed):
+            p.breed = names[ids[p.breed]]
+
+
 def pair_beside(found: Found) -> None:
     """What looks like a mask and has the name of a photo beside it is its mask, and no photo."""
     beside = defaultdict(list)

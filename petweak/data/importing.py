@@ -68,6 +68,7 @@ def import_photos(
                              "another folder")
     wanted = [c.strip() for c in classes.split(",") if c.strip()]
     found = find(source, wanted, {root, masks} - {None})
+    finders.name_classes(found, source if source.is_dir() else source.parent)
     finders.pair_beside(found)
     if masks:
         match_masks(found, masks)

@@ -239,6 +239,28 @@ def test_species_are_asked_for_in_one_line_or_known_by_name(tmp_path):
         "felix": 0, "tom": 0, "rex": 1, "Siamese": 0, "shiba inu": 1}
 
 
+@pytest.mark.parametrize("text", ["1 Minka\n2 Rex\n", "Minka\nRex\n"])
+@pytest.mark.parametrize("form", ["folders", "split folders", "csv"])
+def test_a_classes_txt_names_classes_that_are_numbers(text, form, tmp_path):
+    top, source = tmp_path / "s", tmp_path / "s"
+    for split in ("train", "test") if form == "split folders" else ("",):
+        for k in "12":
+            for i in range(2):
+                photo(top / split / k / f"{split}{i}.jpg")
+    (top / "classes.txt").write_text(text)
+    if form == "csv":
+        source = top / "ids.csv"
+        rows = [f"{k}/{i}.jpg,{k}\n" for k in "12" for i in range(2)]
+        source.write_text("file,class\n" + "".join(rows))
+    pets, report = imported(source, tmp_path / "D", species="Minka=cat,Rex=dog")
+    assert {(Path(f).parent.name, row["class"]) for f, row in table(tmp_path / "D").items()} == {
+        ("1", "Minka"), ("2", "Rex")}
+    assert pets.breeds == ("Minka", "Rex") and "classes.txt (1)" not in report
+    (top / "classes.txt").write_text("5 Minka\n2 Rex\n")
+    with pytest.raises(ValueError, match="no name for the class ids"):
+        import_photos(source, tmp_path / "D2", species="cat", progress=False)
+
+
 def test_two_classes_of_one_name_are_refused(tmp_path):
     for i, folders in enumerate((("cats/rex", "dogs/rex"), ("my_cat", "My Cat"))):
         for folder in folders:
