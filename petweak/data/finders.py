@@ -62,7 +62,7 @@ class Found:
     official: bool = False  # named by the lists of Oxford-IIIT Pet: nothing is renamed
 
 
-def find(source: Path, wanted: list[str], without: set[Path]) -> Found:
+def find(source: Path, chosen: list[str], without: set[Path]) -> Found:
     if source.suffix.lower() in (".csv", ".tsv") and source.is_file():
         return _table(source)
     top = source if source.is_dir() else source.parent
@@ -71,14 +71,14 @@ def find(source: Path, wanted: list[str], without: set[Path]) -> Found:
     files = list(_walk(top, without))
     jsons = [f for f, _ in files if f.suffix.lower() == ".json" and source in (f, *f.parents)]
     if annotated := {f: data for f in jsons if (data := _read_coco(f))}:
-        return _coco(annotated, top, files, wanted)
+        return _coco(annotated, top, files, chosen)
     if source.is_file():
         raise ValueError(f"{source}: a source is a folder (no archive), a .csv, or a .json of COCO "
                          "instances")
     lists = [f for f, _ in files if f.name in (*SPLITS.values(), "list.txt") and _is_list(f)]
     if lists or any(f.parent.name.lower() == "trimaps" for f, _ in files):
-        return _official(source, files, lists, wanted)
-    return _folders(source, files, wanted)
+        return _official(source, files, lists, chosen)
+    return _folders(source, files, chosen)
 
 
 def _walk(top: Path, without: set[Path]) -> Iterator[tuple[Path, str]]:
@@ -110,7 +110,7 @@ def _photos(files: list[tuple[Path, str]], source: Path) -> list[Photo]:
             for name, (f, why) in zip(names, files, strict=True)]
 
 
-def _folders(source: Path, files: list[tuple[Path, str]], wanted: list[str]) -> Found:
+def _folders(source: Path, files: list[tuple[Path, str]], chosen: list[str]) -> Found:
     """(train|test/) (cats|dogs/) class/.../photo, or photos that lie in one folder."""
     found = Found(_photos(files, source), {})
     pictures = [p for p in found.photos if not p.reason]
@@ -149,7 +149,7 @@ def _folders(source: Path, files: list[tuple[Path, str]], wanted: list[str]) -> 
     pictures = [p for p in pictures if not p.reason]
     loose = [p for p in pictures if not parts[id(p)]]
     if len(loose) == len(pictures):
-        _by_name(found, pictures, inner.name, wanted)
+        _by_name(found, pictures, inner.name, chosen)
         return found
     for p in loose:
         p.reason = "in no class folder"
@@ -163,9 +163,9 @@ def _folders(source: Path, files: list[tuple[Path, str]], wanted: list[str]) -> 
     return found
 
 
-def _by_name(found: Found, photos: list[Photo], one: str, wanted: list[str]) -> None:
+def _by_name(found: Found, photos: list[Photo], one: str, chosen: list[str]) -> None:
     """Classes of photos in one folder: `breed_number` of known breeds, else all are class `one`."""
-    known = {plain(name): name for name in (*BREED_NAMES, *wanted)}
+    known = {plain(name): name for name in (*BREED_NAMES, *chosen)}
     match = {id(p): _NUMBERED.fullmatch(p.file.stem) for p in photos}
     breeds = {k: known.get(plain(m[1])) for k, m in match.items() if m}
     if 2 * sum(map(bool, breeds.values())) <= len(photos):
@@ -182,7 +182,7 @@ def _by_name(found: Found, photos: list[Photo], one: str, wanted: list[str]) -> 
 
 
 def _official(source: Path, files: list[tuple[Path, str]], lists: list[Path],
-              wanted: list[str]) -> Found:
+              chosen: list[str]) -> Found:
     """Oxford-IIIT Pet, re-packed: wherever its folders lie; with its lists or without."""
     found = Found([], {}, official=bool(lists))
     trimaps = {f.stem.casefold(): f for f, why in files
@@ -198,7 +198,7 @@ def _official(source: Path, files: list[tuple[Path, str]], lists: list[Path],
             by_stem[stem].append(p)
     if not lists:
         found.photos = photos
-        _by_name(found, [p for p in photos if not p.reason], "", wanted)
+        _by_name(found, [p for p in photos if not p.reason], "", chosen)
         if not found.species:
             raise ValueError(f"{source} has trimaps, but neither trainval.txt nor photos called "
                              "BREED_NUMBER of known breeds: give class folders and --masks, or a "
@@ -262,7 +262,7 @@ def _read_coco(file: Path) -> dict[str, Any] | None:
 
 
 def _coco(annotated: dict[Path, dict], top: Path, files: list[tuple[Path, str]],
-          wanted: list[str]) -> Found:
+          chosen: list[str]) -> Found:
     """COCO's instances: a photo's class is its category, its mask the union of its instances."""
     by_name, found, counts = defaultdict(list), Found([], {}), Counter()
     there = {p.file: p for p in _photos(files, top) if p.file not in annotated}
@@ -271,7 +271,7 @@ def _coco(annotated: dict[Path, dict], top: Path, files: list[tuple[Path, str]],
             by_name[f.name.casefold()].append(f)
     for file, data in annotated.items():
         try:
-            photos = list(_coco_photos(file, data, by_name, found, wanted, counts))
+            photos = list(_coco_photos(file, data, by_name, found, chosen, counts))
         except (LookupError, TypeError, AttributeError, ArithmeticError) as error:
             raise ValueError(f"{file} is not as COCO's instances are: {error!r}") from None
         for p in photos:
@@ -288,7 +288,7 @@ def _coco(annotated: dict[Path, dict], top: Path, files: list[tuple[Path, str]],
 
 
 def _coco_photos(file: Path, data: dict, by_name: dict[str, list[Path]], found: Found,
-                 wanted: list[str], counts: Counter) -> Iterator[Photo]:
+                 chosen: list[str], counts: Counter) -> Iterator[Photo]:
     names, of_image = {}, defaultdict(list)
     words = re.findall("[a-z]+", f"{file.stem} {file.parent.name}".lower())
     split = next((SPLIT_NAMES[w] for w in words if w in SPLIT_NAMES), "")
@@ -300,7 +300,7 @@ def _coco_photos(file: Path, data: dict, by_name: dict[str, list[Path]], found: 
     for a in data["annotations"]:
         name = names[a["category_id"]]
         found.species[name] = SPECIES_NAMES.get(groups[a["category_id"]].lower(), "")
-        if not wanted or name in wanted:
+        if not chosen or name in chosen:
             of_image[a["image_id"]].append(a)
     for image in data["images"]:
         parts, pets = PurePosixPath(image["file_name"].replace("\\", "/")).parts, Counter()

@@ -66,15 +66,15 @@ def import_photos(
         if there.is_dir() and root.resolve().is_relative_to(there.resolve()):
             raise ValueError(f"{root} lies inside of {there}, where nothing is written: give "
                              "another folder")
-    wanted = [c.strip() for c in classes.split(",") if c.strip()]
-    found = find(source, wanted, {root, masks} - {None})
+    chosen = [c.strip() for c in classes.split(",") if c.strip()]
+    found = find(source, chosen, {root, masks} - {None})
     finders.name_classes(found, source if source.is_dir() else source.parent)
     finders.pair_beside(found)
     if masks:
         match_masks(found, masks)
-    _choose(found, wanted)
+    _choose(found, chosen)
     found.species = _species(found.species, species)
-    options = [link, test_fraction, seed, foreground, found.species, wanted]
+    options = [link, test_fraction, seed, foreground, found.species, chosen]
     record = {"kind": "import", "source": str(source), "content": _content(found, options, source)}
     target = root / "oxford-iiit-pet"
     report, first = _before(root, target, record), "has been imported before; nothing was written"
@@ -123,17 +123,17 @@ def _content(found: Found, options: list, source: Path) -> str:
     return text_hash("\n".join([repr(options), *lines, *photos]))
 
 
-def _choose(found: Found, wanted: list[str]) -> None:
-    """Keep the classes that are wanted. ValueError for one that is not there, and for two classes
+def _choose(found: Found, chosen: list[str]) -> None:
+    """Keep the classes that are chosen. ValueError for one that is not there, and for two classes
     of one name."""
-    if unknown := [c for c in wanted if c not in found.species]:
+    if unknown := [c for c in chosen if c not in found.species]:
         raise ValueError(f"no class is called {', '.join(unknown)}: there are "
                          f"{', '.join(sorted(found.species))}")
     for p in found.photos:
-        if wanted and p.breed and p.breed not in wanted:
+        if chosen and p.breed and p.breed not in chosen:
             p.reason = p.reason or "of a class that was not asked for"
     names = sorted(found.species, key=lambda c: (c.casefold(), c))
-    found.species = {c: found.species[c] for c in names if not wanted or c in wanted}
+    found.species = {c: found.species[c] for c in names if not chosen or c in chosen}
     alike = defaultdict(list)
     for name in found.species:
         if not name.strip() or not name.isprintable():

@@ -165,7 +165,7 @@ def recognise(paths: Sequence[Path], foreground: str = "auto",
     """
     seen, where = _look(paths), paths[0].parent
     try:
-        return _told(seen, foreground.lower()) if foreground != "auto" else _auto(seen)
+        return _told(seen, foreground.lower(), setting) if foreground != "auto" else _auto(seen)
     except _Unclear as unclear:
         raise ValueError(f"{where}: {unclear}. {_way_out(setting)}") from None
 
@@ -357,10 +357,10 @@ def _two_levels(seen: list[_Seen]) -> Reading:
 LEVEL = 32  # grey levels: what JPEG adds to 0 stays below
 
 
-def _told(seen: list[_Seen], foreground: str) -> Reading:
+def _told(seen: list[_Seen], foreground: str, setting: str) -> Reading:
     """The reading that a user's text means. _Unclear where no mask has what it names."""
     kind, _, number = foreground.partition(":")
-    text = f"external_foreground={foreground}"
+    text = f"{setting}={foreground}"
     if not FOREGROUND_TEXT.fullmatch(foreground):
         raise _Unclear(f"{foreground!r} is no such text")
     if kind in ("alpha", "soft"):

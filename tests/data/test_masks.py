@@ -283,6 +283,11 @@ def doubted(folder: Path, masks: list, size=(W, H), foreground="auto") -> list[s
                   reading)
 
 
+def test_an_error_says_the_option_that_was_given(tmp_path):
+    with pytest.raises(ValueError, match="--foreground=7, but the values found are 0, 255"):
+        recognise(write(tmp_path, grey()), "7", "--foreground")
+
+
 def test_masks_of_a_few_pixels_are_doubted(tmp_path):
     speck = EMPTY.copy()
     speck[H // 2, W // 2] = 255
