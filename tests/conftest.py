@@ -9,6 +9,7 @@ import torch
 from reliability import reliability  # noqa: F401 - a fixture
 
 from petweak.config import Settings, settings
+from petweak.pseudo_masks import mask_rcnn
 from petweak.rendered import make_rendered
 from petweak.study.results import run_study
 from petweak.study.run import Run
@@ -44,6 +45,15 @@ def real_photos() -> Path:
     if not (REAL / "oxford-iiit-pet").is_dir():
         pytest.skip("the real photos (../shared/data) are not here")
     return REAL
+
+
+@pytest.fixture(scope="module")
+def compact_for_coco():
+    """COCO's weights cannot be had: the compact detector stands for torchvision's."""
+    with pytest.MonkeyPatch.context() as patch:
+        load = mask_rcnn.load_detector
+        patch.setattr(mask_rcnn, "load_detector", lambda name: load("compact"))
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -32,8 +32,8 @@ def grid(settings: Settings) -> list[tuple[str, str]]:
 def run_study(run: Run) -> pd.DataFrame:
     """Make every stage of the grid `sources` x `labels` that is missing; write results.csv. Ground
     truth is left out, with a warning, where no photo of train has a trimap."""
-    wanted, s = grid(run.settings), run.settings
-    if not wanted:
+    chosen, s = grid(run.settings), run.settings
+    if not chosen:
         raise ValueError(f"none of {', '.join(s.sources)} has the labels {', '.join(s.labels)}")
     sources = [source for source in s.sources if _can_teach(run, source)]
     if not sources:
@@ -45,8 +45,8 @@ def run_study(run: Run) -> pd.DataFrame:
         run.baseline_scores(name)
     for source in sources:
         run.mask_scores(source)
-    wanted = [(source, labels) for source, labels in wanted if source in sources]
-    for source, labels in tqdm(wanted, desc="study", unit="model"):
+    chosen = [(source, labels) for source, labels in chosen if source in sources]
+    for source, labels in tqdm(chosen, desc="study", unit="model"):
         run.model_scores(source, labels)
         if source_class(source).self_trained:
             score_rounds(run, source, labels)

@@ -23,12 +23,13 @@ from few import few_photos
 from petweak.data.feature_cache import Features
 from petweak.evaluation import scoring
 from petweak.models.maskformer import MaskFormer, MaskFormerConfig
-from petweak.pseudo_masks import SOURCES, mask_rcnn, source_class
+from petweak.pseudo_masks import SOURCES, source_class
 from petweak.pseudo_masks.refinement import STEPS
 from petweak.study.run import Run
 from petweak.training.inference import Predictor, predict_features
 
 NEAR = dict(rtol=0, atol=1e-4)
+pytestmark = pytest.mark.usefixtures("compact_for_coco")
 
 
 @contextmanager
@@ -39,15 +40,6 @@ def threads(n: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def detector():
-    """COCO's weights cannot be had: the compact detector stands for torchvision's."""
-    with pytest.MonkeyPatch.context() as patch:
-        load = mask_rcnn.load_detector
-        patch.setattr(mask_rcnn, "load_detector", lambda name: load("compact"))
-        yield
 
 
 @pytest.fixture(scope="module")

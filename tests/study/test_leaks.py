@@ -17,20 +17,12 @@ from safetensors.numpy import load_file
 from petweak.data import oxford_pets
 from petweak.data.files import write_json
 from petweak.data.oxford_pets import SPLITS, load_trimap
-from petweak.pseudo_masks import SOURCES, mask_rcnn, source_class
+from petweak.pseudo_masks import SOURCES, source_class
 from petweak.study.run import FEATURES_FROM, Run
 from petweak.training.inference import load_model, predict_features
 
 LABELS = "species"  # every source has them
-
-
-@pytest.fixture(autouse=True, scope="module")
-def detector():
-    """COCO's weights cannot be had: the compact detector stands for torchvision's."""
-    with pytest.MonkeyPatch.context() as patch:
-        load = mask_rcnn.load_detector
-        patch.setattr(mask_rcnn, "load_detector", lambda name: load("compact"))
-        yield
+pytestmark = pytest.mark.usefixtures("compact_for_coco")
 
 
 @pytest.fixture(scope="module")

@@ -337,7 +337,7 @@ def test_a_run_is_known_by_what_is_left_of_it(few, tmp_path, left):
     for name in {"run.json", "data.json", MARK} - {left}:
         (tmp_path / name).unlink()
     (tmp_path / "results.csv").touch()
-    open_run("embedded", tmp_path, few)
+    assert open_run("embedded", tmp_path, few).folder == tmp_path  # and is not refused
 
 
 # --- opened again, on this device or another
