@@ -27,6 +27,7 @@ from petweak.pseudo_masks import source_names
 from petweak.reporting.chapters import run_times
 from petweak.reporting.report import gallery_row
 from petweak.study import tables
+from petweak.study.results import read_results
 from petweak.visualization import charts
 from petweak.visualization.overlays import gallery
 from petweak.visualization.style import save_or_show
@@ -44,13 +45,16 @@ def write_figures(run_folder: Path, name: str, out: Path) -> None:
     """Copy the tables of a run and of its experiments to `out/data/<name>/` and draw its figures
     into `out`; copies of what the run does not have stay as they are."""
     data, about = out / "data" / name, read_json(run_folder / "run.json")
-    patterns = ("results.csv", "timings.csv", "latency.csv", "experiments/*.csv")
+    patterns = ("timings.csv", "latency.csv", "experiments/*.csv")
     copies = {f.name: f for pattern in patterns for f in run_folder.glob(pattern)}
     for folder in charts.finished_models(run_folder, rounds=False):
         copies[f"history-{folder.name}.csv"] = folder / "history.csv"
     for copy, file in copies.items():
         with replacing(data / copy) as beside:
             shutil.copyfile(file, beside)
+    results = pd.read_csv(run_folder / "results.csv", dtype=str)  # to the letter, and a column more
+    learnt = read_results(run_folder)["learnt_from"]
+    write_frame(data / "results.csv", results.assign(learnt_from=learnt))
     if len(times := run_times(run_folder)):
         write_frame(data / "notebooks.csv", times)
     rows = _masks(run_folder, about["data_root"])
@@ -81,11 +85,13 @@ def results_table(results: pd.DataFrame) -> pd.DataFrame:
     keys, iou = ["source", "labels"], "mask_iou_gt/foreground"
     paper = tables.compare_with_paper(results).query("metric == 'mask_iou_gt' and split == 'test'")
     table = tables.study_overview(results).merge(paper[[*keys, "paper"]], "left", on=keys)
-    columns = ["pseudo_iou_gt/foreground", iou, f"{iou} low", f"{iou} high", "mask_iou_gt/ignore"]
-    shown = table[[*keys, *columns, "class_accuracy", "paper", tables.BELOW]]
-    names = ["its masks, border as foreground", "model, border as foreground"]
-    names += ["model, border ignored", "class accuracy", "the paper's model"]
-    return tables.readable(shown).drop(columns=tables.BELOW).set_axis([*keys, *names], axis=1)
+    columns = ["learnt_from", "n_images", "pseudo_iou_gt/foreground", iou, f"{iou} low",
+               f"{iou} high", "mask_iou_gt/ignore", "class_accuracy", "paper", tables.BELOW]
+    names = ["learnt from", "scored", "its masks, border as foreground",
+             "model, border as foreground", "model, border ignored", "class accuracy",
+             "the paper's model"]
+    shown = tables.readable(table.assign(n_images=table["n_ground_truth"])[[*keys, *columns]])
+    return shown.drop(columns=tables.BELOW).set_axis([*keys, *names], axis=1)
 
 
 TABLES = {  # a file in figures/data/<run>/, and the mark in the README: its table

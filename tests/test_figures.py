@@ -44,6 +44,10 @@ def test_a_result_below_the_baseline_is_marked():
     assert table.loc["gradcam_pretrained", "model, border as foreground"].endswith("0.150] ▼")
     assert table.loc["ground_truth", "model, border ignored"] == "0.850"
     assert table.loc["ground_truth", "the paper's model"] == "0.777"
+    results = results_of(MASK_IOU)
+    results["learnt_from"] = results["labels"].map({"breed": 9.0})  # as a CSV with gaps is read
+    counted = draw.TABLES["results"](results)[["learnt from", "scored"]].to_numpy().tolist()
+    assert counted == [["", "4"], ["", "4"], ["9", "4"], ["9", "4"]]
 
 
 def test_a_run_leaves_its_tables_and_figures(tmp_path):
@@ -54,6 +58,11 @@ def test_a_run_leaves_its_tables_and_figures(tmp_path):
     copies = {p.name for p in (out / "data" / "mine").iterdir()}
     histories = {f"history-{s}-breed.csv" for s in ("ground_truth", "gradcam_pretrained")}
     assert copies == {"results.csv", "timings.csv", "levels.csv"} | histories
+    results = (run / "results.csv").read_text().splitlines()  # to the letter, and a column more
+    copied = (out / "data" / "mine" / "results.csv").read_text().splitlines()
+    assert [line.rpartition(",")[0] for line in copied] == results
+    learnt = pd.read_csv(out / "data" / "mine" / "results.csv").groupby("source")["learnt_from"]
+    assert learnt.max().dropna().to_dict() == {"ground_truth": 1, "gradcam_pretrained": 1}
     drawn = {f"mine-{f}.png" for f in ("overview", "curves", "masks")}
     assert {p.name for p in out.glob("*.png")} == drawn
 

@@ -22,9 +22,9 @@ from pycocotools import mask as coco
 
 from petweak.data import oxford_pets
 from petweak.data.files import read_json
-from petweak.data.masks import is_mask_beside, writer_of
+from petweak.data.masks import OWN_MASK, is_mask_beside, writer_of
 from petweak.data.oxford_pets import BREED_NAMES, SPECIES, SPLITS
-from petweak.data.pictures import SUFFIXES
+from petweak.data.pictures import OTHER, SUFFIXES, walk
 
 SPLIT_NAMES = dict(train="train", training="train", trainval="train", test="test", testing="test",
                    val="val", valid="val", validation="val")
@@ -33,8 +33,6 @@ SPECIES_NAMES = dict(cat="cat", cats="cat", dog="dog", dogs="dog")
 PHOTO_FOLDERS = set("data dataset images image img imgs jpegimages photos pictures".split())
 MASK_FOLDERS = set("""annotations gt groundtruth ground_truth labels mask masks seg segmentation
     segmentationclass segmentations trimaps""".split())
-NO_PHOTOS = ("thumbs.db", "desktop.ini", "__macosx")
-OWN_MASK = "a mask that petweak wrote"
 _MASK_WORD = re.compile(r"[-_. ](masks?|seg|segmentation|gt|labels?|trimap)$")
 _NUMBERED = re.compile(r"(.+)_\d+")  # breed_number, as the official photos are called
 Mask = Path | Callable[[tuple[int, int]], np.ndarray]  # a file, or (height, width) -> (H, W) bool
@@ -68,7 +66,7 @@ def find(source: Path, chosen: list[str], without: set[Path]) -> Found:
     top = source if source.is_dir() else source.parent
     if top != source and top.name.lower() in MASK_FOLDERS:  # annotations/x.json beside images/
         top = top.parent
-    files = list(_walk(top, without))
+    files = [(f, why) for f, why in walk(top, without) if f not in without]
     jsons = [f for f, _ in files if f.suffix.lower() == ".json" and source in (f, *f.parents)]
     if annotated := {f: data for f in jsons if (data := _read_coco(f))}:
         return _coco(annotated, top, files, chosen)
@@ -79,28 +77,6 @@ def find(source: Path, chosen: list[str], without: set[Path]) -> Found:
     if lists or any(f.parent.name.lower() == "trimaps" for f, _ in files):
         return _official(source, files, lists, chosen)
     return _folders(source, files, chosen)
-
-
-def _walk(top: Path, without: set[Path]) -> Iterator[tuple[Path, str]]:
-    """Every file below `top`, in order, and why it cannot be a photo, if so by its name. Hidden
-    folders and links to folders are named and not entered."""
-    for folder, folders, files in os.walk(top):
-        here, into = Path(folder), []
-        for name in sorted(folders):
-            if here / name in without:
-                continue
-            if name[0] == "." or name.lower() in NO_PHOTOS:
-                yield here / name, "hidden folder"
-            elif (here / name).is_symlink():
-                yield here / name, "a link to a folder, which is not followed"
-            else:
-                into.append(name)
-        folders[:] = into
-        for name in sorted(files):
-            hidden = name[0] == "." or name.lower() in NO_PHOTOS
-            other = Path(name).suffix.lower() not in SUFFIXES
-            why = "hidden file" if hidden else "no picture by its name" * other
-            yield here / name, why or "no file" * (not (here / name).is_file())  # a pipe
 
 
 def _photos(files: list[tuple[Path, str]], source: Path) -> list[Photo]:
@@ -385,7 +361,7 @@ def _table(file: Path) -> Found:
         if (p.breed, p.split) != (breed, split):
             raise ValueError(f"{where}: {name} is {breed} {split} here and {p.breed} {p.split} "
                              "before: a photo has one class and one split")
-        other = "no picture by its name" * (path.suffix.lower() not in SUFFIXES)
+        other = OTHER * (path.suffix.lower() not in SUFFIXES)
         p.reason = other or OWN_MASK * bool(writer_of(path))
         p.masks += [_beside(file, row["mask"])] if row["mask"] else []
         kind = SPECIES_NAMES.get(kind, "")
@@ -429,7 +405,7 @@ def match_masks(found: Found, folder: Path) -> None:
     """Give every photo the mask that has its stem; of several, the one that shares most folders
     with it from the end, and one whose name says that it is a mask."""
     by_stem, taken = defaultdict(list), set()
-    for f, why in _walk(folder, set()):
+    for f, why in walk(folder):
         if not why:
             stem, short = _stem(f), _MASK_WORD.sub("", _stem(f))
             by_stem[stem].append((0, f))

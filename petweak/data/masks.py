@@ -23,6 +23,7 @@ from petweak.data.files import file_hash, replacing
 from petweak.data.pictures import ARRAY_TURNS, header, load_array, load_image
 
 RUN, PREDICT = "petweak", "petweak predict"  # who writes masks: a text chunk of the PNG says it
+OWN_MASK = "a mask that petweak wrote"  # why it is no photo
 FOREGROUND, IGNORE, BACKGROUND = 255, 128, 0  # the values of a mask's pixels
 SUFFIXES = ("png", "tif", "tiff", "bmp", "gif", "webp", "jpg", "jpeg")  # the first one is preferred
 # <id>.png, <id>.jpg.png, <id>_mask.png: what a mask's file is called after the photo's id.

@@ -6,7 +6,8 @@ cannot be read is an OSError that names the file and the reason. No state is sha
 of threads may read.
 """
 
-from collections.abc import Iterator
+import os
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, nullcontext
 from functools import cache
 from pathlib import Path
@@ -20,6 +21,10 @@ SUFFIXES = frozenset(
     ".pgm .pbm .pnm".split())  # of pictures, in lower case
 # Frequent ones first. Not all that Pillow knows: EPS, for one, would start another program.
 FORMATS = "JPEG PNG GIF WEBP BMP TIFF AVIF PPM JPEG2000 DIB MPO HEIF".split()
+# What `walk` passes over; other reasons are faults.
+PASSED_OVER = HIDDEN, OTHER, LINK, MASKS = (
+    "hidden", "no picture by its name", "a link to a folder, which is not followed",
+    "the folder of the masks")
 # EXIF orientation -> what turns the stored picture upright, and the same for an array (H, W, ...).
 _T = Image.Transpose
 TURNS = {2: _T.FLIP_LEFT_RIGHT, 3: _T.ROTATE_180, 4: _T.FLIP_TOP_BOTTOM, 5: _T.TRANSPOSE,
@@ -34,6 +39,28 @@ NOT_A_PICTURE = {
     b"<html": "is a web page, not a picture: the download went wrong",
     b"<?xml": "is XML, not a picture", b"<svg": "is an SVG drawing: convert it to PNG",
     b"%pdf": "is a PDF, not a picture", b"pk\x03\x04": "is a zip archive, not a picture"}
+
+
+def walk(top: Path, masks: Collection[Path] = ()) -> Iterator[tuple[Path, str]]:
+    """Every file below `top`, in order, and why it cannot be a picture, if so by its name. Folders
+    that are hidden, links, one of `masks`, or unreadable are named and not entered."""
+    errors: list[OSError] = []
+    for folder, folders, files in os.walk(top, onerror=errors.append):
+        for path in (Path(folder, name) for name in sorted(folders)):
+            why = HIDDEN * _is_hidden(path) or LINK * path.is_symlink() or MASKS * any(
+                m.exists() and m.samefile(path) for m in masks)
+            if why:
+                folders.remove(path.name)
+                yield path, why
+        folders.sort()
+        for path in (Path(folder, name) for name in sorted(files)):
+            why = HIDDEN * _is_hidden(path) or OTHER * (path.suffix.lower() not in SUFFIXES)
+            yield path, why or "no file" * (not path.is_file())  # a pipe, or a link to nothing
+    yield from ((Path(error.filename), error.strerror) for error in errors)
+
+
+def _is_hidden(path: Path) -> bool:
+    return path.name[0] == "." or path.name.lower() in ("thumbs.db", "desktop.ini", "__macosx")
 
 
 def load_photo(file: Path | BinaryIO) -> Image.Image:

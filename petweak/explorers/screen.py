@@ -83,7 +83,7 @@ def bars(rows: pd.DataFrame) -> str:
         return [f"background:{line},{bar}" if name == "" else "" for name in r.index]
 
     table = rows.assign(**{"": ""}).style.apply(look, axis=1).hide()
-    table = table.format(precision=3, escape="html")
+    table = table.format(precision=3, escape="html", na_rep="")
     table = table.set_uuid("petweak").set_table_attributes('style="width:100%"')
     return table.set_properties(subset=[""], width="50%").to_html()
 

@@ -133,6 +133,7 @@ def data_card(run: Run) -> str:
     listed |= {q.id + end for q in pets.quarantine for end in SUFFIXES}
     extra = sorted({p.name for p in folder.glob("[!.]*")} - listed)
     bad = [(Path(q.file).name, q.reason.replace(str(root), root.name)) for q in pets.quarantine]
+    doubts = [" ".join(doubt.replace(str(root), root.name).split()) for doubt in pets.doubts]
     photos = _photos(pets, run.baseline_scores("all_ones").photos)
     front = DatasetCardData(license=_licence(pets), pretty_name=pets.name, tags=TAGS,
                             task_categories=["image-segmentation", "image-classification"])
@@ -142,6 +143,7 @@ def data_card(run: Run) -> str:
         splits=_counts(photos, "split"), breeds=_counts(photos, "breed"), official=OFFICIAL_PHOTOS,
         rendered=read_json(root / "annotations" / "rendered.json"),
         unknown=sorted(set(pets.breeds) - set(BREED_NAMES)),
+        doubts=[re.sub(r"([\\`*_\[\]|])", r"\\\1", doubt) for doubt in doubts],
         quarantine=_markdown(pd.DataFrame(bad, columns=["file", "why"])),
         unlisted=[name for name in extra if Path(name).suffix.lower() in SUFFIXES],
         other=[name for name in extra if Path(name).suffix.lower() not in SUFFIXES],

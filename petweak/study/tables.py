@@ -92,8 +92,9 @@ def compare_with_paper(results: pd.DataFrame, border: str = "foreground") -> pd.
     Returns:
         A row per (where, source, labels, metric, split) of the paper, in its order, then the
         baselines. `paper`, `ours` (at `border`, or without one where the metric has none), `low`
-        and `high` (ours, 95 % bootstrap), `difference` (ours - paper), `n_images`,
-        `ours_border_ignored` (for metrics against ground truth), `below all_ones` (bool, ours).
+        and `high` (ours, 95 % bootstrap), `difference` (ours - paper), `learnt_from` (as in
+        `study_overview`), `n_images` that were scored, `ours_border_ignored` (for metrics against
+        ground truth), `below all_ones` (bool, ours).
         Empty (NaN) where `results` has no such score.
         ValueError for an unknown `border`, or where `results` holds several runs (seeds, say).
     """
@@ -109,14 +110,17 @@ def compare_with_paper(results: pd.DataFrame, border: str = "foreground") -> pd.
     floor = floor.rename(columns={"ours": "floor"})[["split", "metric", "floor"]]
     table = pd.concat([paper_tables().rename(columns={"value": "paper"}),
                        extra[keys].assign(where="Baselines")], ignore_index=True)
+    learnt = ours.reindex(columns=[*keys[:2], "learnt_from"]).groupby(keys[:2]).max()
     table = (table.merge(ours[[*keys, "ours", "low", "high", "n_images"]], "left", on=keys)
+             .merge(learnt, "left", on=keys[:2])
              .merge(ignored[[*keys, "value"]], "left", on=keys)
-             .merge(floor, "left", on=["split", "metric"]).astype({"n_images": "Int64"})
+             .merge(floor, "left", on=["split", "metric"])
+             .astype({"learnt_from": "Int64", "n_images": "Int64"})
              .rename(columns={"value": "ours_border_ignored"}))
     table["difference"] = table["ours"] - table["paper"]
     table[BELOW] = table["ours"] < table["floor"]
     return table[["where", *keys[:2], "metric", "split", "paper", "ours", "low", "high",
-                  "difference", "n_images", "ours_border_ignored", BELOW]]
+                  "difference", "learnt_from", "n_images", "ours_border_ignored", BELOW]]
 
 
 def study_overview(results: pd.DataFrame, split: str = "test") -> pd.DataFrame:
@@ -150,7 +154,7 @@ def _wide(results: pd.DataFrame, split: str, columns: list[str]) -> pd.DataFrame
     values = rows.assign(name=name).pivot(
         index=keys, columns="name", values=["value", "low", "high"])
     table = rows.reindex(columns=[*keys, "learnt_from", "n_images"])
-    table = table.groupby(keys, sort=False).max()
+    table = table.astype({"learnt_from": "Int64"}).groupby(keys, sort=False).max()
     of_masks = rows[rows["border"] != NO_BORDER].groupby(keys)["n_images"].max()
     table["n_ground_truth"] = of_masks.reindex(table.index, fill_value=0)
     for column in columns:

@@ -18,8 +18,8 @@ import pandas as pd
 import torch
 
 from petweak.data.files import write_frame
-from petweak.data.masks import BACKGROUND, FOREGROUND, PREDICT, write_mask, writer_of
-from petweak.data.pictures import SUFFIXES, load_photo
+from petweak.data.masks import BACKGROUND, FOREGROUND, OWN_MASK, PREDICT, write_mask, writer_of
+from petweak.data.pictures import PASSED_OVER, load_photo, walk
 from petweak.models.backbones import load_backbone
 from petweak.training.inference import load_model, predict_photo
 
@@ -89,9 +89,13 @@ def find_photos(photos: Iterable[str | Path], out: Path
             if not files:
                 bad[path] = "there is no such file"
         for file in files:
-            for photo in _walk(file, out, passed, bad) if file.is_dir() else [file]:
-                if photo.is_file() and writer_of(photo):
-                    passed["a mask that petweak wrote"].append(photo)
+            for photo, why in walk(file, [out]) if file.is_dir() else [(file, "")]:
+                if why in PASSED_OVER:
+                    passed[why].append(photo)
+                elif why:
+                    bad[photo] = why
+                elif photo.is_file() and writer_of(photo):
+                    passed[OWN_MASK].append(photo)
                 elif photo.is_file():
                     found.setdefault(photo, photo.relative_to(top))
                 else:
@@ -103,28 +107,6 @@ def find_photos(photos: Iterable[str | Path], out: Path
         reasons = "; ".join(f"{path}: {reason}" for path, reason in bad.items())
         raise ValueError(reasons or f"no picture in {', '.join(map(str, given))}")
     return found, bad
-
-
-def _walk(folder: Path, out: Path, passed: dict[str, list], bad: dict[Path, str]) -> Iterator[Path]:
-    def refused(error: OSError) -> None:
-        bad[Path(error.filename)] = error.strerror
-
-    for top, folders, files in os.walk(folder, onerror=refused):
-        inside = {name: Path(top, name) for name in sorted(folders)}
-        for name, path in inside.items():
-            link, masks = path.is_symlink(), out.exists() and out.samefile(path)
-            if name.startswith(".") or link or masks:
-                passed["the folder of the masks" if masks else "a link to a folder" if link else
-                       "hidden"].append(path)
-                folders.remove(name)
-        folders.sort()
-        for path in (Path(top, name) for name in sorted(files)):
-            if path.name.startswith("."):
-                passed["hidden"].append(path)
-            elif path.suffix.lower() not in SUFFIXES:
-                passed["no picture by its name"].append(path)
-            else:
-                yield path
 
 
 def name_masks(found: dict[Path, Path]) -> dict[Path, Path]:

@@ -134,8 +134,8 @@ def test_what_is_no_photo_is_named_and_left_out(tmp_path):
     assert len(pets) == 10
     left = {f: r["left_out"] for f, r in table(tmp_path / "D").items() if r["left_out"]}
     expected = {
-        "rex/._IMG_1.JPG": "hidden file", ".thumbnails": "hidden folder",
-        "rex/Thumbs.db": "hidden file", "rex/clip.mov": "no picture by its name",
+        "rex/._IMG_1.JPG": "hidden", ".thumbnails": "hidden",
+        "rex/Thumbs.db": "hidden", "rex/clip.mov": "no picture by its name",
         "rex/empty.jpg": "is empty", "rex/cut.jpg": "truncated", "rex/page.jpg": "web page",
         "rex/IMG_1001.JPG": "the same picture as minka/a copy.JPG",
     }

@@ -20,6 +20,8 @@ def test_the_scores_are_those_of_results_csv(run):  # noqa: F811
     assert sorted(rows["source"]) == ["all_ones", "ground_truth"]
     assert rows["value"].is_monotonic_decreasing
     assert all(f"{v:.3f}" in bars(rows) for v in rows["value"])
+    shown = bars(rows)
+    assert "learnt_from" in shown and "NA" not in shown and "nan" not in shown.lower()
     assert "no scores" in bars(rows[:0])
 
 

@@ -179,6 +179,7 @@ def test_a_card_that_a_user_has_changed_stays(written, caplog):
 
 def test_a_data_card_counts_what_is_there(written, tmp_path):
     card = (written.folder / "data_card.md").read_text()
+    assert "Doubt" not in card
     assert "6 photos of cats and dogs" in card and "7,349 photos of 37 breeds" in card
     shares = ["13.3 %", "10.0 %", "76.7 %"]  # 160, 120 and 920 of 1200 pixels
     assert cells(card, "train") == [["train", "2", "1", "1", "2", *shares]]
@@ -198,6 +199,23 @@ def test_a_data_card_names_what_was_left_out(tmp_path):
     assert "| Abyssinian_2.jpg" in card and "No photo of train is held out" in card
     assert "in no list, which are left alone (1): beagle_77.jpg" in card
     assert "between the photos (1): beagle_1.mat" in card
+
+
+def test_a_data_card_has_the_doubts_about_the_set(tmp_path):
+    folder = make_run(tmp_path)
+    for file in (tmp_path / "oxford-iiit-pet" / "annotations" / "trimaps").glob("*.png"):
+        trimap = np.array(Image.open(file))  # 1 and 2 exchanged
+        Image.fromarray(np.array([0, 2, 1, 3], np.uint8)[trimap]).save(file)
+    names = tmp_path / "oxford-iiit-pet" / "annotations" / "classes.txt"
+    (rows := names.with_name("trainval.txt")).write_text(
+        "\n".join(x for x in rows.read_text().splitlines() if "Abyssinian" not in x))
+    names.write_text("<b>Tom</b> *[1]*\nRex\n")
+    (run := reopen(folder)).pets  # noqa: B018 - as `data check` says them
+    write_cards(run)
+    card = (folder / "data_card.md").read_text()
+    assert len(run.pets.doubts) == 2
+    assert "- Doubt: 5 of 5 trimaps in oxford-iiit-pet/annotations/trimaps have more pet" in card
+    assert r"train has no photo that can be used: &lt;b>Tom&lt;/b> \*\[1\]\*." in card
 
 
 def test_photos_without_ground_truth_are_counted(written):

@@ -136,6 +136,11 @@ def test_the_overview_counts_what_was_scored_and_what_was_learnt_from():
     text = tables.readable(table.reset_index())
     assert text["with ground truth"].tolist() == ["4"] * 4
     assert text["learnt from"].tolist() == ["", "", "9", "9"]
+    compared = tables.compare_with_paper(results)  # both counts there, too, where it has the score
+    rows = compared.query("source == 'ground_truth' and labels == 'breed'")
+    rows = rows.query("metric == 'mask_iou_gt'")[["learnt_from", "n_images"]]
+    assert rows.to_numpy().tolist() == [[9, 4], [9, 4]]
+    assert compared.query("source == 'mask_rcnn'")["learnt_from"].isna().all()
     every = make_results()
     assert "with ground truth" not in tables.readable(tables.study_overview(every))
     none = results[(results["labels"] == "breed") & (results["border"] == "-") & weak]
