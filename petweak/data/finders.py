@@ -10,10 +10,9 @@ import os
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import permutations
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -31,8 +30,11 @@ SPLIT_NAMES = dict(train="train", training="train", trainval="train", test="test
 SPECIES_NAMES = dict(cat="cat", cats="cat", dog="dog", dogs="dog")
 # Folders that hold photos and are no class, and folders that hold masks.
 PHOTO_FOLDERS = set("data dataset images image img imgs jpegimages photos pictures".split())
-MASK_FOLDERS = set("""annotations gt groundtruth ground_truth labels mask masks seg segmentation
-    segmentationclass segmentations trimaps""".split())
+MASK_FOLDERS = set("""annotation annotations gt groundtruth ground_truth label labels mask masks
+    matte mattes seg segmentation segmentationclass segmentations trimap trimaps""".split())
+BESIDE = "the mask of a photo beside it"
+SHARED = ("several photos have the stem of one mask: name masks as the photos, such as "
+          "photo.jpg.png and photo.png.png, or put them into folders as the photos'")
 _MASK_WORD = re.compile(r"[-_. ](masks?|seg|segmentation|gt|labels?|trimap)$")
 _NUMBERED = re.compile(r"(.+)_\d+")  # breed_number, as the official photos are called
 Mask = Path | Callable[[tuple[int, int]], np.ndarray]  # a file, or (height, width) -> (H, W) bool
@@ -74,7 +76,8 @@ def find(source: Path, chosen: list[str], without: set[Path]) -> Found:
         raise ValueError(f"{source}: a source is a folder (no archive), a .csv, or a .json of COCO "
                          "instances")
     lists = [f for f, _ in files if f.name in (*SPLITS.values(), "list.txt") and _is_list(f)]
-    if lists or any(f.parent.name.lower() == "trimaps" for f, _ in files):
+    if lists or any(f.parent.name.lower() == "trimaps" and (
+            f.parts[-3].lower() == "annotations" or f.parent.parent == source) for f, _ in files):
         return _official(source, files, lists, chosen)
     return _folders(source, files, chosen)
 
@@ -93,6 +96,7 @@ def _folders(source: Path, files: list[tuple[Path, str]], chosen: list[str]) -> 
     if not pictures:
         raise ValueError("; ".join([f"{source} holds no picture",
                                     *grouped("left out", found.photos, "reason")]))
+    pictures = _set_masks_aside(source, pictures)
     parts = {id(p): list(Path(p.name).parts[:-1]) for p in pictures}
     inner = source
     while len(tops := {tuple(p[:1]) for p in parts.values()}) == 1 and tops != {()}:
@@ -104,9 +108,6 @@ def _folders(source: Path, files: list[tuple[Path, str]], chosen: list[str]) -> 
             inner /= name
         parts = {k: p[1:] for k, p in parts.items()}
     tops = {p[0].lower() for p in parts.values() if p}
-    for name in sorted(tops & MASK_FOLDERS):
-        raise ValueError(f"{inner} has a folder {name!r}: if it holds masks, say --masks FOLDER; "
-                         "if it is a class, rename it")
     of_split = tops & set(SPLIT_NAMES)
     splits = of_split if len(of_split) > 1 or of_split == tops else set()
     for name in (beside := of_split - splits):  # folders of classes
@@ -120,6 +121,7 @@ def _folders(source: Path, files: list[tuple[Path, str]], chosen: list[str]) -> 
         path = parts[id(p)]
         if splits and path and path[0].lower() in splits:
             p.split = SPLIT_NAMES[path.pop(0).lower()]
+            del path[: bool(path) and path[0].lower() in PHOTO_FOLDERS]
         elif splits and not beside:
             p.reason = f"not in {' or '.join(sorted(splits))}"
     pictures = [p for p in pictures if not p.reason]
@@ -132,7 +134,8 @@ def _folders(source: Path, files: list[tuple[Path, str]], chosen: list[str]) -> 
     for p in pictures:
         if path := parts[id(p)]:
             kind = SPECIES_NAMES.get(path[0].lower(), "")
-            p.breed = path[1] if kind and len(path) > 1 else path[0]
+            named = kind and len(path) > 1 and path[1].lower() not in PHOTO_FOLDERS
+            p.breed = path[1] if named else path[0]
             if found.species.setdefault(p.breed, kind) != kind:
                 raise ValueError(f"two classes are called {p.breed!r}, in {p.name} and elsewhere: "
                                  "rename one of their folders")
@@ -392,44 +395,85 @@ def name_classes(found: Found, notes: Path) -> None:
 
 
 def pair_beside(found: Found) -> None:
-    """What looks like a mask and has the name of a photo beside it is its mask, and no photo."""
-    beside = defaultdict(list)
+    """What looks like a mask and has the name of a photo of its class is its mask, and no photo."""
+    of_one_name = defaultdict(list)
     for p in (p for p in found.photos if not p.reason):
-        beside[p.file.parent, _MASK_WORD.sub("", _stem(p.file))].append(p)
-    for p, q in (pair for same in beside.values() for pair in permutations(same, 2)):
-        if is_mask_beside(p.file, q.file) and not is_mask_beside(q.file, p.file):
-            p.reason, q.masks = "the mask of a photo beside it", q.masks or [p.file]
+        of_one_name[p.breed, p.split, _MASK_WORD.sub("", _stem(p.file))].append(p)
+    for same in (same for same in of_one_name.values() if len(same) > 1):
+        looks = {p.file: {q.file for q in same if is_mask_beside(p.file, q.file)} for p in same}
+        masks = {f for f, of in looks.items() if any(f not in looks[q] for q in of - {f})}
+        _match([p for p in same if p.file not in masks and not p.masks], masks)
+        for p in (p for p in same if p.file in masks):
+            p.reason = BESIDE
+
+
+def _set_masks_aside(source: Path, photos: list[Photo]) -> list[Photo]:
+    """The photos without those in folders such as masks/, in which each is the mask of the photo
+    that has its path but for such folders. ValueError where none is."""
+    inside = {p.file: p for p in photos
+              if MASK_FOLDERS & {x.lower() for x in Path(p.name).parts[:-1]}}
+    rest = [p for p in photos if p.file not in inside]
+    taken = _match(rest, inside, beside=True)
+    if inside and not taken:
+        name = Path(next(iter(inside.values())).name).parent
+        raise ValueError(f"{source} has a folder {name.as_posix()!r}, and no picture in it has the "
+                         "name of one photo beside it: if it holds masks, say --masks FOLDER, or "
+                         "name them as the photos, such as photo.jpg.png; if photos, rename it")
+    for f, p in inside.items():
+        p.reason = BESIDE if f in taken else "in a folder of masks, and of no photo beside it alone"
+    return rest
 
 
 def match_masks(found: Found, folder: Path) -> None:
-    """Give every photo the mask that has its stem; of several, the one that shares most folders
-    with it from the end, and one whose name says that it is a mask."""
-    by_stem, taken = defaultdict(list), set()
-    for f, why in walk(folder):
-        if not why:
-            stem, short = _stem(f), _MASK_WORD.sub("", _stem(f))
-            by_stem[stem].append((0, f))
-            by_stem[short] += [(1, f)] if short != stem else []
-    photos = [p for p in found.photos if not p.reason]
-    shared = Counter(_stem(p.file) for p in photos)
-    for p in photos:
-        stem, rated, p.masks = _stem(p.file), defaultdict(list), []
-        for word, f in by_stem.get(stem, []):
-            if f != p.file:
-                folders = [[x.casefold() for x in file.parts[-2::-1]] for file in (p.file, f)]
-                rated[len(os.path.commonprefix(folders)), word].append(f)
-        best = max(rated, default=(0, 0))
-        if len(rated[best]) > 1 or rated[best] and not best[0] and shared[stem] > 1:
-            p.note = f"several masks or photos are called {stem}"
-        else:
-            p.masks = rated[best]
-            taken.update(p.masks)
-    if not taken:
-        raise ValueError(f"no mask in {folder} has the path or the stem of a photo, such as "
-                         f"{photos[0].name if photos else 'none'}")
+    """Give every photo its mask in `folder`. ValueError where there is none of any."""
+    masks, photos = [f for f, why in walk(folder) if not why], []
+    for p in (p for p in found.photos if not p.reason):
+        p.masks = []
+        photos.append(p)
+    if not (taken := _match(photos, masks)):
+        raise ValueError("; ".join([
+            f"no mask in {folder} has the path or the stem of a photo alone, such as "
+            f"{photos[0].name if photos else 'none'}", *grouped("without a mask", photos, "note")]))
     found.photos = [p for p in found.photos if p.file not in taken]  # they lay beside the photos
-    rest = {f for of in by_stem.values() for _, f in of} - taken - {p.file for p in found.photos}
+    rest = set(masks) - taken - {p.file for p in found.photos}
     found.notes += [f"{len(rest)} masks belong to no photo"] if rest else []
+
+
+def _match(photos: list[Photo], masks: Iterable[Path], beside: bool = False) -> set[Path]:
+    """Give photos the masks of their stem, and return what was given: of several the one that
+    shares most folders with the photo from the end (`beside`: all), such as masks/ apart; then one
+    of its whole name, photo.jpg.png; then one whose name says that it is a mask. What fits several
+    photos alike is of none of them, and they have a note."""
+    by_stem, claims = defaultdict(list), defaultdict(list)
+    for f in masks:
+        whole = _MASK_WORD.sub("", f.stem.casefold())  # photo.jpg, if the mask is photo.jpg.png
+        names = _stem(f), _MASK_WORD.sub("", _stem(Path(whole + f.suffix)))
+        for word, stem in enumerate(dict.fromkeys(names)):
+            by_stem[stem].append((word, whole, f))
+    called = {p.file.name.casefold() for p in photos}
+    for p in photos:
+        rated, name = defaultdict(list), p.file.name.casefold()
+        for word, whole, f in by_stem.get(_stem(p.file), []):
+            one, other = ([x for x in map(str.casefold, file.parts[-2::-1])
+                           if x not in MASK_FOLDERS | PHOTO_FOLDERS] for file in (p.file, f))
+            of_other = f == p.file or whole != name and whole in called
+            if not of_other and (one == other or not beside):
+                rated[len(os.path.commonprefix([one, other])), whole == name, word].append(f)
+        if len(best := rated[max(rated)] if rated else []) > 1:
+            p.note = f"several masks are called {_stem(p.file)}"
+        elif best:
+            claims[best[0]].append((max(rated), p))
+    given = set()
+    for f, of in claims.items():
+        first = max(rating for rating, _ in of)
+        match [p for rating, p in of if rating == first]:
+            case [p]:
+                p.masks, p.note = [f], ""
+                given.add(f)
+            case several:
+                for p in several:
+                    p.note = SHARED
+    return given
 
 
 def _stem(file: Path) -> str:

@@ -290,12 +290,12 @@ def test_a_folder_of_masks_by_path_stem_or_suffix(tmp_path):
         else:
             assert iou(pets, image_id, mask) == 1
     assert "10 trimaps" in report and "1 masks belong to no photo" in report
-    # Inside of the source, as long as they are said to be masks; a guess is not made.
+    # Inside of the source, whether they are said to be masks or not.
     shutil.copytree(masks, source / "masks")
-    with pytest.raises(ValueError, match="--masks"):
-        import_photos(source, tmp_path / "D2", **TWO, progress=False)
-    inside, _ = imported(source, tmp_path / "D2", masks=source / "masks", **TWO)
-    assert sum(s.trimap is not None for s in inside.samples) == 10
+    for n, option in enumerate(({}, dict(masks=source / "masks"))):
+        inside, report = imported(source, tmp_path / f"D{n}", **option, **TWO)
+        assert sum(s.trimap is not None for s in inside.samples) == 10 and len(inside) == 12
+        assert ("left out, the mask of a photo beside it: masks/minka/" in report) == (not option)
 
 
 @pytest.mark.parametrize("end, kind", [
@@ -315,8 +315,13 @@ def test_masks_beside_their_photos_are_no_photos(end, kind, told, tmp_path):
     assert len(pets) == 7 - told
     for i, s in enumerate(s for s in sorted(pets.samples, key=lambda s: s.id)
                           if s.photo.suffix == ".jpg"):
+        if i == 5 and not told:
+            assert s.trimap is None
+            continue
         assert (load_trimap(s.trimap) != 2).astype(int).tolist() == pet(i).astype(int).tolist()
     assert ("left out, the mask of a photo beside it: " in report) == (not told)
+    assert ("have the stem of one mask: name masks as the photos" in report) == (not told)
+    assert ("rex/5.bmp, rex/5.jpg (2)" in report) == (not told)
 
 
 def test_masks_of_petweak_are_never_photos(tmp_path):
@@ -340,7 +345,87 @@ def test_a_mask_that_could_be_of_two_photos_is_taken_for_neither(tmp_path):
         save(tmp_path / "masks" / f"{stem}.png", pet(0).astype(np.uint8) * 255)
     pets, report = imported(source, tmp_path / "D", masks=tmp_path / "masks", **TWO)
     assert [s.id for s in pets.samples if s.trimap] == ["bone"]
-    assert "without a mask, several masks or photos are called img_1000" in report
+    assert "without a mask, several photos have the stem of one mask: name masks as the" in report
+    assert "minka/IMG_1000.JPG, rex/IMG_1000.JPG (2)" in report
+    (tmp_path / "masks" / "bone.png").unlink()
+    with pytest.raises(ValueError, match="stem of a photo alone.*photo.jpg.png and photo.png.png"):
+        import_photos(source, tmp_path / "D2", masks=tmp_path / "masks", progress=False, **TWO)
+
+
+SUFFIXES = (".jpg", ".bmp", ".png")
+
+
+@pytest.mark.parametrize("folder", ["", "rex/", "images/rex/"])
+@pytest.mark.parametrize("end", ["{}.png", "{}_mask.png", "{}.tif"])
+def test_photos_of_one_stem_have_masks_of_their_whole_names(end, folder, tmp_path):
+    source, masks = tmp_path / "pets", tmp_path / "masks"
+    for i, suffix in enumerate(SUFFIXES):
+        photo(source / folder / f"bone{suffix}", i)
+        save(masks / folder / end.format(f"bone{suffix}"), pet(i).astype(np.uint8) * 255)
+    photo(source / folder / "rest.jpg", 9)
+    pets, report = imported(source, tmp_path / "D", masks=masks, species="dog")
+    rows = {Path(f).suffix: r["id"] for f, r in table(tmp_path / "D").items() if "bone" in f}
+    for i, suffix in enumerate(SUFFIXES):
+        assert iou(pets, rows[suffix], pet(i)) == 1
+    assert "1 photos have no trimap" in report
+    # One mask for all three is of none of them, and they are named; one for the JPEG is its own.
+    for file in list(masks.rglob("bone*")):
+        file.unlink()
+    for name in ("bone.png", "rest.png"):
+        save(masks / folder / name, pet(0).astype(np.uint8) * 255)
+    pets, report = imported(source, tmp_path / "D2", masks=masks, species="dog")
+    assert [s.id for s in pets.samples if s.trimap] == ["rest"]
+    assert "photos have the stem of one mask: name masks as the photos" in report
+    assert all(f"bone{suffix}" in report for suffix in SUFFIXES) and "(3)" in report
+    assert "3 photos have no trimap" in report
+    save(masks / folder / "bone.jpg.png", pet(1).astype(np.uint8) * 255)
+    pets, report = imported(source, tmp_path / "D3", masks=masks, species="dog")
+    (has,) = [s for s in pets.samples if s.trimap and s.id != "rest"]
+    assert has.photo.suffix == ".jpg" and iou(pets, has.id, pet(1)) == 1
+    assert f"{folder}bone.bmp, {folder}bone.png (2)" in report
+
+
+@pytest.mark.parametrize("photos, masks", [
+    ("{}", "{}/masks"), ("{}", "{}/labels"), ("{}", "{}/annotations"), ("{}/images", "{}/labels"),
+    ("{}", "{}/trimaps"), ("train/{}", "train/{}/GT"), ("train/images/{}", "train/labels/{}"),
+    ("{}", "masks/{}"), ("images/{}", "annotations/masks/{}"), ("cats/{}", "cats/{}/seg")])
+@pytest.mark.parametrize("end", ["{}.png", "{}_mask.tif", "{}.JPG.png", "{}.jpg"])
+def test_masks_in_a_folder_within_that_of_the_photos_are_no_photos(end, photos, masks, tmp_path):
+    source, truth = tmp_path / "pets", {}
+    for k, (name, i) in enumerate((name, i) for name in ("minka", "rex") for i in range(3)):
+        file = photo(source / photos.format(name) / f"IMG_{i}.JPG", k)
+        value = 1 if "trimaps" in masks and end[-3:] != "jpg" else 255
+        mask = np.where(pet(k), value, 2 if value == 1 else 0).astype(np.uint8)
+        save(source / masks.format(name) / end.format(f"IMG_{i}"), mask)
+        truth[file.relative_to(source).as_posix()] = pet(k)
+    save(source / masks.format("rex") / "other.png", mask)
+    pets, report = imported(source, tmp_path / "D", species="cat")
+    rows = table(tmp_path / "D")
+    assert pets.breeds == ("minka", "rex") and len(pets) == 6 and "6 trimaps" in report
+    for file, mask in truth.items():
+        assert iou(pets, rows[file]["id"], mask) > (0.9 if end.endswith("jpg") else 0.999)
+    assert "left out, the mask of a photo beside it: " in report and "(6)" in report
+    assert "in a folder of masks, and of no photo beside it alone: " in report
+
+
+def test_what_looks_like_masks_in_a_folder_of_any_name_is_no_photo(tmp_path):
+    source = two_pets(tmp_path / "pets", 3)
+    for i, file in enumerate(sorted(source.rglob("*.JPG"))):
+        save(file.parent / "out" / "2023" / f"{file.stem}.png", pet(i).astype(np.uint8) * 255)
+    photo(source / "rex" / "old" / "IMG_1000.png")  # a photo, whatever it is called
+    pets, report = imported(source, tmp_path / "D", **TWO)
+    rows = table(tmp_path / "D")
+    assert len(pets) == 7 and rows["rex/old/IMG_1000.png"]["id"] and "out/2023/IMG" in report
+    for i, file in enumerate(sorted(source.rglob("*.JPG"))[:3]):
+        assert iou(pets, rows[file.relative_to(source).as_posix()]["id"], pet(i)) == 1
+
+
+@pytest.mark.parametrize("folder", ["rex/masks", "rex/Labels", "labels", "train/gt/rex"])
+def test_a_folder_named_as_one_of_masks_that_fits_no_photo_is_refused(folder, tmp_path):
+    source = two_pets(tmp_path / "pets", 3)
+    photo(source / folder / "IMG_9.png")
+    with pytest.raises(ValueError, match=f"folder '{folder}'.*--masks.*if photos, rename it"):
+        import_photos(source, tmp_path / "D", progress=False, **TWO)
 
 
 KINDS = {
@@ -383,7 +468,7 @@ def test_unclear_masks_are_refused_until_the_user_says_what_is_foreground(tmp_pa
     assert not list(tmp_path.glob("D/[!.]*"))
     pets, _ = imported(source, tmp_path / "D", foreground="3", **options)
     assert iou(pets, "rex_IMG_1000", pet(0)) == 1
-    with pytest.raises(ValueError, match="path or the stem of a photo"):
+    with pytest.raises(ValueError, match="path or the stem of a photo alone"):
         import_photos(source, tmp_path / "D2", masks=photo(tmp_path / "n" / "x.png").parent, **TWO)
 
 
