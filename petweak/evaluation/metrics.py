@@ -114,6 +114,34 @@ def dataset_iou(intersections: np.ndarray, unions: np.ndarray) -> float:
     return float(ratio(intersections.sum(dtype=np.float64), unions.sum(dtype=np.float64)))
 
 
+def class_overlaps(
+    prediction: np.ndarray, target: np.ndarray, valid: np.ndarray, num_classes: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Of each class, the pixels that have it in both maps, and those that have it in either:
+    integer (num_classes,) each. The maps are integer (H, W) in [0, num_classes), the background a
+    class among them; `valid` is boolean (H, W). ValueError for other shapes or labels."""
+    if not prediction.shape == target.shape == valid.shape:
+        raise ValueError(f"shapes differ: {prediction.shape}, {target.shape}, {valid.shape}")
+    pair = np.stack([prediction[valid], target[valid]])
+    if pair.size and not 0 <= pair.min() <= pair.max() < num_classes:
+        raise ValueError(f"labels in [0, {num_classes}) expected: {pair.min()} to {pair.max()}")
+    both = np.bincount(pair[0, pair[0] == pair[1]], minlength=num_classes)
+    return both, np.bincount(pair.ravel(), minlength=num_classes) - both
+
+
+def semantic_miou(intersections: np.ndarray, unions: np.ndarray) -> float:
+    """Mean over classes of the pooled IoU, summed intersections over summed unions, of pixel
+    counts (N, C), a row per image. A class that occurs in neither map of any image has no IoU and
+    is left out: 37 breeds and the background make a mean of 38, three breeds one of 4. 1.0 if
+    none occurs. ValueError where shapes differ or are not (N, C), or N or C is 0."""
+    counts = [np.asarray(part) for part in (intersections, unions)]
+    if counts[0].shape != counts[1].shape or counts[0].ndim != 2 or not counts[0].size:
+        raise ValueError(f"need two arrays of one shape (N, C), got {[c.shape for c in counts]}")
+    both, either = (part.sum(0, dtype=np.float64) for part in counts)
+    occurs = either > 0
+    return float(np.mean(both[occurs] / either[occurs])) if occurs.any() else 1.0
+
+
 def ratio(intersection: np.ndarray, union: np.ndarray) -> np.ndarray:
     """Intersection over union, element by element; 1 where both are empty."""
     empty = np.equal(union, 0)

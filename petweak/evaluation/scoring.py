@@ -1,5 +1,6 @@
 """Predictions of photos -> a table with a row per photo -> rows of results.csv."""
 
+import json
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -24,12 +25,15 @@ MEANINGS = {
     "dataset_iou_gt": "summed intersections over summed unions of all photos",
     "boundary_iou_gt": "IoU of the bands inside both contours, 2 % of the diagonal wide "
     "(Cheng et al. 2021)",
+    "semantic_miou": "IoU of each class and of the background, over the pixels of all photos, by "
+    "MaskFormer's semantic inference; mean over those that occur",
     "class_accuracy": "share of photos whose class is right",
     "class_iou": "Jaccard index of the photos' predicted classes; mean over classes",
 }
 
 OF_A_PHOTO = ("iou", "boundary", "intersection", "union")  # of its mask, with each border
 UNSCORED = {f"{name}/{b}": np.nan for b in BORDERS for name in OF_A_PHOTO}  # without a trimap
+SEMANTIC = ("foreground", "ignore")  # the borders that segmentation papers know
 
 
 def against_ground_truth(prediction: np.ndarray, trimap: np.ndarray) -> dict[str, float]:
@@ -43,6 +47,19 @@ def against_ground_truth(prediction: np.ndarray, trimap: np.ndarray) -> dict[str
                    f"boundary/{b}": metrics.boundary_iou(prediction, target, valid),
                    f"intersection/{b}": overlap, f"union/{b}": union}
     return scores
+
+
+def of_classes(segments: np.ndarray, trimap: np.ndarray, label: int, n: int) -> dict[str, str]:
+    """`semantic/<border>`: JSON, [class, intersection, union] of each class that occurs in
+    `segments` or in ground truth, which is the photo's `label` and the background, the last of `n`.
+    """
+    found = {}
+    for b in SEMANTIC:
+        target, valid = metrics.target(trimap, b)
+        overlaps = metrics.class_overlaps(segments, np.where(target, label, n - 1), valid, n)
+        rows = np.stack([np.arange(n), *overlaps], axis=1)
+        found[f"semantic/{b}"] = json.dumps(rows[rows[:, 2] > 0].tolist())
+    return found
 
 
 def score_masks(samples: Iterable[Sample], folder: Path) -> pd.DataFrame:
@@ -72,7 +89,11 @@ def score_model(
         pseudo = read_mask(file)
         mask = prediction.mask(*pseudo.shape)
         scores["mask_iou"] = metrics.iou(mask, pseudo == FOREGROUND, pseudo != IGNORE)
-        return scores | (UNSCORED if trimap is None else against_ground_truth(mask, trimap))
+        if trimap is None:
+            return scores | UNSCORED
+        segments = prediction.segments(*pseudo.shape)
+        classes = of_classes(segments, trimap, scores["class"], len(prediction.classes) + 1)
+        return scores | against_ground_truth(mask, trimap) | classes
 
     return _table(predictions, score)
 
@@ -96,7 +117,25 @@ def model_rows(table: pd.DataFrame, resamples: int, num_classes: int) -> list[di
     of = {"class_iou": (class_iou, "predicted", "class"), "class_accuracy": (np.mean, "right"),
           "mask_iou": (np.mean, "mask_iou")}
     table = table.assign(right=table["predicted"] == table["class"])
-    return _rows(table, resamples, of, [NO_BORDER]) + ground_truth_rows(table, resamples)
+    return (_rows(table, resamples, of, [NO_BORDER]) + ground_truth_rows(table, resamples)
+            + _semantic_rows(table, resamples, num_classes + 1))
+
+
+def _semantic_rows(table: pd.DataFrame, resamples: int, n: int) -> list[dict[str, Any]]:
+    table, counts = table.reset_index(drop=True), []
+    for b in SEMANTIC:  # a column for the intersection and the union of each class
+        cells = table.reindex(columns=[f"semantic/{b}"]).iloc[:, 0].dropna().map(json.loads)
+        values = np.zeros((len(cells), 2, n))
+        for row, of_photo in zip(values, cells, strict=True):
+            for k, *overlap in of_photo:
+                row[:, k] = overlap
+        counts.append(pd.DataFrame(values.reshape(-1, 2 * n), cells.index).add_prefix(f"{b}/"))
+
+    def statistic(rows: np.ndarray) -> float:
+        return metrics.semantic_miou(*np.hsplit(rows, 2))
+
+    of = {"semantic_miou": (statistic, *(f"{{}}/{k}" for k in range(2 * n)))}
+    return _rows(table[["split"]].join(counts), resamples, of, SEMANTIC)
 
 
 def _table(items: Iterable[tuple], score: Callable[..., dict[str, Any]]) -> pd.DataFrame:

@@ -115,6 +115,14 @@ def foreground(output: dict[str, Tensor]) -> Tensor:
     return torch.einsum("bq,bqhw->bhw", weight, output["mask_logits"].sigmoid())
 
 
+def semantic_weights(output: dict[str, Tensor]) -> Tensor:
+    """(B, Q, K): how much of each query's mask is each class's, for MaskFormer's semantic
+    inference: a pixel's score of a class is the sum over queries of weight * mask, "no object"
+    dropped. Divided as in `foreground`, so the scores of all classes add up to it."""
+    by_class = output["class_logits"].softmax(-1)[..., :-1]
+    return by_class / by_class.sum((-2, -1), keepdim=True).clamp(min=1e-6)
+
+
 def class_probabilities(output: dict[str, Tensor]) -> Tensor:
     """(B, K), summing to 1: the image-level classes, summed over the queries."""
     by_class = output["class_logits"].softmax(-1)[..., :-1].sum(1)

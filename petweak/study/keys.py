@@ -72,7 +72,7 @@ class Keys:
 
     def scores(self, of: str) -> str:
         """Of the scores of the stage with the key `of`, or of the baseline `of`."""
-        return key(self.settings, ("evaluation", "inference"), stage="scores", version=2, of=of,
+        return key(self.settings, ("evaluation", "inference"), stage="scores", version=3, of=of,
                    trimaps=self.content["trimaps"], labels=self.content["labels"])
 
     def _training(self, source: str, labels: str) -> dict[str, str | int]:

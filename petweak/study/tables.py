@@ -22,7 +22,7 @@ Folder = str | Path
 BELOW = "below all_ones"
 OVERVIEW = [*(f"mask_iou_gt/{border}" for border in BORDERS), "pseudo_iou_gt/foreground",
             "class_accuracy", "class_iou", "dataset_iou_gt/foreground",
-            "boundary_iou_gt/foreground", "mask_iou"]
+            "boundary_iou_gt/foreground", "semantic_miou/foreground", "mask_iou"]
 # `all_ones` is no floor of the boundary IoU: its contour is the frame, which few pets reach.
 FLOORED = ("mask_iou_gt", "pseudo_iou_gt", "dataset_iou_gt")
 # What the metrics are called where people read; results.csv has the names on the left.
@@ -31,6 +31,7 @@ HEADINGS = {
     "pseudo_iou_gt": "Pseudo-mask IoU vs ground truth", "class_accuracy": "Class accuracy",
     "class_iou": "Class IoU", "dataset_iou_gt": "Pooled IoU vs ground truth",
     "boundary_iou_gt": "Boundary IoU vs ground truth", "iou": "Mask IoU vs ground truth",
+    "semantic_miou": "Semantic mIoU",
     "n_images": "photos", "n_ground_truth": "with ground truth", "learnt_from": "learnt from",
     "ours_border_ignored": "ours, border ignored",
     "masks_seconds": "masks, s", "features_seconds": "feature extraction, s",
@@ -130,12 +131,15 @@ def study_overview(results: pd.DataFrame, split: str = "test") -> pd.DataFrame:
         `source`, `labels`; `learnt_from`, the number of photos that the model learnt from, where
         `results` has it (`read_results`); `n_images` of the split that were scored, and
         `n_ground_truth` of them, which every IoU with ground truth is over; the columns of
-        `OVERVIEW`, metric/border, each followed by `... low` and `... high`; `below all_ones`,
+        `OVERVIEW`, metric/border, each followed by `... low` and `... high` (without
+        `semantic_miou` where `results` is of a version that had none); `below all_ones`,
         bool: an IoU with ground truth is below that of calling every pixel foreground, so the
         result is degenerate.
         ValueError where `results` holds more than one run.
     """
-    return _wide(final(results), split, OVERVIEW)
+    has = (results["metric"] == "semantic_miou").any()
+    columns = [c for c in OVERVIEW if has or not c.startswith("semantic_miou")]
+    return _wide(final(results), split, columns)
 
 
 def baselines(results: pd.DataFrame) -> pd.DataFrame:

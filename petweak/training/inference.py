@@ -17,7 +17,13 @@ from petweak.config import Settings
 from petweak.data.feature_cache import Features, photo_tensor
 from petweak.data.files import file_hash, read_json
 from petweak.models.backbones import Backbone, load_backbone
-from petweak.models.maskformer import MaskFormer, MaskFormerConfig, class_probabilities, foreground
+from petweak.models.maskformer import (
+    MaskFormer,
+    MaskFormerConfig,
+    class_probabilities,
+    foreground,
+    semantic_weights,
+)
 from petweak.training.trainer import CONFIG, WEIGHTS, cached_maps
 
 # What files raise that are no model, or one of another version.
@@ -44,14 +50,36 @@ class Predictor:
 
 @dataclass(frozen=True)
 class Prediction:
-    """One photo: foreground probabilities (G, G) and class probabilities (K,)."""
+    """One photo: foreground probabilities (G, G), class probabilities (K,), and {class: its scores
+    (G, G)} by semantic inference, of the classes that may be the largest somewhere."""
     soft: np.ndarray
     classes: np.ndarray
+    semantic: dict[int, np.ndarray]
 
     def mask(self, height: int, width: int) -> np.ndarray:
         """(H, W) bool: upsampled to the photo's size, then decided at 0.5."""
-        soft = torch.from_numpy(self.soft)[None, None]
-        return (F.interpolate(soft, (height, width), mode="bilinear")[0, 0] > 0.5).numpy()
+        return upsampled(self.soft, height, width) > 0.5
+
+    def segments(self, height: int, width: int) -> np.ndarray:
+        """(H, W) integer, the class of each pixel: where `mask` is True the one with the largest
+        upsampled score, the first of several; elsewhere K, the background.
+
+        MaskFormer has classes for what is behind objects; this model has none, and what it calls
+        background is what no class claims: the scores of all classes add up to `soft`. To compare
+        each of them with the rest, 1 - soft, would shrink the mask wherever breeds are alike."""
+        best, found = np.full((height, width), -1.0, np.float32), np.zeros((height, width), int)
+        for k, scores in self.semantic.items():  # one after the other: K large maps are very large
+            scores = upsampled(scores, height, width)
+            found[scores > best] = k
+            np.maximum(best, scores, out=best)
+        found[~self.mask(height, width)] = len(self.classes)
+        return found
+
+
+def upsampled(scores: np.ndarray, height: int, width: int) -> np.ndarray:
+    """(G, G) -> (H, W)."""
+    scores = torch.from_numpy(scores)[None, None]
+    return F.interpolate(scores, (height, width), mode="bilinear")[0, 0].numpy()
 
 
 def load_model(folder: str | Path, device: torch.device | str = "cpu") -> Predictor:
@@ -109,10 +137,24 @@ def predict_photo(predictor: Predictor, photo: Image.Image,
 
 def _predict(predictor: Predictor, maps: Callable[[bool], list[Tensor]]) -> list[Prediction]:
     """The mean over views; `maps` gives those of the photos, or of their mirror images."""
-    soft, classes, views = 0, 0, (False, True)[: 1 + predictor.mirror]
+    soft, classes, queries, views = 0, 0, [], (False, True)[: 1 + predictor.mirror]
     for mirror in views:
         output = predictor.model(maps(mirror))
         mask = foreground(output)
         soft = soft + (mask.flip(-1) if mirror else mask) / len(views)
         classes = classes + class_probabilities(output) / len(views)
-    return list(map(Prediction, soft.cpu().numpy(), classes.cpu().numpy()))
+        masks = output["mask_logits"].sigmoid()
+        queries.append((semantic_weights(output) / len(views), masks.flip(-1) if mirror else masks))
+    semantic = (_largest(torch.einsum("qk,qhw->khw", *photo))
+                for photo in zip(*(torch.cat(of, 1) for of in zip(*queries, strict=True)),
+                                 strict=True))
+    return list(map(Prediction, soft.cpu().numpy(), classes.cpu().numpy(), semantic))
+
+
+def _largest(scores: Tensor) -> dict[int, np.ndarray]:
+    """Of all classes' scores (K, G, G), those that may be the largest at a pixel. One that nowhere
+    exceeds a certain other does not after upsampling either: its weights are not negative."""
+    top = int(scores.sum((1, 2)).argmax())
+    there = (scores > scores[top]).flatten(1).any(1)
+    there[top] = True
+    return {k: scores[k].cpu().numpy() for k in there.nonzero()[:, 0].tolist()}
