@@ -85,13 +85,16 @@ def results_table(results: pd.DataFrame) -> pd.DataFrame:
     keys, iou = ["source", "labels"], "mask_iou_gt/foreground"
     paper = tables.compare_with_paper(results).query("metric == 'mask_iou_gt' and split == 'test'")
     table = tables.study_overview(results).merge(paper[[*keys, "paper"]], "left", on=keys)
-    columns = ["learnt_from", "n_images", "pseudo_iou_gt/foreground", iou, f"{iou} low",
-               f"{iou} high", "mask_iou_gt/ignore", "class_accuracy", "paper", tables.BELOW]
-    names = ["learnt from", "scored", "its masks, border as foreground",
-             "model, border as foreground", "model, border ignored", "class accuracy",
-             "the paper's model"]
-    shown = tables.readable(table.assign(n_images=table["n_ground_truth"])[[*keys, *columns]])
-    return shown.drop(columns=tables.BELOW).set_axis([*keys, *names], axis=1)
+    names = {"learnt_from": "learnt from", "n_images": "scored",
+             "pseudo_iou_gt/foreground": "its masks, border as foreground",
+             iou: "model, border as foreground", "mask_iou_gt/ignore": "model, border ignored",
+             "class_accuracy": "class accuracy",
+             "semantic_miou/foreground": "semantic mIoU, border as foreground",
+             "paper": "the paper's model"}
+    names = {c: name for c, name in names.items() if c in table}  # older runs have no mIoU
+    shown = table.assign(n_images=table["n_ground_truth"])
+    shown = tables.readable(shown[[*keys, *names, f"{iou} low", f"{iou} high", tables.BELOW]])
+    return shown.drop(columns=tables.BELOW).set_axis([*keys, *names.values()], axis=1)
 
 
 TABLES = {  # a file in figures/data/<run>/, and the mark in the README: its table

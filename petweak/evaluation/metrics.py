@@ -122,11 +122,13 @@ def class_overlaps(
     class among them; `valid` is boolean (H, W). ValueError for other shapes or labels."""
     if not prediction.shape == target.shape == valid.shape:
         raise ValueError(f"shapes differ: {prediction.shape}, {target.shape}, {valid.shape}")
-    pair = np.stack([prediction[valid], target[valid]])
-    if pair.size and not 0 <= pair.min() <= pair.max() < num_classes:
-        raise ValueError(f"labels in [0, {num_classes}) expected: {pair.min()} to {pair.max()}")
-    both = np.bincount(pair[0, pair[0] == pair[1]], minlength=num_classes)
-    return both, np.bincount(pair.ravel(), minlength=num_classes) - both
+    least, most = min(prediction.min(), target.min()), max(prediction.max(), target.max())
+    if least < 0 or most >= num_classes:
+        raise ValueError(f"labels in [0, {num_classes}) expected: {least} to {most}")
+    pairs = (target.astype(np.intp) * num_classes + prediction)[valid]
+    confusion = np.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)
+    both = confusion.diagonal()
+    return both, confusion.sum(0) + confusion.sum(1) - both
 
 
 def semantic_miou(intersections: np.ndarray, unions: np.ndarray) -> float:

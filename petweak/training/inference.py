@@ -16,14 +16,9 @@ from torch.nn import functional as F
 from petweak.config import Settings
 from petweak.data.feature_cache import Features, photo_tensor
 from petweak.data.files import file_hash, read_json
+from petweak.models import maskformer
 from petweak.models.backbones import Backbone, load_backbone
-from petweak.models.maskformer import (
-    MaskFormer,
-    MaskFormerConfig,
-    class_probabilities,
-    foreground,
-    semantic_weights,
-)
+from petweak.models.maskformer import MaskFormer, MaskFormerConfig
 from petweak.training.trainer import CONFIG, WEIGHTS, cached_maps
 
 # What files raise that are no model, or one of another version.
@@ -140,14 +135,14 @@ def _predict(predictor: Predictor, maps: Callable[[bool], list[Tensor]]) -> list
     soft, classes, queries, views = 0, 0, [], (False, True)[: 1 + predictor.mirror]
     for mirror in views:
         output = predictor.model(maps(mirror))
-        mask = foreground(output)
+        mask = maskformer.foreground(output)
         soft = soft + (mask.flip(-1) if mirror else mask) / len(views)
-        classes = classes + class_probabilities(output) / len(views)
-        masks = output["mask_logits"].sigmoid()
-        queries.append((semantic_weights(output) / len(views), masks.flip(-1) if mirror else masks))
-    semantic = (_largest(torch.einsum("qk,qhw->khw", *photo))
-                for photo in zip(*(torch.cat(of, 1) for of in zip(*queries, strict=True)),
-                                 strict=True))
+        classes = classes + maskformer.class_probabilities(output) / len(views)
+        weights, masks = maskformer.semantic_weights(output), output["mask_logits"].sigmoid()
+        queries.append((weights / len(views), masks.flip(-1) if mirror else masks))
+    weights, masks = (torch.cat(of, 1) for of in zip(*queries, strict=True))
+    photos = zip(weights, masks, strict=True)
+    semantic = (_largest(torch.einsum("qk,qhw->khw", *photo)) for photo in photos)
     return list(map(Prediction, soft.cpu().numpy(), classes.cpu().numpy(), semantic))
 
 

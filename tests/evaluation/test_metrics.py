@@ -271,6 +271,79 @@ def test_dataset_iou():
     assert metrics.dataset_iou(counts - [2, 1, 1], counts) == (2**24 - 2) / (2**24 + 2)
 
 
+@st.composite
+def label_maps(draw):
+    """Pairs of label maps of a few images, with what is valid, and the number of classes."""
+    num_classes, pairs = draw(st.integers(2, 6)), []
+    labels = st.integers(0, num_classes - 1)
+    for _ in range(draw(st.integers(1, 4))):
+        shape = draw(st.tuples(st.integers(1, 6), st.integers(1, 6)))
+        maps = (draw(arrays(draw(st.sampled_from([np.uint8, np.int64])), shape, elements=labels))
+                for _ in range(2))
+        pairs.append((*maps, draw(arrays(bool, shape))))
+    return num_classes, pairs
+
+
+@settings(deadline=None, max_examples=80)
+@given(label_maps(), st.randoms())
+def test_semantic_miou_is_the_jaccard_index_of_all_pixels_together(drawn, random):
+    """torchmetrics pools the pixels itself; pixels that do not count are its `ignore_index`."""
+    num_classes, pairs = drawn
+    overlaps = [metrics.class_overlaps(*pair, num_classes) for pair in pairs]
+    predicted = np.concatenate([p.ravel() for p, _, _ in pairs]).astype(int)
+    actual = np.concatenate([np.where(valid, t.astype(int), -1).ravel() for _, t, valid in pairs])
+    if (actual < 0).all():
+        expected = 1.0
+    else:
+        expected = float(multiclass_jaccard_index(
+            torch.from_numpy(predicted), torch.from_numpy(actual), num_classes,
+            average="macro", ignore_index=-1))
+    for order in (overlaps, random.sample(overlaps, len(overlaps))):
+        both, either = (np.stack(part) for part in zip(*order, strict=True))
+        assert metrics.semantic_miou(both, either) == pytest.approx(expected, abs=1e-6)
+
+
+@settings(deadline=None, max_examples=50)
+@given(label_maps())
+def test_overlaps_of_classes_are_those_of_one_mask_a_class(drawn):
+    num_classes, pairs = drawn
+    for p, t, valid in pairs:
+        both, either = metrics.class_overlaps(p, t, valid, num_classes)
+        for k in range(num_classes):
+            assert (both[k], either[k]) == metrics.intersection_union(p == k, t == k, valid)
+
+
+def test_semantic_miou_by_hand():
+    # Classes 0 and 1 of two images, 3 is the background; 2 occurs nowhere and is left out.
+    first = metrics.class_overlaps(
+        np.array([[0, 0, 1, 3]]), np.array([[0, 0, 0, 3]]), np.ones((1, 4), bool), 4)
+    second = metrics.class_overlaps(
+        np.array([[1, 3, 3, 3]]), np.array([[1, 1, 3, 0]]), np.array([[True] * 3 + [False]]), 4)
+    assert [part.tolist() for part in first] == [[2, 0, 0, 1], [3, 1, 0, 1]]
+    assert [part.tolist() for part in second] == [[0, 1, 0, 1], [0, 2, 0, 2]]
+    both, either = np.stack([first, second], axis=1)
+    # Pooled: 2 of 3, 1 of 3, 2 of 3 pixels. A mean over images would be another number.
+    assert metrics.semantic_miou(both, either) == pytest.approx((2 / 3 + 1 / 3 + 2 / 3) / 3)
+    assert metrics.semantic_miou(np.zeros((2, 4), int), np.zeros((2, 4), int)) == 1.0
+    large = np.array([[2**24, 1], [1, 0], [1, 0]], np.float32)  # 2^24 + 1 has no float32
+    assert metrics.semantic_miou(large - [[0, 1], [1, 0], [1, 0]], large) == (
+        2**24 / (2**24 + 2) / 2)
+
+
+def test_semantic_miou_refuses():
+    labels, valid = np.array([[0, 1]]), np.ones((1, 2), bool)
+    for bad, says in (((labels, labels + 1, valid), "0 to 2"), ((labels - 1, labels, valid), "-1"),
+                      ((labels, labels.T, valid), "shapes differ"),
+                      ((labels, labels, valid[:, :1]), "shapes differ")):
+        with pytest.raises(ValueError, match=says):
+            metrics.class_overlaps(*bad, 2)
+    for bad in (np.zeros(3), np.zeros((0, 3)), np.zeros((3, 0)), np.zeros((1, 1, 1))):
+        with pytest.raises(ValueError, match=r"shape \(N, C\)"):
+            metrics.semantic_miou(bad, bad)
+    with pytest.raises(ValueError, match=r"shape \(N, C\)"):
+        metrics.semantic_miou(np.zeros((1, 3)), np.zeros((1, 4)))
+
+
 counts = st.tuples(st.integers(0, 10**6), st.integers(0, 10**6)).map(sorted)
 
 

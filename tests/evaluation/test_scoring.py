@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -59,12 +60,13 @@ def samples(tmp_path) -> list[Sample]:
 
 
 def predictions(samples) -> list[tuple[Sample, Prediction]]:
-    """Classes: right, wrong, right."""
-    classes = ([0.9, 0.1], [0.2, 0.8], [0.3, 0.7])
-    return [
-        (s, Prediction(np.array([MASKS[s.id][1]] * 2, np.float32), np.array(c)))
-        for s, c in zip(samples, classes, strict=True)
-    ]
+    """Classes: right, wrong, right, of the photo as of each of its pixels."""
+    classes, pairs = ([0.9, 0.1], [0.2, 0.8], [0.3, 0.7]), []
+    for s, c in zip(samples, classes, strict=True):
+        soft = np.array([MASKS[s.id][1]] * 2, np.float32)
+        semantic = {k: soft * np.float32(p) for k, p in enumerate(c)}
+        pairs.append((s, Prediction(soft, np.array(c), semantic)))
+    return pairs
 
 
 def check_ious(table: pd.DataFrame, expected: dict[str, tuple[float, ...]]) -> None:
@@ -102,9 +104,39 @@ def test_a_model_is_scored_against_ground_truth_and_against_its_source_without_t
 
 
 def test_predictions_are_scored_at_the_size_of_the_trimap(samples, tmp_path):
-    coarse = Prediction(np.array([[1.0, 0.0]], np.float32), np.ones(2))
+    soft = np.array([[1.0, 0.0]], np.float32)
+    coarse = Prediction(soft, np.ones(2), {0: soft})
     table = score_model([(samples[0], coarse)], tmp_path / "masks", "breed")
     assert table["iou/background"].tolist() == [1.0]  # 4 of 8 pixels
+    assert table["semantic/ignore"].tolist() == ["[[0, 8, 8], [2, 4, 4]]"]
+
+
+def test_classes_of_pixels_are_pooled_over_the_split(samples, tmp_path):
+    """[class, intersection, union] of each photo; class 2 is the background."""
+    pairs = predictions(samples)
+    # The right class on the left half of the second photo's mask, the other one on the right.
+    soft, left = pairs[1][1].soft, np.array([[1, 0] + [0] * 6] * 2, np.float32)
+    pairs[1] = (samples[1], replace(pairs[1][1], semantic={0: left, 1: soft - left}))
+    table = score_model(pairs, tmp_path / "masks", "breed")
+    assert [json.loads(c) for c in table["semantic/foreground"]] == [
+        [[0, 12, 12], [2, 4, 4]], [[0, 2, 12], [1, 0, 2], [2, 4, 12]], [[1, 0, 12], [2, 4, 16]]]
+    assert [json.loads(c) for c in table["semantic/ignore"]] == [
+        [[0, 8, 8], [2, 4, 4]], [[0, 2, 8], [1, 0, 2], [2, 4, 8]], [[1, 0, 8], [2, 4, 12]]]
+    found = [r for r in model_rows(table, 200, num_classes=2) if r["metric"] == "semantic_miou"]
+    rows = {(r["split"], r["border"]): r for r in found}
+    assert list(rows) == [(s, b) for s in ("train", "test") for b in ("foreground", "ignore")]
+    expected = {  # classes that occur: in train 0 and the background, in test all three
+        ("train", "foreground"): 1.0, ("train", "ignore"): 1.0,
+        ("test", "foreground"): (2 / 12 + 0 / 14 + 8 / 28) / 3,
+        ("test", "ignore"): (2 / 8 + 0 / 10 + 8 / 20) / 3}
+    for at, value in expected.items():
+        assert rows[at]["value"] == pytest.approx(value) and rows[at]["n_images"] in (1, 2)
+    one, both = rows["train", "ignore"], rows["test", "ignore"]
+    assert (one["low"], one["high"]) == (1, 1)
+    # Twice the third photo, and twice the second one: classes 1 and 2, and all three.
+    ends = sorted([(0 + 4 / 12) / 2, (2 / 8 + 0 + 4 / 8) / 3])
+    assert ends[0] <= both["low"] <= both["value"] <= both["high"] <= ends[1]
+    assert (both["low"], both["high"]) == pytest.approx(ends)
 
 
 def test_mean_iou_is_the_mean_over_photos(samples):
@@ -158,6 +190,7 @@ def test_a_photo_without_a_trimap_has_a_class_and_its_sources_mask_and_no_ground
     check_ious(table.iloc[:2], dict(list(OF_MODEL.items())[:2]))
     assert table.iloc[2].filter(regex="/").isna().all()
     rows = {(r["split"], r["metric"]): r for r in model_rows(table, num_classes=2, resamples=9)}
+    assert rows["test", "semantic_miou"]["n_images"] == 1
     assert rows["test", "class_accuracy"]["n_images"] == rows["test", "mask_iou"]["n_images"] == 2
     assert {rows["test", m]["n_images"] for m in ("mask_iou_gt", "dataset_iou_gt")} == {1}
     (tmp_path / "masks" / "pug_3.png").unlink()  # ground truth has no mask of it

@@ -10,6 +10,7 @@ from petweak.models.maskformer import (
     MaskFormerConfig,
     class_probabilities,
     foreground,
+    semantic_weights,
     upsample,
 )
 
@@ -93,6 +94,18 @@ def test_foreground_is_the_mask_of_the_query_with_an_object():
     torch.testing.assert_close(
         class_probabilities(output), torch.tensor([[1.0, 0.0]]), atol=1e-6, rtol=0
     )
+
+
+def test_the_classes_of_pixels_are_maskformers_semantic_inference():
+    """softmax without "no object", times sigmoid masks, as in its code, but for one factor a photo,
+    which makes them add up to the foreground."""
+    output = {"class_logits": torch.randn(3, 5, 8) * 3, "mask_logits": torch.randn(3, 5, 4, 6) * 5}
+    masks = output["mask_logits"].sigmoid()
+    scores = torch.einsum("bqc,bqhw->bchw", semantic_weights(output), masks)
+    theirs = torch.einsum("bqc,bqhw->bchw", output["class_logits"].softmax(-1)[..., :-1], masks)
+    factor = scores / theirs
+    torch.testing.assert_close(factor, factor[:, :1, :1, :1].expand_as(factor))
+    torch.testing.assert_close(scores.sum(1), foreground(output))
 
 
 def test_channel_dropout_drops_whole_channels_in_training_alone():

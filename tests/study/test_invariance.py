@@ -8,6 +8,7 @@ data: val and the batches of training are drawn from it by their seeds.
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -175,16 +176,17 @@ def test_scores_do_not_depend_on_the_order_of_rows(data):
     table = pd.concat([table.assign(id=table["id"] + f"-{k}") for k in range(20)])
     for column in [c for c in table if c.startswith(("iou/", "boundary/"))]:
         table[column] = rng.random(len(table))
-    classes = rng.integers(0, 2, (2, len(table)))
+    classes, pixels = rng.integers(0, 2, (2, len(table))), rng.integers(0, 99, (len(table), 3, 2))
+    cells = [[[k, *sorted(p)] for k, p in enumerate(photo.tolist())] for photo in pixels]
     table = table.assign(mask_iou=rng.random(len(table)), predicted=classes[0], **{
-        "class": classes[1]})
+        "class": classes[1], "semantic/ignore": [json.dumps(cell) for cell in cells]})
 
     def rows(frame: pd.DataFrame) -> dict[tuple, dict]:
         found = scoring.model_rows(frame, 1000, 2) + scoring.mask_rows(frame, 1000)
         return {(r["split"], r["border"], r["metric"]): r for r in found}
 
     one, other = rows(table), rows(table.sample(frac=1, random_state=1))
-    assert one.keys() == other.keys() and len(one) == 2 * (3 + 4 * 3)
+    assert one.keys() == other.keys() and len(one) == 2 * (3 + 4 * 3 + 1)
     for place, row in one.items():
         assert other[place]["n_images"] == row["n_images"]
         assert other[place]["value"] == pytest.approx(row["value"], abs=1e-12), place

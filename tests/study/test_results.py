@@ -10,7 +10,7 @@ import pytest
 from conftest import ROUNDS, small
 from few import drop_trimaps, few_photos
 
-from petweak.data.files import write_json
+from petweak.data.files import read_json, write_json
 from petweak.study import run as study_run
 from petweak.study.cache import TIMINGS
 from petweak.study.results import COLUMNS, collect_results, grid, read_results, run_study, score
@@ -77,8 +77,12 @@ def test_every_score_of_the_grid_is_there_once(done):
             assert sorted(part[part["metric"] == metric]["border"]) == BORDERS, metric
         for metric in ("class_iou", "class_accuracy", "mask_iou"):
             assert part[part["metric"] == metric]["border"].tolist() == ["-"], metric
+        pixels = part[part["metric"] == "semantic_miou"]
+        assert sorted(pixels["border"]) == ["foreground", "ignore"]
         assert set(part["n_images"]) == {8 if split == "train" else 4}
     assert set(r[r["labels"] == "-"]["source"]) == {"all_ones", "centre_box"}
+    of_models = r[r["metric"] == "semantic_miou"]  # masks and baselines have no classes
+    assert len(of_models) == 2 * 2 * 2 * 2 and set(of_models["model"]) == {"maskformer"}
     assert r["value"].between(0, 1).all()
     assert (r["low"] <= r["value"]).all() and (r["value"] <= r["high"]).all()
     assert r["round"].isna().all() and set(r["dataset"]) == {"oxford-iiit-pet"}
@@ -100,6 +104,24 @@ def test_a_second_study_makes_nothing(done, few, nothing_is_made, monkeypatch):
     before = {p: p.read_bytes() for p in done.folder.rglob("*.csv")}
     run_study(Run(done.folder, few, small(**STUDY)))
     assert {p: p.read_bytes() for p in done.folder.rglob("*.csv")} == before
+
+
+def test_scores_of_an_older_version_are_made_again_and_nothing_else(
+    done, few, copy, nothing_is_made, monkeypatch
+):
+    """A folder without `semantic_miou`: its models and masks stay, its other scores too."""
+    older = [p for p in copy.rglob("scores.json")]
+    for path in older:
+        note = read_json(path)
+        rows = [r for r in note["rows"] if r["metric"] != "semantic_miou"]
+        write_json(path, note | {"key": "of version 2", "rows": rows})
+    before = read_results(done.folder)
+    kept = {p: p.stat().st_mtime_ns for p in copy.rglob("*.*") if p.stem != "scores"}
+    assert "semantic_miou" not in set(collect_results(Run(copy, few, small(**STUDY)))["metric"])
+    pd.testing.assert_frame_equal(run_study(Run(copy, few, small(**STUDY))), before)
+    made = {p for p, when in kept.items() if p.stat().st_mtime_ns != when}
+    assert {p.name for p in made} <= {"results.csv", "run.json", "timings.csv", ".lock"}
+    assert len(older) == 2 + 2 + 4
 
 
 def test_what_is_deleted_comes_back_the_same(done, few, copy):
@@ -232,7 +254,7 @@ def test_scores_are_where_ground_truth_is(rendered, tmp_path):
     keep = {s.id for s in some}
     table = run_study(Run(tmp_path / "run", drop_trimaps(data, keep), settings))
     truth, weak = (counts(table, s) for s in ("ground_truth", "gradcam_finetuned"))
-    against = ("mask_iou_gt", "pseudo_iou_gt", "dataset_iou_gt", "boundary_iou_gt")
+    against = "mask_iou_gt pseudo_iou_gt dataset_iou_gt boundary_iou_gt semantic_miou".split()
     for of in (truth, weak):
         assert {of["train", m] for m in against} == {3} and {of["test", m] for m in against} == {2}
         assert (of["train", "class_accuracy"], of["test", "class_iou"]) == (8, 4)

@@ -36,6 +36,9 @@ def make_results(mask_iou: dict = MASK_IOU) -> pd.DataFrame:
             if labels == "breed":
                 for metric, v in (("class_iou", 0.9), ("class_accuracy", 0.95), ("mask_iou", 0.7)):
                     rows.append(at | {"metric": metric, "border": "-", "value": v})
+                for border in ("foreground", "ignore"):
+                    v = 0.6 if border == "foreground" else 0.65
+                    rows.append(at | {"metric": "semantic_miou", "border": border, "value": v})
     frame = pd.DataFrame(rows).assign(n_images=4, seed=0, seconds=1.0, round=None, model=None)
     return frame.assign(low=frame["value"] - 0.05, high=frame["value"] + 0.05)
 
@@ -118,6 +121,8 @@ def test_the_overview_marks_what_is_degenerate():
     assert row["Mask IoU vs ground truth, border foreground"] == "0.100 [0.050, 0.150] ▼"
     assert row["Mask IoU vs ground truth, border ignore"] == "0.350 [0.300, 0.400]"
     assert row["below all_ones"] == "yes" and text.loc["all_ones", "Class accuracy"] == ""
+    assert row["Semantic mIoU, border foreground"] == "0.600 [0.550, 0.650]"
+    assert text.loc["all_ones", "Semantic mIoU, border foreground"] == ""
     # A score that is missing is not degenerate.
     absent = results[(results["source"] != "gradcam_pretrained") | (results["border"] == "-")]
     assert not tables.study_overview(absent)["below all_ones"].any()
@@ -147,6 +152,15 @@ def test_the_overview_counts_what_was_scored_and_what_was_learnt_from():
     table = tables.study_overview(none)
     assert table["n_ground_truth"].tolist() == [0] and table["mask_iou"].tolist() == [0.7]
     assert table["mask_iou_gt/ignore"].isna().all() and not table["below all_ones"].any()
+
+
+def test_results_of_a_version_without_semantic_miou_have_no_column_of_it():
+    results = make_results()
+    table = tables.study_overview(results[results["metric"] != "semantic_miou"])
+    with_it = tables.study_overview(results)
+    assert [c for c in with_it if c not in table] == [
+        f"semantic_miou/foreground{end}" for end in ("", " low", " high")]
+    pd.testing.assert_frame_equal(table, with_it[list(table)])
 
 
 def test_numbers_are_written_with_signs_where_they_are_differences():

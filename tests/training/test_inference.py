@@ -8,6 +8,7 @@ import torch
 from conftest import small
 from PIL import Image
 from safetensors.torch import save_file
+from torch.nn import functional as F
 from toy import CHANNELS, HEIGHT, WIDTH, make_features, names
 
 from petweak.data.feature_cache import photo_features, photo_tensor
@@ -15,7 +16,13 @@ from petweak.data.files import write_json
 from petweak.models.backbones import load_backbone
 from petweak.models.maskformer import MaskFormer, MaskFormerConfig, class_probabilities, foreground
 from petweak.training import inference
-from petweak.training.inference import Prediction, load_model, predict_features, predict_photo
+from petweak.training.inference import (
+    Prediction,
+    Predictor,
+    load_model,
+    predict_features,
+    predict_photo,
+)
 
 LEVELS = ("final", "stride16")
 
@@ -54,12 +61,56 @@ def photo(tmp_path) -> Image.Image:
 
 
 def test_a_mask_is_upsampled_before_it_is_decided():
-    prediction = Prediction(np.array([[0.0, 0.8]], np.float32), np.array([1.0]))
+    prediction = Prediction(np.array([[0.0, 0.8]], np.float32), np.array([1.0]), {})
     # Upsampled: 0, 0.2, 0.6, 0.8 and 0, 0.15, 0.45, 0.6. Decided first, both would be a half.
     assert prediction.mask(1, 4).tolist() == [[False, False, True, True]]
-    assert Prediction(np.array([[0.0, 0.6]], np.float32), np.array([1.0])).mask(1, 4).tolist() == [
-        [False, False, False, True]
-    ]
+    half = Prediction(np.array([[0.0, 0.6]], np.float32), np.array([1.0]), {})
+    assert half.mask(1, 4).tolist() == [[False, False, False, True]]
+
+
+def test_the_class_of_a_pixel_is_decided_after_upsampling():
+    """Class 2 is the largest at no pixel of the grid, and is between two; 3 is the background."""
+    scores = {0: [[0.9, 0.0]], 1: [[0.0, 0.9]], 2: [[0.6, 0.6]]}
+    scores = {k: np.array(v, np.float32) for k, v in scores.items()}
+    prediction = Prediction(np.ones((1, 2), np.float32), np.ones(3), scores)
+    # 0.9, 0.675, 0.225, 0 of class 0 and the other way round of class 1
+    assert prediction.segments(1, 4).tolist() == [[0, 0, 1, 1]]
+    assert prediction.segments(1, 8).tolist() == [[0, 0, 0, 2, 2, 1, 1, 1]]
+    faint = Prediction(np.array([[1.0, 0.3]], np.float32), np.ones(3), scores)
+    assert faint.segments(1, 8).tolist() == [[0, 0, 0, 2, 2, 3, 3, 3]]
+    assert np.array_equal(faint.segments(5, 7) < 3, faint.mask(5, 7))
+    tied = {k: np.ones((1, 2), np.float32) for k in (1, 2)}
+    assert Prediction(faint.soft, np.ones(3), tied).segments(1, 2).tolist() == [[1, 3]]
+
+
+@pytest.mark.parametrize("queries, classes, mirror", [(2, 37, True), (7, 3, False), (99, 37, True)])
+def test_segments_are_the_largest_of_all_classes_upsampled(queries, classes, mirror, monkeypatch):
+    """MaskFormer's formula of any outputs, mean over the views; no class is left out before."""
+    config = MaskFormerConfig(classes, (CHANNELS,), queries=queries, decoder_channels=8)
+    predictor = Predictor(MaskFormer(config), tuple(map(str, range(classes))), "", 64, mirror)
+    rng, outputs, views = torch.Generator().manual_seed(queries), [], []
+    for turned in (False, True)[: 1 + mirror]:
+        logits = 4 * torch.randn(3, queries, classes + 1, generator=rng)
+        masks = 2 + 9 * torch.randn(3, queries, 6, 6, generator=rng)
+        outputs.append({"class_logits": logits, "mask_logits": masks})
+        p = logits.softmax(-1)
+        scores = torch.einsum("bqc,bqhw->bchw", p[..., :-1], masks.sigmoid())
+        scores /= (1 - p[..., -1]).sum(1)[:, None, None, None]
+        views.append(scores.flip(-1) if turned else scores)
+    left, seen = iter(outputs), set()
+    monkeypatch.setattr(predictor.model, "forward", lambda maps: next(left))
+    predictions = predict_features(predictor, make_features(names(3), small()), names(3))
+    for scores, (_, found) in zip(torch.stack(views).mean(0), predictions, strict=True):
+        np.testing.assert_allclose(scores.sum(0), found.soft, atol=1e-5)
+        large = F.interpolate(scores[None], (50, 40), mode="bilinear")[0]
+        segments, mask = found.segments(50, 40), found.mask(50, 40)
+        assert np.array_equal(segments == classes, ~mask)
+        (first, second), best = large.topk(2, dim=0)
+        clear = mask & (first - second > 1e-6).numpy()
+        assert np.array_equal(segments[clear], best[0].numpy()[clear])
+        assert clear.sum() > 0.99 * mask.sum() > 100
+        seen |= {*segments[mask].tolist()}
+    assert len(seen) > 2
 
 
 def test_a_prediction_is_the_mean_over_the_photo_and_its_mirror_image(tmp_path):

@@ -27,7 +27,7 @@ def quick(monkeypatch):
     monkeypatch.setattr(
         predict,
         "predict_photo",
-        lambda *_: Prediction(np.float32([[1, 0]]), np.float32([0.75, 0.25])),
+        lambda *_: Prediction(np.float32([[1, 0]]), np.float32([0.75, 0.25]), {}),
     )
 
 
@@ -71,7 +71,7 @@ def test_files_are_predicted_on_the_device(folder, photo, tmp_path, monkeypatch)
 
     def spy(predictor, photo, network):
         seen.append((predictor.device.type, network.classifier.weight.device.type))
-        return Prediction(np.zeros((4, 4), np.float32), np.ones(2))
+        return Prediction(np.zeros((4, 4), np.float32), np.ones(2), {})
 
     monkeypatch.setattr(predict, "predict_photo", spy)
     for device in ("meta", "cpu"):
