@@ -47,9 +47,10 @@ def import_photos(
     class, or `breed_number` of known breeds), a re-packing of Oxford-IIIT Pet, a folder with COCO
     annotations or the .json itself, or a .csv of `file`, `class`, and if you like `split`, `mask`,
     `species`; its paths count from the file. masks: a folder, in which a mask has its photo's path
-    or stem, or all of its name, photo.jpg.png. link: symbolic links instead of copies. test_fraction: of each class, where the source
-    has no split. foreground: as in `petweak.data.masks`. species: "minka=cat,rex=dog", or "cat" for
-    all that nothing else tells. classes: the ones to take, with commas; default: all.
+    or stem, or all of its name, photo.jpg.png. link: symbolic links instead of copies.
+    test_fraction: of each class, where the source has no split. foreground: as in
+    `petweak.data.masks`. species: "minka=cat,rex=dog", or "cat" for all that nothing else tells.
+    classes: the ones to take, with commas; default: all.
 
     A set that the same call made from the same files is left as it is. Raises FileNotFoundError for
     a source that is not there, FileExistsError where `data_root` holds anything else, and
