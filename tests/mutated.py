@@ -8,6 +8,8 @@ returns a `Case`. `try_out` runs one under hypothesis; `make test` does so with 
 from __future__ import annotations
 
 import contextlib
+import gzip
+import hashlib
 import itertools
 import json
 import os
@@ -20,6 +22,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import tiny_worlds as worlds
@@ -31,14 +34,17 @@ from hypothesis import strategies as st
 from PIL import Image
 from run_content import content
 
-from petweak.config import TYPES, settings
+from petweak.config import TYPES, Settings, settings
+from petweak.data.download import FetchError, fetch_official
+from petweak.data.importing import import_photos
 from petweak.data.masks import read_mask
 from petweak.data.oxford_pets import Pets, check, load_photo, read_pets
+from petweak.models import weights as torchvision_weights
 from petweak.study.results import read_results, run_study
 from petweak.study.run import Run, reopen
 from petweak.training.inference import load_model
 
-REFUSED = (OSError, ValueError)
+REFUSED = (OSError, ValueError, FetchError)
 HTML = b"<!DOCTYPE html>\n<html><head><title>Sign in</title></head><body>proxy</body></html>\n"
 POINTER = (b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"4d" * 32
            + b"\nsize 12345\n")
@@ -186,6 +192,13 @@ def of_json(draw) -> Edit:
         return json.dumps(tree).encode()
 
     return Edit(f"json {path} {'drop' if drop else value!r}", change)
+
+
+@st.composite
+def of_gzips(draw) -> Edit:
+    """What is inside is mutated, and packed again with a right checksum."""
+    edit = draw(of_bytes())
+    return Edit(f"gzip {edit}", lambda d: gzip.compress(edit.change(gzip.decompress(d)), 1))
 
 
 # --- the property
@@ -341,11 +354,147 @@ def model_config(top: Path) -> Case:
     return _model(top, "config.json", st.one_of(of_json(), of_bytes()))
 
 
+def checkpoint(top: Path) -> Case:
+    """Weights of torchvision, as they are downloaded into TORCH_HOME."""
+    net, home = torch.nn.Linear(3, 2), mock.patch.dict(os.environ, TORCH_HOME=str(top))
+    before = {k: v.clone() for k, v in net.state_dict().items()}
+    with home:
+        file = torchvision_weights.cached_path("resnet50")
+        file.parent.mkdir(parents=True)
+        torch.save(before, file)
+
+    def read() -> str:
+        with home:
+            torchvision_weights.fill(net, "resnet50")
+        same = all(torch.equal(v, before[k]) for k, v in net.state_dict().items())
+        return "read" if same else "read, other values"
+
+    return Case(file, read, of_bytes())
+
+
+# --- kinds: what is imported or unpacked
+
+def _files(folder: Path) -> dict[str, bytes]:
+    return {str(f.relative_to(folder)): f.read_bytes() for f in sorted(folder.rglob("*"))
+            if f.is_file() and f.name[0] != "."}
+
+
+def _imported(top: Path, which: str, edits: st.SearchStrategy,
+              untouched: Callable[[bytes, bytes], set[str]] = lambda valid, now: set()) -> Case:
+    """`untouched`: the photos, by their file's stem, of which the mutated file says the same."""
+    file, to = worlds.own_photos(top)[which], top / "set"
+    source = file.parent if which == "classes" else file
+    photos = {f.stem: f.read_bytes() for f in file.parent.rglob("*.png") if "masks" not in f.parts}
+
+    def made() -> dict[str, tuple]:
+        import_photos(source, to, progress=False, species="cat")
+        pets = check(read_pets(to))
+        assert not pets.quarantine and len(set(pets.breeds)) == len(pets.breeds)
+        assert all(s.photo.read_bytes() == photos[s.id] for s in pets.samples)
+        return {s.id: (s.breed_name, s.trimap and s.trimap.read_bytes()) for s in pets.samples}
+
+    before = made() if which != "zip" else {}
+    shutil.rmtree(to, ignore_errors=True)
+    valid = file.read_bytes()
+
+    def read() -> str:
+        now, data = _files(file.parent), file.read_bytes()
+        try:
+            after = made()
+            for i in untouched(valid, data):
+                assert after[i] == before[i], i
+            return "read" if after == before else "read, other values"
+        finally:
+            assert _files(file.parent) == now
+            whole = (to / "oxford-iiit-pet" / "annotations" / "import.json").is_file()
+            assert whole or not to.is_dir() or not _files(to)  # all of it, or nothing
+            shutil.rmtree(to, ignore_errors=True)
+
+    return Case(file, read, edits)
+
+
+def import_csv(top: Path) -> Case:
+    def untouched(valid: bytes, now: bytes) -> set[str]:
+        lines, text = valid.decode().splitlines(), now.decode("utf-8-sig", "replace")
+        same = [x for x in lines[1:] if text.splitlines().count(x) == 1]
+        if text.splitlines()[:1] != lines[:1] or '"' in text:
+            return set()
+        return {i for x in same if text.count(i := Path(x.split(",")[0]).stem) == x.count(i)}
+
+    words = ("Rex/Rex1.png", "masks/Rex1.png", "rex", "Rex", "test", "val", "mask", "file", "..")
+    return _imported(top, "csv", st.one_of(of_lines(words), of_bytes()), untouched)
+
+
+def import_coco(top: Path) -> Case:
+    def parts(data: dict) -> dict[str, str]:
+        return {Path(image["file_name"]).stem: json.dumps([
+            image, [a for a in data["annotations"] if a["image_id"] == image["id"]],
+            data["categories"]]) for image in data["images"]}
+
+    def untouched(valid: bytes, now: bytes) -> set[str]:
+        before, after = parts(json.loads(valid)), parts(json.loads(now))
+        return {i for i in before if before[i] == after.get(i)}
+
+    return _imported(top, "coco", st.one_of(of_json(), of_bytes()), untouched)
+
+
+def import_classes(top: Path) -> Case:
+    return _imported(top, "classes", st.one_of(of_lines(("Rex", "1", "2 Minka")), of_bytes()))
+
+
+def import_archive(top: Path) -> Case:
+    """An archive in place of a folder is refused, whatever is in it."""
+    return _imported(top, "zip", of_bytes())
+
+
+def classes(top: Path) -> Case:
+    """classes.txt beside the lists of a data set."""
+    root = worlds.pets(top / "data")
+    file = root / "oxford-iiit-pet" / "annotations" / "classes.txt"
+    file.write_text("\n".join(worlds.BREEDS) + "\n")
+
+    def read() -> str:
+        pets = check(read_pets(root))
+        assert len(set(pets.breeds)) == len(pets.breeds) == 2 and not pets.quarantine
+        return "read" if pets.breeds == tuple(worlds.BREEDS) else "read, other values"
+
+    return Case(file, read, st.one_of(of_lines(("beagle", "1", "2 Bengal")), of_bytes()))
+
+
+def archive(top: Path) -> Case:
+    """An official archive that was put there by hand, whose md5 is as it should be."""
+    files, root = worlds.archives(top), top / "root"
+    file, beside = root / "images.tar.gz", set(top.iterdir()) | {root}
+
+    def read() -> str:
+        now = file.read_bytes()
+        shutil.copy(files["annotations.tar.gz"], root)
+        md5 = {f.name: hashlib.md5(f.read_bytes()).hexdigest() for f in sorted(root.glob("*.gz"))}
+        folder = root / "oxford-iiit-pet"
+        try:
+            fetch_official(root, base_urls=("http://127.0.0.1:9",), archives=md5, progress=False)
+            pets = check(read_pets(root))
+            return "quarantined" if pets.quarantine else "read"
+        except FetchError:
+            assert not (folder / "images").exists()  # whole or not at all
+            raise
+        finally:
+            assert set(top.iterdir()) == beside  # nothing has left the folder
+            shutil.rmtree(root)
+            root.mkdir()
+            file.write_bytes(now)
+
+    root.mkdir()
+    shutil.copy(files["images.tar.gz"], file)
+    return Case(file, read, st.one_of(of_bytes(), of_gzips()))
+
+
 # --- kinds: what a run has left
 
-def _of_run(top: Path, file: str, edits: st.SearchStrategy) -> Case:
+def _of_run(top: Path, file: str, edits: st.SearchStrategy,
+            settings: Settings = worlds.STUDY) -> Case:
     """A study is asked for again: what is damaged is named and made anew, or refused."""
-    data, run = worlds.study(top)
+    data, run = worlds.study(top, settings)
     before, valid = content(run), (run / file).read_bytes()
     kept = top / "kept"
     shutil.copytree(run, kept)
@@ -360,7 +509,7 @@ def _of_run(top: Path, file: str, edits: st.SearchStrategy) -> Case:
     def read() -> str:
         now = (run / file).read_bytes()
         try:
-            run_study(Run(run, data, worlds.STUDY))
+            run_study(Run(run, data, settings))
             if content(run) == before:
                 return "read or made anew"
             # A value that is as good as another one: only a checksum could tell.
@@ -383,6 +532,12 @@ RUN_FILES = """data.json run.json features/index.json baselines/all_ones/scores.
 def _run_kind(file: str) -> Callable[[Path], Case]:
     text = of_lines() if file.endswith(".csv") else of_json()
     return partial(_of_run, file=file, edits=st.one_of(text, of_bytes()))
+
+
+def external_manifest(top: Path) -> Case:
+    """What a run knows of the masks that it made of others'."""
+    edits = st.one_of(of_json(), of_bytes())
+    return _of_run(top, "masks/external/manifest.json", edits, worlds.external_study(top))
 
 
 def progress(top: Path) -> Case:
@@ -456,6 +611,9 @@ KINDS: dict[str, Callable[[Path], Case]] = {
     "trimap": trimap, "list of photos": lists, "external mask": external_mask,
     "mask of a run": mask_of_a_run, "weights (safetensors)": weights,
     "model's config.json": model_config, "progress.jsonl": progress, "run.json, reopened": reopened,
-    "results.csv, read": table, "settings": setting,
+    "results.csv, read": table, "settings": setting, "weights (torchvision)": checkpoint,
+    "import: CSV": import_csv, "import: COCO": import_coco, "import: classes.txt": import_classes,
+    "import: archive": import_archive, "classes.txt": classes, "archive (tar.gz)": archive,
+    "manifest of external": external_manifest,
     **{f"run: {file}": _run_kind(file) for file in RUN_FILES},
 }

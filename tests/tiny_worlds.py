@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +12,9 @@ import torch
 from conftest import small
 from handmade import make_model
 from PIL import Image
-from toy import names, square, world
+from toy import HEIGHT, WIDTH, names, square, world
 
+from petweak.config import Settings
 from petweak.data.feature_cache import extract_features, open_features
 from petweak.data.files import file_hash
 from petweak.data.oxford_pets import Pets
@@ -90,8 +94,61 @@ def model(top: Path) -> Path:
     return folder
 
 
-def study(top: Path) -> tuple[Path, Path]:
+def study(top: Path, settings: Settings = STUDY) -> tuple[Path, Path]:
     """A data root and the folder of a finished study of `ground_truth`."""
     data, run = pets(top / "data"), top / "run"
-    run_study(Run(run, data, STUDY))
+    run_study(Run(run, data, settings))
     return data, run
+
+
+def external_study(top: Path) -> Settings:
+    """The settings of a study of masks in `top/given`, for the photos of `pets`."""
+    (folder := top / "given").mkdir()
+    for k, i in enumerate(f"{breed}_{n}" for breed in BREEDS for n in (1, 2, 3)):
+        mask = 255 * square(f"x_{k + 1}").numpy()
+        Image.fromarray(mask.astype(np.uint8)).save(folder / f"{i}.png")
+    return STUDY.replace(sources=("external",), external_masks=str(folder))
+
+
+def own_photos(top: Path) -> dict[str, Path]:
+    """Photos of two pets in class folders with masks; the same in a CSV, in COCO's form, and, with
+    numbers for names, with a classes.txt; as an archive. {which: the file that says so}."""
+    rows, images, annotations = ["file,class,split,mask"], [], []
+    for k, (pet, n) in enumerate((pet, n) for pet in ("Minka", "Rex") for n in (1, 2, 3)):
+        for folder in (top / "own" / pet, top / "numbers" / str(1 + (pet == "Rex"))):
+            folder.mkdir(parents=True, exist_ok=True)
+            picture(k + 1).save(folder / f"{pet}{n}.png")
+        (top / "own" / "masks").mkdir(exist_ok=True)
+        mask = square(f"x_{k + 1}").numpy() > 0
+        Image.fromarray(mask).save(top / "own" / "masks" / f"{pet}{n}.png")
+        split = "test" if n == 3 else "train"
+        rows.append(f"{pet}/{pet}{n}.png,{pet},{split},masks/{pet}{n}.png")
+        images.append({"id": k, "file_name": f"{pet}{n}.png", "height": HEIGHT, "width": WIDTH})
+        (y0, x0), (y1, x1) = (of(np.argwhere(mask), axis=0).tolist() for of in (np.min, np.max))
+        polygon = [x0, y0, x1 + 1, y0, x1 + 1, y1 + 1, x0, y1 + 1]
+        counts = np.diff(np.flatnonzero(np.diff(mask.ravel("F"), prepend=~mask[:1, 0],
+                                                append=~mask[-1:, -1]))).tolist()
+        rle = {"size": [HEIGHT, WIDTH], "counts": [0] * bool(mask[0, 0]) + counts}
+        annotations.append({"id": k, "image_id": k, "category_id": 1 + (pet == "Rex"),
+                            "area": int(mask.sum()), "bbox": [x0, y0, x1 - x0, y1 - y0],
+                            "iscrowd": 0, "segmentation": rle if k % 2 else [polygon]})
+    categories = [{"id": 1, "name": "Minka", "supercategory": "cat"},
+                  {"id": 2, "name": "Rex", "supercategory": "dog"}]
+    coco = {"images": images, "annotations": annotations, "categories": categories}
+    files = {"csv": top / "own" / "pets.csv", "coco": top / "own" / "instances.json",
+             "classes": top / "numbers" / "classes.txt", "zip": top / "own.zip"}
+    files["csv"].write_text("\n".join(rows) + "\n")
+    files["coco"].write_text(json.dumps(coco))
+    files["classes"].write_text("1 Minka\n2 Rex\n")
+    shutil.make_archive(str(top / "own"), "zip", top / "own")
+    return files
+
+
+def archives(top: Path) -> dict[str, Path]:
+    """The two archives of an official set, of the photos of `pets`."""
+    folder, out = pets(top / "packed") / "oxford-iiit-pet", {}
+    for name in ("images", "annotations"):
+        with tarfile.open(top / f"{name}.tar.gz", "w:gz", compresslevel=1) as tar:
+            tar.add(folder / name, name)
+        out[f"{name}.tar.gz"] = top / f"{name}.tar.gz"
+    return out

@@ -8,7 +8,9 @@ never deleted. pooch cannot resume by HTTP Range: a download that was cut begins
 import os
 import shutil
 import tarfile
+import zlib
 from collections.abc import Mapping, Sequence
+from gzip import BadGzipFile
 from itertools import count
 from pathlib import Path, PurePosixPath
 
@@ -134,9 +136,14 @@ def _unpack(archive: Path, folder: Path, md5: str) -> None:
     beside = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(beside, ignore_errors=True)  # of a killed process
     try:
-        with tarfile.open(archive) as tar:
-            _refuse_bomb(tar, archive)
-            tar.extractall(beside, filter=_safe)
+        try:
+            with tarfile.open(archive, "r:gz") as tar:
+                _refuse_bomb(tar, archive)
+                tar.extractall(beside, filter=_safe)
+        except (tarfile.TarError, BadGzipFile, zlib.error, EOFError, ValueError) as error:
+            why = " ".join(str(error).split())
+            raise FetchError(f"{archive} is damaged ({why}). Nothing was unpacked: delete it, and "
+                             "run again to download it") from None
         whole = beside / folder.name
         if not whole.is_dir():
             raise FetchError(f"{archive} holds no folder {folder.name}/")

@@ -59,6 +59,7 @@ class Found:
     photos: list[Photo]
     species: dict[str, str]  # of each class: cat, dog, or empty where nothing says so
     notes: list[str] = field(default_factory=list)  # lines of the report
+    source: Path = Path()  # what names the classes, for errors
     official: bool = False  # named by the lists of Oxford-IIIT Pet: nothing is renamed
 
 
@@ -286,6 +287,7 @@ def _coco_photos(file: Path, data: dict, by_name: dict[str, list[Path]], found: 
         same, of = by_name.get(parts[-1].casefold(), []), of_image[image["id"]]
         same = [f for f in same if f.parts[-len(parts):] == parts] or same
         same = [f for f in same if split and split in f.parent.name.lower()] or same
+        same = [f for f in same if f.parent.name.lower() not in MASK_FOLDERS] or same
         for a in of:
             box = a.get("bbox") or [0, 0, 0, 0]
             pets[names[a["category_id"]]] += (a.get("area") or box[2] * box[3]) * 1.0
@@ -392,6 +394,7 @@ def name_classes(found: Found, notes: Path) -> None:
         found.photos = [p for p in found.photos if p.file != file]
         for p in (p for p in found.photos if p.breed):
             p.breed = names[ids[p.breed]]
+        found.source = file
 
 
 def pair_beside(found: Found) -> None:

@@ -69,12 +69,13 @@ def import_photos(
                              "another folder")
     chosen = [c.strip() for c in classes.split(",") if c.strip()]
     found = find(source, chosen, {root, masks} - {None})
+    found.source = source
     finders.name_classes(found, source if source.is_dir() else source.parent)
     finders.pair_beside(found)
     if masks:
         match_masks(found, masks)
     _choose(found, chosen)
-    found.species = _species(found.species, species)
+    found.species = _species(found, species)
     options = [link, test_fraction, seed, foreground, found.species, chosen]
     record = {"kind": "import", "source": str(source), "content": _content(found, options, source)}
     target = root / "oxford-iiit-pet"
@@ -128,7 +129,7 @@ def _choose(found: Found, chosen: list[str]) -> None:
     """Keep the classes that are chosen. ValueError for one that is not there, and for two classes
     of one name."""
     if unknown := [c for c in chosen if c not in found.species]:
-        raise ValueError(f"no class is called {', '.join(unknown)}: there are "
+        raise ValueError(f"{found.source}: no class is called {', '.join(unknown)}: there are "
                          f"{', '.join(sorted(found.species))}")
     for p in found.photos:
         if chosen and p.breed and p.breed not in chosen:
@@ -138,33 +139,35 @@ def _choose(found: Found, chosen: list[str]) -> None:
     alike = defaultdict(list)
     for name in found.species:
         if not name.strip() or not name.isprintable():
-            raise ValueError(f"the class {name!r} has a name that cannot be printed: rename it")
+            raise ValueError(f"{found.source}: the class {name!r} has a name that cannot be "
+                             "printed: rename it")
         alike[plain(name)].append(name)
     for names in alike.values():
         if len(names) > 1:
-            raise ValueError(f"the classes {' and '.join(map(repr, names))} have the same name: "
-                             "rename one of them")
+            raise ValueError(f"{found.source}: the classes {' and '.join(map(repr, names))} have "
+                             "the same name: rename one of them")
 
 
-def _species(hints: dict[str, str], option: str) -> dict[str, str]:
+def _species(found: Found, option: str) -> dict[str, str]:
     """The species of every class: the option's, what the source says, what the name says."""
-    said, rest = {}, ""
+    said, rest, hints = {}, "", found.species
     for part in filter(None, (p.strip() for p in option.split(","))):
         name, _, value = part.rpartition("=")
         if (kind := finders.SPECIES_NAMES.get(value.strip().lower())) is None:
             raise ValueError(f"species {part!r}: write NAME=cat or NAME=dog, or one for all")
         said, rest = (said | {name.strip(): kind}, rest) if name else (said, kind)
     if unknown := sorted(set(said) - set(hints)):
-        raise ValueError(f"no class is called {', '.join(unknown)}: there are {', '.join(hints)}")
+        raise ValueError(f"{found.source}: no class is called {', '.join(unknown)}: there are "
+                         f"{', '.join(hints)}")
     official = {plain(n): SPECIES[not n[0].isupper()] for n in BREED_NAMES}
     known = {name: said.get(name) or hint or finders.SPECIES_NAMES.get(name.lower())
              or official.get(plain(name)) or rest for name, hint in hints.items()}
     if asked := [name for name, kind in known.items() if not kind]:
         answer = ",".join(f"{name}=cat" for name in asked[:8]) + ",..." * (len(asked) > 8)
         raise ValueError(
-            f"cat or dog? Nothing says so of {', '.join(asked[:8])}{' ...' * (len(asked) > 8)}: "
-            f"say --species {answer}, with dog where it is one, or one species for all of them; "
-            "--classes NAME,NAME leaves the others out")
+            f"{found.source}: cat or dog? Nothing says so of {', '.join(asked[:8])}"
+            f"{' ...' * (len(asked) > 8)}: say --species {answer}, with dog where it is one, or "
+            "one species for all of them; --classes NAME,NAME leaves the others out")
     return known
 
 
@@ -177,9 +180,10 @@ def _write(found: Found, beside: Path, link: bool, test_fraction: float, seed: i
             p.reason = _fault(p, hashes, found.official)
     used = [p for p in found.photos if not p.reason]
     if len(used) < 2:
-        raise ValueError("; ".join([f"{len(used)} usable photos: train and test need one each",
-                                    *grouped("left out", found.photos, "reason")]))
-    lines = [_split(used, test_fraction, seed), *found.notes]
+        left = grouped("left out", found.photos, "reason")
+        raise ValueError("; ".join([f"{found.source}: {len(used)} usable photos: train and test "
+                                    "need one each", *left]))
+    lines = [_split(found.source, used, test_fraction, seed), *found.notes]
     _name(used)
     trimap_of, said = _trimaps(used, foreground or "auto")
     room = sum(p.file.stat().st_size for p in used if not link)
@@ -239,7 +243,7 @@ def _fault(p: Photo, hashes: dict[str, Photo], official: bool) -> str:
     return "" if same is p else f"the same picture as {same.name}"
 
 
-def _split(used: list[Photo], test_fraction: float, seed: int) -> str:
+def _split(source: Path, used: list[Photo], test_fraction: float, seed: int) -> str:
     """Complete the split, class by class, and say in a line where it comes from. What the source
     gives stays, but where it calls all photos train: a test set has to come from somewhere."""
     there = {p.split for p in used}
@@ -258,8 +262,9 @@ def _split(used: list[Photo], test_fraction: float, seed: int) -> str:
             same[i].split = "test" if k < n and not alone else "train"
     said = " and ".join(f"{given[s]} {s}" for s in SPLITS if given[s])
     if not {"train", "test"} <= {p.split for p in used}:
-        raise ValueError(f"train or test is empty (given: {said or 'no split'}), and no class has "
-                         "two photos to draw from: add photos, or leave the split of some empty")
+        raise ValueError(f"{source}: train or test is empty (given: {said or 'no split'}), and no "
+                         "class has two photos to draw from: add photos, or leave the split of "
+                         "some empty")
     how = f"{test_fraction:.0%} of each class for test, drawn with seed {seed}"
     if len(rest) in (0, len(used)):
         return f"split: {how if rest else 'as the source has it'}"

@@ -69,7 +69,7 @@ class Backbone(nn.Module):
 def resnet50() -> Backbone:
     """torchvision's, with the weights that TORCH_HOME holds or the network gives."""
     n = torchvision.models.resnet50()
-    n.load_state_dict(weights.torchvision_weights("resnet50"))
+    weights.fill(n, "resnet50")
     stem = nn.Sequential(n.conv1, n.bn1, n.relu, n.maxpool, n.layer1, n.layer2)
     stages, channels = [stem, n.layer3, n.layer4[:2], n.layer4[2]], (2048, 2048, 1024, 512)
     normalisation = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]

@@ -54,6 +54,18 @@ def torchvision_weights(name: str) -> dict[str, torch.Tensor]:
     return state
 
 
+def fill(net: torch.nn.Module, name: str) -> None:
+    """Put the torchvision weights `name` into `net`. Raises as `torchvision_weights` does, and
+    ValueError where the file holds others than the net's."""
+    state = torchvision_weights(name)
+    try:
+        net.load_state_dict(state)
+    except (RuntimeError, TypeError, AttributeError) as error:
+        raise ValueError(f"{cached_path(name)} does not hold the weights of {name} "
+                         f"({str(error).splitlines()[-1].strip()}): delete it, and they come from "
+                         f"{TORCHVISION[name].url}") from None
+
+
 @cache
 def _note_other(path: Path, why: str) -> None:  # once a process
     log.warning("%s is not the official file (%s); its results are kept apart", path, why)

@@ -18,7 +18,7 @@ def load_detector(name: str) -> tuple[nn.Module, tuple[int, ...]]:
         return mask_rcnn_compact.load(), mask_rcnn_compact.PETS
     build = {"v1": maskrcnn_resnet50_fpn, "v2": maskrcnn_resnet50_fpn_v2}[name]
     model = build(weights=None, weights_backbone=None)
-    model.load_state_dict(weights.torchvision_weights(f"mask_rcnn_{name}"))
+    weights.fill(model, f"mask_rcnn_{name}")
     return model.eval(), COCO_PETS
 
 
