@@ -118,7 +118,7 @@ def make_run(top: Path) -> Path:
         history = {"epoch": [1, 2], "loss": [2.0, 1.0], "val_mask_iou": [0.5, 0.6]}
         pd.DataFrame(history).to_csv(model / "history.csv", index=False)
         make_model(model, source)
-    index = {"key": "k", "ids": IDS, "levels": ["final"], "passes": 12, "seconds": 12}
+    index = {"key": "k", "ids": IDS, "levels": ["final"], "passes": 12, "seconds": 12, "crc32": {}}
     features = _folder(run / "features")
     write_json(features / "index.json", index)
     np.save(features / "final.npy", rng.random((6, 2, 4, 2, 2)).astype(np.float16))

@@ -36,6 +36,7 @@ from run_content import content
 
 from petweak.config import TYPES, Settings, settings
 from petweak.data.download import FetchError, fetch_official
+from petweak.data.files import to_json
 from petweak.data.importing import import_photos
 from petweak.data.masks import read_mask
 from petweak.data.oxford_pets import Pets, check, load_photo, read_pets
@@ -548,7 +549,7 @@ def progress(top: Path) -> Case:
     half = dict(list(manifest["confidence"].items())[:2])
     lines = [{"key": manifest["key"], "confidence": {}, "seconds": 0.0},
              {"key": manifest["key"], "confidence": half, "seconds": 1.0}]
-    (folder / "progress.jsonl").write_text("".join(json.dumps(x) + "\n" for x in lines))
+    (folder / "progress.jsonl").write_text("".join(map(to_json, lines)))
     (folder / "manifest.json").unlink()
     shutil.copytree(run, kept)
 

@@ -1,21 +1,24 @@
 """The one pass of the frozen backbone, and its memory-mapped cache.
 
-    features/index.json          key, ids, levels, engine, passes, seconds
+    features/index.json          key, ids, levels, engine, passes, seconds, crc32 of each row
     features/<level>.npy         (N, 2, C, h, w) float16: the photo and its mirror image
     features/pooled.npy          (N, 2, C) float32: means of the final map, as stored
 
 The pass writes into `features.partial/` batch by batch and renames the folder at the end. Batches
 are always cut alike, so a pass that was killed goes on with the very values it would have had. Its
-files have their full size from the first batch on: a disk that is too small is told there.
+files have their full size from the first batch on: a disk that is too small is told there. A row is
+compared with its checksum when a process first reads it; a damaged one is made anew.
 """
 
 import errno
 import functools
+import logging
 import mmap
 import os
 import shutil
 import time
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,6 +34,7 @@ from petweak.config import Settings
 from petweak.data.files import is_whole, read_json, replacing, reserve, write_json
 from petweak.data.oxford_pets import Sample, load_photo, resize
 
+log = logging.getLogger(__name__)
 VIEWS = 2  # the photo and its mirror image
 INDEX = "index.json"
 Network = Callable[[Tensor], dict[str, Tensor]]  # (B, 3, S, S) in [0, 1] -> {level: (B, C, h, w)}
@@ -46,9 +50,12 @@ class Features:
     passes: int = 0  # pictures that went through the network, mirror images included
     seconds: float = 0.0  # that the pass took, over all the runs that it took
     arrays: dict[str, np.ndarray] = field(default_factory=dict)  # {level: map}, once opened
+    crc32: dict[str, str] = field(default_factory=dict)  # {level: 8 hexadecimal digits a row}
+    mend: Callable[["Features", list[int]], None] | None = None  # these rows, which are damaged
 
     def __post_init__(self) -> None:
         self.row = {image_id: i for i, image_id in enumerate(self.ids)}
+        self._good: set[tuple[str, int]] = set()  # what has been compared with its checksum
 
     def map(self, level: str) -> np.ndarray:
         """(N, 2, C, h, w) float16, memory-mapped and read-only; (N, 2, C) of `pooled`."""
@@ -76,10 +83,33 @@ class Features:
         """A copy of these rows. The pages of the file that they lie on leave the process's memory
         again, which would otherwise grow to the size of the cache."""
         maps = self.map(level)
+        if new := [r for r in index[0] if level in self.crc32 and (level, r) not in self._good]:
+            self._verify(level, new)
         rows = torch.from_numpy(maps[index])
         if isinstance(maps, np.memmap) and hasattr(mmap, "MADV_DONTNEED"):  # not on Windows
             maps._mmap.madvise(mmap.MADV_DONTNEED)
         return rows
+
+    def bad_rows(self, level: str, rows: Iterable[int]) -> list[int]:
+        """Those whose bytes have another checksum than those that the pass wrote."""
+        maps, sums = self.map(level), self.crc32[level]
+        return [r for r in rows if _crc32(maps[r]) != sums[8 * r : 8 * r + 8]]
+
+    def _verify(self, level: str, rows: list[int]) -> None:
+        if bad := self.bad_rows(level, rows):
+            names = ", ".join(self.ids[r] for r in bad)
+            what = f"{self.folder / level}.npy is damaged in the maps of {names}"
+            log.warning("%s, which are made anew", what)
+            if self.mend:
+                self.mend(self, bad)
+            if self.bad_rows(level, bad):
+                raise OSError(f"{what}, and they could not be made as they were: delete "
+                              f"{self.folder}, and `petweak study` makes it again")
+        self._good.update((level, r) for r in rows)
+
+
+def _crc32(row: np.ndarray) -> str:
+    return f"{zlib.crc32(row):08x}"
 
 
 def photo_tensor(photo: Image.Image, size: int) -> Tensor:
@@ -107,10 +137,10 @@ def scaled_size(size: int, scale: float) -> int:
 def open_features(folder: Path, key: str) -> Features | None:
     """The cache in `folder` if it is complete and was made with `key`, else None."""
     index = read_json(folder / INDEX)
-    if index is None or index.get("key") != key:
+    if index is None or index.get("key") != key or "crc32" not in index:
         return None
     features = Features(folder, tuple(index["ids"]), tuple(index["levels"]), index["passes"],
-                        index["seconds"])
+                        index["seconds"], crc32=index["crc32"])
     return features if _files_whole(folder, features.levels) else None
 
 
@@ -131,11 +161,12 @@ def extract_features(samples: tuple[Sample, ...],
         _publish(partial, folder)
         return read_json(folder / INDEX)
     state = read_json(partial / "progress.json")
-    if (state is None or state.get("key") != key
+    if (state is None or state.get("key") != key or "crc32" not in state
             or state["photos"] and not _files_whole(partial, s.stored_levels)):
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
-        state = {"key": key, "engine": None, "photos": 0, "passes": 0, "seconds": 0.0}
+        state = {"key": key, "engine": None, "photos": 0, "passes": 0, "seconds": 0.0,
+                 "crc32": dict.fromkeys((*s.stored_levels, "pooled"), "")}
     done, network, start = state["photos"], None, time.perf_counter() - state["seconds"]
     loader = DataLoader(samples[done:], s.extraction_batch, num_workers=settings.system.workers,
                         collate_fn=functools.partial(_photo_tensors, size=s.image_size))
@@ -153,16 +184,37 @@ def extract_features(samples: tuple[Sample, ...],
                 out = _array(partial / f"{level}.npy", len(samples), m)
                 out[done : done + len(batch)] = m
                 out.flush()
+                state["crc32"][level] += "".join(map(_crc32, m))
             done += len(batch)
             bar.update(len(batch))
             state |= {"photos": done, "passes": state["passes"] + VIEWS * len(batch),
                       "seconds": time.perf_counter() - start}
             write_json(partial / "progress.json", state)
-    index = {k: state[k] for k in ("key", "engine", "passes", "seconds")}
+    index = {k: state[k] for k in ("key", "engine", "passes", "seconds", "crc32")}
     index |= {"levels": list(s.stored_levels), "ids": [sample.id for sample in samples]}
     write_json(partial / INDEX, index)
     _publish(partial, folder)
     return index
+
+
+@torch.random.fork_rng(devices=[])  # in the middle of a training perhaps
+def mend_rows(samples: tuple[Sample, ...], choose_engine: Callable, settings: Settings,
+              device: torch.device, features: Features, rows: list[int]) -> None:
+    """Make rows of a finished cache again as `extract_features` made them, in the same batches, and
+    put those of their maps in place that have the checksum of the pass."""
+    size, network = settings.backbone.extraction_batch, None
+    engine = read_json(features.folder / INDEX)["engine"]
+    for first in sorted({row // size * size for row in rows}):
+        batch = _photo_tensors(samples[first : first + size], settings.backbone.image_size)
+        batch = batch.to(device)
+        if network is None:
+            _, network = choose_engine(torch.cat([batch, batch.flip(-1)]), engine)
+        for level, maps in _maps(network, batch, features.levels).items():
+            out = np.load(features.folder / f"{level}.npy", mmap_mode="r+")
+            for row in features.bad_rows(level, range(first, first + len(batch))):
+                if _crc32(maps[row - first]) == features.crc32[level][8 * row : 8 * row + 8]:
+                    out[row] = maps[row - first]
+            out.flush()
 
 
 def _publish(partial: Path, folder: Path) -> None:

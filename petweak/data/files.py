@@ -6,7 +6,8 @@ import json
 import logging
 import os
 import re
-from collections.abc import Iterator
+import zlib
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -121,11 +122,24 @@ def is_signed(path: Path) -> bool:
     return text is not None and text in ("", signed(text.rpartition("\n<!-- ")[0]))
 
 
-def write_json(path: str | Path, value: Any) -> None:
-    """An object gets a `digest` of the rest, by which `read_json` knows one that was damaged."""
+def to_json(value: Any, indent: int | None = None) -> str:
+    """An object gets a `digest` of the rest, by which `from_json` knows one that was damaged."""
     if isinstance(value, dict):
         value = value | {"digest": text_hash(json.dumps(value))}
-    write_text(path, json.dumps(value, indent=1) + "\n")
+    return json.dumps(value, indent=indent) + "\n"
+
+
+def from_json(text: str | bytes) -> Any:
+    """What `to_json` was given; an object may lack its digest. ValueError for a damaged one."""
+    value = json.loads(text)
+    digest = value.pop("digest", None) if isinstance(value, dict) else None
+    if digest not in (None, text_hash(json.dumps(value))):
+        raise ValueError("the digest differs")
+    return value
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    write_text(path, to_json(value, indent=1))
 
 
 def read_json(path: str | Path, kind: type = dict) -> Any:
@@ -133,9 +147,7 @@ def read_json(path: str | Path, kind: type = dict) -> Any:
     `kind` in it, which a line tells."""
     path = Path(path)
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-        digest = value.pop("digest", None) if isinstance(value, dict) else None
-        if isinstance(value, kind) and digest in (None, text_hash(json.dumps(value))):
+        if isinstance(value := from_json(path.read_text(encoding="utf-8")), kind):
             return value
     except (FileNotFoundError, NotADirectoryError):
         return None
@@ -147,8 +159,9 @@ def read_json(path: str | Path, kind: type = dict) -> Any:
 
 
 def is_whole(path: Path) -> bool:
-    """Whether a file that petweak wrote is there and looks whole: a look at both ends of a CSV or a
-    PNG, at the header and the size of .npy and .safetensors. A line tells of a damaged one."""
+    """Whether a file that petweak wrote is there and looks whole: every byte of a PNG, which has
+    checksums; both ends of a CSV, the header and the size of .npy and .safetensors, whose content
+    others compare with a hash. A line tells of a damaged one."""
     if not path.is_file():
         return False
     try:
@@ -157,16 +170,40 @@ def is_whole(path: Path) -> bool:
                 return True
         if path.suffix == ".npy":
             return np.load(path, mmap_mode="r") is not None
+        if path.suffix == ".png" and _is_png(path.read_bytes()):
+            return True
         with path.open("rb") as file:
             head = file.read(8)
-            file.seek(max(-12, -file.seek(0, os.SEEK_END)), os.SEEK_END)
-            tail = file.read()
-        png = head == b"\x89PNG\r\n\x1a\n" and tail[4:8] == b"IEND"
-        if png if path.suffix == ".png" else tail.endswith(b"\n") and b"\0" not in head:
-            return True
+            file.seek(max(-1, -file.seek(0, os.SEEK_END)), os.SEEK_END)
+            if path.suffix != ".png" and file.read() == b"\n" and b"\0" not in head:
+                return True
     except Exception:  # numpy and safetensors have kinds of their own
         pass
     _say_damaged(path, content_of(path))
+    return False
+
+
+def _is_png(content: bytes) -> bool:
+    """Whether all chunks are there, each with its checksum, which decoders do not look at."""
+    at, kind = 8, b""
+    while kind != b"IEND" and at + 12 <= len(content):
+        end = at + 12 + int.from_bytes(content[at : at + 4], "big")
+        kind, crc = content[at + 4 : at + 8], content[end - 4 : end]
+        if zlib.crc32(content[at + 4 : end - 4]).to_bytes(4, "big") != crc:
+            return False
+        at = end
+    return content.startswith(b"\x89PNG\r\n\x1a\n") and kind == b"IEND" and at == len(content)
+
+
+def is_as_written(path: Path, wrote: str | Collection[str]) -> bool:
+    """Whether the file is whole and has the hash that its writer noted, or one of these; nothing is
+    noted by older versions. A line tells of another one."""
+    known = [wrote] if isinstance(wrote, str) else wrote
+    if not is_whole(path):
+        return False
+    if not any(known) or file_hash(path) in known:
+        return True
+    _say_damaged(path, "has changed since it was written")
     return False
 
 

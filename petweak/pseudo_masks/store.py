@@ -1,6 +1,5 @@
 """A source's masks on disk: `masks/<source>/<image_id>.png` and `manifest.json`."""
 
-import json
 import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +13,16 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm.auto import tqdm
 
-from petweak.data.files import content_of, is_whole, on_disk, read_json, write_json, write_text
+from petweak.data.files import (
+    content_of,
+    from_json,
+    is_whole,
+    on_disk,
+    read_json,
+    to_json,
+    write_json,
+    write_text,
+)
 from petweak.data.masks import BACKGROUND, FOREGROUND, IGNORE, RUN, write_mask, writer_of
 from petweak.data.pictures import header
 from petweak.pseudo_masks.base import Source
@@ -72,10 +80,8 @@ def make_masks(source: Source, name: str, ids: list[str], folder: Path, key: str
     left behind with the same key are kept; others of petweak's are deleted first. Raises ValueError
     where somebody else's files are in `folder`, and where the source breaks its contract
     (`Source.probabilities`)."""
-    done = _progress(folder, key)
-    confidences, start = done["confidence"], time.perf_counter() - done["seconds"]
-    (folder / MANIFEST).unlink(missing_ok=True)
-    missing = [i for i in ids if i not in confidences or not is_whole(folder / f"{i}.png")]
+    done = Progress(folder, key)
+    confidences, missing = done.confidence, done.missing(ids)
     note, threshold, band = prepare(source), source.threshold(), source.ignore_band()
 
     def write(image_id: str, soft: Tensor, photo: Path) -> None:
@@ -84,15 +90,11 @@ def make_masks(source: Source, name: str, ids: list[str], folder: Path, key: str
 
     def finish(written: Iterable, values: dict[str, float]) -> None:
         list(written)  # raises what a writer raised
-        confidences.update(values)
-        line = {"key": key, "confidence": values, "seconds": time.perf_counter() - start}
-        with on_disk(folder / PROGRESS):
-            print(json.dumps(line), file=progress, flush=True)
+        done.note(values)
         bar.update(len(values))
 
     bar = tqdm(total=len(ids), initial=len(ids) - len(missing), desc=f"masks {name}", unit="photo")
-    progress = (folder / PROGRESS).open("a", encoding="utf-8")
-    with torch.no_grad(), ThreadPoolExecutor(2) as pool, progress, bar:
+    with torch.no_grad(), ThreadPoolExecutor(2) as pool, bar:
         pending: tuple = ()  # the masks of a batch are written while the next one is made
         for batch in source.context.batches(missing, source.batch_size):
             soft = source.refined(batch)
@@ -108,30 +110,65 @@ def make_masks(source: Source, name: str, ids: list[str], folder: Path, key: str
             finish(*pending)
     centred = source.pipeline is not None and source.pipeline.centres
     manifest = {"key": key, "source": name, "threshold": threshold, "centred": centred,
-                "seconds": round(time.perf_counter() - start, 3),
-                **note, **source.depends_on(source.context.settings),
+                "seconds": round(done.seconds, 3), **note,
+                **source.depends_on(source.context.settings),
                 "ids": ids, "confidence": {i: round(confidences[i], 4) for i in ids}}
-    write_json(folder / MANIFEST, manifest)
-    (folder / PROGRESS).unlink()
-    return manifest
+    return done.finish(manifest)
 
 
-def _progress(folder: Path, key: str) -> dict[str, Any]:
-    """`confidence` {id: value} and `seconds` of the masks that earlier runs finished with this key:
-    the first line of a new progress file. An empty folder where there are none."""
-    lines = [{"key": key, "confidence": {}, "seconds": 0.0}, read_json(folder / MANIFEST)]
-    with suppress(FileNotFoundError, ValueError):  # ValueError: the last line was cut by a kill
-        for line in (folder / PROGRESS).read_bytes().splitlines():
-            lines.append(json.loads(line))
-    done, *more = (line for line in lines if line and line.get("key") == key)
-    for line in more:
-        done["confidence"].update(line["confidence"])
-        done["seconds"] = line["seconds"]
-    if not more:
-        _clear(folder, lines[1:])
-    folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / PROGRESS, json.dumps(done) + "\n")  # whole: a kill here costs no mask
-    return done
+class Progress:
+    """What is done of the masks in a folder: a line a batch, so that a killed run goes on. Those
+    that earlier runs finished with the same key count; an empty folder where there are none.
+
+    confidence, agreements: {id: value}; of each mask, and, of a round's, with that of the round
+    before; seconds: that they took, over all the runs that it took.
+    """
+
+    def __init__(self, folder: Path, key: str) -> None:
+        self.folder, self.key = folder, key
+        notes = [read_json(folder / MANIFEST)]
+        with suppress(FileNotFoundError, ValueError):  # ValueError: a kill has cut the last line
+            for line in (folder / PROGRESS).read_bytes().splitlines():
+                notes.append(from_json(line))
+        same = [note for note in notes if isinstance(note, dict) and note.get("key") == key]
+        if not same:
+            _clear(folder, notes)
+        self.confidence, self.agreements = {}, {}
+        for note in same:
+            self.confidence |= note["confidence"]
+            self.agreements |= note.get("agreements", {})
+        self._start = time.perf_counter() - (same[-1]["seconds"] if same else 0.0)
+        folder.mkdir(parents=True, exist_ok=True)
+        # Whole: a kill here costs no mask.
+        write_text(folder / PROGRESS, self._line(self.confidence, self.agreements))
+        (folder / MANIFEST).unlink(missing_ok=True)
+
+    @property
+    def seconds(self) -> float:
+        return time.perf_counter() - self._start
+
+    def _line(self, confidence: dict[str, float], agreements: dict[str, float]) -> str:
+        return to_json({"key": self.key, "confidence": confidence, "agreements": agreements,
+                        "seconds": self.seconds})
+
+    def missing(self, ids: list[str]) -> list[str]:
+        return [i for i in ids if i not in self.confidence
+                or not is_whole(self.folder / f"{i}.png")]
+
+    def note(self, confidence: dict[str, float], agreements: dict[str, float] | None = None
+             ) -> None:
+        """These masks are written."""
+        self.confidence |= confidence
+        self.agreements |= agreements or {}
+        file = self.folder / PROGRESS
+        with on_disk(file), file.open("a", encoding="utf-8", newline="\n") as lines:
+            lines.write(self._line(confidence, agreements or {}))
+
+    def finish(self, manifest: dict[str, Any]) -> dict[str, Any]:
+        """All are: `manifest` says what of."""
+        write_json(self.folder / MANIFEST, manifest)
+        (self.folder / PROGRESS).unlink()
+        return manifest
 
 
 def _clear(folder: Path, notes: list[dict | None]) -> None:

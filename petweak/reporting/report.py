@@ -144,6 +144,10 @@ def ensure_report(run_folder: str | Path) -> Path:
     if read_json(note) != {"key": key} or not all(is_whole(folder / name) for name in outputs):
         write_report(folder)
         write_json(note, {"key": key})
+    for page, known in (read_json(folder / WRITTEN) or {}).items():
+        if (folder / page).is_file() and file_hash(folder / page) not in known:
+            log.warning("%s has changed since it was written: delete it to have it made anew",
+                        folder / page)
     return folder / HTML
 
 

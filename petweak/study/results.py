@@ -8,7 +8,7 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from petweak.config import Settings
-from petweak.data.files import read_json, write_frame
+from petweak.data.files import is_as_written, read_json, text_hash, write_text
 from petweak.data.oxford_pets import LABELS
 from petweak.evaluation.metrics import BASELINES
 from petweak.models.maskformer import model_name
@@ -19,6 +19,7 @@ from petweak.training.self_training import Round
 from petweak.training.trainer import CONFIG
 
 log = logging.getLogger(__name__)
+RESULTS = "results.csv"
 COLUMNS = ["profile", "dataset", "backbone", "source", "labels", "split", "border", "metric",
            "value", "low", "high", "n_images", "seed", "seconds", "round", "model"]
 
@@ -81,22 +82,31 @@ def collect_results(run: Run) -> pd.DataFrame:
     s = run.settings
     frame = pd.DataFrame(rows).reindex(columns=COLUMNS).astype({"round": "Int64"}).assign(
         profile=s.profile, dataset=run.pets.name, backbone=s.backbone.backbone, seed=s.data.seed)
-    write_frame(run.folder / "results.csv", frame)
-    run.write_about(run.pets)
+    text = frame.to_csv(index=False, lineterminator="\n", encoding="utf-8")
+    _as_written(run.folder)  # says it where it is not
+    run.write_about(run.pets, text_hash(text))
+    write_text(run.folder / RESULTS, text)
     return read_results(run.folder)
 
 
 def read_results(folder: str | Path) -> pd.DataFrame:
     """results.csv as a frame, with a column more: `learnt_from`, the number of photos that a model
     learnt from, as its config has it. FileNotFoundError where no study has been run, ValueError
-    where the file is damaged."""
-    table = read_table(Path(folder) / "results.csv", f"`petweak study --run {folder}` writes it",
-                       ("source", "labels", "split", "metric", "value", "round"))
+    where the file is damaged or was changed."""
+    file, command = Path(folder) / RESULTS, f"`petweak study --run {folder}` writes it"
+    table = read_table(file, command, ("source", "labels", "split", "metric", "value", "round"))
+    if not _as_written(Path(folder)):
+        raise ValueError(f"{file} has changed since the study wrote it: {command} anew")
     configs = {m: read_json(model_folder(folder, *m) / CONFIG) for m in models(table)}
     n = {m: config.get("n_images") for m, config in configs.items() if config}
     counts = [n.get(m) for m in zip(table["source"], table["labels"], strict=True)]
     counts = pd.Series(counts, table.index, "Int64").where(table["round"].isna())
     return table.assign(learnt_from=counts)
+
+
+def _as_written(folder: Path) -> bool:
+    about = read_json(folder / "run.json") or {}
+    return is_as_written(folder / RESULTS, about.get("table", ""))
 
 
 def score(results: pd.DataFrame, metric: str, **where: Any) -> float:

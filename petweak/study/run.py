@@ -18,15 +18,29 @@ from typing import Any
 
 import pandas as pd
 from filelock import FileLock
+from torch import Tensor
 
 from petweak.config import DATA_ROOTS, Settings, settings
 from petweak.data import oxford_pets
-from petweak.data.feature_cache import Features, extract_features, open_features, scaled_size
-from petweak.data.files import file_hash, is_whole, project_path, read_json, write_frame, write_json
+from petweak.data.feature_cache import (
+    Features,
+    extract_features,
+    mend_rows,
+    open_features,
+    scaled_size,
+)
+from petweak.data.files import (
+    file_hash,
+    is_as_written,
+    project_path,
+    read_json,
+    write_frame,
+    write_json,
+)
 from petweak.evaluation import scoring
 from petweak.models.backbones import BACKBONES, Backbone, load_backbone
 from petweak.models.maskformer import model_name
-from petweak.models.onnx import make_engine
+from petweak.models.onnx import Engine, make_engine
 from petweak.pseudo_masks import refinement, selection, source_class
 from petweak.pseudo_masks.base import Context, Source
 from petweak.pseudo_masks.store import make_masks, open_manifest, prepare
@@ -118,19 +132,21 @@ class Run:
                     "quarantine": [vars(q) for q in checked.quarantine]}
             self.folder.mkdir(parents=True, exist_ok=True)
             (self.folder / MARK).touch()
-        if note.get("table") != file_hash(table):
+        if "table" not in note or not is_as_written(table, note["table"]):
             frame = pd.DataFrame(note["quarantine"], columns=["id", "file", "reason"])
             write_frame(table, frame)
             write_json(self.folder / "data.json", note | {"table": file_hash(table)})
         bad = (oxford_pets.Quarantined(**q) for q in note["quarantine"])
         return replace(pets.with_quarantine(tuple(bad)), doubts=tuple(note["doubts"]))
 
-    def write_about(self, pets: oxford_pets.Pets) -> None:
-        """run.json: the settings, versions, and hardware of this run, where it was made."""
-        if self.device.type != self.made_on and (self.folder / "run.json").is_file():
-            return
-        about = about_run(self.settings, self.data_root, pets.name, len(pets), self.made_on)
-        write_json(self.folder / "run.json", about)
+    def write_about(self, pets: oxford_pets.Pets, table: str = "") -> None:
+        """run.json: the settings, versions, and hardware of this run, where it was made; the hash
+        of the `table` that results.csv is going to be, beside that of the one before it."""
+        about = there = read_json(self.folder / "run.json") or {}
+        if self.device.type == self.made_on or not there:
+            about = about_run(self.settings, self.data_root, pets.name, len(pets), self.made_on)
+        known = [*there.get("table", []), *[table] * bool(table)]
+        write_json(self.folder / "run.json", about | {"table": known[-2:]})
 
     @cached_property
     def ids(self) -> tuple[str, ...]:
@@ -190,17 +206,21 @@ class Run:
         folders = [self.folder / "features", *(read_json(self.folder / FEATURES_FROM, list) or [])]
         places = [Path(folder) / name for folder in folders]
 
+        def engine(photos: Tensor, chosen: str) -> tuple[str, Engine]:
+            same = settings.backbone.backbone == s.backbone
+            network = self.backbone if same else load_backbone(backbone).to(self.device)
+            return make_engine(network, photos, chosen)
+
         def read() -> Features | None:
             return next(filter(None, (open_features(f, key) for f in places)), None)
 
         def make() -> None:
-            same = settings.backbone.backbone == s.backbone
-            network = self.backbone if same else load_backbone(backbone).to(self.device)
-            engine = partial(make_engine, network)
             extract_features(self.pets.samples, engine, settings, places[0], key, self.device)
 
         stage = ("features", name or "-", "-")
-        return self._ensure(stage, read, make, lambda f: (f.passes, f.seconds))
+        features = self._ensure(stage, read, make, lambda f: (f.passes, f.seconds))
+        features.mend = partial(mend_rows, self.pets.samples, engine, settings, self.device)
+        return features
 
     # --- pseudo-masks
 
@@ -365,11 +385,13 @@ class Run:
         note = read_json(self._rounds_file(source, labels))
         if note is None or note.get("key") != self.keys.rounds(source, labels):
             return None
-        rounds = []
+        rounds, start = [], self.keys.start(source, labels)
         for r in note["rounds"]:
             masks, model = self.folder / "masks" / r["masks"], self.folder / "models" / r["model"]
+            key = f"{start}-{r['number'] - 1}" if r["number"] else self.keys.masks(source)
             config = read_json(model / CONFIG)
-            if config is None or not is_trained(model, config.get("key", ""), epochs):
+            if config is None or not is_trained(model, config.get("key", ""), epochs) or (
+                    open_manifest(masks, key) is None):
                 return None
             rounds.append(Round(**r | {"masks": masks, "model": model}))
         return rounds
@@ -469,10 +491,7 @@ def _cost_of_training(config: dict[str, Any]) -> tuple[int, float]:
 def open_scores(folder: Path, key: str) -> Scores | None:
     """The scores in `folder` if they were made with `key` and are as they were written."""
     note, table = read_json(folder / "scores.json"), folder / "scores.csv"
-    there = file_hash(table)
-    if note is None or note.get("key") != key or not is_whole(table):
-        return None
-    if note.get("table", there) != there:
+    if note is None or note.get("key") != key or not is_as_written(table, note.get("table", "")):
         return None
     return Scores(pd.read_csv(table), note["rows"], note["seconds"])
 

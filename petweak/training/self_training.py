@@ -8,11 +8,10 @@
 The last model gets `last_epochs` and the last of `keep_fractions`. With a `background_threshold`
 below 0.5 its masks, if they are a model's, are widened: foreground is what model r - 1 gives more
 than that, as a trimap's border lies around the pet. No trimap and no photo of test is read. Every
-round has folders of its own, so a run that was killed goes on with the round it was in.
+round has folders of its own, so a run that was killed goes on where it was.
 """
 
 import math
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +21,7 @@ import torch
 from torch import Tensor
 
 from petweak.config import Settings
-from petweak.data.files import read_json, write_json
+from petweak.data.files import read_json
 from petweak.data.masks import FOREGROUND, read_mask, write_mask
 from petweak.data.pictures import header
 from petweak.pseudo_masks import source_class
@@ -30,7 +29,7 @@ from petweak.pseudo_masks.base import Context
 from petweak.pseudo_masks.refinement import Pipeline, check_pipeline
 from petweak.pseudo_masks.refinement.base import on_grid
 from petweak.pseudo_masks.selection import agreement
-from petweak.pseudo_masks.store import MANIFEST, open_manifest, to_mask
+from petweak.pseudo_masks.store import MANIFEST, Progress, open_manifest, to_mask
 from petweak.training.inference import load_model, predict_features
 from petweak.training.targets import Targets, load_targets, no_targets
 from petweak.training.trainer import CONFIG, is_trained, train_model
@@ -152,7 +151,7 @@ def _predictions(model: Path, ids: list[str], settings, context) -> Iterator[Ten
     """(G, G) in [0, 1] each: the foreground probabilities of `model`."""
     predictor = load_model(model, context.device)
     predictor.mirror = settings.inference.predict_mirror
-    for _, prediction in predict_features(predictor, context.features, ids):
+    for _, prediction in predict_features(predictor, context.features, ids, 2 * BATCH):
         yield torch.from_numpy(prediction.soft)
 
 
@@ -161,28 +160,36 @@ def _next_masks(start, before, model, folder, settings, key, context) -> dict:
     """The predictions of `model` on train, refined, as masks; what their manifest says."""
     if (manifest := open_manifest(folder, key)) is not None:
         return manifest
-    ids = sorted(start.targets)
-    begin, confidence, same = time.perf_counter(), {}, []
-    (folder / MANIFEST).unlink(missing_ok=True)
+    ids, done = sorted(start.targets), Progress(folder, key)
+    missing = set(done.missing(ids))
     steps, band = settings.self_training.round_refinement, settings.masks.ignore_band
     pipeline = Pipeline(steps, context.replace(settings))
     # The foreground of a mask with an ignore region; otherwise two equal maps would not agree.
     threshold = band[1] if band else 0.5
-    predictions = _predictions(model, ids, settings, context)
-    for batch in context.batches(ids, BATCH):
-        soft = torch.stack([next(predictions) for _ in batch.ids])
-        refined = on_grid(pipeline(soft, batch), settings)
-        agreed = agreement(soft > 0.5, refined > 0.5).tolist()
-        confidence |= zip(batch.ids, agreed, strict=True)
-        for i, m, photo in zip(batch.ids, refined, batch.paths, strict=True):
-            if (before / f"{i}.png").is_file():  # ground truth begins with fewer
-                old = torch.from_numpy(read_mask(before / f"{i}.png") == FOREGROUND)
-                old = on_grid(old[None].float(), settings) > 0.5
-                same.append(agreement(m[None] > threshold, old))
-            width, height = header(photo).size
-            write_mask(folder / f"{i}.png", to_mask(m, (height, width), 0.5, band))
-    manifest = {"key": key, "source": start.source, "model": model.name, "refinement": list(steps),
-                "seconds": round(time.perf_counter() - begin, 3),
-                "agreement": torch.cat(same).mean().item(), "confidence": confidence, "ids": ids}
-    write_json(folder / MANIFEST, manifest)
-    return manifest
+    # A pair of batches passes the model together, as in a run that is not interrupted.
+    pairs = (context.batches(ids[k : k + 2 * BATCH], BATCH) for k in range(0, len(ids), 2 * BATCH))
+    pairs = [pair for pair in pairs if any(missing.intersection(batch.ids) for batch in pair)]
+    predicted = [i for pair in pairs for batch in pair for i in batch.ids]
+    predictions = _predictions(model, predicted, settings, context)
+    for pair in pairs:
+        confidence, same = {}, {}
+        for batch in pair:
+            soft = torch.stack([next(predictions) for _ in batch.ids])
+            refined = on_grid(pipeline(soft, batch), settings)
+            agreed = agreement(soft > 0.5, refined > 0.5).tolist()
+            confidence |= zip(batch.ids, agreed, strict=True)
+            for i, m, photo in zip(batch.ids, refined, batch.paths, strict=True):
+                if (before / f"{i}.png").is_file():  # ground truth begins with fewer
+                    old = torch.from_numpy(read_mask(before / f"{i}.png") == FOREGROUND)
+                    old = on_grid(old[None].float(), settings) > 0.5
+                    same[i] = agreement(m[None] > threshold, old).item()
+                if i in missing:
+                    width, height = header(photo).size
+                    write_mask(folder / f"{i}.png", to_mask(m, (height, width), 0.5, band))
+        done.note(confidence, same)
+    same = {i: done.agreements[i] for i in ids if i in done.agreements}
+    return done.finish(
+        {"key": key, "source": start.source, "model": model.name, "refinement": list(steps),
+         "seconds": round(done.seconds, 3), "agreements": same, "ids": ids,
+         "agreement": torch.tensor(list(same.values())).mean().item(),
+         "confidence": {i: done.confidence[i] for i in ids}})

@@ -5,9 +5,11 @@ run that was killed ends with the same tensors as one that was not.
 """
 
 import json
+import logging
 import math
 import shutil
 import time
+import zlib
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ from petweak.config import Settings
 from petweak.data.feature_cache import Features
 from petweak.data.files import (
     file_hash,
+    is_as_written,
     is_signed,
     is_whole,
     read_json,
@@ -35,24 +38,27 @@ from petweak.models.maskformer import MaskFormer, MaskFormerConfig, foreground
 from petweak.pseudo_masks.selection import agreement
 from petweak.training.targets import Targets
 
+log = logging.getLogger(__name__)
 HISTORY = ["epoch", "loss", "class", "mask", "dice", "val_mask_iou", "lr", "seconds"]
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
+FILES = (WEIGHTS, "history.csv")
 CARD = "README.md"  # beside them, by petweak.reporting.cards
 
 
 def is_trained(folder: Path, key: str, save_epochs: bool = False) -> bool:
     """Whether `folder` holds a finished model that was trained with `key`, whose files are as they
     were written; with `save_epochs`, and its epochs, too."""
-    config, files = read_json(folder / CONFIG), file_hashes(folder)
-    return (config is not None and config.get("key") == key
-            and all(is_whole(folder / name) for name in files)
-            and config.get("files", files) == files
+    config = read_json(folder / CONFIG)
+    if config is None or config.get("key") != key:
+        return False
+    files = config.get("files", {})
+    return (all(is_as_written(folder / name, files.get(name, "")) for name in FILES)
             and (not save_epochs or len(saved_epochs(folder)) == config["epochs"]))
 
 
 def file_hashes(folder: Path) -> dict[str, str]:
     """Of the files beside a config, which has them: no reader sees that a tensor has changed."""
-    return {name: file_hash(folder / name) for name in (WEIGHTS, "history.csv")}
+    return {name: file_hash(folder / name) for name in FILES}
 
 
 def is_single_round(config: dict[str, Any]) -> bool:
@@ -63,7 +69,7 @@ def is_single_round(config: dict[str, Any]) -> bool:
 def publish(model: Path, folder: Path, key: str) -> dict[str, Any]:
     """Copy a finished model to another folder, under another key; returns its config."""
     _retire(folder)
-    for name in (WEIGHTS, "history.csv"):
+    for name in FILES:
         with replacing(folder / name) as beside:
             shutil.copyfile(model / name, beside)
     shutil.rmtree(folder / "epochs", ignore_errors=True)
@@ -221,9 +227,19 @@ def _save(path: Path, key: str, model, optimizer, scaler, best: dict, history: l
     parts = {"model": model.state_dict(), "best": best}
     parts |= {str(i): state for i, state in optimizer.state_dict()["state"].items()}
     tensors = {f"{part}.{k}": v.contiguous() for part, of in parts.items() for k, v in of.items()}
-    about = {"history": json.dumps(history), "scaler": json.dumps(scaler.state_dict())}
+    about = {"key": key, "history": json.dumps(history), "scaler": json.dumps(scaler.state_dict())}
+    about["crc32"] = _crc32(tensors, about)
     with replacing(path) as beside:  # `save_file` would leave a file of its own after a kill
-        beside.write_bytes(save(tensors, {"key": key} | about))
+        beside.write_bytes(save(tensors, about))
+
+
+def _crc32(tensors: dict[str, Tensor], about: dict[str, str]) -> str:
+    """Of all that is in a checkpoint, as no hash of it stands elsewhere."""
+    crc = zlib.crc32(json.dumps(about, sort_keys=True).encode())
+    for name in sorted(tensors):
+        content = tensors[name].cpu().reshape(-1).view(torch.uint8).numpy()
+        crc = zlib.crc32(content, zlib.crc32(name.encode(), crc))
+    return f"{crc:08x}"
 
 
 def _resume(
@@ -233,15 +249,19 @@ def _resume(
     was not, start: ([], {})."""
     if not is_whole(path):
         return [], {}
-    parts: dict[str, dict[str, Tensor]] = defaultdict(dict)
     with safe_open(path, "pt") as file:
-        about = file.metadata()
-        epochs = len(json.loads(about["history"]))
-        if about["key"] != key or save_epochs and len(saved_epochs(path.parent)) < epochs:
-            return [], {}
-        for name in file.keys():  # noqa: SIM118 - not a dict
-            part, rest = name.split(".", 1)
-            parts[part][rest] = file.get_tensor(name)
+        about = file.metadata() or {}
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no dict
+    if about.pop("crc32", "") != _crc32(tensors, about):
+        log.warning("%s is damaged; it counts as missing", path)
+        return [], {}
+    epochs = len(json.loads(about["history"]))
+    if about["key"] != key or save_epochs and len(saved_epochs(path.parent)) < epochs:
+        return [], {}
+    parts: dict[str, dict[str, Tensor]] = defaultdict(dict)
+    for name, tensor in tensors.items():
+        part, rest = name.split(".", 1)
+        parts[part][rest] = tensor
     model.load_state_dict(parts.pop("model"))
     best, state = parts.pop("best"), optimizer.state_dict()
     optimizer.load_state_dict(state | {"state": {int(i): of for i, of in parts.items()}})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import re
 import shutil
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,6 +20,7 @@ from petweak.data import feature_cache, files
 from petweak.data.feature_cache import (
     Features,
     extract_features,
+    mend_rows,
     open_features,
     photo_features,
     photo_tensor,
@@ -146,6 +148,65 @@ def test_a_damaged_file_is_made_again(damage, samples, tmp_path):
     extract(samples, tmp_path / "f", Means())
     for file in ("final.npy", "stride8.npy", "pooled.npy"):
         assert (tmp_path / "f" / file).read_bytes() == (tmp_path / "whole" / file).read_bytes()
+
+
+class TestAFlippedBit:
+    """Rows of two batches, in a whole cache and in one whose pass was killed after the flip."""
+
+    def damaged(self, samples, folder, stop_at=0):
+        """The cache, opened, with a flipped bit in the maps of the second photo."""
+        extract(samples, folder.with_name("whole"), Means())
+        if stop_at:
+            with pytest.raises(KeyboardInterrupt):
+                extract(samples, folder, Means(stop_at=stop_at))
+        else:
+            extract(samples, folder, Means())
+        file = (folder.with_name("f.partial") if stop_at else folder) / "stride8.npy"
+        maps = np.load(file, mmap_mode="r+")
+        maps[1].view(np.uint16)[1, 2, 3, 4] ^= 1
+        maps.flush()
+        if stop_at:
+            extract(samples, folder, Means())
+        return open_features(folder, "key")
+
+    def mend(self, features, samples, network):
+        s = small(extraction_batch=2)
+        features.mend = partial(mend_rows, samples, network.engine, s, CPU)
+
+    @pytest.mark.parametrize("stop_at", [0, 2])
+    def test_its_batch_is_made_anew_when_it_is_read(self, stop_at, samples, tmp_path, caplog):
+        features, network = self.damaged(samples, tmp_path / "f", stop_at), Means()
+        self.mend(features, samples, network)
+        ids, whole = list(features.ids), open_features(tmp_path / "whole", "key")
+        assert torch.equal(features.batch("stride8", ids[2:]), whole.batch("stride8", ids[2:]))
+        assert torch.equal(features.batch("final", ids), whole.batch("final", ids))
+        assert not network.sizes and not caplog.records
+        before = torch.get_rng_state()
+        assert torch.equal(features.batch("stride8", ids), whole.batch("stride8", ids))
+        assert torch.equal(torch.get_rng_state(), before)
+        assert network.sizes == [4] and network.engines == [((4, 3, 64, 64), "means")]
+        assert [r.getMessage() for r in caplog.records] == [
+            f"{tmp_path / 'f' / 'stride8.npy'} is damaged in the maps of {ids[1]}, which are made "
+            "anew"]
+        for file in ("final.npy", "stride8.npy", "pooled.npy"):
+            assert (tmp_path / "f" / file).read_bytes() == (
+                tmp_path / "whole" / file).read_bytes()
+
+    def test_a_row_is_compared_once(self, samples, tmp_path, monkeypatch):
+        features, rows, crc32 = self.damaged(samples, tmp_path / "f"), [], feature_cache._crc32
+        monkeypatch.setattr(feature_cache, "_crc32", lambda m: rows.append(m) or crc32(m))
+        for _ in range(3):
+            features.half("stride8", list(features.ids[2:]), np.array([True, False, True]))
+        assert len(rows) == 3
+
+    def test_what_cannot_be_made_as_it_was_is_an_error(self, samples, tmp_path):
+        features = self.damaged(samples, tmp_path / "f")
+        with pytest.raises(OSError, match=rf"stride8.npy is damaged in the maps of "
+                                          rf"{features.ids[1]}, and .*delete .*/f, and"):
+            features.half("stride8", list(features.ids))
+        self.mend(features, samples[1:] + samples[:1], Means())  # photos that are others by now
+        with pytest.raises(OSError, match="could not be made as they were"):
+            features.half("stride8", list(features.ids))
 
 
 def test_a_pass_that_was_killed_at_its_end_is_not_repeated(samples, tmp_path, monkeypatch):

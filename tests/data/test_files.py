@@ -19,6 +19,7 @@ from safetensors.numpy import save_file
 from petweak.data import files
 from petweak.data.files import (
     file_hash,
+    is_as_written,
     is_whole,
     project_path,
     read_json,
@@ -28,6 +29,7 @@ from petweak.data.files import (
     write_json,
     write_text,
 )
+from petweak.data.masks import write_mask
 
 TOP = Path(__file__).resolve().parents[2]
 
@@ -280,3 +282,28 @@ def test_nothing_is_unpickled_or_evaluated():
         assert words.get("allow_pickle") in (None, "False"), place
         if name == "torch.load":
             assert words.get("weights_only") == "True", place
+
+
+def test_every_bit_of_a_png_counts(tmp_path, caplog):
+    """Decoders show wrong pixels for a quarter of these, and say nothing."""
+    write_mask(file := tmp_path / "a.png", np.kron(np.eye(7, dtype=np.uint8) * 255, BIG[:9, :9]))
+    content = file.read_bytes()
+    assert is_whole(file)
+    for at in range(len(content)):
+        for bit in (1, 32):
+            file.write_bytes(content[:at] + bytes([content[at] ^ bit]) + content[at + 1 :])
+            assert not is_whole(file), at
+    file.write_bytes(content + b"\0")
+    assert not is_whole(file)
+
+
+def test_a_file_that_has_changed_is_told_once(tmp_path, caplog):
+    (file := tmp_path / "a.csv").write_text("a\n1\n")
+    wrote = file_hash(file)
+    assert is_as_written(file, wrote) and is_as_written(file, ["other", wrote])
+    assert is_as_written(file, "") and is_as_written(file, []) and not caplog.records
+    for _ in range(2):
+        assert not is_as_written(file, "other")
+    assert not is_as_written(tmp_path / "absent.csv", wrote)
+    assert [r.getMessage() for r in caplog.records] == [
+        f"{file} has changed since it was written; it counts as missing"]

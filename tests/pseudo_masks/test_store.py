@@ -3,6 +3,7 @@ resumed."""
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 
@@ -189,6 +190,22 @@ def test_a_run_killed_between_batches_goes_on_with_the_same_masks(tmp_path, torn
     for i in names(8):
         one, other = (tmp_path / f / f"{i}.png" for f in ("alone", "killed"))
         assert one.read_bytes() == other.read_bytes()
+
+
+def test_a_line_of_progress_whose_value_has_changed_is_not_believed(tmp_path):
+    """A confidence decides which photos teach."""
+    alone = run(Watched(world(tmp_path, n=8)), tmp_path / "alone", 8)
+    killed = Watched(world(tmp_path, n=8))
+    killed.stop = "pet_06"
+    with pytest.raises(KeyboardInterrupt):
+        run(killed, tmp_path / "killed", 8)
+    file = tmp_path / "killed" / store.PROGRESS
+    changed, n = re.subn(r'(_0[03]": )[\d.]+', r"\g<1>0.0625", file.read_text())
+    file.write_text(changed)
+    assert n == 2
+    again = Watched(world(tmp_path, n=8))
+    assert run(again, tmp_path / "killed", 8)["confidence"] == alone["confidence"]
+    assert again.batches[0][0] == "pet_00"  # whatever stands after a damaged line is doubted, too
 
 
 def test_masks_of_another_key_are_not_kept(tmp_path):

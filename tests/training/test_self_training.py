@@ -132,6 +132,53 @@ def test_a_killed_round_goes_on(tmp_path, monkeypatch):
     assert self_train(*arguments) == rounds
 
 
+@pytest.mark.parametrize("stop_at", [0, 1, 2])
+def test_the_masks_of_a_round_go_on_after_the_photos_that_are_done(stop_at, tmp_path, monkeypatch):
+    """Killed after so many of six photos' pairs of batches, in the middle of the next pair."""
+    monkeypatch.setattr(self_training, "BATCH", 1)
+    alone, _ = start(tmp_path / "alone", rounds=2)
+    rounds = self_train(*alone)
+    killed, _ = start(tmp_path / "killed", rounds=2)
+    written, write = [], self_training.write_mask
+
+    def stop(path, mask):
+        if len(written) == 2 * stop_at + 1:
+            raise KeyboardInterrupt
+        written.append(path.name)
+        write(path, mask)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(self_training, "write_mask", stop)
+        self_train(*killed)
+    again: list[str] = []
+    monkeypatch.setattr(self_training, "write_mask",
+                        lambda path, mask: again.append(path.name) or write(path, mask))
+    others = self_train(*killed)
+    assert again == [f"{i}.png" for i in sorted(IDS)][2 * stop_at :]
+    assert model_bytes(others) == model_bytes(rounds)
+    one, other = (json.loads((r[1].masks / "manifest.json").read_text()) for r in (rounds, others))
+    times = {"seconds", "digest"}
+    assert {k: one[k] for k in one if k not in times} == {
+        k: other[k] for k in other if k not in times}
+    for i in IDS:
+        assert (rounds[1].masks / f"{i}.png").read_bytes() == (
+            others[1].masks / f"{i}.png").read_bytes()
+
+
+def test_a_damaged_mask_of_a_round_alone_comes_back(tmp_path, monkeypatch):
+    arguments, _ = start(tmp_path, rounds=2)
+    rounds = self_train(*arguments)
+    folder = rounds[1].masks
+    before = {p.name: (p.read_bytes(), p.stat().st_mtime_ns) for p in folder.glob("*.png")}
+    file = folder / f"{IDS[5]}.png"
+    file.write_bytes(before[file.name][0][:-9])
+    assert [vars(r) | {"seconds": 0} for r in self_train(*arguments)] == [
+        vars(r) | {"seconds": 0} for r in rounds]
+    after = {p.name: (p.read_bytes(), p.stat().st_mtime_ns) for p in folder.glob("*.png")}
+    assert {n for n in before if after[n] != before[n]} == {file.name}
+    assert after[file.name][0] == before[file.name][0]
+
+
 def test_the_last_masks_are_widened_by_what_the_model_gives_above_the_threshold(tmp_path):
     """Two thresholds, one folder: the rounds before the last are those that are there."""
     arguments, _ = start(tmp_path, rounds=3)

@@ -225,6 +225,24 @@ def test_a_training_that_was_killed_ends_with_the_same_tensors(tmp_path, targets
     pd.testing.assert_frame_equal(one, other)
 
 
+@pytest.mark.parametrize("share", [0.02, 0.4, 0.7, 0.99])
+def test_a_bit_that_flips_in_a_checkpoint_is_named_and_moves_no_number(
+    share, tmp_path, targets, monkeypatch, caplog
+):
+    kill_after(monkeypatch, 1)
+    with pytest.raises(Killed):
+        train(tmp_path / "killed", targets)
+    monkeypatch.undo()
+    content = bytearray((file := tmp_path / "killed" / "checkpoint.safetensors").read_bytes())
+    content[int(share * len(content))] ^= 4
+    file.write_bytes(content)
+    for folder in ("killed", "alone"):
+        train(tmp_path / folder, targets)
+    assert tensors(tmp_path / "killed") == tensors(tmp_path / "alone")
+    (line,) = [r.getMessage() for r in caplog.records]
+    assert str(file) in line and "damaged; it counts as missing" in line
+
+
 def test_a_checkpoint_of_another_key_is_not_gone_on_with(tmp_path, targets, monkeypatch):
     kill_after(monkeypatch, 1)
     with pytest.raises(Killed):
