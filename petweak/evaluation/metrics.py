@@ -134,8 +134,9 @@ def class_overlaps(
 def semantic_miou(intersections: np.ndarray, unions: np.ndarray) -> float:
     """Mean over classes of the pooled IoU, summed intersections over summed unions, of pixel
     counts (N, C), a row per image. A class that occurs in neither map of any image has no IoU and
-    is left out: 37 breeds and the background make a mean of 38, three breeds one of 4. 1.0 if
-    none occurs. ValueError where shapes differ or are not (N, C), or N or C is 0."""
+    is left out, as in `class_iou`: 37 breeds and the background make a mean of 38, three breeds
+    one of 4, and a resample that lacks a breed one of fewer. 1.0 if none occurs. ValueError where
+    shapes differ or are not (N, C), or N or C is 0."""
     counts = [np.asarray(part) for part in (intersections, unions)]
     if counts[0].shape != counts[1].shape or counts[0].ndim != 2 or not counts[0].size:
         raise ValueError(f"need two arrays of one shape (N, C), got {[c.shape for c in counts]}")

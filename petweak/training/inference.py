@@ -152,4 +152,5 @@ def _largest(scores: Tensor) -> dict[int, np.ndarray]:
     top = int(scores.sum((1, 2)).argmax())
     there = (scores > scores[top]).flatten(1).any(1)
     there[top] = True
-    return {k: scores[k].cpu().numpy() for k in there.nonzero()[:, 0].tolist()}
+    names = there.nonzero()[:, 0].tolist()
+    return dict(zip(names, scores[there].cpu().numpy(), strict=True))  # a copy, without the rest
