@@ -19,11 +19,15 @@ from safetensors import safe_open
 
 log = logging.getLogger(__name__)
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the last one: a limit of a file's size
-# The first bytes of what is often found in place of a file.
-_NOT_A_FILE = {
-    b"version https://git-lfs": "is a git-LFS pointer: `git lfs pull` fetches the file",
-    b"<!doctype": "is a web page, of a proxy perhaps: the download went wrong",
-    b"<html": "is a web page, of a proxy perhaps: the download went wrong"}
+# The first bytes of what is often found in place of a file, and is nobody's,
+_PAGE = "is a web page, of a proxy perhaps: the download went wrong"
+_NOT_A_FILE = {b"version https://git-lfs": "is a git-LFS pointer: `git lfs pull` fetches the file",
+               b"<!doctype": _PAGE, b"<html": _PAGE}
+# and of other files that have a picture's name.
+_NOT_A_PICTURE = _NOT_A_FILE | {
+    b"\x00\x05\x16\x07": "is a macOS resource file (AppleDouble), not the picture",
+    b"<?xml": "is XML, not a picture", b"<svg": "is an SVG drawing: convert it to PNG",
+    b"%pdf": "is a PDF, not a picture", b"pk\x03\x04": "is a zip archive, not a picture"}
 _PARTIAL = re.compile(r"\..+\.(\d+)\.partial(\.[^.]*)?")  # the names that `replacing` uses
 _UMASK = os.umask(0)
 os.umask(_UMASK)
@@ -215,9 +219,14 @@ def _say_damaged(path: Path, what: str) -> None:  # once a process
 def content_of(path: Path, other: str = "is cut or damaged") -> str:
     """What a file that is not what its name says is, from its first bytes; `other` is the rest."""
     with path.open("rb") as file:
-        head = file.read(64)
+        return what_is(file.read(64), other)
+
+
+def what_is(head: bytes, other: str, picture: bool = False) -> str:
+    """The same of the first 64 bytes; of what should be a picture, more kinds are known."""
     start = head.removeprefix(b"\xef\xbb\xbf").lstrip(b" \t\r\n").lower()
-    named = (text for begins, text in _NOT_A_FILE.items() if start.startswith(begins))
+    table = _NOT_A_PICTURE if picture else _NOT_A_FILE
+    named = (text for begins, text in table.items() if start.startswith(begins))
     return next(named, other if head else "is empty (0 bytes)")
 
 

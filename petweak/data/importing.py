@@ -26,7 +26,8 @@ from tqdm.auto import tqdm
 from petweak.data import finders, oxford_pets
 from petweak.data.files import file_hash, read_json, text_hash, write_json, write_text
 from petweak.data.finders import Found, Mask, Photo, find, grouped, match_masks, plain
-from petweak.data.masks import BACKGROUND, FOREGROUND, IGNORE, doubts, read_foreground, recognise
+from petweak.data.mask_checks import doubts
+from petweak.data.masks import BACKGROUND, FOREGROUND, IGNORE, read_foreground, recognise
 from petweak.data.oxford_pets import BREED_NAMES, SPECIES, SPLITS
 from petweak.data.pictures import as_seen, header, load_image, load_photo
 

@@ -2,12 +2,12 @@
 
 petweak writes `<image_id>.png`, (H, W) uint8 at the photo's own size. Other tools write labels, in
 values, palettes or colours, an alpha channel, probabilities of 8 or 16 bit or as floats, or what
-JPEG leaves of them. `recognise` tells from all masks of a set together which of these they are,
-`read_foreground` brings one of them to petweak's values, and `doubts` are what speaks against it.
+JPEG leaves of them. `recognise` tells from all masks of a set together which of these they are, and
+`read_foreground` brings one of them to petweak's values. `mask_checks` judges what was read.
 """
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
@@ -36,7 +36,6 @@ LABELS = 90  # the largest value that may be a label: COCO's last class
 VOID = {"colour": {0xE0E0C0}, "index": {255}, "grey": {255, 65535}}  # of VOC: no label
 # Cat and dog: of a list of one's own, of VOC, of COCO (by ids, by ranks from 0 and from 1).
 PAIRS = [{1, 2}, {8, 12}, {17, 18}, {15, 16}, {16, 17}, {0x800000, 0x008000}, {0x400000, 0x400080}]
-FAINT = 0.005  # the share of a photo below which a foreground is hardly a pet
 SIDE = 32  # of the small copy of a mask that sets are judged by
 
 
@@ -110,7 +109,7 @@ def read_foreground(path: Path, how: Reading | str = "auto",
     if (values := _of(channels, reading.channel)) is None:
         raise ValueError(f"{path} has no {reading.channel} channel, as the other masks have")
     mask = reading.decide(values)
-    if photo and _on_stored_pixels(mask.shape[::-1], photo):
+    if photo and on_stored_pixels(mask.shape[::-1], photo):
         mask = np.ascontiguousarray(ARRAY_TURNS[header(photo).orientation](mask))
     return mask
 
@@ -128,7 +127,7 @@ def find_masks(folder: Path, ids: Sequence[str]) -> dict[str, Path]:
             named.setdefault(name, []).append(rank)
     found = {i: min(files)[-1] for i in ids if (files := named.get(i) or named.get(i.casefold()))}
     if missing := [i for i in ids if i not in found]:
-        raise FileNotFoundError(f"{folder} lacks the masks of {_some(missing)}; every photo needs "
+        raise FileNotFoundError(f"{folder} lacks the masks of {some(missing)}; every photo needs "
                                 "one, train and test: <id>.png, or .tif, .jpg, <id>_mask.png")
     return found
 
@@ -144,7 +143,7 @@ def is_mask_beside(path: Path, photo: Path) -> bool:
     few values, but for soft edges, or cut out by its alpha."""
     try:
         s = _looked_at(path, file_hash(path))
-        fits = _same_shape(s.size, header(photo).size) or _on_stored_pixels(s.size, photo)
+        fits = same_shape(s.size, header(photo).size) or on_stored_pixels(s.size, photo)
     except OSError:
         return False
     counts = np.sort(np.unique(s.small[_channel([s])], return_counts=True)[1])
@@ -164,11 +163,11 @@ def recognise(paths: Sequence[Path], foreground: str = "auto",
     trimap's 3) stays left out unless it is named. OSError names a file that cannot be read,
     ValueError the values found where they are unclear, and `setting`, which says what they are.
     """
-    seen, where = _look(paths), paths[0].parent
+    seen, where = look(paths), paths[0].parent
     try:
         return _told(seen, foreground.lower(), setting) if foreground != "auto" else _auto(seen)
     except _Unclear as unclear:
-        raise ValueError(f"{where}: {unclear}. {_way_out(setting)}") from None
+        raise ValueError(f"{where}: {unclear}. {way_out(setting)}") from None
 
 
 class _Unclear(Exception):
@@ -176,7 +175,7 @@ class _Unclear(Exception):
 
 
 @dataclass(frozen=True)
-class _Seen:
+class Seen:
     """One mask, looked at."""
 
     path: Path
@@ -186,18 +185,32 @@ class _Seen:
     small: dict[str, np.ndarray]  # {channel: (SIDE, SIDE)}
     colours: dict[int, int]  # of a palette: {index: 0xrrggbb}
 
+    def values_of(self, channel: str) -> set:
+        """Its values in this channel."""
+        if channel in self.values:
+            return set(self.values[channel])
+        return set(_of({"grey": np.array(list(self.values["grey"]))}, channel).tolist())
 
-def _look(paths: Iterable[Path]) -> list[_Seen]:
+    def read(self, how: Reading) -> np.ndarray:
+        """(SIDE, SIDE) uint8 as of `Reading.decide`."""
+        return how.decide(_of(self.small, how.channel))
+
+    def has_foreground(self, how: Reading) -> bool:
+        """Whether any pixel of it, of the whole mask, is foreground."""
+        return bool((how.decide(np.array(sorted(self.values_of(how.channel)))) >= IGNORE).any())
+
+
+def look(paths: Iterable[Path]) -> list[Seen]:
     """OSError says of all files that cannot be read why."""
 
-    def look(path: Path) -> _Seen | OSError:
+    def one(path: Path) -> Seen | OSError:
         try:
             return _looked_at(path, file_hash(path))
         except OSError as error:
             return error
 
     with ThreadPoolExecutor(2) as pool:
-        seen = list(pool.map(look, paths))
+        seen = list(pool.map(one, paths))
     if len(bad := [s for s in seen if isinstance(s, OSError)]) > 1:
         raise OSError(f"{len(bad)} masks cannot be read: {'; '.join(map(str, bad[:10]))}"
                       + " ..." * (len(bad) > 10))
@@ -207,7 +220,7 @@ def _look(paths: Iterable[Path]) -> list[_Seen]:
 
 
 @cache
-def _looked_at(path: Path, _: str) -> _Seen:
+def _looked_at(path: Path, _: str) -> Seen:
     channels, small, values = _channels(path), {}, {}
     h, w = next(iter(channels.values())).shape
     rows, columns = (np.linspace(0, n - 1, SIDE).round().astype(int) for n in (h, w))
@@ -221,7 +234,7 @@ def _looked_at(path: Path, _: str) -> _Seen:
     pairs = np.unique(channels["index"].astype(np.int64) << 24 | channels["colour"]).tolist() if (
         "index" in channels) else []
     lossy = header(path).kind.startswith(("JPEG,", "MPO,"))
-    return _Seen(path, (w, h), lossy, values, small, {p >> 24: p & 0xFFFFFF for p in pairs})
+    return Seen(path, (w, h), lossy, values, small, {p >> 24: p & 0xFFFFFF for p in pairs})
 
 
 def _channels(path: Path) -> dict[str, np.ndarray]:
@@ -254,7 +267,7 @@ def _of(channels: dict[str, np.ndarray], name: str) -> np.ndarray | None:
     return channels["grey"].astype(np.int64) * (0x010101 if name == "colour" else 1)
 
 
-def _channel(seen: list[_Seen]) -> str:
+def _channel(seen: list[Seen]) -> str:
     """The channel that carries the labels of the set, alpha aside."""
     if all("grey" in s.values for s in seen):
         return "grey"
@@ -267,7 +280,7 @@ def _channel(seen: list[_Seen]) -> str:
     return "index" if palettes else "colour"
 
 
-def _auto(seen: list[_Seen]) -> Reading:
+def _auto(seen: list[Seen]) -> Reading:
     with_alpha = [s for s in seen if "alpha" in s.values]
     if len(set().union(*(s.values["alpha"] for s in with_alpha))) > 1:
         if len(with_alpha) < len(seen):
@@ -275,34 +288,28 @@ def _auto(seen: list[_Seen]) -> Reading:
                            " others have no alpha channel")
         return _read(seen, "alpha")
     channel = _channel(seen)
-    many = channel == "colour" and len(_union(seen, channel)) > 64
+    many = channel == "colour" and len(union(seen, channel)) > 64
     return _two_levels(seen) if many or any(s.lossy for s in seen) else _read(seen, channel)
 
 
-def _union(seen: Iterable[_Seen], channel: str) -> set:
+def union(seen: Iterable[Seen], channel: str) -> set:
     """All values of a channel in these masks."""
-    return set().union(*(_values(s, channel) for s in seen))
+    return set().union(*(s.values_of(channel) for s in seen))
 
 
-def _values(s: _Seen, channel: str) -> set:
-    if channel in s.values:
-        return set(s.values[channel])
-    return set(_of({"grey": np.array(list(s.values["grey"]))}, channel).tolist())
-
-
-def _read(seen: list[_Seen], channel: str) -> Reading:
+def _read(seen: list[Seen], channel: str) -> Reading:
     """Of exact values: labels, a trimap, or probabilities."""
-    values = _union(seen, channel)
-    shown = f"{'alpha has ' if channel == 'alpha' else ''}values found: {_listed(values, channel)}"
+    values = union(seen, channel)
+    shown = f"{'alpha has ' if channel == 'alpha' else ''}values found: {listed(values, channel)}"
     if not all(np.isfinite(v) and v >= 0 for v in values):
         raise _Unclear(f"not all values are numbers from 0 up; {shown}")
     whole, top = all(v == int(v) for v in values), max(values)
-    each = [_values(s, channel) for s in seen]
+    each = [s.values_of(channel) for s in seen]
 
     def labels(foreground: Iterable, ignore: Iterable = ()) -> Reading:
         foreground, ignore = tuple(sorted(foreground)), tuple(sorted(ignore))
-        text = f"{channel}: {_listed(foreground, channel) or 'nothing'} is foreground"
-        text += f", {_listed(ignore, channel)} is left out" if ignore else ""
+        text = f"{channel}: {listed(foreground, channel) or 'nothing'} is foreground"
+        text += f", {listed(ignore, channel)} is left out" if ignore else ""
         return Reading(channel, text, foreground, ignore)
 
     if values <= {0}:
@@ -318,7 +325,7 @@ def _read(seen: list[_Seen], channel: str) -> Reading:
     named = values - {0} - void
     if whole and 0 in values and (channel == "colour" or max(named, default=0) <= LABELS):
         if void and not any(v >= void and v & named for v in each):
-            raise _Unclear(f"no mask has both {_listed(void, channel)} and another label, as if two"
+            raise _Unclear(f"no mask has both {listed(void, channel)} and another label, as if two"
                            f" kinds of masks were mixed; {shown}")
         if named in PAIRS or all(len(v & named) < 2 for v in each):
             return labels(named, void)
@@ -335,7 +342,7 @@ def _read(seen: list[_Seen], channel: str) -> Reading:
     raise _Unclear(f"labels or probabilities, and of what, is unclear; {shown}")
 
 
-def _two_levels(seen: list[_Seen]) -> Reading:
+def _two_levels(seen: list[Seen]) -> Reading:
     """Of values that are about what they were: dark is background, bright is foreground."""
     pixels = np.concatenate([s.small["bright"].ravel() for s in seen])
     if pixels.dtype != np.uint8:
@@ -358,7 +365,7 @@ def _two_levels(seen: list[_Seen]) -> Reading:
 LEVEL = 32  # grey levels: what JPEG adds to 0 stays below
 
 
-def _told(seen: list[_Seen], foreground: str, setting: str) -> Reading:
+def _told(seen: list[Seen], foreground: str, setting: str) -> Reading:
     """The reading that a user's text means. _Unclear where no mask has what it names."""
     kind, _, number = foreground.partition(":")
     text = f"{setting}={foreground}"
@@ -367,8 +374,8 @@ def _told(seen: list[_Seen], foreground: str, setting: str) -> Reading:
     if kind in ("alpha", "soft"):
         channel = "alpha" if kind == "alpha" else "grey"
         if without := [s.path.name for s in seen if channel not in s.values]:
-            raise _Unclear(f"{text}, but {channel} is what {_some(without)} lack")
-        top = max(_union(seen, channel))
+            raise _Unclear(f"{text}, but {channel} is what {some(without)} lack")
+        top = max(union(seen, channel))
         scale = 1 if top <= 1 else 255 if top <= 255 else 65535
         return Reading(channel, text, scale=top or 1 if kind == "alpha" else scale, told=True)
     if kind in ("above", "below"):
@@ -377,13 +384,13 @@ def _told(seen: list[_Seen], foreground: str, setting: str) -> Reading:
     if channel == "colour" and foreground[0].isdigit():
         channel = "index"
     if without := [s.path.name for s in seen if not s.values.keys() & {channel, "grey"}]:
-        raise _Unclear(f"{text}, but {_some(without)} have colours")
-    values = _union(seen, channel)
+        raise _Unclear(f"{text}, but {some(without)} have colours")
+    values = union(seen, channel)
     if foreground == "nonzero":
         return Reading(channel, text, tuple(values - {0}), told=True)
     named = {int(v.lstrip("#"), 16 if "#" in v else 10) for v in foreground.split(",")}
     if not named & values:
-        raise _Unclear(f"{text}, but the values found are {_listed(values, channel)}")
+        raise _Unclear(f"{text}, but the values found are {listed(values, channel)}")
     try:
         ignore = set(_read(seen, channel).ignore)
     except _Unclear:
@@ -391,110 +398,30 @@ def _told(seen: list[_Seen], foreground: str, setting: str) -> Reading:
     return Reading(channel, text, tuple(named), tuple(ignore - named), told=True)
 
 
-# --- what speaks against a set of masks
-
-
-def doubts(masks: Mapping[str, Path], photos: Mapping[str, Path], reading: Reading,
-           setting: str = "external_foreground") -> list[str]:
-    """What makes one doubt these masks {id: file} of `photos`, in sentences; most sets have none.
-    ValueError where they cannot be right: no foreground in any, foreground everywhere, the photos'
-    sizes with width and height exchanged, shapes of other pictures, background and foreground
-    exchanged (a doubt, if the user has said what is foreground)."""
-    seen = dict(zip(masks, _look(masks.values()), strict=True))
-    where, found = next(iter(masks.values())).parent, []
-    values = _listed(_union(seen.values(), reading.channel), reading.channel)
-    decided = {i: reading.decide(_of(s.small, reading.channel)) for i, s in seen.items()}
-    small = {i: mask >= IGNORE for i, mask in decided.items()}
-    empty = [i for i, m in small.items() if not m.any() and not _any(seen[i], reading)]
-    full = [i for i, m in small.items() if m.mean() > 0.99]
-    read = f"read as {reading.text}; values found: {values}"
-    faint = [i for i, m in small.items() if m.mean() < FAINT and i not in empty]
-    if len(faint) > len(masks) / 2:
-        found.append(f"{len(faint)} of {len(masks)} masks have next to no foreground, under "
-                     f"{FAINT:.1%} of the photo ({read}): {_some(faint)}")
-    for ids, what in ((empty, "no foreground"), (full, "foreground everywhere")):
-        if len(ids) == len(masks):
-            raise ValueError(f"{where}: all masks have {what} ({read}). {_way_out(setting)}")
-        if len(ids) > len(masks) / 2:
-            found.append(f"{len(ids)} of {len(masks)} masks have {what} ({read}): {_some(ids)}")
-    found += _shapes(seen, photos, where)
-    if reading.scale:
-        soft = np.concatenate(list(decided.values()))
-        if (unsure := ((soft > 51) & (soft < 204)).mean()) > 0.5:
-            found.append(f"{where}: {unsure:.0%} of the probabilities lie between 0.2 and 0.8 "
-                         f"({read}): are these masks?")
-    # Pets are in the middle: of 2,400 masks of two segmenters, and of trimaps, under 1 % lie more
-    # at the frame than in the middle, and none covers half of the frame as well.
-    rest = [i for i in small if i not in empty and i not in full]
-    outside = [i for i in rest if _at_frame(small[i]) > max(0.5, _in_middle(small[i]))]
-    if len(outside) > len(rest) / 20:
-        text = (f"{where}: foreground and background seem to be exchanged in {len(outside)} of "
-                f"{len(masks)} masks ({read}): foreground lies along the frame, background in the "
-                f"middle of {_some(outside)}")
-        if len(outside) > len(rest) / 2 and not reading.told:
-            raise ValueError(f"{text}. {_way_out(setting)}")
-        found.append(text)
-    return found
-
-
-def _any(s: _Seen, reading: Reading) -> bool:
-    """Whether any pixel of it, of the whole mask, is foreground."""
-    return bool((reading.decide(np.array(sorted(_values(s, reading.channel)))) >= IGNORE).any())
-
-
-def _at_frame(mask: np.ndarray) -> float:
-    return float(np.concatenate([mask[[0, -1]].ravel(), mask[1:-1, [0, -1]].ravel()]).mean())
-
-
-def _in_middle(mask: np.ndarray) -> float:
-    return float(mask[SIDE // 4 : -SIDE // 4, SIDE // 4 : -SIDE // 4].mean())
-
-
-def _shapes(seen: Mapping[str, _Seen], photos: Mapping[str, Path], where: Path) -> list[str]:
-    """A doubt where all masks have one size, and so other shapes than their photos. ValueError
-    where some have."""
-    sizes = {i: header(photos[i]).size for i in seen}
-    other = [i for i, s in seen.items() if not (
-        _same_shape(s.size, sizes[i]) or _on_stored_pixels(s.size, photos[i]))]
-    turned = [i for i in other if _same_shape(seen[i].size[::-1], sizes[i])]
-    for ids, what in ((turned, "are turned: width and height are exchanged"),
-                      (other, "have other shapes than their photos")):
-        if not ids:
-            continue
-        (w, h), (width, height) = seen[ids[0]].size, sizes[ids[0]]
-        text = (f"{where}: {len(ids)} of {len(seen)} masks {what} ({ids[0]}: {w} x {h} px, its "
-                f"photo {width} x {height}): {_some(ids)}")
-        if ids is other and len({s.size for s in seen.values()}) == 1:
-            return [f"{text}. They are stretched to the photos' shapes, which is wrong if the "
-                    "photos were cut or padded for the tool"]
-        raise ValueError(f"{text}. Write masks in the photos' shapes")
-    return []
-
-
-def _on_stored_pixels(size: tuple[int, int], photo: Path) -> bool:
+def on_stored_pixels(size: tuple[int, int], photo: Path) -> bool:
     """Whether a mask of this size fits the photo before its EXIF orientation is applied, alone."""
     seen, orientation, _ = header(photo)
-    return orientation in ARRAY_TURNS and _same_shape(size[::-1], seen) and (
-        not _same_shape(size, seen))
+    return orientation in ARRAY_TURNS and same_shape(size[::-1], seen) and (
+        not same_shape(size, seen))
 
 
-def _same_shape(one: tuple[int, int], other: tuple[int, int]) -> bool:
+def same_shape(one: tuple[int, int], other: tuple[int, int]) -> bool:
     """Of one aspect ratio, but for rounding to whole pixels."""
     (w, h), (width, height) = one, other
     return abs(w - width * h / height) <= max(1, 0.02 * w) or (
         abs(h - height * w / width) <= max(1, 0.02 * h))
 
 
-def _way_out(setting: str) -> str:
+def way_out(setting: str) -> str:
     return f"Say by {setting} what is foreground: {WAYS}"
 
 
-def _some(names: Collection[str]) -> str:
+def some(names: Collection[str]) -> str:
     """The first ten, and how many they are."""
     return f"{', '.join(list(names)[:10])}{' ...' * (len(names) > 10)} ({len(names)})"
 
 
-def _listed(values: Iterable[float], channel: str) -> str:
+def listed(values: Iterable[float], channel: str) -> str:
     ordered = sorted(values)
     texts = [f"#{v:06x}" if channel == "colour" else f"{v:g}" for v in ordered]
     return ", ".join(texts if len(texts) <= 12 else [*texts[:8], "...", *texts[-3:]])

@@ -16,6 +16,8 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
+from petweak.data.files import what_is
+
 SUFFIXES = frozenset(
     ".jpg .jpeg .jpe .jfif .png .webp .bmp .dib .gif .tif .tiff .heic .heif .hif .avif .jp2 .ppm "
     ".pgm .pbm .pnm".split())  # of pictures, in lower case
@@ -31,14 +33,6 @@ TURNS = {2: _T.FLIP_LEFT_RIGHT, 3: _T.ROTATE_180, 4: _T.FLIP_TOP_BOTTOM, 5: _T.T
          6: _T.ROTATE_270, 7: _T.TRANSVERSE, 8: _T.ROTATE_90}
 ARRAY_TURNS = {5: lambda a: a.swapaxes(0, 1), 6: lambda a: np.rot90(a, -1),
                7: lambda a: np.rot90(a.swapaxes(0, 1), 2), 8: np.rot90}
-# The first bytes of what is often found in place of a picture.
-NOT_A_PICTURE = {
-    b"version https://git-lfs": "is a git-LFS pointer, not the picture: `git lfs pull` fetches it",
-    b"\x00\x05\x16\x07": "is a macOS resource file (AppleDouble), not the picture",
-    b"<!doctype": "is a web page, not a picture: the download went wrong",
-    b"<html": "is a web page, not a picture: the download went wrong",
-    b"<?xml": "is XML, not a picture", b"<svg": "is an SVG drawing: convert it to PNG",
-    b"%pdf": "is a PDF, not a picture", b"pk\x03\x04": "is a zip archive, not a picture"}
 
 
 def walk(top: Path, masks: Collection[Path] = ()) -> Iterator[tuple[Path, str]]:
@@ -166,7 +160,7 @@ def _open_heic(stream: BinaryIO) -> Image.Image:
     stream.seek(0)
     head = stream.read(64)
     if head[4:8] != b"ftyp":
-        raise OSError(_what(head))
+        raise OSError(what_is(head, "cannot identify a picture in it", picture=True))
     if head[8:12] in (b"avif", b"avis"):
         raise OSError("is AVIF, and cannot be decoded: `pip install -U pillow`, or convert it to "
                       "JPEG")
@@ -181,13 +175,6 @@ def _open_heic(stream: BinaryIO) -> Image.Image:
     except UnidentifiedImageError:
         raise OSError("is HEIC that pillow-heif cannot read, or a video: convert it to JPEG"
                       ) from None
-
-
-def _what(head: bytes) -> str:
-    """Why this is no picture, from its first bytes."""
-    start = head.removeprefix(b"\xef\xbb\xbf").lstrip(b" \t\r\n").lower()
-    named = (text for begins, text in NOT_A_PICTURE.items() if start.startswith(begins))
-    return next(named, "cannot identify a picture in it" if head else "is empty (0 bytes)")
 
 
 @contextmanager

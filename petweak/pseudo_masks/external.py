@@ -10,11 +10,11 @@ from torch import Tensor
 
 from petweak.config import Settings, named_parts
 from petweak.data.files import file_hash, project_path, text_hash
+from petweak.data.mask_checks import doubts
 from petweak.data.masks import (
     FOREGROUND,
     IGNORE,
     Reading,
-    doubts,
     find_masks,
     mask_files,
     read_foreground,
@@ -27,10 +27,11 @@ log = logging.getLogger(__name__)
 
 class External(Source):
     """The masks in the folder `external_masks`, or in the one that has this source's name there
-    (`external_<name>`). All of them are read before the first is used: what the pixels mean, and
-    whether it can be right (`petweak.data.masks`). Raises ValueError for a setting without such a
-    folder and for masks that are unclear or cannot be right, FileNotFoundError for photos without
-    a mask. 128 is "ignore", as in the masks that petweak writes."""
+    (`external_<name>`). All of them are read before the first is used: what the pixels mean
+    (`petweak.data.masks`), and whether it can be right (`petweak.data.mask_checks`). Raises
+    ValueError for a setting without such a folder and for masks that are unclear or cannot be
+    right, FileNotFoundError for photos without a mask. 128 is "ignore", as in the masks that
+    petweak writes."""
 
     name, version = "external", 3
 

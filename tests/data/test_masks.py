@@ -2,64 +2,35 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
-from PIL import Image, ImageFilter, ImageOps
+from drawn_masks import (
+    BLACK,
+    BRIGHT,
+    EMPTY,
+    GREEN,
+    LEFT,
+    MASK,
+    PET,
+    RED,
+    RIGHT,
+    RING,
+    RINGED,
+    VOID,
+    WHITE,
+    H,
+    W,
+    cut_out,
+    grey,
+    noisy,
+    palette,
+    rgb,
+    write,
+)
+from PIL import Image
 
-from petweak.data.masks import doubts, find_masks, read_foreground, recognise
+from petweak.data.masks import find_masks, read_foreground, recognise
 
-H, W = 24, 32
-PET = np.zeros((H, W), bool)
-PET[6:20, 9:25] = True
-RING = np.zeros((H, W), bool)  # around the pet
-RING[4:22, 7:27] = True
-RING &= ~PET
-RED, GREEN, VOID = (128, 0, 0), (0, 128, 0), (224, 224, 192)
-EMPTY = np.zeros((H, W), np.uint8)
-
-
-def grey(background=0, pet=255, ring=None, dtype=np.uint8) -> np.ndarray:
-    ring = background if ring is None else ring
-    return np.select([PET, RING], [pet, ring], background).astype(dtype)
-
-
-MASK, RINGED = grey(), grey(ring=128)  # what a set has to be read as
-LEFT, RIGHT = (MASK * (side == (np.arange(W) < 16)) for side in (True, False))
-
-
-def rgb(pet=RED, background=(0, 0, 0), ring=None) -> np.ndarray:
-    channels = zip(background, pet, ring or background, strict=True)
-    return np.dstack([grey(*values) for values in channels])
-
-
-def palette(indices: np.ndarray, *colours: tuple) -> Image.Image:
-    image = Image.fromarray(indices)
-    image.putpalette([v for c in colours for v in c])
-    return image
-
-
-def cut_out(mask: np.ndarray, photo: bool = True) -> np.ndarray:
-    pixels = np.random.default_rng(0).integers(0, 255 if photo else 1, (H, W, 3))
-    return np.dstack([pixels, mask]).astype(np.uint8)
-
-
-def noisy(low=0, high=255, spread=9) -> np.ndarray:
-    noise = np.random.default_rng(1).integers(-spread, spread + 1, (H, W))
-    return (grey(low, high).astype(int) + noise).clip(0, 255).astype(np.uint8)
-
-
-def write(folder: Path, *pictures, suffix: str = "png") -> list[Path]:
-    folder.mkdir(parents=True, exist_ok=True)
-    files = [folder / f"pet_{i}.{suffix}" for i in range(len(pictures))]
-    for file, picture in zip(files, pictures, strict=True):
-        picture = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
-        picture.save(file, **{"quality": 90, "subsampling": 0} if suffix == "jpg" else {})
-    return files
-
-
-BLACK, WHITE, BRIGHT = (0, 0, 0), (255, 255, 255), (255, 0, 0)
 VOC = [BLACK, RED, GREEN, *[(9, 9, 9)] * 252, VOID]
 
 KINDS = {  # the pictures of a set, each with what it has to be read as
@@ -251,6 +222,11 @@ def test_a_setting_that_does_not_fit_is_refused(foreground, says, tmp_path):
         recognise(write(tmp_path, grey()), foreground)
 
 
+def test_an_error_says_the_option_that_was_given(tmp_path):
+    with pytest.raises(ValueError, match="--foreground=7, but the values found are 0, 255"):
+        recognise(write(tmp_path, grey()), "7", "--foreground")
+
+
 # --- the files of a folder
 
 
@@ -269,121 +245,3 @@ def test_all_that_is_missing_is_said_at_once(tmp_path):
     (tmp_path / "pet_0.png").touch()
     with pytest.raises(FileNotFoundError, match=r"lacks .* pet_1, .*pet_10 \.\.\. \(11\)"):
         find_masks(tmp_path, [f"pet_{i}" for i in range(12)])
-
-
-# --- doubts
-
-
-def doubted(folder: Path, masks: list, size=(W, H), foreground="auto") -> list[str]:
-    files = write(folder / "masks", *masks)
-    photos = write(folder / "photos", *[Image.new("RGB", size)] * len(masks), suffix="jpg")
-    names = [f.stem for f in files]
-    reading = recognise(files, foreground)
-    return doubts(dict(zip(names, files, strict=True)), dict(zip(names, photos, strict=True)),
-                  reading)
-
-
-def test_an_error_says_the_option_that_was_given(tmp_path):
-    with pytest.raises(ValueError, match="--foreground=7, but the values found are 0, 255"):
-        recognise(write(tmp_path, grey()), "7", "--foreground")
-
-
-def test_masks_of_a_few_pixels_are_doubted(tmp_path):
-    speck = EMPTY.copy()
-    speck[H // 2, W // 2] = 255
-    (doubt,) = doubted(tmp_path, [speck, speck, grey()])
-    assert "2 of 3 masks have next to no foreground, under 0.5% of the photo" in doubt
-    assert doubted(tmp_path / "one", [speck, grey(), grey()]) == []
-
-
-def test_what_could_be_grey_photos_is_doubted(tmp_path):
-    grain = np.random.default_rng(0).normal(128, 50, (H, W)).clip(0, 255).astype(np.uint8)
-    (doubt,) = doubted(tmp_path, [grain] * 2)
-    assert "of the probabilities lie between 0.2 and 0.8" in doubt
-    soft = np.asarray(Image.fromarray(grey()).filter(ImageFilter.GaussianBlur(1)))
-    assert doubted(tmp_path / "soft", [soft] * 2) == []
-
-
-@pytest.mark.parametrize("level, says", [(255, "everywhere"), (3, "no foreground")])
-def test_jpegs_of_one_level_are_all_full_or_all_empty(level, says, tmp_path):
-    files = write(tmp_path, *[EMPTY + np.uint8(level)] * 2, suffix="jpg")
-    masks = {f.stem: f for f in files}
-    with pytest.raises(ValueError, match=f"all masks have .*{says}.*one level"):
-        doubts(masks, masks, recognise(files))
-
-
-def test_a_pet_cut_out_on_black_is_no_mask_of_two_levels(tmp_path):
-    grain = np.random.default_rng(0).integers(0, 255, (H, W, 1)) * (1, 0.8, 0.6)
-    with pytest.raises(ValueError, match="look like photos"):
-        recognise(write(tmp_path, (grain * PET[..., None]).astype(np.uint8)))
-
-
-def test_sound_sets_raise_no_doubt(tmp_path):
-    half = Image.fromarray(grey()).resize((W // 2, H // 2), Image.Resampling.NEAREST)
-    odd = Image.fromarray(grey()).resize((21, 16), Image.Resampling.NEAREST)
-    close_up = np.full((H, W), 255, np.uint8)
-    close_up[:9, :9] = 0
-    assert doubted(tmp_path, [grey(), EMPTY, half, odd, close_up]) == []
-    assert doubted(tmp_path / "trimaps", [grey(2, 1, 3)] * 3) == []
-
-
-def test_all_empty_and_all_full_sets_are_refused(tmp_path):
-    full = EMPTY + np.uint8(255)
-    with pytest.raises(ValueError, match="all masks have no foreground .*values found: 0"):
-        doubted(tmp_path, [EMPTY, EMPTY])
-    with pytest.raises(ValueError, match="all masks have foreground everywhere .*found: 255"):
-        doubted(tmp_path, [full, full])
-    (doubt,) = doubted(tmp_path, [EMPTY, EMPTY, grey()])
-    assert "2 of 3 masks have no foreground" in doubt and "pet_0, pet_1 (2)" in doubt
-    (doubt,) = doubted(tmp_path, [full, full, grey()])
-    assert "2 of 3 masks have foreground everywhere" in doubt
-
-
-@pytest.mark.parametrize("picture, told", [
-    (grey(255, 0), "255"), (grey(1, 2, 3), "1"), (cut_out(grey(255, 0)), "alpha"),
-    (grey(1, 0, 2), "1,2"), (rgb(BLACK, RED), "#800000")])
-def test_exchanged_masks_are_refused_unless_the_user_says_so(picture, told, tmp_path):
-    """The trimap with 1 and 2 exchanged, and one counted from 0, among them."""
-    with pytest.raises(ValueError, match="exchanged in 2 of 2 masks .*values found"):
-        doubted(tmp_path, [picture] * 2)
-    (doubt,) = doubted(tmp_path, [picture] * 2, foreground=told)
-    assert "seem to be exchanged" in doubt
-
-
-def test_some_exchanged_masks_are_a_doubt(tmp_path):
-    (doubt,) = doubted(tmp_path, [grey(), grey(), grey(255, 0)])
-    assert "exchanged in 1 of 3 masks" in doubt and "pet_2 (1)" in doubt
-
-
-def test_turned_masks_and_other_shapes_are_refused(tmp_path):
-    with pytest.raises(ValueError, match="1 of 2 masks are turned.*24 x 32 px, its photo 32 x 24"):
-        doubted(tmp_path, [grey(), np.rot90(grey())])
-    with pytest.raises(ValueError, match="1 of 2 masks have other shapes.*pet_0: 32 x 20 px"):
-        doubted(tmp_path, [grey()[:20], grey()])
-    squares = [np.pad(grey(), ((4, 4), (0, 0)))] * 2
-    (doubt,) = doubted(tmp_path, squares)
-    assert "2 of 2 masks have other shapes" in doubt and "stretched" in doubt
-
-
-@pytest.mark.parametrize("orientation", range(1, 9))
-def test_masks_are_of_the_photo_as_seen_or_of_its_stored_pixels(orientation, tmp_path):
-    """Half as large as the photo. Which of the two it is, can be told where the sides change."""
-    photo, exif, turns = tmp_path / "photo.jpg", Image.Exif(), orientation > 4
-    exif[0x0112] = orientation
-    Image.new("RGB", (2 * H, 2 * W) if turns else (2 * W, 2 * H)).save(photo, exif=exif)
-    corner = MASK * (np.add.outer(np.arange(H), np.arange(W)) < 28)  # no symmetry
-    seen = Image.fromarray(corner)
-    (file,) = write(tmp_path / "seen", seen)
-    (other,) = write(tmp_path / "stored", stored(seen, orientation))
-    assert np.array_equal(read_foreground(file, photo=photo), corner)
-    if turns:
-        assert np.array_equal(read_foreground(other, photo=photo), corner)
-    for f in (file, other):
-        assert doubts({"pet": f}, {"pet": photo}, recognise([f])) == []
-
-
-def stored(image: Image.Image, orientation: int) -> Image.Image:
-    """The stored picture that a viewer shows as `image`."""
-    image = image.copy()
-    image.getexif()[0x0112] = {6: 8, 8: 6}.get(orientation, orientation)
-    return ImageOps.exif_transpose(image)
