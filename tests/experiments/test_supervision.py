@@ -1,0 +1,88 @@
+"""Models of all sources beside full supervision: like beside like, and verdicts over seeds."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+from conftest import small
+from few import drop_trimaps, few_photos
+
+from petweak.data.files import read_json
+from petweak.experiments.supervision import GAPS, summary, supervision
+from petweak.study.run import Run
+
+GRADCAM = "gradcam_pretrained cam_target=top1 threshold=0.5"
+
+
+@pytest.fixture(scope="module")
+def run(rendered, tmp_path_factory) -> Run:
+    """Of two photos a breed in train, one has a trimap; those of test all have."""
+    root = few_photos(rendered, tmp_path_factory.mktemp("few"))
+    lists = root / "oxford-iiit-pet" / "annotations"
+    train = [line.split()[0] for line in (lists / "trainval.txt").read_text().splitlines()]
+    test = [line.split()[0] for line in (lists / "test.txt").read_text().splitlines()]
+    drop_trimaps(root, {*train[::2], *test})
+    return Run(tmp_path_factory.mktemp("supervision"), root, small(
+        sources="ground_truth,gradcam_pretrained", val_fraction=0.0, epochs=1, threshold="otsu"))
+
+
+@pytest.fixture(scope="module")
+def table(run) -> pd.DataFrame:
+    of = ("ground_truth", "gradcam_pretrained", GRADCAM)
+    return supervision(run, of, labels=("species",), species_seeds=(0, 1))
+
+
+def test_it_crosses_sources_models_photos_and_seeds(run, table):
+    models = table[["of", "model", "photos", "seed"]].drop_duplicates()
+    assert len(models) == (2 * 1 + 2 * 2) * 2 * 2  # (sources x photos) x architectures x seeds
+    full = table[table["of"].str.startswith("ground_truth")]
+    assert set(full["photos"]) == {"with_trimap"} and set(full["learnt_from"]) == {4}
+    weak = table[table["of"] == "gradcam_pretrained"]
+    assert weak.groupby("photos")["learnt_from"].unique().map(list).to_dict() == {
+        "all": [8], "with_trimap": [4]}
+
+
+def test_all_models_take_as_many_steps(run, table):
+    configs = [read_json(f) for f in run.folder.glob("variants/*/models/*/config.json")]
+    assert len(configs) == table[["of", "model", "photos", "seed"]].drop_duplicates().shape[0]
+    assert {c["n_images"] * c["epochs"] for c in configs} == {8}
+
+
+def test_differences_are_of_the_same_photos(run, table):
+    one = table.query("of == @GRADCAM and model == 'maskformer' and photos == 'all' and seed == 1 "
+                      "and border == 'ignore' and split == 'test'").set_index("metric")["value"]
+    full = table.query("of == 'ground_truth border=ignore' and model == 'maskformer' and seed == 1 "
+                       "and border == 'ignore' and split == 'test'").set_index("metric")["value"]
+    gap = one["mask_iou_gt"] - full["mask_iou_gt"]
+    assert one[GAPS[0]] == pytest.approx(gap) and full[GAPS[0]] == 0
+
+
+def test_what_is_unknown_is_refused(run):
+    with pytest.raises(ValueError, match="unknown unet: there are maskformer, maskformer-ms"):
+        supervision(run, models=("unet",))
+
+
+def rows(of: str, values: dict[int, float], gaps: dict[int, tuple], best: dict[int, tuple]):
+    about = {"of": of, "labels": "breed", "model": "maskformer", "photos": "all", "split": "test",
+             "learnt_from": 9, "border": "ignore"}
+    for seed, value in values.items():
+        yield about | {"metric": "mask_iou_gt", "seed": seed, "value": value}
+        for metric, of_seed in zip(GAPS, (gaps, best), strict=True):
+            low, high = of_seed[seed]
+            value = (low + high) / 2
+            yield about | {"metric": metric, "seed": seed, "value": value, "low": low, "high": high}
+
+
+def test_a_verdict_needs_every_seed():
+    table = pd.DataFrame([
+        *rows("a", {0: 0.9, 1: 0.8}, {0: (0.1, 0.2), 1: (0.1, 0.3)}, {0: (0, 0), 1: (0, 0)}),
+        *rows("b", {0: 0.5, 1: 0.5}, {0: (-0.3, -0.1), 1: (-0.3, 0.1)},
+              {0: (-0.5, -0.3), 1: (-0.4, -0.3)}),
+        *rows("c", {0: 0.4, 1: 0.4}, {0: (-0.3, -0.1), 1: (-0.2, -0.1)},
+              {0: (-0.03, -0.01), 1: (-0.4, -0.3)}),
+    ])
+    a, b, c = summary(table, "ignore").to_dict("records")
+    assert (a["iou"], a["smallest"], a["largest"], a["seeds"]) == pytest.approx((0.85, 0.8, 0.9, 2))
+    assert [r["verdict"] for r in (a, b, c)] == ["better", "not told apart", "worse"]
+    assert [r["satisfies"] for r in (a, b, c)] == ["yes", "no", "not told apart"]
+    assert a["difference"] == pytest.approx(0.175) and pd.isna(a["accuracy"])
