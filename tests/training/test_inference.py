@@ -83,6 +83,19 @@ def test_the_class_of_a_pixel_is_decided_after_upsampling():
     assert Prediction(faint.soft, np.ones(3), tied).segments(1, 2).tolist() == [[1, 3]]
 
 
+def test_a_class_that_may_win_between_two_pixels_of_the_grid_is_kept(monkeypatch):
+    """A query a class; class 2 is second at every pixel of the grid, class 3 is always below it."""
+    masks = torch.tensor([[[0.95, 0.7]], [[0.05, 0.95]], [[0.8, 0.8]], [[0.6, 0.5]]])
+    output = {"class_logits": 99 * torch.eye(4, 5)[None], "mask_logits": masks.logit()[None]}
+    config = MaskFormerConfig(4, (CHANNELS,), queries=4, decoder_channels=8)
+    predictor = Predictor(MaskFormer(config), tuple("abcd"), "", 64, mirror=False)
+    monkeypatch.setattr(predictor.model, "forward", lambda maps: output)
+    ((_, found),) = predict_features(predictor, make_features(names(1), small()), names(1))
+    assert set(found.semantic) == {0, 1, 2}
+    assert found.segments(1, 8).tolist() == [[0, 0, 0, 0, 2, 1, 1, 1]]
+    np.testing.assert_allclose(found.semantic[1], masks[1] / 4, atol=1e-6)
+
+
 @pytest.mark.parametrize("queries, classes, mirror", [(2, 37, True), (7, 3, False), (99, 37, True)])
 def test_segments_are_the_largest_of_all_classes_upsampled(queries, classes, mirror, monkeypatch):
     """MaskFormer's formula of any outputs, mean over the views; no class is left out before."""
