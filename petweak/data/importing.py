@@ -27,9 +27,17 @@ from petweak.data import finders, oxford_pets
 from petweak.data.files import file_hash, read_json, text_hash, write_json, write_text
 from petweak.data.finders import Found, Mask, Photo, find, grouped, match_masks, plain
 from petweak.data.mask_checks import doubts
-from petweak.data.masks import BACKGROUND, FOREGROUND, IGNORE, read_foreground, recognise
+from petweak.data.masks import (
+    BACKGROUND,
+    FOREGROUND,
+    IGNORE,
+    read_foreground,
+    recognise,
+    upright,
+)
+from petweak.data.orientation import are_stored, evidence, is_untold
 from petweak.data.oxford_pets import BREED_NAMES, SPECIES, SPLITS
-from petweak.data.pictures import as_seen, header, load_image, load_photo
+from petweak.data.pictures import header, load_image, load_photo
 
 RECORD = "import.json"  # in annotations/: that this folder is an import, and of what
 TABLE = "import.csv"  # in annotations/: every file that was found, its id or why it is left out
@@ -307,33 +315,40 @@ def _trimaps(used: list[Photo], foreground: str
         for m, fault in faults.items():
             p = files.pop(m)
             p.masks, p.note, faults = [], fault, {}
-    reading, lines = None, [TRIMAPS] if files else []
+    reading, stored, lines = None, False, [TRIMAPS] if files else []
     if files and (foreground != "auto" or faults):
         reading = recognise(list(files), foreground, "--foreground")
         named = {m: p.name if len(p.masks) == 1 else str(m) for m, p in files.items()}
-        straight = {named[m]: m for m, p in files.items() if not _turned(m, p.file)}
         photos = {named[m]: p.file for m, p in files.items()}
-        odd = doubts(straight, photos, reading, "--foreground") if straight else []
+        odd = doubts({named[m]: m for m in files}, photos, reading, "--foreground")
         lines = [f"masks: {reading.text}", *(f"doubt: {text}" for text in odd)]
 
     def mask_of(m: Mask, p: Photo) -> np.ndarray:
         if not isinstance(m, Path):
             outlined = m(header(p.file).size[::-1]).astype(np.uint8) * FOREGROUND
-            return _fitted(outlined, p.file, p.file, False)
+            return _fitted(outlined, p.file, stored, False)
         mask = read_foreground(m, reading) if reading else OF_TRIMAP[oxford_pets.load_trimap(m)]
-        return _fitted(mask, m, p.file, True)
+        return _fitted(mask, p.file, stored, True)
 
-    def trimap_of(p: Photo) -> np.ndarray | None:
+    def union_of(p: Photo) -> np.ndarray | None:
         try:
-            all_masks = [mask_of(m, p) for m in p.masks]
+            masks = [mask_of(m, p) for m in p.masks]
         except (ValueError, TypeError, KeyError, ArithmeticError, OSError) as error:
             if isinstance(p.masks[0], Path):
                 raise
-            p.note = f"its outlines are not right: {error}"
+            p.masks, p.note = [], f"its outlines are not right: {error}"
             return None
-        if not all_masks:
+        return np.maximum.reduce(masks) if masks else None
+
+    unions = {p.name: (p.file, union) for p in used if p.masks and is_untold(p.file)
+              and (union := union_of(p)) is not None}
+    stored, said = are_stored({name: evidence(file, union > IGNORE)
+                               for name, (file, union) in unions.items()})
+    lines += [text + ": they are turned with them" * stored for text in said]
+
+    def trimap_of(p: Photo) -> np.ndarray | None:
+        if (union := union_of(p)) is None:
             return None
-        union = np.maximum.reduce(all_masks)
         values = oxford_pets.TRIMAP_FOREGROUND, oxford_pets.TRIMAP_BORDER
         kinds = [union > IGNORE, union == IGNORE]
         return np.select(kinds, values, oxford_pets.TRIMAP_BACKGROUND).astype(np.uint8)
@@ -350,25 +365,14 @@ def _no_trimap(file: Path) -> str:
         return f"its trimap {str(error).removeprefix(f'{file}: ')}"
 
 
-def _turned(mask: Path, photo: Path) -> bool:
-    """Whether a mask was drawn on the photo's stored pixels, which EXIF turns for a viewer."""
-    size = header(mask).size
-    try:
-        return size != header(photo).size and as_seen(np.empty(size[::-1]), mask, photo) is not None
-    except OSError:
-        return False
-
-
-def _fitted(mask: np.ndarray, file: Path, photo: Path, anyhow: bool) -> np.ndarray:
-    """The mask as large as its photo: turned with it, or enlarged. OSError for another shape,
+def _fitted(mask: np.ndarray, photo: Path, stored: bool, anyhow: bool) -> np.ndarray:
+    """The mask as large as its photo: turned with it, or enlarged. ValueError for another shape,
     unless it has to fit `anyhow`."""
-    try:
-        return as_seen(mask, file, photo)
-    except OSError:
-        (w, h), (mh, mw) = header(photo).size, mask.shape
-        if not anyhow and abs(mw * h - mh * w) > 2 * max(w, h):
-            raise
-        return cv2.resize(mask, (w, h), interpolation=cv2.INTER_NEAREST)
+    mask = upright(mask, photo, stored)
+    (w, h), (mh, mw) = header(photo).size, mask.shape
+    if not anyhow and abs(mw * h - mh * w) > 2 * max(w, h):
+        raise ValueError(f"they are of a picture of {mw} x {mh} px, and the photo has {w} x {h}")
+    return mask if (w, h) == (mw, mh) else cv2.resize(mask, (w, h), None, 0, 0, cv2.INTER_NEAREST)
 
 
 def _put(file: Path, to: Path, link: bool) -> bool:

@@ -20,7 +20,8 @@ from PIL.PngImagePlugin import PngInfo
 
 from petweak.config import FOREGROUND as FOREGROUND_TEXT
 from petweak.data.files import file_hash, replacing
-from petweak.data.pictures import ARRAY_TURNS, header, load_array, load_image
+from petweak.data.orientation import is_untold
+from petweak.data.pictures import ARRAY_TURNS, ON_SIDE, header, load_array, load_image
 
 RUN, PREDICT = "petweak", "petweak predict"  # who writes masks: a text chunk of the PNG says it
 OWN_MASK = "a mask that petweak wrote"  # why it is no photo
@@ -98,19 +99,25 @@ class Reading:
 
 
 def read_foreground(path: Path, how: Reading | str = "auto",
-                    photo: Path | None = None) -> np.ndarray:
+                    photo: Path | None = None, stored: bool = False) -> np.ndarray:
     """Any tool's mask as (H, W) uint8: 255 foreground, 0 background, 128 "ignore", and
     probabilities in between (128 and more is foreground). `how`: what `recognise` says of the whole
     set, or a text as it takes, for a mask alone. Of `photo`, if given, it has the orientation as a
-    viewer shows it, also where the mask was drawn on the stored pixels. OSError names a file that
-    cannot be read, ValueError the values that cannot be told apart."""
+    viewer shows it (`upright`). OSError names a file that cannot be read, ValueError the values
+    that cannot be told apart."""
     reading = recognise([path], how) if isinstance(how, str) else how
     channels = _channels(path)
     if (values := _of(channels, reading.channel)) is None:
         raise ValueError(f"{path} has no {reading.channel} channel, as the other masks have")
     mask = reading.decide(values)
-    if photo and on_stored_pixels(mask.shape[::-1], photo):
-        mask = np.ascontiguousarray(ARRAY_TURNS[header(photo).orientation](mask))
+    return upright(mask, photo, stored) if photo else mask
+
+
+def upright(mask: np.ndarray, photo: Path, stored: bool) -> np.ndarray:
+    """(H, W) as `photo` is seen: turned with it where it was drawn on the stored pixels, as its
+    size tells, or `stored` where that does not."""
+    if stored and is_untold(photo) or on_stored_pixels(mask.shape[::-1], photo):
+        return np.ascontiguousarray(ARRAY_TURNS[header(photo).orientation](mask))
     return mask
 
 
@@ -401,8 +408,8 @@ def _told(seen: list[Seen], foreground: str, setting: str) -> Reading:
 def on_stored_pixels(size: tuple[int, int], photo: Path) -> bool:
     """Whether a mask of this size fits the photo before its EXIF orientation is applied, alone."""
     seen, orientation, _ = header(photo)
-    return orientation in ARRAY_TURNS and same_shape(size[::-1], seen) and (
-        not same_shape(size, seen))
+    fits = same_shape(size, seen) and not size[::-1] == seen != size
+    return orientation in ON_SIDE and same_shape(size[::-1], seen) and not fits
 
 
 def same_shape(one: tuple[int, int], other: tuple[int, int]) -> bool:

@@ -24,6 +24,7 @@ import numpy as np
 from PIL import Image
 
 from petweak.data.files import file_hash, text_hash
+from petweak.data.orientation import are_stored, evidence, is_untold
 from petweak.data.pictures import SUFFIXES, TURNS, as_seen, header, load_array, load_photo
 
 log = logging.getLogger(__name__)
@@ -309,6 +310,7 @@ class _Found:
     fault: Quarantined | None = None
     values: str = ""
     shares: tuple[tuple[float, float], ...] = ()
+    upright: float | None = None  # `orientation.evidence`, where the size does not tell
 
 
 def check(pets: Pets) -> Pets:
@@ -321,8 +323,12 @@ def check(pets: Pets) -> Pets:
     if bad := [f.values for f in found if f.values]:
         raise ValueError(f"{_first(bad)}. A trimap has one channel: 1 pet, 2 background, 3 border; "
                          "`petweak data import SOURCE --to D` makes trimaps of other masks")
+    pairs = zip(pets.samples, found, strict=True)
+    upright = {s.id: f.upright for s, f in pairs if f.upright is not None}
+    turned = (f"{said}; {OWN}, and turns them" for said in are_stored(upright)[1])
     pets = pets.with_quarantine(tuple(f.fault for f in found if f.fault))
-    return replace(pets, doubts=pets.doubts + _doubts(pets, [f.shares for f in found if f.shares]))
+    more = _doubts(pets, [f.shares for f in found if f.shares])
+    return replace(pets, doubts=(*pets.doubts, *turned, *more))
 
 
 @cache
@@ -345,7 +351,9 @@ def _examine(s: Sample, photo_hash: str, trimap_hash: str | None) -> _Found:
     (y, x), (h, w) = (n // 4 for n in trimap.shape), trimap.shape
     parts = frame, trimap[y : h - y, x : w - x]
     values = TRIMAP_FOREGROUND, TRIMAP_BACKGROUND
-    return _Found(shares=tuple(tuple(float((p == v).mean()) for v in values) for p in parts))
+    shares = tuple(tuple(float((p == v).mean()) for v in values) for p in parts)
+    pet = trimap != TRIMAP_BACKGROUND
+    return _Found(shares=shares, upright=evidence(s.photo, pet) if is_untold(s.photo) else None)
 
 
 def _doubts(pets: Pets, shares: list[tuple]) -> tuple[str, ...]:

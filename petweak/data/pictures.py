@@ -31,8 +31,10 @@ PASSED_OVER = HIDDEN, OTHER, LINK, MASKS = (
 _T = Image.Transpose
 TURNS = {2: _T.FLIP_LEFT_RIGHT, 3: _T.ROTATE_180, 4: _T.FLIP_TOP_BOTTOM, 5: _T.TRANSPOSE,
          6: _T.ROTATE_270, 7: _T.TRANSVERSE, 8: _T.ROTATE_90}
-ARRAY_TURNS = {5: lambda a: a.swapaxes(0, 1), 6: lambda a: np.rot90(a, -1),
+ARRAY_TURNS = {2: np.fliplr, 3: lambda a: np.rot90(a, 2), 4: np.flipud,
+               5: lambda a: a.swapaxes(0, 1), 6: lambda a: np.rot90(a, -1),
                7: lambda a: np.rot90(a.swapaxes(0, 1), 2), 8: np.rot90}
+ON_SIDE = (5, 6, 7, 8)  # width and height are exchanged
 
 
 def walk(top: Path, masks: Collection[Path] = ()) -> Iterator[tuple[Path, str]]:
@@ -101,7 +103,7 @@ def as_seen(pixels: np.ndarray, file: Path, photo: Path) -> np.ndarray:
     with them. OSError where they fit neither."""
     (width, height), orientation, _ = header(photo)
     h, w = pixels.shape[:2]
-    if (w, h) == (height, width) != (width, height) and orientation in ARRAY_TURNS:
+    if (w, h) == (height, width) != (width, height) and orientation in ON_SIDE:
         return np.ascontiguousarray(ARRAY_TURNS[orientation](pixels))
     if (w, h) != (width, height):
         raise OSError(f"{file}: {w} x {h} px, its photo {width} x {height}")
@@ -113,7 +115,7 @@ def _header(path: Path, size: int, modified: int) -> Header:
     with _open(path) as image:
         orientation = _orientation(image)
         # Pillow gives the size of a TIFF as it is seen, that of others as stored.
-        turned = orientation in ARRAY_TURNS and image.format != "TIFF"
+        turned = orientation in ON_SIDE and image.format != "TIFF"
         return Header(image.size[::-1] if turned else image.size, orientation,
                       f"{image.format}, {image.mode}")
 

@@ -20,6 +20,7 @@ from petweak.data.masks import (
     read_foreground,
     recognise,
 )
+from petweak.data.orientation import are_stored, evidence, is_untold
 from petweak.pseudo_masks.base import Batch, Source
 
 log = logging.getLogger(__name__)
@@ -33,7 +34,7 @@ class External(Source):
     right, FileNotFoundError for photos without a mask. 128 is "ignore", as in the masks that
     petweak writes."""
 
-    name, version = "external", 3
+    name, version = "external", 4
 
     @classmethod
     @cache
@@ -81,8 +82,15 @@ class External(Source):
         return recognise(list(self.files.values()), foreground)
 
     @cached_property
+    def stored(self) -> tuple[bool, list[str]]:
+        """Whether the masks lie as photos are stored, where sizes do not tell, and what is said."""
+        photos = {i: photo for i, photo in self.context.photo_paths.items() if is_untold(photo)}
+        return are_stored({i: evidence(photo, read_foreground(self.files[i], self.reading) > IGNORE)
+                           for i, photo in photos.items()})
+
+    @cached_property
     def doubts(self) -> list[str]:
-        return doubts(self.files, self.context.photo_paths, self.reading)
+        return doubts(self.files, self.context.photo_paths, self.reading) + self.stored[1]
 
     def check_files(self) -> None:
         for doubt in self.doubts:
@@ -93,7 +101,8 @@ class External(Source):
 
     def probabilities(self, batch: Batch) -> Tensor:
         pairs = zip(batch.ids, batch.paths, strict=True)
-        masks = [read_foreground(self.files[i], self.reading, photo) for i, photo in pairs]
+        masks = [read_foreground(self.files[i], self.reading, photo, self.stored[0])
+                 for i, photo in pairs]
         return torch.from_numpy(np.stack(masks).astype(np.float32) / FOREGROUND)
 
     def ignore_band(self) -> tuple[float, ...]:
