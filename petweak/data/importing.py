@@ -27,14 +27,7 @@ from petweak.data import finders, oxford_pets
 from petweak.data.files import file_hash, read_json, text_hash, write_json, write_text
 from petweak.data.finders import Found, Mask, Photo, find, grouped, match_masks, plain
 from petweak.data.mask_checks import doubts
-from petweak.data.masks import (
-    BACKGROUND,
-    FOREGROUND,
-    IGNORE,
-    read_foreground,
-    recognise,
-    upright,
-)
+from petweak.data.masks import BACKGROUND, FOREGROUND, IGNORE, read_foreground, recognise, upright
 from petweak.data.orientation import are_stored, evidence, is_untold
 from petweak.data.oxford_pets import BREED_NAMES, SPECIES, SPLITS
 from petweak.data.pictures import header, load_image, load_photo
@@ -344,7 +337,7 @@ def _trimaps(used: list[Photo], foreground: str
               and (union := union_of(p)) is not None}
     stored, said = are_stored({name: evidence(file, union > IGNORE)
                                for name, (file, union) in unions.items()})
-    lines += [text + ": they are turned with them" * stored for text in said]
+    lines += [text + ", and are turned with these" * stored for text in said]
 
     def trimap_of(p: Photo) -> np.ndarray | None:
         if (union := union_of(p)) is None:
