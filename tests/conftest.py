@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
+import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -61,9 +64,24 @@ def _same_start():
     torch.manual_seed(0)
 
 
-@pytest.fixture(scope="module")
-def self_trained(rendered, tmp_path_factory) -> Run:
-    """A finished study with `ROUNDS`, one for each file of tests: they add to its folder."""
+@pytest.fixture(scope="module", autouse=True)
+def _memory_goes_back():
+    """glibc keeps what large tensors leave: over all files of tests that would be 1.5 GB."""
+    yield
+    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
+        libc.malloc_trim(0)
+
+
+@pytest.fixture(scope="session")
+def _self_trained_once(rendered, tmp_path_factory) -> Path:
     run = Run(tmp_path_factory.mktemp("self_trained"), rendered, small(**ROUNDS))
     run_study(run)
-    return run
+    return run.folder
+
+
+@pytest.fixture(scope="module")
+def self_trained(rendered, _self_trained_once, tmp_path_factory) -> Run:
+    """A finished study with `ROUNDS`, a copy for each file of tests: they add to its folder."""
+    folder = tmp_path_factory.mktemp("self_trained") / "run"
+    shutil.copytree(_self_trained_once, folder)
+    return Run(folder, rendered, small(**ROUNDS))

@@ -14,6 +14,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from conftest import SMALL
+from few import few_photos
 
 TOP = Path(__file__).resolve().parents[1]
 PAGE = (TOP / "CONTRIBUTING.md").read_text(encoding="utf-8")
@@ -67,16 +68,17 @@ def test_its_commands_use_the_new_source_step_and_experiment(copy, rendered, tmp
     commands = [c for c in COMMANDS if c.startswith(("petweak masks", "petweak experiment"))]
     assert [c.split()[1] for c in commands] == ["masks", "masks", "experiment"]
     small = [f"{k}={v}" for k, v in SMALL.items()]
-    where = ["--data-root", str(rendered), "--run", str(tmp_path / "run"), "--set", *small]
+    data = few_photos(rendered, tmp_path / "data")
+    where = ["--data-root", str(data), "--run", str(tmp_path / "run"), "--set", *small]
     for command in commands[:2]:
         out = run(copy, command, *where)
         assert "IoU with ground truth on test" in out and "all_ones" in out
         masks = tmp_path / "run" / "masks" / command.split()[2]
-        assert len(list(masks.glob("*.png"))) == 111
+        assert len(list(masks.glob("*.png"))) == 12
     assert json.loads((masks / "manifest.json").read_text())["refinement"] == ["opened"]
     run(copy, commands[2], *where)
     areas = pd.read_csv(tmp_path / "run" / "experiments" / "mask_areas.csv")
-    assert len(areas) == 74 and areas["area"].between(0, 1).all()
+    assert len(areas) == 8 and areas["area"].between(0, 1).all()
 
 
 def test_its_commands_check_both_contracts(copy):
