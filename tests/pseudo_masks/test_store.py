@@ -106,14 +106,14 @@ def test_the_masks_of_a_batch_are_written_while_the_next_one_is_made(tmp_path, m
     folder, begun, write = tmp_path / "m", threading.Event(), store.write_mask
 
     def writes(path, mask):
-        assert begun.wait(20), "the next batch is not begun while this one is written"
+        assert begun.wait(120), "the next batch is not begun while this one is written"
         write(path, mask)
 
     class Waits(Squares):
         def probabilities(self, batch):
             if batch.ids[0] == "pet_02":
                 begun.set()
-                deadline = time.monotonic() + 20
+                deadline = time.monotonic() + 120
                 while not all((folder / f"{i}.png").is_file() for i in ("pet_00", "pet_01")):
                     assert time.monotonic() < deadline, "the batch before is not being written"
                     time.sleep(0.005)
