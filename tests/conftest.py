@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import shutil
 import sys
 from pathlib import Path
@@ -64,12 +65,18 @@ def _same_start():
     torch.manual_seed(0)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _memory_goes_back():
-    """glibc keeps what large tensors leave: over all files of tests that would be 1.5 GB."""
-    yield
-    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
-        libc.malloc_trim(0)
+def pytest_collection_finish():
+    gc.freeze()  # what is imported stays: no collection has to look through it
+
+
+def pytest_runtest_setup(item, _seen=[None]):  # noqa: B006 - the file of the test before
+    """After each file, memory goes back: glibc keeps what large tensors leave, and over all files
+    that would be 1.5 GB."""
+    if _seen[0] != item.path:
+        _seen[0] = item.path
+        gc.collect()
+        if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
+            libc.malloc_trim(0)
 
 
 @pytest.fixture(scope="session")
