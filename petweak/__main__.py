@@ -282,7 +282,8 @@ def parser() -> argparse.ArgumentParser:
         help="of each class, where the source has no split; default: 0.2")
     add("--seed", type=int, default=0, help="of that split; default: 0")
     how = add.__self__.add_mutually_exclusive_group()
-    how.add_argument("--copy", action="store_false", dest="link", help="copy photos; the default")
+    how.add_argument("--copy", action="store_false", dest="link", default=False,
+                     help="copy photos; the default")
     how.add_argument("--link", action="store_true", help="symbolic links instead")
     add = command("masks", masks, "make a source's masks", "run", "settings")
     add("source", metavar="SOURCE", help="as in petweak.pseudo_masks.SOURCES, or external_NAME")

@@ -25,6 +25,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 TESTS = Path(__file__).resolve().parent
 # What runs the tests in these folders; `make test` all others.
@@ -85,8 +86,9 @@ def reliability(request) -> Callable[[str, int, str], None]:
     def tell(what: str, tried: int, happened: str) -> None:
         if os.access(TESTS, os.W_OK):  # a checkout of another user's stays as it is
             RESULTS.mkdir(parents=True, exist_ok=True)
-            record(RESULTS, test, what, tried, happened)
-            write_page()
+            with FileLock(RESULTS / ".lock"):  # tests may run side by side
+                record(RESULTS, test, what, tried, happened)
+                write_page()
 
     return tell
 

@@ -387,3 +387,8 @@ def test_the_command_works_on_any_console(words, rendered, tmp_path):
         done = subprocess.run([sys.executable, "-m", "petweak", *words], env=environment | more,
                               capture_output=True, cwd=tmp_path)
         assert done.returncode == 0 and not done.stderr and done.stdout
+
+
+@pytest.mark.parametrize("words, link", [([], False), (["--copy"], False), (["--link"], True)])
+def test_an_import_copies_unless_links_are_asked_for(words, link):
+    assert cli.parser().parse_args(["data", "import", "a", "--to", "b", *words]).link is link

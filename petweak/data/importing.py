@@ -24,7 +24,7 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from petweak.data import finders, oxford_pets
-from petweak.data.files import file_hash, read_json, text_hash, write_json, write_text
+from petweak.data.files import file_hash, on_disk, read_json, text_hash, write_json, write_text
 from petweak.data.finders import Found, Mask, Photo, find, grouped, match_masks, plain
 from petweak.data.mask_checks import doubts
 from petweak.data.masks import BACKGROUND, FOREGROUND, IGNORE, read_foreground, recognise, upright
@@ -89,10 +89,12 @@ def import_photos(
                 first, beside = "is imported", root / ".import.partial"
                 shutil.rmtree(beside, ignore_errors=True)  # of a killed process
                 try:
-                    report = _write(found, beside, link, test_fraction, seed, foreground, progress)
-                    report = [line.replace(str(beside), str(target)) for line in report]
-                    write_json(beside / "annotations" / RECORD, record | {"report": report})
-                    os.rename(beside, target)
+                    with on_disk(target):
+                        report = _write(
+                            found, beside, link, test_fraction, seed, foreground, progress)
+                        report = [line.replace(str(beside), str(target)) for line in report]
+                        write_json(beside / "annotations" / RECORD, record | {"report": report})
+                        os.rename(beside, target)
                 finally:
                     shutil.rmtree(beside, ignore_errors=True)
     here = Path(os.path.relpath(root)) if root.is_relative_to(Path.cwd()) else root

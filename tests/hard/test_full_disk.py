@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -12,6 +13,9 @@ import tiny
 from few import few_photos
 from run_content import content, finished, unpartial
 
+NO_RESULT = re.compile(r"(.*/)?\.(lock.*|import\.lock|petweak)")
+WITH_TIMES = re.compile(
+    rf"{NO_RESULT.pattern}|(.*/)?(notebooks/.*|report_files\.json|timings\.csv|run\.json)")
 LINE = re.compile(r"petweak: .*(\[Errno 28\]|File too large).*")
 
 
@@ -36,36 +40,91 @@ def one_clear_line(log: Path, folder: Path) -> str:
     return lines[-1]
 
 
-@pytest.mark.parametrize("how", ["open", "write"])
-def test_it_fails_at_every_write_and_ends_alike(how, data, undisturbed, tmp_path, reliability):
-    """One run, whose command is started again after each failure and fails at the first file that
-    has not failed before. Finished work is not repeated, so all files have their turn."""
-    run, log, note, tried = tmp_path / "run", tmp_path / "log", tmp_path / "note", {"tables.md"}
-    argv, kept = tiny.study(data, run), {}
+def until_it_ends(argv: list[str], folder: Path, how: str, top: Path, tried: set[str] = frozenset(),
+                  **more) -> tuple[set[str], dict]:
+    """A command that is started again after each failure and fails at the first file in `folder`
+    that has not failed before. The names of those files, and what was finished before the last
+    start."""
+    log, note, tried, kept = top / "log", top / "note", set(tried), {}
+    passed = set(tried)
     while True:
-        fails = {"run": run, "tried": tried, "note": note, "how": how}
-        code, name = tiny.finish(argv, log, fails_at=fails), note.read_text()
+        fails = {"run": folder, "tried": tried, "note": note, "how": how}
+        code, name = tiny.finish(argv, log, fails_at=fails, **more), note.read_text()
         if not name:
             break
         assert code == 1, (name, code, log.read_text())
         assert name not in tried, name
-        one_clear_line(log, run)
-        assert not [p for p in run.rglob("*.partial*") if p.is_file()
+        one_clear_line(log, folder)
+        assert not [p for p in folder.rglob("*.partial*") if p.is_file()
                     and unpartial(p.name) != p.name], name
         tried.add(name)
-        kept = finished(run) | kept
+        kept = finished(folder) | kept
     assert code == 0, log.read_text()
+    return tried - passed, kept
+
+
+@pytest.mark.parametrize("how", ["open", "write"])
+def test_it_fails_at_every_write_and_ends_alike(how, data, undisturbed, tmp_path, reliability):
+    """Finished work is not repeated, so all files have their turn. tables.md is of a report, which
+    is not made here."""
+    run = tmp_path / "run"
+    tried, kept = until_it_ends(tiny.study(data, run), run, how, tmp_path, {"tables.md"})
     alike = content(run) == content(undisturbed)
     written = {p.relative_to(undisturbed).as_posix() for p in undisturbed.rglob("*") if p.is_file()}
-    missed = written - tried - {".lock"}
-    tried.remove("tables.md")  # of a report that is not made here
+    missed = written - tried - {".lock", "tables.md"}
     repeated = {n for n, stat in kept.items() if finished(run).get(n) != stat}
     what = "no file can be made" if how == "open" else "no file can grow"
     reliability(f"A full disk at a file of a study: {what}", len(tried),
                 f"{len(tried)} of {len(tried)} end with one line and exit code 1; the same folder "
                 f"{'ends bit for bit as an undisturbed one' if alike else 'ends otherwise'}")
-    assert alike and not missed, missed
+    assert alike and not missed, sorted(missed)
     assert not repeated, repeated
+
+
+COMMANDS = {  # the words of each, after the set, a finished study and the folder that it writes to
+    "data import": lambda data, run, to: ["data", "import", str(data / "oxford-iiit-pet"), "--copy",
+                                          "--to", str(to)],
+    "predict": lambda data, run, to: [
+        "predict", str(data / "oxford-iiit-pet" / "images"), "--model",
+        str(run / "models" / "ground_truth-species"), "--out", str(to)],
+    "experiment": lambda data, run, to: [
+        "experiment", "levels", "--data-root", str(data), "--run", str(to), "--set",
+        *(f"{k}={v}" for k, v in tiny.SETTINGS.items())],
+    "report": lambda data, run, to: ["report", str(to), "--format", "html", "md", "latex"],
+}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_other_commands_fail_at_every_write_and_end_alike(
+    name, data, undisturbed, tmp_path, reliability
+):
+    """A report's pictures and tables are written by a kernel, each kind by one function: one of
+    each kind has its turn, a PNG, a PDF, a table."""
+    there = name in ("experiment", "report")  # these go on in a run that is there
+    to, alone = tmp_path / "to", tmp_path / "alone"
+    for folder in (to, alone) if there else ():
+        shutil.copytree(undisturbed, folder)
+        (folder / "tables.md").unlink()
+    argv, before = COMMANDS[name](data, undisturbed, to), content(alone, NO_RESULT)
+    assert tiny.finish(COMMANDS[name](data, undisturbed, alone), tmp_path / "log") == 0
+    written = {n for n, h in content(alone, NO_RESULT).items() if before.get(n) != h}
+    assert len(written) >= 3, written
+    kinds = re.compile(r"figures/.*\.png|latex/figures/.*|latex/tables/.*")
+    first = {Path(n).parent: n for n in sorted(written, reverse=True) if kinds.fullmatch(n)}
+    passed = {n for n in written if kinds.fullmatch(n)} - set(first.values())
+    passed = passed if name == "report" else set()
+    total, hows = 0, ["open"] if there else ["open", "write"]
+    for how in hows:
+        tried, _ = until_it_ends(argv, to, how, tmp_path, passed)
+        alike = content(to, WITH_TIMES) == content(alone, WITH_TIMES)
+        missed = {n.replace("oxford-iiit-pet/", ".import/") for n in written - passed} - tried
+        total += len(tried)
+        if how != hows[-1]:
+            shutil.rmtree(to)
+    reliability(f"A full disk at a file of `petweak {name}`", total,
+                f"{total} of {total} end with one line and exit code 1; the same command "
+                f"{'ends bit for bit as an undisturbed one' if alike else 'ends otherwise'}")
+    assert alike and not missed, sorted(missed)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a disk")

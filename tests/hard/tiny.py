@@ -7,7 +7,6 @@ a child takes the seconds of its work alone.
 
 from __future__ import annotations
 
-import errno
 import io
 import multiprocessing
 import os
@@ -17,8 +16,8 @@ import sys
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+import failing
 from conftest import SMALL
-from run_content import unpartial
 
 SOURCES = """ground_truth mask_rcnn_compact gradcam_pretrained gradcam_finetuned
     imagenet_only""".split()
@@ -44,7 +43,7 @@ def study(data: Path, run: Path, *more: str) -> list[str]:
 def start(argv: list[str], log: Path, report: bool = False, fails_at: dict | None = None
           ) -> BaseProcess:
     """`petweak ARGV` in a child, its output in `log`. Without `report` a study ends before it: it
-    takes most of a study's time and has tests of its own. `fails_at`: see `_fail`."""
+    takes most of a study's time and has tests of its own. `fails_at`: see `failing.begin`."""
     child = warm.Process(target=_command, args=(argv, log, report, fails_at))
     child.start()
     return child
@@ -74,39 +73,9 @@ def _command(argv: list[str], log: Path, report: bool, fails_at: dict | None) ->
         page.ensure_report = lambda folder: (folder / "tables.md").touch()
     if not fails_at:
         sys.exit(__main__.main(argv))
-    _fail(**fails_at)
+    failing.begin(**fails_at)
     sys.stdout, sys.stderr = (said := io.StringIO()), said  # the log could not grow either
     code = __main__.main(argv)
     resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
     os.write(pipe, said.getvalue().encode())
     sys.exit(code)
-
-
-def _fail(run: Path, tried: set[str], note: Path, how: str) -> None:
-    """The disk fills up at the first write into `run` whose file is not in `tried`; the file's name
-    goes into `note`.
-
-    how="open": no file can be made, ENOSPC. how="write": a file can be opened, and from then on no
-    file can grow beyond 16 bytes: a limit of the system, whose errno is EFBIG.
-    """
-    full = False
-    told = os.open(note, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-
-    def hook(event: str, args: tuple) -> None:
-        nonlocal full
-        if event != "open" or not isinstance(args[0], str | bytes | os.PathLike):
-            return
-        path, (_, mode, flags) = os.fsdecode(args[0]), args
-        writes = set(mode or "") & set("wax+") or (flags or 0) & (os.O_WRONLY | os.O_RDWR)
-        if not writes or not path.startswith(str(run)) or path.endswith(".lock"):
-            return
-        name = unpartial(os.path.relpath(path, run))
-        if not full and name not in tried:
-            os.write(told, name.encode())
-            full = True
-            if how == "write":
-                resource.setrlimit(resource.RLIMIT_FSIZE, (16, resource.RLIM_INFINITY))
-        if full and how == "open":
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
-
-    sys.addaudithook(hook)
