@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw
 
 H, W = 24, 32
 PET = np.zeros((H, W), bool)
@@ -57,3 +57,21 @@ def write(folder: Path, *pictures, suffix: str = "png") -> list[Path]:
 
 
 BLACK, WHITE, BRIGHT = (0, 0, 0), (255, 255, 255), (255, 0, 0)
+
+
+def scene(seed: int, size=(96, 96)) -> tuple[Image.Image, np.ndarray]:
+    """A photo of a pet without symmetry before stripes and boxes, and its mask (0 and 255)."""
+    rng, (w, h) = np.random.default_rng(seed), size
+    shapes, mask = Image.new("RGB", size, (90, 110, 90)), Image.new("L", size)
+    draw = ImageDraw.Draw(shapes)
+    for _ in range(12):
+        x, y, dx, dy = rng.uniform(0, 1, 4) * (w, h, w / 3, h / 3)
+        draw.rectangle((x, y, x + dx, y + dy), fill=tuple(rng.integers(60, 150, 3).tolist()))
+    x, y = rng.uniform(-0.06, 0.06, 2)
+    for to, fill in ((draw, (225, 190, 130)), (ImageDraw.Draw(mask), 255)):
+        for a, b, c, d in ((0.22, 0.45, 0.66, 0.80), (0.55, 0.22, 0.82, 0.52),  # body, head,
+                           (0.28, 0.72, 0.36, 0.95), (0.10, 0.40, 0.30, 0.48)):  # leg, tail
+            to.ellipse(((a + x) * w, (b + y) * h, (c + x) * w, (d + y) * h), fill=fill)
+    grain = rng.normal(0, 6, (h, w, 3))
+    return Image.fromarray((np.asarray(shapes) + grain).clip(0, 255).astype(np.uint8)), (
+        np.asarray(mask))

@@ -208,7 +208,8 @@ def _write(found: Found, beside: Path, link: bool, test_fraction: float, seed: i
     pets = oxford_pets.read_pets(beside)
     if TRIMAPS in said:  # of other masks the doubts are known
         pets = oxford_pets.check(pets)
-        said += ["if 1 is background and 2 the pet, say --foreground 2"] * bool(pets.doubts)
+        if any("exchanged" in doubt for doubt in pets.doubts):
+            said.append("if 1 is background and 2 the pet, say --foreground 2")
     known = list(oxford_pets.describe(pets))[1:-1]  # as `petweak data check` says it
     return [*known, *lines, *said, *grouped("left out", found.photos, "reason"),
             *grouped("without a mask", used, "note")]

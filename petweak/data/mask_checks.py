@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from petweak.data.masks import (
@@ -13,14 +14,20 @@ from petweak.data.masks import (
     listed,
     look,
     on_stored_pixels,
+    read_foreground,
     same_shape,
     some,
     union,
     way_out,
 )
-from petweak.data.pictures import header
+from petweak.data.orientation import chosen, turned
+from petweak.data.pictures import ARRAY_TURNS, header
 
 FAINT = 0.005  # the share of a photo below which a foreground is hardly a pet
+# Of the largest disc in a foreground, the share of its area. Of 2,700 trimaps and masks of two
+# segmenters, of CAMs and of rendered pets none has less than 0.15; of their outlines, 1 to 15
+# pixels wide, 95 % have less than 0.08.
+LINES = 0.1
 
 
 def doubts(masks: Mapping[str, Path], photos: Mapping[str, Path], reading: Reading,
@@ -28,7 +35,8 @@ def doubts(masks: Mapping[str, Path], photos: Mapping[str, Path], reading: Readi
     """What makes one doubt these masks {id: file} of `photos`, in sentences; most sets have none.
     ValueError where they cannot be right: no foreground in any, foreground everywhere, the photos'
     sizes with width and height exchanged, shapes of other pictures, background and foreground
-    exchanged (a doubt, if the user has said what is foreground)."""
+    exchanged, or lines in place of areas (these two: a doubt, if the user has said what is
+    foreground)."""
     seen = dict(zip(masks, look(masks.values()), strict=True))
     where, found = next(iter(masks.values())).parent, []
     values = listed(union(seen.values(), reading.channel), reading.channel)
@@ -47,11 +55,10 @@ def doubts(masks: Mapping[str, Path], photos: Mapping[str, Path], reading: Readi
         if len(ids) > len(masks) / 2:
             found.append(f"{len(ids)} of {len(masks)} masks have {what} ({read}): {some(ids)}")
     found += _shapes(seen, photos, where)
-    if reading.scale:
-        soft = np.concatenate(list(decided.values()))
-        if (unsure := ((soft > 51) & (soft < 204)).mean()) > 0.5:
-            found.append(f"{where}: {unsure:.0%} of the probabilities lie between 0.2 and 0.8 "
-                         f"({read}): are these masks?")
+    soft = np.concatenate(list(decided.values()))
+    if (unsure := bool(reading.scale) * ((soft > 51) & (soft < 204)).mean()) > 0.5:
+        found.append(f"{where}: {unsure:.0%} of the probabilities lie between 0.2 and 0.8 "
+                     f"({read}): are these masks?")
     # Pets are in the middle: of 2,400 masks of two segmenters, and of trimaps, under 1 % lie more
     # at the frame than in the middle, and none covers half of the frame as well.
     rest = [i for i in small if i not in empty and i not in full]
@@ -63,7 +70,23 @@ def doubts(masks: Mapping[str, Path], photos: Mapping[str, Path], reading: Readi
         if len(outside) > len(rest) / 2 and not reading.told:
             raise ValueError(f"{text}. {way_out(setting)}")
         found.append(text)
-    return found
+    few = chosen([i for i in rest if i not in outside])
+    lines = [i for i in few if is_lines(read_foreground(masks[i], reading) >= IGNORE)]
+    if len(lines) > len(few) / 2 and unsure <= 0.5:
+        text = (f"{where}: {len(lines)} of {len(few)} masks are lines, such as outlines that are "
+                f"not filled ({read}): {some(lines)}")
+        if not reading.told:
+            raise ValueError(f"{text}. Fill them. {way_out(setting)}")
+        found.append(text)
+    for i in (i for i in rest if on_stored_pixels(seen[i].size, photos[i])):
+        small[i] = ARRAY_TURNS[header(photos[i]).orientation](small[i])
+    return found + turned({i: small[i] for i in rest}, photos, f"{where}: masks")
+
+
+def is_lines(mask: np.ndarray) -> bool:
+    """Whether the foreground of (H, W) bool is lines or specks rather than areas."""
+    radius = float(cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, 3).max())
+    return bool(0 < np.pi * radius**2 < LINES * mask.sum())
 
 
 def _at_frame(mask: np.ndarray) -> float:

@@ -230,9 +230,8 @@ def look(paths: Iterable[Path]) -> list[Seen]:
 def _looked_at(path: Path, _: str) -> Seen:
     channels, small, values = _channels(path), {}, {}
     h, w = next(iter(channels.values())).shape
-    rows, columns = (np.linspace(0, n - 1, SIDE).round().astype(int) for n in (h, w))
     for name, channel in channels.items():
-        small[name] = channel[rows[:, None], columns]
+        small[name] = small_copy(channel)
         found = np.flatnonzero(np.bincount(channel.ravel())) if channel.dtype == np.uint8 else (
             np.unique(channel))
         if len(found) > 256:
@@ -242,6 +241,12 @@ def _looked_at(path: Path, _: str) -> Seen:
         "index" in channels) else []
     lossy = header(path).kind.startswith(("JPEG,", "MPO,"))
     return Seen(path, (w, h), lossy, values, small, {p >> 24: p & 0xFFFFFF for p in pairs})
+
+
+def small_copy(mask: np.ndarray) -> np.ndarray:
+    """(H, W) -> (SIDE, SIDE): some of its pixels as they are."""
+    rows, columns = (np.linspace(0, n - 1, SIDE).round().astype(int) for n in mask.shape)
+    return mask[rows[:, None], columns]
 
 
 def _channels(path: Path) -> dict[str, np.ndarray]:

@@ -24,7 +24,9 @@ import numpy as np
 from PIL import Image
 
 from petweak.data.files import file_hash, text_hash
-from petweak.data.orientation import are_stored, evidence, is_untold
+from petweak.data.mask_checks import is_lines
+from petweak.data.masks import small_copy
+from petweak.data.orientation import are_stored, evidence, is_untold, turned
 from petweak.data.pictures import SUFFIXES, TURNS, as_seen, header, load_array, load_photo
 
 log = logging.getLogger(__name__)
@@ -305,12 +307,15 @@ def _named(path: Path, ids: list[int]) -> dict[int, str]:
 @dataclass(frozen=True)
 class _Found:
     """What one photo and its trimap are: a fault, other values than a trimap's, or the shares of
-    foreground and of background in the trimap's frame and in its middle, (2, 2)."""
+    foreground and of background in the trimap's frame and in its middle, (2, 2), a small copy, and
+    whether it is lines."""
 
     fault: Quarantined | None = None
     values: str = ""
     shares: tuple[tuple[float, float], ...] = ()
     upright: float | None = None  # `orientation.evidence`, where the size does not tell
+    small: np.ndarray | None = None  # (masks.SIDE, masks.SIDE) bool: all but background
+    lines: bool = False
 
 
 def check(pets: Pets) -> Pets:
@@ -323,12 +328,11 @@ def check(pets: Pets) -> Pets:
     if bad := [f.values for f in found if f.values]:
         raise ValueError(f"{_first(bad)}. A trimap has one channel: 1 pet, 2 background, 3 border; "
                          "`petweak data import SOURCE --to D` makes trimaps of other masks")
-    pairs = zip(pets.samples, found, strict=True)
-    upright = {s.id: f.upright for s, f in pairs if f.upright is not None}
-    turned = (f"{said}; {OWN}, and turns them" for said in are_stored(upright)[1])
+    of = {s.id: f for s, f in zip(pets.samples, found, strict=True) if f.shares}
+    upright = {i: f.upright for i, f in of.items() if f.upright is not None}
+    stored = (f"{said}; {OWN}, and turns them" for said in are_stored(upright)[1])
     pets = pets.with_quarantine(tuple(f.fault for f in found if f.fault))
-    more = _doubts(pets, [f.shares for f in found if f.shares])
-    return replace(pets, doubts=(*pets.doubts, *turned, *more))
+    return replace(pets, doubts=(*pets.doubts, *stored, *_doubts(pets, of)))
 
 
 @cache
@@ -353,14 +357,15 @@ def _examine(s: Sample, photo_hash: str, trimap_hash: str | None) -> _Found:
     values = TRIMAP_FOREGROUND, TRIMAP_BACKGROUND
     shares = tuple(tuple(float((p == v).mean()) for v in values) for p in parts)
     pet = trimap != TRIMAP_BACKGROUND
-    return _Found(shares=shares, upright=evidence(s.photo, pet) if is_untold(s.photo) else None)
+    upright = evidence(s.photo, pet) if is_untold(s.photo) else None
+    return _Found(shares=shares, upright=upright, small=small_copy(pet), lines=is_lines(pet))
 
 
-def _doubts(pets: Pets, shares: list[tuple]) -> tuple[str, ...]:
-    """Of a set: trimaps that have 1 and 2 exchanged, or one of them nowhere; breeds that nothing
-    can be learnt of."""
-    doubts, n = [], len(shares)
-    if shares:
+def _doubts(pets: Pets, found: dict[str, _Found]) -> tuple[str, ...]:
+    """Of a set: trimaps that have 1 and 2 exchanged, or one of them nowhere, that are lines, turned
+    or mirrored; breeds that nothing can be learnt of."""
+    doubts, n, shares = [], len(found), [f.shares for f in found.values()]
+    if found:
         where = next(s.trimap for s in pets.samples if s.trimap).parent
         (frame, around), (middle, background) = np.moveaxis(np.array(shares), 0, -1)
         # Of the official trimaps, 0.3 % have more pet along the frame than in the middle.
@@ -371,6 +376,11 @@ def _doubts(pets: Pets, shares: list[tuple]) -> tuple[str, ...]:
             if not share.any():
                 doubts.append(f"none of the {n} trimaps in {where} has {value}, in the middle or "
                               "along the frame: are they masks of another kind?")
+        if (odd := sum(f.lines for f in found.values())) > n / 2 and (frame + middle).any():
+            doubts.append(f"{odd} of {n} trimaps in {where} are lines, such as outlines that are "
+                          "not filled: 1 has to be all of the pet")
+        photos = {s.id: s.photo for s in pets.samples}
+        doubts += turned({i: f.small for i, f in found.items()}, photos, f"trimaps in {where}")
     train = {s.breed_name for s in pets.split("train")}
     if alone := [breed for breed in pets.breeds if breed not in train]:
         doubts.append(f"nothing is learnt of these breeds, of which train has no photo that can be "

@@ -59,11 +59,12 @@ def _is_hidden(path: Path) -> bool:
     return path.name[0] == "." or path.name.lower() in ("thumbs.db", "desktop.ini", "__macosx")
 
 
-def load_photo(file: Path | BinaryIO) -> Image.Image:
-    """The photo as RGB; alpha is dropped. Grey of more than 8 bits keeps its range: whole numbers
+def load_photo(file: Path | BinaryIO, least: int = 0) -> Image.Image:
+    """The photo as RGB; alpha is dropped. `least`: pixels a side that will do, so that a JPEG may
+    come smaller, and sooner; 0: all. Grey of more than 8 bits keeps its range: whole numbers
     count as 8, 12 or 16 bits, the least that holds the highest one; floats as [0, 1], [0, 255] or
     [0, 65535]. Other ranges are stretched, lowest to black and highest to white."""
-    with _opened(file) as image:
+    with _opened(file, least) as image:
         if image.mode.startswith("I") or image.mode == "F":
             image = Image.fromarray(_to_8_bits(np.asarray(image)))
         return image.convert("RGB")
@@ -121,8 +122,10 @@ def _header(path: Path, size: int, modified: int) -> Header:
 
 
 @contextmanager
-def _opened(file: Path | BinaryIO) -> Iterator[Image.Image]:
+def _opened(file: Path | BinaryIO, least: int = 0) -> Iterator[Image.Image]:
     with _reading(file), _open(file) as image:
+        if least:
+            image.draft(None, (least, least))
         image.load()
         if (turn := TURNS.get(_orientation(image))) is not None:  # a TIFF has none once loaded
             image = image.transpose(turn)

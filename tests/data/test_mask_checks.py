@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
-from drawn_masks import BLACK, EMPTY, MASK, PET, RED, H, W, cut_out, grey, rgb, write
+from drawn_masks import BLACK, EMPTY, MASK, PET, RED, H, W, cut_out, grey, rgb, scene, write
 from PIL import Image, ImageFilter, ImageOps
 
-from petweak.data.mask_checks import doubts
+from petweak.data.mask_checks import doubts, is_lines
 from petweak.data.masks import read_foreground, recognise
 
 
@@ -121,3 +122,60 @@ def stored(image: Image.Image, orientation: int) -> Image.Image:
     image = image.copy()
     image.getexif()[0x0112] = {6: 8, 8: 6}.get(orientation, orientation)
     return ImageOps.exif_transpose(image)
+
+
+# --- as the pixels of their photos tell
+
+WAYS = {"turned by 180 degrees": lambda a: np.rot90(a, 2), "mirrored left to right": np.fliplr,
+        "mirrored top to bottom": np.flipud, "90 degrees clockwise": np.rot90,
+        "90 degrees counter-clockwise": lambda a: np.rot90(a, -1)}
+
+
+def set_of(folder: Path, n: int, change, size=(96, 96), foreground="auto") -> list[str]:
+    pairs = [scene(k, size) for k in range(n)]
+    files = write(folder / "masks", *(np.ascontiguousarray(change(mask)) for _, mask in pairs))
+    photos = write(folder / "photos", *(photo for photo, _ in pairs), suffix="jpg")
+    names = [f.stem for f in files]
+    return doubts(dict(zip(names, files, strict=True)), dict(zip(names, photos, strict=True)),
+                  recognise(files, foreground))
+
+
+@pytest.mark.parametrize("n", [4, 24])
+@pytest.mark.parametrize("way", WAYS)
+def test_a_set_that_is_turned_or_mirrored_is_doubted(way, n, tmp_path):
+    (doubt,) = set_of(tmp_path, n, WAYS[way])
+    assert f"of {n} fit the edges in their photos better when they are" in doubt and way in doubt
+    assert int(doubt.split(": ")[2].split(" of ")[0]) > 0.7 * n
+
+
+def test_it_is_seen_in_photos_of_any_shape_and_not_in_right_sets(tmp_path):
+    for size in ((120, 80), (80, 120)):
+        name = f"{size[0]}"
+        (doubt,) = set_of(tmp_path / name / "180", 8, WAYS["turned by 180 degrees"], size)
+        assert "turned by 180 degrees" in doubt
+        assert set_of(tmp_path / name / "right", 8, lambda a: a, size) == []
+    assert set_of(tmp_path / "24", 24, lambda a: a) == []
+    some = iter(range(24))  # a third of the set
+    assert set_of(tmp_path / "some", 24, lambda a: a if next(some) % 3 else np.fliplr(a)) == []
+
+
+def outline(mask: np.ndarray, width: int) -> np.ndarray:
+    contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    return cv2.drawContours(np.zeros_like(mask), contours, -1, 255, width)
+
+
+@pytest.mark.parametrize("width", [1, 3])
+def test_outlines_that_are_not_filled_are_refused_unless_the_user_says_so(width, tmp_path):
+    with pytest.raises(ValueError, match="6 of 6 masks are lines.*Fill them"):
+        set_of(tmp_path, 6, lambda a: outline(a, width))
+    told = set_of(tmp_path, 6, lambda a: outline(a, width), foreground="255")
+    assert any("6 of 6 masks are lines" in doubt for doubt in told)
+
+
+def test_thin_legs_and_a_few_outlines_are_no_lines(tmp_path):
+    some = iter(range(8))
+    assert set_of(tmp_path, 8, lambda a: outline(a, 2) if next(some) < 3 else a) == []
+    legs = np.zeros((96, 96), np.uint8)
+    legs[30:60, 20:70] = 255
+    legs[60:90, 20:70:12] = legs[10:30, 66:69] = 255
+    assert not is_lines(legs > 0) and is_lines(outline(legs, 2) > 0)

@@ -2,11 +2,14 @@
 
 import io
 import os
+import re
 import shutil
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
+from drawn_masks import scene
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -548,6 +551,22 @@ def test_trimaps_that_are_odd_as_a_whole_raise_a_doubt(tmp_path, change, says):
     assert all(says in doubt for doubt in pets.doubts)
     assert [line for line in describe(pets) if says and "doubt: " in line] == [
         f"doubt: {d}" for d in pets.doubts]
+
+
+def test_turned_trimaps_and_outlines_raise_a_doubt(tmp_path):
+    for name, change, says in (
+            ("right", lambda a: a, ""),
+            ("turned", lambda a: np.rot90(a, 2), "turned by 180 degrees"),
+            ("lines", lambda a: a - cv2.erode(a, np.ones((3, 3))), "5 of 5 .* are lines")):
+        lists = [f"beagle_{k} 5 2 1" for k in range(4)]
+        base = write_set(tmp_path / name, lists, ("beagle_4 5 2 1",))
+        for k in range(5):
+            photo, mask = scene(k)
+            photo.save(base / "images" / f"beagle_{k}.jpg")
+            trimap = 2 - change(mask) // 255
+            Image.fromarray(trimap).save(base / "annotations" / "trimaps" / f"beagle_{k}.png")
+        doubts = check(read_pets(tmp_path / name)).doubts
+        assert len(doubts) == bool(says) and all(re.search(says, d) for d in doubts)
 
 
 def test_one_odd_trimap_among_others_is_no_doubt(tmp_path):
