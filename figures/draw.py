@@ -97,11 +97,18 @@ def results_table(results: pd.DataFrame) -> pd.DataFrame:
     return shown.drop(columns=tables.BELOW).set_axis([*keys, *names.values()], axis=1)
 
 
+def chosen_table(chosen: pd.DataFrame) -> pd.DataFrame:
+    """On which scores the defaults of settings were chosen, if on any: a row each."""
+    groups = chosen[chosen["chosen_on"] != "no scores"].groupby("chosen_on")["setting"]
+    shown = groups.apply(lambda names: ", ".join(f"`{name}`" for name in names)).reset_index()
+    return shown.set_axis(["chosen on", "settings"], axis=1)
+
+
 TABLES = {  # a file in figures/data/<run>/, and the mark in the README: its table
     "results": results_table, "timings": tables.costs, "self_training_gains": summary,
     "configurations": chosen_configurations, "unseen_breeds": lost,
     "unseen_breeds_tried": lambda tried: by_configuration(tried).reset_index(),
-    "cost": lambda stages: stages,
+    "cost": lambda stages: stages, "chosen": chosen_table,
 }
 
 

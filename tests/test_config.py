@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import pandas as pd
 import pytest
 
 from petweak.config import (
@@ -15,6 +16,7 @@ from petweak.config import (
     parse_assignments,
     settings,
 )
+from petweak.data.files import project_path
 
 
 def test_profiles_are_defaults_of_settings_and_nothing_else():
@@ -23,6 +25,17 @@ def test_profiles_are_defaults_of_settings_and_nothing_else():
         s = settings(profile)
         assert s.profile == profile
         assert {k: s.flat()[k] for k in values} == values
+
+
+def test_the_table_says_of_every_default_where_it_was_chosen():
+    chosen = pd.read_csv(project_path("figures/data/photos/chosen.csv"), dtype=str).fillna("")
+    flat = {k: v for k, v in settings("photos").flat().items() if k in SECTION_OF}
+    texts = {k: ",".join(map(str, v)) if isinstance(v, tuple) else str(v) for k, v in flat.items()}
+    assert dict(zip(chosen["setting"], chosen["value"], strict=True)) == texts
+    assert set(chosen["chosen_on"]) <= {
+        "no scores", "test of the three breeds", "scores of the three breeds, split not recorded",
+        "val of the 37 breeds"}
+    assert (chosen["by"] != "").all()
 
 
 def test_text_is_turned_into_the_type_of_the_setting():
