@@ -213,7 +213,7 @@ def test_a_data_card_has_the_doubts_about_the_set(tmp_path):
     (run := reopen(folder)).pets  # noqa: B018 - as `data check` says them
     write_cards(run)
     card = (folder / "data_card.md").read_text()
-    assert len(run.pets.doubts) == 2
+    assert len(run.pets.doubts) >= 2
     assert "- Doubt: 5 of 5 trimaps in oxford-iiit-pet/annotations/trimaps have more pet" in card
     assert r"train has no photo that can be used: &lt;b>Tom&lt;/b> \*\[1\]\*." in card
 
