@@ -234,6 +234,6 @@ def test_keys_open_no_network_and_read_no_file_twice(world, tmp_path, monkeypatc
     external = {f: n for f, n in pictures[0].items() if f.startswith(str(world / "masks"))}
     assert len(external) == 12 and set(external.values()) == {1}
     data = {f: n for f, n in pictures[0].items() if f not in external}
-    # hashed and decoded, each once; of a photo the header, too
-    assert len(data) == 24 and all(n == 3 if "images" in f else n == 2 for f, n in data.items())
+    # hashed and decoded, each once; of a photo the header, too, and, as it has a trimap, its edges
+    assert len(data) == 24 and all(n == 4 if "images" in f else n == 2 for f, n in data.items())
     assert pictures[1] == pictures[2] == {}
