@@ -4,16 +4,20 @@ What a command needs is imported when it is called, so `--help` and a typing err
 """
 
 import argparse
+import atexit
 import ctypes
 import inspect
 import logging
 import os
 import shlex
+import shutil
 import signal
 import sys
+import tempfile
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -35,6 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(format="petweak: %(message)s", level=logging.WARNING)
     args = parser().parse_args(argv)
     keep_memory()
+    without_home()
     if threading.current_thread() is threading.main_thread():  # no other may listen to signals
         signal.signal(signal.SIGTERM, _stop)
     try:
@@ -42,7 +47,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(line, flush=True)
         return 0
     except KeyboardInterrupt as stopped:
-        print("petweak: stopped; the same command goes on from here", file=sys.stderr)
+        how = "goes on from here" if args.goes_on else "starts again"
+        print(f"petweak: stopped; the same command {how}", file=sys.stderr)
         return 128 + next(iter(stopped.args), signal.SIGINT)
     except BrokenPipeError:  # `petweak doctor | head`: nobody reads on, so there is nobody to tell
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -82,6 +88,17 @@ def keep_memory() -> None:
         if name in os.environ or not (mallopt and mallopt(parameter, 512 << 20)):
             return  # the user's own settings, or another C library
         os.environ[name] = str(512 << 20)
+
+
+def without_home() -> None:
+    """Matplotlib and IPython say on every command, and in every kernel, that they take a temporary
+    folder where HOME cannot be written to: this gives them one, for as long as the command runs."""
+    if not os.access(os.path.expanduser("~"), os.W_OK):
+        with suppress(OSError):  # no temporary folder either: what needs one says so
+            folder = tempfile.mkdtemp(prefix="petweak-")
+            atexit.register(shutil.rmtree, folder, ignore_errors=True)
+            for name in ("MPLCONFIGDIR", "IPYTHONDIR"):
+                os.environ.setdefault(name, folder)
 
 
 def _call(function: str, args: argparse.Namespace) -> Iterator:
@@ -243,7 +260,8 @@ def parser() -> argparse.ArgumentParser:
 
     def command(name: str, call: Callable | str, about: str, *groups: str, of=names) -> Callable:
         p = of.add_parser(name, help=about, description=about)
-        p.set_defaults(call=partial(_call, call) if isinstance(call, str) else call)
+        p.set_defaults(call=partial(_call, call) if isinstance(call, str) else call,
+                       goes_on="run" in groups or name in ("make", "fetch"))
         add = p.add_argument
         add("--debug", action="store_true", default=argparse.SUPPRESS, help="show tracebacks")
         if groups:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -326,6 +327,75 @@ def test_predict_refuses_before_any_work(trained, tmp_path, capsys):
         error = capsys.readouterr().err
         assert says in error and error.count("\n") == 1
     assert not out.exists()
+
+
+# --- folders that are read-only, and commands that are stopped
+
+
+def on_a_read_only_disk(folder: Path, *words: str, home: Path | None = None):
+    """`petweak WORDS` where nothing can be written into `folder`, as root either: in a name space
+    of its own, in which that folder is mounted read-only."""
+    bind = 'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && exec "$@"'
+    begin = ["unshare", "-rm", "sh", "-c", bind, str(folder)]
+    said = dict(capture_output=True, encoding="utf-8", timeout=300)
+    try:
+        subprocess.run([*begin, "true"], check=True, **said)
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"unshare and mount are not permitted here: {error}")
+    env = {k: v for k, v in os.environ.items() if k not in ("MPLCONFIGDIR", "IPYTHONDIR")}
+    env |= {"TQDM_DISABLE": "1"} | ({"HOME": str(home)} if home else {})
+    return subprocess.run([*begin, sys.executable, "-m", "petweak", *words], env=env, **said)
+
+
+def test_a_read_only_home_is_no_matter(trained, tmp_path):
+    """A report starts Matplotlib and IPython, here and in a kernel, which write there."""
+    run, home = shutil.copytree(trained, tmp_path / "run"), tmp_path / "home"
+    home.mkdir()
+    done = on_a_read_only_disk(home, "report", str(run), "--format", "md", home=home)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"{run / 'report.md'}\n" and not list(home.iterdir())
+
+
+def test_a_temporary_home_is_removed():
+    code = "import os; from petweak import __main__ as m; m.without_home(); " \
+        "print(os.environ['MPLCONFIGDIR'] if os.path.isdir(os.environ['IPYTHONDIR']) else '')"
+    env = {k: v for k, v in os.environ.items() if k not in ("MPLCONFIGDIR", "IPYTHONDIR")}
+    said = subprocess.check_output([sys.executable, "-c", code], env=env | {"HOME": "/nothing"},
+                                   encoding="utf-8").strip()
+    assert Path(said).is_absolute() and not Path(said).exists()
+
+
+@pytest.mark.parametrize("words, below", [
+    (["train", "--source", "ground_truth", "--labels", "species"], ""),  # is there; its table, too
+    (["masks", "ground_truth"], "new/er"),
+    (["report"], ""),
+])
+def test_a_read_only_run_is_one_line_that_says_the_way_out(words, below, trained, rendered,
+                                                           tmp_path):
+    run = shutil.copytree(trained, tmp_path / "run")
+    options = ["--data-root", str(rendered), "--run", str(run / below), "--set", *SET]
+    options = [str(run)] if words == ["report"] else options
+    done = on_a_read_only_disk(run, *words, *options)
+    (line,) = done.stderr.splitlines()
+    assert done.returncode == 1 and not done.stdout
+    assert line == f"petweak: {run / below} cannot be written to ({run} is read-only, or another " \
+        "user's): choose another folder, --run R"
+
+
+@pytest.mark.parametrize("words, says", [
+    (["study"], "goes on from here"),
+    (["data", "make"], "goes on from here"),
+    (["data", "import", "x", "--to", "y"], "starts again"),
+    (["predict", "x.jpg", "--model", "m", "--out", "o"], "starts again"),
+])
+def test_a_stopped_command_says_what_the_same_command_does(words, says, monkeypatch, capsys):
+    def stopped(args):
+        raise KeyboardInterrupt
+
+    for name in ("study", "data", "importing", "predict"):
+        monkeypatch.setattr(cli, name, stopped)
+    assert main(words) == 130
+    assert capsys.readouterr().err == f"petweak: stopped; the same command {says}\n"
 
 
 def test_the_formats_of_the_report_are_those_of_the_help():

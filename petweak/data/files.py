@@ -72,6 +72,16 @@ def replacing(path: str | Path) -> Iterator[Path]:
             beside.unlink(missing_ok=True)
 
 
+def make_run_folder(folder: Path) -> None:
+    """Make a run's folder where it is missing. PermissionError, with the way out, where nothing can
+    be written there."""
+    there = next(p for p in (folder, *folder.parents) if os.path.exists(p))
+    if not os.access(there, os.W_OK):  # of root, too, on a disk that is mounted read-only
+        raise PermissionError(f"{folder} cannot be written to ({there} is read-only, or another "
+                              "user's): choose another folder, --run R")
+    folder.mkdir(parents=True, exist_ok=True)
+
+
 @contextmanager
 def on_disk(path: Path) -> Iterator[None]:
     """Writing to `path`: a full disk, which a write tells without the file's name and libraries

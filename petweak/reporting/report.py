@@ -46,7 +46,7 @@ from petweak.reporting import latex
 from petweak.reporting.notebooks import execute
 from petweak.study import cache
 from petweak.study.results import read_results
-from petweak.study.run import check_folder
+from petweak.study.run import claim
 from petweak.visualization.style import Figure, png, save_or_show
 
 log = logging.getLogger(__name__)
@@ -82,7 +82,7 @@ def write_report(run_folder: str | Path, formats: Sequence[str] = ("html",)) -> 
     read_results(folder)
     if (run := read_json(folder / "run.json")) is None:
         raise FileNotFoundError(f"{folder / 'run.json'} is missing: `petweak study` writes it")
-    check_folder(folder)
+    claim(folder)
     browser = next(filter(None, map(shutil.which, BROWSERS)), None)
     if "pdf" in formats and browser is None:
         raise FileNotFoundError(

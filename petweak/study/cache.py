@@ -21,7 +21,7 @@ import psutil
 from filelock import FileLock, Timeout
 
 from petweak.config import Settings
-from petweak.data.files import read_json, text_hash, write_frame, write_json
+from petweak.data.files import make_run_folder, read_json, text_hash, write_frame, write_json
 
 try:
     import resource
@@ -64,7 +64,7 @@ def ensure(folder: Path, stage: Stage, read: Callable[[], T | None], make: Calla
 def locked(folder: Path, what: str) -> Iterator[None]:
     """Alone among the processes that write into the run in `folder`. One that has to wait says for
     whom, for what and since when that one has been at work."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_run_folder(folder)
     lock = FileLock(folder / ".lock", is_singleton=True)  # the same process may take it again
     holder = folder / ".lock.json"
     try:

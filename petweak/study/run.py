@@ -32,6 +32,7 @@ from petweak.data.feature_cache import (
 from petweak.data.files import (
     file_hash,
     is_as_written,
+    make_run_folder,
     project_path,
     read_json,
     write_frame,
@@ -130,7 +131,7 @@ class Run:
             checked = oxford_pets.check(pets)
             note = {"content": content, "doubts": list(checked.doubts),
                     "quarantine": [vars(q) for q in checked.quarantine]}
-            self.folder.mkdir(parents=True, exist_ok=True)
+            make_run_folder(self.folder)
             (self.folder / MARK).touch()
         if "table" not in note or not is_as_written(table, note["table"]):
             frame = pd.DataFrame(note["quarantine"], columns=["id", "file", "reason"])
@@ -142,6 +143,7 @@ class Run:
     def write_about(self, pets: oxford_pets.Pets, table: str = "") -> None:
         """run.json: the settings, versions, and hardware of this run, where it was made; the hash
         of the `table` that results.csv is going to be, beside that of the one before it."""
+        make_run_folder(self.folder)
         about = there = read_json(self.folder / "run.json") or {}
         if self.device.type == self.made_on or not there:
             about = about_run(self.settings, self.data_root, pets.name, len(pets), self.made_on)
@@ -525,9 +527,10 @@ def check_folder(folder: Path) -> None:
 
 
 def claim(folder: Path) -> None:
-    """Make `folder` a run's, before other files come there. ValueError as in `check_folder`."""
+    """Make `folder` a run's, before other files come there. ValueError as in `check_folder`,
+    PermissionError where nothing can be written."""
     check_folder(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_run_folder(folder)
     (folder / MARK).touch()
 
 

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import nbformat
 import pytest
 import tiny
 from few import few_photos
@@ -91,7 +92,25 @@ COMMANDS = {  # the words of each, after the set, a finished study and the folde
         "experiment", "levels", "--data-root", str(data), "--run", str(to), "--set",
         *(f"{k}={v}" for k, v in tiny.SETTINGS.items())],
     "report": lambda data, run, to: ["report", str(to), "--format", "html", "md", "latex"],
+    "sweep": lambda data, run, to: ["sweep", str(notebook(data.parent)), "-p", "seed=0,1",
+                                    "--data-root", str(data), "--run", str(to)],
 }
+PARAMETERS = 'profile = "embedded"\nrun = ""\ndata_root = ""\nseed = 0'
+CELL = """from petweak.study.run import open_run
+study = open_run(profile, run, data_root, seed=seed, image_size=64, bootstrap=20)
+study.mask_scores("ground_truth")"""
+
+
+def notebook(folder: Path) -> Path:
+    """A small one, to be swept."""
+    file, cells = folder / "01_small.ipynb", map(nbformat.v4.new_code_cell, (PARAMETERS, CELL))
+    kernel = {"kernelspec": {"name": "python3", "display_name": "", "language": "python"}}
+    book = nbformat.v4.new_notebook(cells=[*cells], metadata=kernel)
+    book.cells[0].metadata["tags"] = ["parameters"]
+    for n, cell in enumerate(book.cells):
+        cell.id = str(n)  # nbformat's is random
+    nbformat.write(book, file)
+    return file
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -99,7 +118,8 @@ def test_other_commands_fail_at_every_write_and_end_alike(
     name, data, undisturbed, tmp_path, reliability
 ):
     """A report's pictures and tables are written by a kernel, each kind by one function: one of
-    each kind has its turn, a PNG, a PDF, a table."""
+    each kind has its turn, a PNG, a PDF, a table. Of a sweep it is one of each file's name, in one
+    combination or the other, and one mask."""
     there = name in ("experiment", "report")  # these go on in a run that is there
     to, alone = tmp_path / "to", tmp_path / "alone"
     for folder in (to, alone) if there else ():
@@ -109,11 +129,12 @@ def test_other_commands_fail_at_every_write_and_end_alike(
     assert tiny.finish(COMMANDS[name](data, undisturbed, alone), tmp_path / "log") == 0
     written = {n for n, h in content(alone, NO_RESULT).items() if before.get(n) != h}
     assert len(written) >= 3, written
-    kinds = re.compile(r"figures/.*\.png|latex/figures/.*|latex/tables/.*")
-    first = {Path(n).parent: n for n in sorted(written, reverse=True) if kinds.fullmatch(n)}
-    passed = {n for n in written if kinds.fullmatch(n)} - set(first.values())
-    passed = passed if name == "report" else set()
-    total, hows = 0, ["open"] if there else ["open", "write"]
+    kinds = {"report": r"(figures/).*\.png|(latex/figures/).*|(latex/tables/).*",
+             "sweep": r"sweeps/.*(\.png|/[^/]*)"}.get(name, "-")
+    matches = (re.fullmatch(kinds, n) for n in sorted(written))
+    kind_of = {kind.string: kind.groups() for kind in matches if kind}
+    passed = kind_of.keys() - {kind: n for n, kind in kind_of.items()}.values()
+    total, hows = 0, ["open"] if there or name == "sweep" else ["open", "write"]
     for how in hows:
         tried, _ = until_it_ends(argv, to, how, tmp_path, passed)
         alike = content(to, WITH_TIMES) == content(alone, WITH_TIMES)
