@@ -15,12 +15,17 @@ import signal
 import sys
 import tempfile
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from importlib import import_module
 from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import NoReturn
+
+import psutil
 
 from petweak.config import DATA_ROOTS, PROFILES, from_here, parse_assignments
 
@@ -40,29 +45,77 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
     keep_memory()
     without_home()
-    if threading.current_thread() is threading.main_thread():  # no other may listen to signals
-        signal.signal(signal.SIGTERM, _stop)
+    stop = Stop("goes on from here" if args.goes_on else "starts again")
     try:
-        for line in args.call(args):
-            print(line, flush=True)
+        with stop:
+            for line in args.call(args):
+                print(line, flush=True)
         return 0
     except KeyboardInterrupt as stopped:
-        how = "goes on from here" if args.goes_on else "starts again"
-        print(f"petweak: stopped; the same command {how}", file=sys.stderr)
-        return 128 + next(iter(stopped.args), signal.SIGINT)
+        return stop.say(next(iter(stopped.args), signal.SIGINT))
     except BrokenPipeError:  # `petweak doctor | head`: nobody reads on, so there is nobody to tell
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:
+        if stop.number:  # what an import that was interrupted makes of it
+            return stop.say(stop.number)
         if args.debug:
             traceback.print_exc()
         print(f"petweak: {_message(error)}", file=sys.stderr)
         return 2 if isinstance(error, ValueError) else 1
 
 
-def _stop(number: int, frame: object) -> None:
-    """A process manager's SIGTERM ends a command as Ctrl-C does."""
-    raise KeyboardInterrupt(number)
+def program() -> NoReturn:
+    """`main` as a process. One that was stopped ends at once: taking PyTorch apart takes 2 s."""
+    code = main()
+    if code > 128:
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        os._exit(code)
+    sys.exit(code)
+
+
+class Stop:
+    """While it is entered, Ctrl-C and a process manager's SIGTERM raise KeyboardInterrupt. Where
+    that is caught on its way, as in an import, or waits, the process ends after PATIENCE."""
+
+    PATIENCE = 1.2  # seconds
+
+    def __init__(self, way: str) -> None:
+        self.way, self.number, self.asked = way, 0, SimpleQueue()
+
+    def __enter__(self) -> None:
+        if threading.current_thread() is threading.main_thread():  # no other may listen to signals
+            self.before = {n: signal.signal(n, self) for n in (signal.SIGINT, signal.SIGTERM)}
+            threading.Thread(target=self._watch, daemon=True).start()
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in vars(self).pop("before", {}).items():
+            signal.signal(number, handler)
+        self.asked.put(0)
+        if self.number and not error[0]:
+            raise KeyboardInterrupt(self.number)
+
+    def __call__(self, number: int, frame: object) -> None:
+        self.number = number
+        self.asked.put(number)  # safe where a signal came in the middle of another one
+        raise KeyboardInterrupt(number)
+
+    def _watch(self) -> None:
+        number = asked = self.asked.get()
+        until = time.monotonic() + self.PATIENCE
+        while asked:
+            try:
+                asked = self.asked.get(timeout=max(0.0, until - time.monotonic()))
+            except Empty:
+                for child in psutil.Process().children(recursive=True):
+                    child.kill()
+                os._exit(self.say(number))
+
+    def say(self, number: int) -> int:
+        """Returns the exit code."""
+        print(f"petweak: stopped; the same command {self.way}", file=sys.stderr, flush=True)
+        return 128 + number
 
 
 def _message(error: Exception) -> str:
@@ -337,4 +390,4 @@ def parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program()

@@ -462,3 +462,32 @@ def test_the_command_works_on_any_console(words, rendered, tmp_path):
 @pytest.mark.parametrize("words, link", [([], False), (["--copy"], False), (["--link"], True)])
 def test_an_import_copies_unless_links_are_asked_for(words, link):
     assert cli.parser().parse_args(["data", "import", "a", "--to", "b", *words]).link is link
+
+
+SWALLOWED = """
+import os, signal, subprocess, sys, time
+from petweak import __main__ as cli
+
+def call(args):
+    try:
+        os.kill(os.getpid(), getattr(signal, sys.argv.pop()))
+    except KeyboardInterrupt:
+        {then}
+    return []
+
+cli.parser = lambda: type("P", (), {{"parse_args": lambda self, argv: type(
+    "A", (), {{"call": staticmethod(call), "goes_on": True, "debug": False}})}})()
+cli.program()
+"""
+
+
+@pytest.mark.parametrize("name, code", [("SIGINT", 130), ("SIGTERM", 143)])
+@pytest.mark.parametrize("then", ["subprocess.run(['sleep', '60'])",
+                                  "raise RecursionError from None", "pass"])
+def test_a_stop_that_an_import_swallows_is_one_all_the_same(name, code, then):
+    """The process ends, with what it has started and what holds its output, and says nothing of a
+    fault."""
+    done = subprocess.run([sys.executable, "-c", SWALLOWED.format(then=then), name],
+                          capture_output=True, text=True, timeout=50)
+    assert (done.returncode, done.stderr) == (
+        code, "petweak: stopped; the same command goes on from here\n")
