@@ -33,6 +33,7 @@ from petweak.visualization.overlays import gallery
 from petweak.visualization.style import save_or_show
 
 TITLES = {"embedded": "Rendered pets", "photos": "Real photos, three breeds"}
+STORED = (*TITLES, "photos37")  # folders of figures/data/ with tables; the last has no figures yet
 SHOWN = 3  # photos in a figure
 ATTRIBUTION = """`photos-masks.png` shows photos of the Oxford-IIIT Pet data set (O. M. Parkhi, \
 A. Vedaldi, A. Zisserman, C. V. Jawahar, *Cats and Dogs*, CVPR 2012), licensed CC BY-SA 4.0; the \
@@ -109,6 +110,7 @@ TABLES = {  # a file in figures/data/<run>/, and the mark in the README: its tab
     "configurations": chosen_configurations, "unseen_breeds": lost,
     "unseen_breeds_tried": lambda tried: by_configuration(tried).reset_index(),
     "cost": lambda stages: stages, "chosen": chosen_table,
+    "choices": lambda choices: choices.drop(columns=["source", "labels", "model", "seconds"]),
 }
 
 
@@ -116,7 +118,7 @@ def write_readme(readme: Path, out: Path) -> None:
     """Put the tables of every run in `out/data/` between the marks of the README. ValueError where
     a mark is missing."""
     old = text = readme.read_text(encoding="utf-8")
-    for file in (out / "data" / run / f"{name}.csv" for run in TITLES for name in TABLES):
+    for file in (out / "data" / run / f"{name}.csv" for run in STORED for name in TABLES):
         if not file.is_file():
             continue
         mark = f"{file.stem} {file.parent.name}"
