@@ -10,7 +10,7 @@ import os
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -25,8 +25,10 @@ from petweak.data.masks import OWN_MASK, is_mask_beside, writer_of
 from petweak.data.oxford_pets import BREED_NAMES, SPECIES, SPLITS
 from petweak.data.pictures import OTHER, SUFFIXES, walk
 
-SPLIT_NAMES = dict(train="train", training="train", trainval="train", test="test", testing="test",
-                   val="val", valid="val", validation="val")
+# train, validation, training_set, test1, val2017, train_images, images_train
+_SPLIT = re.compile(r"(?:(?:data|dataset|images?|imgs?|photos?)[-_ ])?"
+                    r"(train(?:ing|val)?|test(?:ing)?|val(?:id(?:ation)?)?)"
+                    r"(?:[-_ ]?(?:set|split|data|dataset|images?|imgs?|photos?|\d+))*", re.I)
 SPECIES_NAMES = dict(cat="cat", cats="cat", dog="dog", dogs="dog")
 # Folders that hold photos and are no class, and folders that hold masks.
 PHOTO_FOLDERS = set("data dataset images image img imgs jpegimages photos pictures".split())
@@ -36,6 +38,7 @@ BESIDE = "the mask of a photo beside it"
 SHARED = ("several photos have the stem of one mask: name masks as the photos, such as "
           "photo.jpg.png and photo.png.png, or put them into folders as the photos'")
 _MASK_WORD = re.compile(r"[-_. ](masks?|seg|segmentation|gt|labels?|trimap)$")
+_NO_NAME = re.compile(r"[\d\W_]+")  # 2023, 2023-05-01: of cats/, no class of its own
 _NUMBERED = re.compile(r"(.+)_\d+")  # breed_number, as the official photos are called
 Mask = Path | Callable[[tuple[int, int]], np.ndarray]  # a file, or (height, width) -> (H, W) bool
 
@@ -109,33 +112,36 @@ def _folders(source: Path, files: list[tuple[Path, str]], chosen: list[str]) -> 
             inner /= name
         parts = {k: p[1:] for k, p in parts.items()}
     tops = {p[0].lower() for p in parts.values() if p}
-    of_split = tops & set(SPLIT_NAMES)
+    of_split = set(filter(split_of, tops))
     splits = of_split if len(of_split) > 1 or of_split == tops else set()
     for name in (beside := of_split - splits):  # folders of classes
         splits = {name}
         below = {"".join(p[1:2]).lower() for p in parts.values() if p and p[0].lower() == name}
-        if SPLIT_NAMES[name] == "train" or not below <= tops - splits:
+        if split_of(name) == "train" or not below <= tops - splits:
             raise ValueError(f"{inner} has a folder {name!r} beside folders of classes: move those "
                              "into train or test as well, or, if it is a class, rename it")
         found.notes.append(f"the folder {name!r} is taken as a split: it holds the same classes")
     for p in pictures:
         path = parts[id(p)]
         if splits and path and path[0].lower() in splits:
-            p.split = SPLIT_NAMES[path.pop(0).lower()]
-            del path[: bool(path) and path[0].lower() in PHOTO_FOLDERS]
+            p.split = split_of(path.pop(0))
+            while path and (path[0].lower() in PHOTO_FOLDERS or split_of(path[0]) == p.split):
+                del path[0]  # train/images/, train/train/
         elif splits and not beside:
             p.reason = f"not in {' or '.join(sorted(splits))}"
     pictures = [p for p in pictures if not p.reason]
     loose = [p for p in pictures if not parts[id(p)]]
     if len(loose) == len(pictures):
-        _by_name(found, pictures, inner.name, chosen)
+        _by_name(found, source, pictures, inner.name, chosen)
         return found
     for p in loose:
         p.reason = "in no class folder"
+    numbers = (source / oxford_pets.CLASSES).is_file()  # which are names there
     for p in pictures:
         if path := parts[id(p)]:
             kind = SPECIES_NAMES.get(path[0].lower(), "")
-            named = kind and len(path) > 1 and path[1].lower() not in PHOTO_FOLDERS
+            named = kind and len(path) > 1 and path[1].lower() not in PHOTO_FOLDERS and (
+                numbers or not _NO_NAME.fullmatch(path[1]))
             p.breed = path[1] if named else path[0]
             if found.species.setdefault(p.breed, kind) != kind:
                 raise ValueError(f"two classes are called {p.breed!r}, in {p.name} and elsewhere: "
@@ -143,7 +149,8 @@ def _folders(source: Path, files: list[tuple[Path, str]], chosen: list[str]) -> 
     return found
 
 
-def _by_name(found: Found, photos: list[Photo], one: str, chosen: list[str]) -> None:
+def _by_name(found: Found, source: Path, photos: list[Photo], one: str, chosen: list[str]
+             ) -> None:
     """Classes of photos in one folder: `breed_number` of known breeds, else all are class `one`."""
     known = {plain(name): name for name in (*BREED_NAMES, *chosen)}
     match = {id(p): _NUMBERED.fullmatch(p.file.stem) for p in photos}
@@ -152,6 +159,11 @@ def _by_name(found: Found, photos: list[Photo], one: str, chosen: list[str]) -> 
         names = {m[1] for m in match.values() if m and oxford_pets.is_class_name(m[1])}
         found.notes += [f"one class, {one}. If {name} in the names of files is a class, say "
                         "--classes with all classes" for name in sorted(names)[:1]]
+        said = {SPECIES_NAMES.get(re.split("[^a-z]", p.file.stem.lower())[0], "") for p in photos}
+        if {"cat", "dog"} <= said:
+            raise ValueError(f"{source}: photos of cats and of dogs, by the names of files, lie in "
+                             "one folder: put them into folders cats and dogs, or list them in a "
+                             "CSV of file and class" + "; or say --classes cat,dog" * bool(names))
         breeds = {id(p): one for p in photos}
     for p in photos:
         if breed := breeds.get(id(p)):
@@ -178,7 +190,7 @@ def _official(source: Path, files: list[tuple[Path, str]], lists: list[Path],
             by_stem[stem].append(p)
     if not lists:
         found.photos = photos
-        _by_name(found, [p for p in photos if not p.reason], "", chosen)
+        _by_name(found, source, [p for p in photos if not p.reason], "", chosen)
         if not found.species:
             raise ValueError(f"{source} has trimaps, but neither trainval.txt nor photos called "
                              "BREED_NUMBER of known breeds: give class folders and --masks, or a "
@@ -271,11 +283,13 @@ def _coco_photos(file: Path, data: dict, by_name: dict[str, list[Path]], found: 
                  chosen: list[str], counts: Counter) -> Iterator[Photo]:
     names, of_image = {}, defaultdict(list)
     words = re.findall("[a-z]+", f"{file.stem} {file.parent.name}".lower())
-    split = next((SPLIT_NAMES[w] for w in words if w in SPLIT_NAMES), "")
-    for c in data["categories"]:
+    split, used = next(filter(None, map(split_of, words)), ""), {
+        a["category_id"] for a in data["annotations"]}
+    for c in (c for c in data["categories"] if c["id"] in used):  # Roboflow's first has its name
         name = " ".join(c["name"].split())
         if names.setdefault(c["id"], name) != name or list(names.values()).count(name) > 1:
-            raise ValueError(f"{file}: two categories have the name {name!r} or the id {c['id']}")
+            raise ValueError(f"{file}: two categories with annotations have the name {name!r} or "
+                             f"the id {c['id']}: rename one, or give them one id")
     groups = {c["id"]: str(c.get("supercategory", "")) for c in data["categories"]}
     for a in data["annotations"]:
         name = names[a["category_id"]]
@@ -285,13 +299,14 @@ def _coco_photos(file: Path, data: dict, by_name: dict[str, list[Path]], found: 
     for image in data["images"]:
         parts, pets = PurePosixPath(image["file_name"].replace("\\", "/")).parts, Counter()
         same, of = by_name.get(parts[-1].casefold(), []), of_image[image["id"]]
-        same = [f for f in same if f.parts[-len(parts):] == parts] or same
+        shared = [_shared(f.parts, parts) for f in same]  # the path may be of another machine
+        same = [f for f, n in zip(same, shared, strict=True) if n == max(shared)]
         same = [f for f in same if split and split in f.parent.name.lower()] or same
         same = [f for f in same if f.parent.name.lower() not in MASK_FOLDERS] or same
         for a in of:
             box = a.get("bbox") or [0, 0, 0, 0]
             pets[names[a["category_id"]]] += (a.get("area") or box[2] * box[3]) * 1.0
-        p = Photo(same[0] if same else file.parent / parts[-1], "/".join(parts))
+        p = Photo(same[0] if same else file.parent / parts[-1], str(PurePosixPath(*parts)))
         p.split, p.breed = split, pets.most_common(1)[0][0] if pets else ""
         if len(same) != 1:
             p.reason = "several files have its name" if same else "listed, and there is no photo"
@@ -304,6 +319,11 @@ def _coco_photos(file: Path, data: dict, by_name: dict[str, list[Path]], found: 
         if not p.reason:
             counts += Counter(several=bool(p.masks) and len(of) > 1, mixed=len(pets) > 1)
         yield p
+
+
+def _shared(one: Sequence[str], other: Sequence[str]) -> int:
+    """How many parts two paths have in common from the end, in any case."""
+    return len(os.path.commonprefix([[x.casefold() for x in path[::-1]] for path in (one, other)]))
 
 
 def _coco_mask(annotations: list[dict], height: Any, width: Any, size: tuple[int, int]
@@ -338,8 +358,10 @@ def _coco_mask(annotations: list[dict], height: Any, width: Any, size: tuple[int
 
 def _table(file: Path) -> Found:
     """A CSV of `file` and `class`, and `split`, `mask`, `species` if they are there."""
-    text = oxford_pets.read_text(file)
-    delimiter = max(",;\t", key=text.partition("\n")[0].count)
+    text, first = oxford_pets.read_text(file), 2
+    if excel := re.match(r"sep=(.)\r?\n", text):
+        text, first = text[excel.end():], 3
+    delimiter = excel[1] if excel else max(",;\t", key=text.partition("\n")[0].count)
     found, by_file = Found([], {}), {}
     try:
         header, *rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
@@ -349,7 +371,7 @@ def _table(file: Path) -> Found:
     if not {"file", "class"} <= set(names):
         raise ValueError(f"{file} has the columns {', '.join(header)}: it takes file and class, "
                          "and if you like split, mask, species")
-    for n, values in enumerate(rows, 2):
+    for n, values in enumerate(rows, first):
         row = defaultdict(str, zip(names, (v.strip() for v in values), strict=False))
         if not any(row.values()):
             continue
@@ -357,11 +379,11 @@ def _table(file: Path) -> Found:
         name, breed, split = row["file"], row["class"], row["split"].lower()
         if not (name and breed):
             raise ValueError(f"{where}: a photo and its class are needed, here are {values}")
-        if split and split not in SPLIT_NAMES:
+        if split and not split_of(split):
             raise ValueError(f"{where}: split {row['split']!r} is not train, val or test")
         if (kind := row["species"].lower()) and kind not in SPECIES_NAMES:
             raise ValueError(f"{where}: species {row['species']!r} is not cat or dog")
-        path, split = _beside(file, name), SPLIT_NAMES.get(split, "")
+        path, split = _beside(file, name), split_of(split)
         p = by_file.setdefault(path, Photo(path, name, breed, split))
         if (p.breed, p.split) != (breed, split):
             raise ValueError(f"{where}: {name} is {breed} {split} here and {p.breed} {p.split} "
@@ -483,6 +505,12 @@ def _stem(file: Path) -> str:
     """photo.jpg, photo.png and photo.jpg.png are called photo."""
     name = Path(file.stem)
     return (name.stem if name.suffix.lower() in SUFFIXES else name.name).casefold()
+
+
+def split_of(name: str) -> str:
+    """train, val or test, if the name of a folder, or a word, says so; else empty."""
+    split = _SPLIT.fullmatch(name)
+    return {"tr": "train", "te": "test", "va": "val"}[split[1][:2].lower()] if split else ""
 
 
 def plain(name: str) -> str:

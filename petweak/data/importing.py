@@ -250,16 +250,20 @@ def _fault(p: Photo, hashes: dict[str, Photo], official: bool) -> str:
 
 def _split(source: Path, used: list[Photo], test_fraction: float, seed: int) -> str:
     """Complete the split, class by class, and say in a line where it comes from. What the source
-    gives stays, but where it calls all photos train: a test set has to come from somewhere."""
+    gives stays, but where it calls all photos train, or val, or test: both are needed."""
     there = {p.split for p in used}
+    rest = used if len(there) == 1 else [p for p in used if not p.split]
+    how = f"{test_fraction:.0%} of each class for test, drawn with seed {seed}"
+    if rest is used and there != {""}:
+        how += f" (in the source all photos are {', '.join(there)})"
     for p in (p for p in used if p.split == "val"):  # petweak takes its own val from train
         p.split = "train" if "test" in there else "test"
     given, rng = Counter(p.split for p in used), np.random.default_rng(seed)
-    rest = used if given["train"] == len(used) else [p for p in used if not p.split]
     for p in rest:
         p.split = ""
     trained = {p.breed for p in used if p.split == "train"}
-    alone = given["test"] and not given["train"]  # of a test set, that the rest is for training
+    # Of a test set, that the rest is for training
+    alone = rest is not used and given["test"] and not given["train"]
     for breed in sorted({p.breed for p in rest}):
         same = [p for p in rest if p.breed == breed]
         n = min(max(1, round(test_fraction * len(same))), len(same) - (breed not in trained))
@@ -270,7 +274,6 @@ def _split(source: Path, used: list[Photo], test_fraction: float, seed: int) -> 
         raise ValueError(f"{source}: train or test is empty (given: {said or 'no split'}), and no "
                          "class has two photos to draw from: add photos, or leave the split of "
                          "some empty")
-    how = f"{test_fraction:.0%} of each class for test, drawn with seed {seed}"
     if len(rest) in (0, len(used)):
         return f"split: {how if rest else 'as the source has it'}"
     return (f"split: {len(used) - len(rest)} photos as the source has it ({said}), {len(rest)} "

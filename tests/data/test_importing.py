@@ -184,6 +184,40 @@ def test_a_split_folder_beside_folders_of_classes_that_is_unclear_is_refused(fil
         import_photos(tmp_path / "s", tmp_path / "D", progress=False, species="cat")
 
 
+@pytest.mark.parametrize("train, test", [
+    ("training_set/training_set", "test_set/test_set"), ("train2017", "val2017"),
+    ("Train_Images", "validation_images/images"), ("images/trainset", "images/testset"),
+    ("images_train", "images_val"), ("train", "test1"), ("train/train/photos", "TEST/TEST")])
+def test_names_of_splits_and_doubled_folders_are_understood(train, test, tmp_path):
+    for k, (split, n) in enumerate(((train, 3), (test, 2))):
+        for folder in ("cats", "dogs"):
+            for i in range(n):
+                photo(tmp_path / "s" / split / folder / f"{folder[:3]}.{k}{i}.jpg")
+    pets, report = imported(tmp_path / "s", tmp_path / "D")  # the species by the names
+    assert {s.breed_name: s.species for s in pets.samples} == {"cats": 0, "dogs": 1}
+    assert "split: as the source has it" in report
+    for file, row in table(tmp_path / "D").items():
+        assert row["split"] == ("train" if file.startswith(train) else "test")
+
+
+@pytest.mark.parametrize("dates", ["2023", "2023-05-01", "01"])
+def test_folders_of_dates_belong_to_the_class_around_them(dates, tmp_path):
+    for folder in ("cats", "dogs"):
+        for i in range(2):
+            photo(tmp_path / "s" / folder / dates / f"{i}.jpg")
+    pets, _ = imported(tmp_path / "s", tmp_path / "D")
+    assert {s.breed_name: s.species for s in pets.samples} == {"cats": 0, "dogs": 1}
+
+
+@pytest.mark.parametrize("sep, train, test", [(".", "train", "test1"), ("_", "", "")])
+def test_cats_and_dogs_by_the_names_of_files_are_not_one_class(sep, train, test, tmp_path):
+    for i in range(4):
+        photo(tmp_path / "s" / train / f"{('cat', 'Dog')[i % 2]}{sep}{i}.jpg")
+        photo(tmp_path / "s" / test / f"{i}.jpg")
+    with pytest.raises(ValueError, match="of cats and of dogs.*folders cats and dogs.*CSV"):
+        import_photos(tmp_path / "s", tmp_path / "D", species="cat", progress=False)
+
+
 def test_a_flat_folder_is_one_class_and_breed_number_of_known_breeds_are_several(tmp_path):
     for i in range(4):
         photo(tmp_path / "my cat" / f"IMG_{i}.jpg")
@@ -659,6 +693,34 @@ def test_coco_splits_of_two_files_and_other_categories(tmp_path):
         assert s.photo.read_bytes() in state(tmp_path / "s" / folder).values()
 
 
+def test_coco_categories_without_annotations_do_not_count(tmp_path):
+    def doubled(categories):  # as Roboflow writes a project of one class
+        categories += [{"id": 0, "name": "cat", "supercategory": "none"}, {"id": 3, "name": "rex"}]
+
+    pets, _ = imported(annotated(tmp_path / "s", categories=doubled), tmp_path / "D")
+    assert pets.breeds == ("cat", "rex") and len(pets) == 5
+
+
+@pytest.mark.parametrize("before", ["C:\\Users\\me\\pics\\{}\\", "/home/me/Pics/{}/", "{}/"])
+def test_coco_paths_of_another_machine_are_told_by_their_ends(before, tmp_path):
+    def renamed(images):
+        for i, image in enumerate(images):
+            image["file_name"] = f"{before.format('ab'[i % 2])}{i // 2}.jpg"
+
+    annotated(tmp_path / "s", images=renamed)
+    for i in range(6):
+        photo(tmp_path / "s" / "pics" / "ab"[i % 2] / f"{i // 2}.jpg", 90 + i)
+    pets, report = imported(tmp_path / "s", tmp_path / "D")
+    rows = table(tmp_path / "D")
+    expected = ["cat", "rex", "cat", "rex", "cat"]
+    ids = [rows[f"{before.format('ab'[i % 2])}{i // 2}.jpg".replace("\\", "/")]["id"]
+           for i in range(5)]
+    assert [pets.sample(i).breed_name for i in ids] == expected
+    for i, image_id in enumerate(ids):
+        file = tmp_path / "s" / "pics" / "ab"[i % 2] / f"{i // 2}.jpg"
+        assert pets.sample(image_id).photo.read_bytes() == file.read_bytes()
+
+
 BROKEN = {
     "RLE of another size": lambda a: a[1]["segmentation"].update(size=[3, 3]),
     "counts": lambda a: a[2]["segmentation"].update(counts=[5, 5]),
@@ -688,7 +750,7 @@ def test_an_outline_that_is_none_costs_the_mask_and_not_the_photo(fault, tmp_pat
     (dict(images=lambda a: a[0].update(file_name="")), "not as COCO's instances are"),
     (dict(annotations=lambda a: a[0].update(area="big")), "not as COCO's instances are"),
     (dict(annotations=lambda a: a[0].update(area=0, bbox=[1])), "not as COCO's instances are"),
-    (dict(categories=lambda a: a.append({"id": 3, "name": "cat"})), "two categories")])
+    (dict(categories=lambda a: a[0].update(name="rex")), "two categories .*'rex'.*rename one")])
 def test_coco_that_is_none_is_refused(changes, says, tmp_path):
     with pytest.raises(ValueError, match=says):
         import_photos(annotated(tmp_path / "s", **changes), tmp_path / "D", progress=False)
@@ -756,11 +818,44 @@ def test_splits_that_are_given_for_some_photos_are_kept(given, says, tmp_path):
         assert splits.count("test") == 2
 
 
-def test_a_csv_of_test_photos_alone_is_refused(tmp_path):
+@pytest.mark.parametrize("split", ["train", "val", "test"])
+@pytest.mark.parametrize("form", ["csv", "coco", "folders"])
+def test_a_source_of_one_split_alone_gets_a_seeded_one(form, split, tmp_path):
+    source = tmp_path / "s"
+    if form == "coco":
+        annotated(source, f"annotations/instances_{split}2017.json", f"{split}2017")
+    else:
+        two_pets(source / split if form == "folders" else source)
+    if form == "csv":
+        rows = [f"{f.relative_to(source)},{f.parent.name},{split}" for f in source.rglob("*.JPG")]
+        source /= "pets.csv"
+        source.write_text("\n".join(["file,class,split", *rows]), encoding="utf-8")
+    options = {} if form == "coco" else TWO
+    pets, report = imported(source, tmp_path / "D", **options)
+    assert [s.breed_name for s in pets.split("test")] == list(pets.breeds)  # one photo of each
+    assert "split: 20% of each class for test, drawn with seed 0" in report
+    assert (f"in the source all photos are {split}" in report) == (form != "folders")
+    again, _ = imported(source, tmp_path / "D2", seed=1, **options)
+    assert {s.id for s in again.split("test")} != {s.id for s in pets.split("test")}
+
+
+def test_a_csv_of_one_photo_of_a_class_that_is_test_is_refused(tmp_path):
     photo(tmp_path / "a.jpg"), photo(tmp_path / "b.jpg")
-    (tmp_path / "pets.csv").write_text("file,class,split\na.jpg,rex,test\nb.jpg,rex,test\n")
+    (tmp_path / "pets.csv").write_text("file,class,split\na.jpg,rex,test\nb.jpg,tom,test\n")
     with pytest.raises(ValueError, match="train or test is empty .given: 2 test.*leave"):
         import_photos(tmp_path / "pets.csv", tmp_path / "D", species="dog", progress=False)
+
+
+def test_a_csv_as_excel_begins_it(tmp_path):
+    two_pets(tmp_path, 3)
+    rows = [f"{n}/IMG_{1000 + i}.JPG;{n}, the 1st" for n in ("minka", "rex") for i in range(3)]
+    file = tmp_path / "pets.csv"
+    file.write_text("\r\n".join(["\ufeffsep=;", "file;class", *rows]), encoding="utf-8")
+    pets, _ = imported(file, tmp_path / "D", species="cat")
+    assert pets.breeds == ("minka, the 1st", "rex, the 1st") and len(pets) == 6
+    file.write_text("sep=;\r\nfile;class\r\na.jpg;\r\n", encoding="utf-8")
+    with pytest.raises(ValueError, match="row 3"):
+        import_photos(file, tmp_path / "D2", progress=False)
 
 
 # --- nothing half, nothing of the user's
