@@ -37,6 +37,8 @@ LABELS = 90  # the largest value that may be a label: COCO's last class
 VOID = {"colour": {0xE0E0C0}, "index": {255}, "grey": {255, 65535}}  # of VOC: no label
 # Cat and dog: of a list of one's own, of VOC, of COCO (by ids, by ranks from 0 and from 1).
 PAIRS = [{1, 2}, {8, 12}, {17, 18}, {15, 16}, {16, 17}, {0x800000, 0x008000}, {0x400000, 0x400080}]
+# The share of a set's photos that show both. More have a pet and something else, a floor say.
+TOGETHER = 0.2
 SIDE = 32  # of the small copy of a mask that sets are judged by
 
 
@@ -339,10 +341,11 @@ def _read(seen: list[Seen], channel: str) -> Reading:
         if void and not any(v >= void and v & named for v in each):
             raise _Unclear(f"no mask has both {listed(void, channel)} and another label, as if two"
                            f" kinds of masks were mixed; {shown}")
-        if named in PAIRS or all(len(v & named) < 2 for v in each):
+        several = sum(len(v & named) > 1 for v in each)
+        if not several or named in PAIRS and several <= max(1, TOGETHER * len(each)):
             return labels(named, void)
-        raise _Unclear(f"several labels stand in one mask, and which of them are pets is unclear; "
-                       f"{shown}")
+        raise _Unclear(f"several labels stand in one mask ({several} of {len(each)} masks), and "
+                       f"which of them are pets is unclear; {shown}")
     if whole and 0 in values and len(values) <= 8 and all(len(v - {0}) < 2 for v in each):
         return labels(named | void)
     scale = 1 if not whole and top <= 1 else 255 if 200 <= top <= 255 else 65535

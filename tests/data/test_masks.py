@@ -31,6 +31,7 @@ from PIL import Image
 
 from petweak.data.masks import find_masks, read_foreground, recognise
 
+BOTH = LEFT // 255 + RIGHT // 255 * 2
 VOC = [BLACK, RED, GREEN, *[(9, 9, 9)] * 252, VOID]
 
 KINDS = {  # the pictures of a set, each with what it has to be read as
@@ -43,7 +44,9 @@ KINDS = {  # the pictures of a set, each with what it has to be read as
     "a trimap of matting": [(grey(ring=127), RINGED)],
     "trimaps": [(grey(2, 1, 3), RINGED)],
     "cat 1, dog 2": [(grey(pet=1), MASK), (grey(pet=2), MASK)],
-    "cat and dog in one": [(LEFT // 255 + RIGHT // 255 * 2, MASK)],
+    "cat and dog in one": [(BOTH, MASK)],
+    "cat and dog in one of five": [(grey(pet=1), MASK), (grey(pet=2), MASK)] * 4 + [
+        (BOTH, MASK)] * 2,
     "VOC's values": [(grey(0, 8, 255), RINGED), (grey(0, 12, 255), RINGED)],
     "breeds": [(grey(pet=k), MASK) for k in (1, 5, 37)],
     "cat 127, dog 255": [(grey(pet=127), MASK), (grey(pet=255), MASK)],
@@ -144,6 +147,11 @@ UNCLEAR = {
     "1 and 2": ([grey(1, 2)], "values found: 1, 2"),
     "two kinds mixed": ([grey(pet=1), grey(pet=255)], "mixed; values found: 0, 1, 255"),
     "many classes": ([grey(0, 8, 15), grey(0, 3, 15)], "found: 0, 3, 8, 15"),
+    "trimaps counted from 0": ([grey(1, 0, 2)] * 2, "2 of 2 masks.*found: 0, 1, 2"),
+    "floor and pet": ([BOTH, BOTH, grey(pet=2)], "2 of 3 masks.*found: 0, 1, 2"),
+    "floor and pet in a third": ([BOTH] * 2 + [grey(pet=2)] * 4, "2 of 6 masks.*found: 0, 1, 2"),
+    "floor and pet in a palette": ([palette(BOTH, BLACK, RED, GREEN)] * 2, "2 of 2.*: 0, 1, 2"),
+    "floor and pet in colours": ([rgb(RED, ring=GREEN)] * 2, "#000000, #008000, #800000"),
     "a few grey levels": ([grey(0, 170, 85), grey(0, 255, 85)], "found: 0, 85, 170, 255"),
     "percent": ([np.linspace(0, 100, H * W).reshape(H, W).astype(np.uint8)], "found: 0, 1, 2"),
     "three colours": ([rgb(RED, ring=(0, 0, 255)), rgb(GREEN)], "#000000, #0000ff, #008000"),
@@ -158,6 +166,12 @@ def test_what_is_unclear_is_refused_with_the_values_and_the_setting(kind, tmp_pa
     pictures, says = UNCLEAR[kind]
     with pytest.raises(ValueError, match=f"{tmp_path}: .*{says}.*external_foreground.*nonzero"):
         recognise(write(tmp_path, *pictures))
+
+
+def test_the_setting_says_which_of_two_labels_is_the_pet(tmp_path):
+    files = write(tmp_path, BOTH, BOTH, grey(pet=2))
+    for told, expected in (("2", RIGHT), ("1,2", MASK)):
+        assert np.array_equal(read_foreground(files[0], recognise(files, told)), expected)
 
 
 def test_photos_and_numbers_below_0_are_refused(tmp_path):

@@ -213,6 +213,8 @@ def test_no_two_classes_have_one_name_and_no_class_has_two(tmp_path):
         root = write(tmp_path / f"wrong{len(extra)}", [*TRAIN, "pug_9 3 1", *extra], TEST, [], {})
         some = "Bengal and Persian and pug" if extra else "Bengal and pug"
         assert refusal(root) == f"{root / 'annotations'}: class id 3 is {some}"
+    root = write(tmp_path / "all", [f"{breed}_1 1 1" for breed in BREED_NAMES], ["pug_2 1 1"], [])
+    assert refusal(root).endswith(f"class id 1 is {' and '.join(sorted(BREED_NAMES))}")
 
 
 @pytest.mark.parametrize("text, breeds", [
