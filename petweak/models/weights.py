@@ -37,20 +37,19 @@ def torchvision_weights(name: str) -> dict[str, torch.Tensor]:
     it, ValueError where the file is damaged; the message says which file, and what to do. A whole
     file that is not the official one is read, with a warning: it may be a user's own."""
     path, url = cached_path(name), TORCHVISION[name].url
-    official = path.stem.rsplit("-", 1)[-1]
     if not path.is_file():
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            torch.hub.download_url_to_file(url, str(path), official)  # which checks the hash
+            torch.hub.download_url_to_file(url, str(path), official(name))  # checks the hash
         except (OSError, RuntimeError) as error:  # urllib's URLError is an OSError
             raise FileNotFoundError(
                 f"the weights of {name} are not at {path}, and cannot be had from {url} ({error}). "
                 "Put the file there, or set TORCH_HOME to a folder whose hub/checkpoints holds it."
             ) from error
-    state = _read(path, f"a file whose sha256 begins with {official}: delete it and run again, or "
-                        f"get {url}")
-    if mark := fingerprint(name):
-        _note_other(path, f"sha256 {mark[:8]}... in place of {official}...")
+    state = _read(path, f"a file whose sha256 begins with {official(name)}: delete it and run "
+                        f"again, or get {url}")
+    if other := not_official(name):
+        _note_other(path, other)
     return state
 
 
@@ -67,8 +66,20 @@ def fill(net: torch.nn.Module, name: str) -> None:
 
 
 @cache
-def _note_other(path: Path, why: str) -> None:  # once a process
-    log.warning("%s is not the official file (%s); its results are kept apart", path, why)
+def _note_other(path: Path, other: str) -> None:  # once a process
+    log.warning("%s %s; its results are kept apart", path, other)
+
+
+def not_official(name: str) -> str:
+    """What is told of a file that is not the official one of the torchvision weights `name`."""
+    mark = fingerprint(name)
+    return mark and (f"is not the official file (sha256 {mark[:8]}... in place of "
+                     f"{official(name)}...)")
+
+
+def official(name: str) -> str:
+    """How the sha256 of the torchvision weights `name` begins; their file's name ends with it."""
+    return cached_path(name).stem.rsplit("-", 1)[-1]
 
 
 def package_weights(name: str) -> dict[str, torch.Tensor]:
@@ -112,8 +123,7 @@ def fingerprint(name: str) -> str:
     if name not in TORCHVISION or not (path := available(name)):
         return ""
     sha256 = _hash(path)
-    official = path.stem.rsplit("-", 1)[-1]  # torchvision's names end with how the hash begins
-    return "" if sha256.startswith(official) else sha256[:32]
+    return "" if sha256.startswith(official(name)) else sha256[:32]
 
 
 def _hash(path: Path) -> str:

