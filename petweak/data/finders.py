@@ -10,7 +10,7 @@ import os
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -21,7 +21,14 @@ from pycocotools import mask as coco
 
 from petweak.data import oxford_pets
 from petweak.data.files import read_json
-from petweak.data.masks import OWN_MASK, is_mask_beside, writer_of
+from petweak.data.masks import (
+    IGNORE,
+    OWN_MASK,
+    is_mask_beside,
+    read_foreground,
+    recognise,
+    writer_of,
+)
 from petweak.data.oxford_pets import BREED_NAMES, SPECIES, SPLITS
 from petweak.data.pictures import OTHER, SUFFIXES, walk
 
@@ -31,12 +38,19 @@ _SPLIT = re.compile(r"(?:(?:data|dataset|images?|imgs?|photos?)[-_ ])?"
                     r"(?:[-_ ]?(?:set|split|data|dataset|images?|imgs?|photos?|\d+))*", re.I)
 SPECIES_NAMES = dict(cat="cat", cats="cat", dog="dog", dogs="dog")
 # Folders that hold photos and are no class, and folders that hold masks.
-PHOTO_FOLDERS = set("data dataset images image img imgs jpegimages photos pictures".split())
+PHOTO_FOLDERS = set(
+    "data dataset images image img imgs jpegimages pngimages photos pictures".split())
 MASK_FOLDERS = set("""annotation annotations gt groundtruth ground_truth label labels mask masks
     matte mattes seg segmentation segmentationclass segmentations trimap trimaps""".split())
 BESIDE = "the mask of a photo beside it"
 SHARED = ("several photos have the stem of one mask: name masks as the photos, such as "
           "photo.jpg.png and photo.png.png, or put them into folders as the photos'")
+# What names of folders of masks have in them, and of those that are the second choice: of single
+# instances (VOC), drawn over the photo for a person (Supervisely).
+_MASK_PART = re.compile(r"[-_. ]*(?<![a-z])((masks?|seg|segmentations?|groundtruth|gt|trimaps?|"
+                        r"mattes?|labels?|annotations?)(?![a-z])|segmentation(class|object)$)"
+                        r"[-_. ]*")
+_SECOND = re.compile("object|instance|human|colou?r|overlay|preview|vis")
 _MASK_WORD = re.compile(r"[-_. ](masks?|seg|segmentation|gt|labels?|trimap)$")
 _NO_NAME = re.compile(r"[\d\W_]+")  # 2023, 2023-05-01: of cats/, no class of its own
 _NUMBERED = re.compile(r"(.+)_\d+")  # breed_number, as the official photos are called
@@ -64,6 +78,7 @@ class Found:
     notes: list[str] = field(default_factory=list)  # lines of the report
     source: Path = Path()  # what names the classes, for errors
     official: bool = False  # named by the lists of Oxford-IIIT Pet: nothing is renamed
+    unclear: str = ""  # why masks beside the photos cannot be taken, unless others are given
 
 
 def find(source: Path, chosen: list[str], without: set[Path]) -> Found:
@@ -100,7 +115,7 @@ def _folders(source: Path, files: list[tuple[Path, str]], chosen: list[str]) -> 
     if not pictures:
         raise ValueError("; ".join([f"{source} holds no picture",
                                     *grouped("left out", found.photos, "reason")]))
-    pictures = _set_masks_aside(source, pictures)
+    pictures = _set_masks_aside(source, pictures, found)
     parts = {id(p): list(Path(p.name).parts[:-1]) for p in pictures}
     inner = source
     while len(tops := {tuple(p[:1]) for p in parts.values()}) == 1 and tops != {()}:
@@ -432,21 +447,98 @@ def pair_beside(found: Found) -> None:
             p.reason = BESIDE
 
 
-def _set_masks_aside(source: Path, photos: list[Photo]) -> list[Photo]:
-    """The photos without those in folders such as masks/, in which each is the mask of the photo
-    that has its path but for such folders. ValueError where none is."""
-    inside = {p.file: p for p in photos
-              if MASK_FOLDERS & {x.lower() for x in Path(p.name).parts[:-1]}}
-    rest = [p for p in photos if p.file not in inside]
-    taken = _match(rest, inside, beside=True)
-    if inside and not taken:
-        name = Path(next(iter(inside.values())).name).parent
+def _set_masks_aside(source: Path, photos: list[Photo], found: Found) -> list[Photo]:
+    """The photos without those in folders of masks, in which each is the mask of the photo that has
+    its path but for such folders; or, where none is, most are masks by their stems. Of several
+    folders with masks of the same photos one is taken. ValueError where none has any."""
+    names, inside, rest = _mask_folders(photos), defaultdict(list), []
+    for p in photos:
+        within = tuple(x for x in _folders_of(p) if x in names)
+        inside[within].append(p) if within else rest.append(p)
+    of: dict[tuple, dict[str, Path]] = {}  # {folder: {photo: mask}}
+    for within, masks in inside.items():
+        files = [p.file for p in masks]
+        few = not _match(rest, files, names, whole=True) and (
+            2 * len(_match(rest, files, names)) <= len(files))
+        pairs = {p.file: p.masks.pop() for p in rest if p.masks}
+        of[within] = {} if few else pairs
+
+    def worth(within: tuple) -> tuple[bool, bool]:
+        looks = all(is_mask_beside(f, photo) for photo, f in of[within].items())
+        return looks, not _SECOND.search(" ".join(within))
+
+    taken: list[tuple] = []
+    for within in sorted(of, key=worth, reverse=True) if len(of) > 1 else of:
+        both = {k: of[k].keys() & of[within].keys() for k in taken}
+        for rival in (k for k, shared in both.items() if shared):
+            one, other = ([of[k][photo] for photo in sorted(both[rival])] for k in (rival, within))
+            folders = [m[0].parent.relative_to(source).as_posix() for m in (one, other)]
+            if worth(rival) == worth(within) and not _same_foreground(one, other):
+                found.unclear = (f"{source} has masks of the same photos in {' and '.join(folders)}"
+                                 ", and they differ: say which to take, --masks FOLDER")
+            for p in inside[within]:
+                p.reason = f"masks as well: those in {folders[0]} are taken"
+            break
+        else:
+            taken.append(within)
+    masks = {p.file: p for within in taken for p in inside[within]}
+    given = {photo: f for within in taken for photo, f in of[within].items()}
+    for p in (p for p in rest if p.file in given):
+        p.masks, p.note = [given[p.file]], ""
+    if masks and not given:
+        name = Path(next(iter(masks.values())).name).parent
         raise ValueError(f"{source} has a folder {name.as_posix()!r}, and no picture in it has the "
                          "name of one photo beside it: if it holds masks, say --masks FOLDER, or "
                          "name them as the photos, such as photo.jpg.png; if photos, rename it")
-    for f, p in inside.items():
-        p.reason = BESIDE if f in taken else "in a folder of masks, and of no photo beside it alone"
+    given_masks = set(given.values())
+    for f, p in masks.items():
+        p.reason = (BESIDE if f in given_masks else
+                    "in a folder of masks, and of no photo beside it alone")
     return rest
+
+
+def _folders_of(p: Photo) -> list[str]:
+    return [x.casefold() for x in Path(p.name).parts[:-1]]
+
+
+def _mask_folders(photos: list[Photo]) -> dict[str, str]:
+    """Names of the folders of masks, and what they say of the photos' folder: of train_masks train,
+    mostly nothing. A folder is one by its name, or by its content: pictures that look like masks,
+    and most have the name of a photo elsewhere. The photo must not look like the mask of its mask,
+    and where masks have a word for them in the folder's name, they may look as they like."""
+    of_name, within = defaultdict(list), defaultdict(list)
+    where = {p.file: set(_folders_of(p)) for p in photos}
+    for p in photos:
+        of_name[_stem(p.file)].append(p)
+        for x in where[p.file]:
+            within[x].append(p)
+    out = {x: "" for x in within if x in MASK_FOLDERS}
+    for x, inside in within.items():
+        if x in out or x in PHOTO_FOLDERS:
+            continue
+        pairs = [(p, [q for stem in _stems(p.file) for q in of_name[stem]
+                      if x not in where[q.file]]) for p in inside]
+        word = _MASK_PART.search(x)
+        if 2 * sum(bool(of) for _, of in pairs) > len(pairs) and (word or all(
+                any(is_mask_beside(p.file, q.file) and not is_mask_beside(q.file, p.file)
+                    for q in of) if of else is_mask_beside(p.file, p.file) for p, of in pairs)):
+            out[x] = ""
+        elif word and all(is_mask_beside(p.file, p.file) for p in inside):
+            out[x] = ""
+    known = {split_of(x) or x for x in within if x not in out}
+    for x in out:
+        rest = _MASK_PART.sub("", x)
+        out[x] = (split_of(rest) or rest) if (split_of(rest) or rest) in known else ""
+    return out
+
+
+def _same_foreground(one: list[Path], other: list[Path]) -> bool:
+    try:
+        of = [[read_foreground(f, how) >= IGNORE for f in files]
+              for files in (one, other) for how in [recognise(files)]]
+    except (ValueError, OSError):
+        return False
+    return all(map(np.array_equal, *of))
 
 
 def match_masks(found: Found, folder: Path) -> None:
@@ -464,26 +556,27 @@ def match_masks(found: Found, folder: Path) -> None:
     found.notes += [f"{len(rest)} masks belong to no photo"] if rest else []
 
 
-def _match(photos: list[Photo], masks: Iterable[Path], beside: bool = False) -> set[Path]:
+def _match(photos: list[Photo], masks: Iterable[Path],
+           apart: Mapping[str, str] | None = None, whole: bool = False) -> set[Path]:
     """Give photos the masks of their stem, and return what was given: of several the one that
-    shares most folders with the photo from the end (`beside`: all), such as masks/ apart; then one
-    of its whole name, photo.jpg.png; then one whose name says that it is a mask. What fits several
-    photos alike is of none of them, and they have a note."""
+    shares most folders with the photo from the end (`whole`: all), such as masks/ and those of
+    `_mask_folders` apart; then one of its whole name, photo.jpg.png; then one whose name says that
+    it is a mask. What fits several photos alike is of none of them, and they have a note."""
     by_stem, claims = defaultdict(list), defaultdict(list)
     for f in masks:
-        whole = _MASK_WORD.sub("", f.stem.casefold())  # photo.jpg, if the mask is photo.jpg.png
-        names = _stem(f), _MASK_WORD.sub("", _stem(Path(whole + f.suffix)))
-        for word, stem in enumerate(dict.fromkeys(names)):
-            by_stem[stem].append((word, whole, f))
+        full = _MASK_WORD.sub("", f.stem.casefold())  # photo.jpg, if the mask is photo.jpg.png
+        for word, stem in enumerate(_stems(f)):
+            by_stem[stem].append((word, full, f))
     called = {p.file.name.casefold() for p in photos}
+    apart = dict.fromkeys(MASK_FOLDERS | PHOTO_FOLDERS, "") | (apart or {})
     for p in photos:
         rated, name = defaultdict(list), p.file.name.casefold()
-        for word, whole, f in by_stem.get(_stem(p.file), []):
-            one, other = ([x for x in map(str.casefold, file.parts[-2::-1])
-                           if x not in MASK_FOLDERS | PHOTO_FOLDERS] for file in (p.file, f))
-            of_other = f == p.file or whole != name and whole in called
-            if not of_other and (one == other or not beside):
-                rated[len(os.path.commonprefix([one, other])), whole == name, word].append(f)
+        for word, full, f in by_stem.get(_stem(p.file), []):
+            one, other = ([split_of(y) or y for x in map(str.casefold, file.parts[-2::-1])
+                           if (y := apart.get(x, x))] for file in (p.file, f))
+            of_other = f == p.file or full != name and full in called
+            if not of_other and (one == other or not whole):
+                rated[len(os.path.commonprefix([one, other])), full == name, word].append(f)
         if len(best := rated[max(rated)] if rated else []) > 1:
             p.note = f"several masks are called {_stem(p.file)}"
         elif best:
@@ -499,6 +592,12 @@ def _match(photos: list[Photo], masks: Iterable[Path], beside: bool = False) -> 
                 for p in several:
                     p.note = SHARED
     return given
+
+
+def _stems(mask: Path) -> list[str]:
+    """What the photo of a mask may be called: as it, or without _mask."""
+    bare = Path(_MASK_WORD.sub("", mask.stem.casefold()) + mask.suffix)
+    return list(dict.fromkeys([_stem(mask), _MASK_WORD.sub("", _stem(bare))]))
 
 
 def _stem(file: Path) -> str:

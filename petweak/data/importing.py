@@ -76,6 +76,8 @@ def import_photos(
     finders.pair_beside(found)
     if masks:
         match_masks(found, masks)
+    elif found.unclear:
+        raise ValueError(found.unclear)
     _choose(found, chosen)
     found.species = _species(found, species)
     options = [link, test_fraction, seed, foreground, found.species, chosen]

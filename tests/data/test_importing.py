@@ -454,6 +454,76 @@ def test_what_looks_like_masks_in_a_folder_of_any_name_is_no_photo(tmp_path):
         assert iou(pets, rows[file.relative_to(source).as_posix()]["id"], pet(i)) == 1
 
 
+def masked(source: Path, photos: str, masks: dict[str, str], ext=".png") -> dict[str, np.ndarray]:
+    """Six photos, and folders of masks of a kind; the masks by the photos' names."""
+    truth = {}
+    for k in range(6):
+        place = dict(split=("train", "test")[k % 3 == 2], name=("minka", "rex")[k % 2])
+        file = photo(source / photos.format(**place) / f"IMG_{k}.jpg", k)
+        truth[file.relative_to(source).as_posix()] = pet(k)
+        for folder, kind in masks.items():
+            to = source / folder.format(**place) / f"IMG_{k}{ext}"
+            to.parent.mkdir(parents=True, exist_ok=True)
+            (KINDS | OTHERS)[kind](pet(k)).save(to)
+    return truth
+
+
+def overlay(mask: np.ndarray) -> Image.Image:
+    noise = np.random.default_rng(0).integers(0, 255, (*mask.shape, 3), np.uint8)
+    return Image.fromarray(np.where(mask[..., None], np.array([255, 0, 0], np.uint8), noise))
+
+
+OTHERS = {  # drawn over the photo; instances; another mask of the same pet
+    "overlay": overlay,
+    "instances": lambda m: Image.fromarray(
+        np.where(m, 1 + (np.arange(m.shape[1]) > 15), 0).astype(np.uint8)),
+    "other": lambda m: Image.fromarray(np.roll(m, 3, 0).astype(np.uint8) * 255)}
+
+
+@pytest.mark.parametrize("photos, masks", [
+    ("JPEGImages", {"SegmentationClass": "colour", "SegmentationObject": "instances"}),
+    ("JPEGImages", {"SegmentationObject": "colour"}),
+    ("ds0/img", {"ds0/masks_human": "overlay", "ds0/masks_machine": "labels"}),
+    ("images", {"binary_masks": "labels"}), ("images", {"segmentation_masks": "1 bit"}),
+    ("images", {"PixelLabelData": "labels"}), ("", {"silhouettes": "labels"}),
+    ("originals", {"out": "labels"}), ("images", {"a_masks": "labels", "masks_b": "1 bit"}),
+    ("{split}", {"{split}_masks": "labels"}), ("{split}_images", {"masks_{split}": "colour"}),
+    ("{name}", {"{name}_masks": "labels"}), ("{name}", {"cutouts/{name}": "alpha"}),
+    ("photos of pets/{name}", {"m/{name}": "labels"}), ("{name}", {"all_masks": "labels"}),
+    ("PNGImages", {"PedMasks": "labels"}),
+    ("{split}/{name}", {"{split}_gt/{name}": "labels", "{split}_gt_color/{name}": "overlay"})])
+def test_folders_of_masks_of_any_name_are_no_class(photos, masks, tmp_path):
+    source = tmp_path / "pets"
+    truth = masked(source, photos, masks)
+    pets, report = imported(source, tmp_path / "D", species="cat")
+    rows = table(tmp_path / "D")
+    assert len(pets) == 6 and len(pets.breeds) == 1 + ("{name}" in photos)
+    for file, mask in truth.items():
+        assert iou(pets, rows[file]["id"], mask) == 1
+        assert "{split}" not in photos or (rows[file]["split"] == "test") == ("test" in file)
+    assert "left out, the mask of a photo beside it: " in report
+    assert ("masks as well: those in " in report) == (len(masks) > 1)
+
+
+def test_folders_of_masks_that_differ_are_refused_until_one_is_said(tmp_path):
+    source = tmp_path / "pets"
+    truth = masked(source, "images", {"masks_sam": "labels", "masks_cut": "other"})
+    with pytest.raises(ValueError, match="masks_cut and masks_sam, and they differ.*--masks FOL"):
+        import_photos(source, tmp_path / "D", species="cat", progress=False)
+    pets, report = imported(source, tmp_path / "D", species="cat", masks=source / "masks_sam")
+    assert len(pets) == 6 and pets.breeds == ("pets",)
+    for file, mask in truth.items():
+        assert iou(pets, Path(file).stem, mask) == 1
+
+
+def test_folders_of_photos_are_no_masks_whatever_they_share(tmp_path):
+    for i in range(3):  # drawn, of few colours, and of the same names
+        for k, name in enumerate(("minka", "rex", "tom")):
+            save(tmp_path / "s" / name / f"{i}.png", np.uint8(pet(i)[..., None] * [9, i, 40 * k]))
+    pets, _ = imported(tmp_path / "s", tmp_path / "D", species="cat")
+    assert pets.breeds == ("minka", "rex", "tom") and len(pets) == 9
+
+
 @pytest.mark.parametrize("folder", ["rex/masks", "rex/Labels", "labels", "train/gt/rex"])
 def test_a_folder_named_as_one_of_masks_that_fits_no_photo_is_refused(folder, tmp_path):
     source = two_pets(tmp_path / "pets", 3)
