@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import gc
 import shutil
 import sys
@@ -77,6 +78,31 @@ def pytest_runtest_setup(item, _seen=[None]):  # noqa: B006 - the file of the te
         gc.collect()
         if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
             libc.malloc_trim(0)
+
+
+EXAMPLES = pytest.StashKey[dict[str, int]]()  # of each property that has passed, those that ran
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item):
+    """Counts the examples of a hypothesis test that hold, one by one; of a failed one, none."""
+    if not (handle := getattr(getattr(item, "obj", None), "hypothesis", None)):
+        return (yield)
+    inner, held = handle.inner_test, 0
+
+    @functools.wraps(inner)
+    def counted(*args, **kwargs):
+        nonlocal held
+        inner(*args, **kwargs)
+        held += 1
+
+    handle.inner_test = counted
+    try:
+        result = yield
+    finally:
+        handle.inner_test = inner
+    item.config.stash.setdefault(EXAMPLES, {})[f"{item.path.name}::{item.name}"] = held
+    return result
 
 
 @pytest.fixture(scope="session")

@@ -7,9 +7,11 @@ A test tells its row by the fixture `reliability`, whose line stands in `tests/c
         reliability("SIGKILL in the middle of a study", 40, "40 of 40 end bit for bit alike")
         assert ...
 
-Call it before the assertion that it is about, so that the table says the same as the test. Rows lie
-in `tests/hard/results/<test file>.json`, are committed, and are the page's only source. A row has
-no clock time and no path of a machine; it names the commit it was tried on. A quick test's row
+Call it before the assertion that it is about, so that the table says the same as the test. A test,
+of each of its parameters, has one row, whatever its words are, so that a new text replaces the old;
+one with several rows gives each a `part`, a name that stays. Rows lie in
+`tests/hard/results/<test file>.json`, are committed, and are the page's only source. A row has no
+clock time and no path of a machine; it names the commit it was tried on. A quick test's row
 is written only when it says something new, so `make test` leaves a clean checkout clean; that of a
 test in `tests/hard/` is written each time. Slow tests belong into `tests/hard/`, which
 `make test-hard` alone collects; a quick version of each, where there can be one, stands among the
@@ -50,14 +52,15 @@ def commit() -> str:
         return "-"
 
 
-def record(results: Path, test: str, what: str, tried: int, happened: str) -> None:
-    """Put the row `what` of `test` (file::function) into its file in `results`."""
-    file = results / f"{Path(test.split('::')[0]).stem}.json"
+def record(results: Path, key: str, what: str, tried: int, happened: str) -> None:
+    """Put a row into the file of its test in `results`. `key`: file::test[parameters], and, of a
+    test that has several rows, ` part`."""
+    file = results / f"{Path(key.split('::')[0]).stem}.json"
     rows = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    row = {"test": test, "tried": tried, "happened": happened}
-    by = BY.get(test.split("/")[0], "make test")
-    if by != "make test" or row.items() - rows.get(what, {}).items():
-        rows[what] = row | {"by": by, "commit": commit()}
+    row = {"what": what, "tried": tried, "happened": happened}
+    by = BY.get(key.split("/")[0], "make test")
+    if by != "make test" or row.items() - rows.get(key, {}).items():
+        rows[key] = row | {"by": by, "commit": commit()}
         text = json.dumps(dict(sorted(rows.items())), indent=1, ensure_ascii=False)
         file.write_text(text + "\n", encoding="utf-8")
 
@@ -70,24 +73,23 @@ def page(results: Path = RESULTS) -> str:
         title = file.stem.removeprefix("test_").replace("_", " ")
         lines = ["| what was tried | how often | what happened | by | commit |",
                  "|---|--:|---|---|---|"]
-        for what, r in rows.items():
-            cells = (what, f"{r['tried']:,}", r["happened"], f"`{r['by']}`", r["commit"])
+        for r in sorted(rows.values(), key=lambda r: r["what"]):
+            cells = (r["what"], f"{r['tried']:,}", r["happened"], f"`{r['by']}`", r["commit"])
             lines.append("| " + " | ".join(c.replace("|", "\\|") for c in cells) + " |")
         parts.append("\n".join([f"## {title[0].upper()}{title[1:]}", "", *lines]))
     return "\n\n".join(parts) + "\n"
 
 
 @pytest.fixture
-def reliability(request) -> Callable[[str, int, str], None]:
-    """`reliability(what, tried, happened)`: this test's row of RELIABILITY.md."""
-    path, name = request.node.path, request.node.originalname
-    test = f"{path.relative_to(TESTS).as_posix()}::{name}"
+def reliability(request) -> Callable[..., None]:
+    """`reliability(what, tried, happened, part="")`: this test's row of RELIABILITY.md."""
+    key = f"{request.node.path.relative_to(TESTS).as_posix()}::{request.node.name}"
 
-    def tell(what: str, tried: int, happened: str) -> None:
+    def tell(what: str, tried: int, happened: str, part: str = "") -> None:
         if os.access(TESTS, os.W_OK):  # a checkout of another user's stays as it is
             RESULTS.mkdir(parents=True, exist_ok=True)
             with FileLock(RESULTS / ".lock"):  # tests may run side by side
-                record(RESULTS, test, what, tried, happened)
+                record(RESULTS, f"{key} {part}".strip(), what, tried, happened)
                 write_page()
 
     return tell

@@ -51,6 +51,6 @@ def test_nine_in_ten_mutants_are_killed_and_the_others_are_judged(reliability):
         if alive:
             happened += (f", {len(alive) - len(new)} judged in tests/mutants/survivors.csv"
                          + f", {len(new)} not judged" * bool(new))
-        reliability(f"changes of {module}, one at a time", len(found), happened)
+        reliability(f"changes of {module}, one at a time", len(found), happened, module)
     assert total <= 0.1 * sum(map(len, of.values()))
     assert not unjudged, "\n".join(map(str, unjudged.items()))
