@@ -11,6 +11,7 @@ import re
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -27,10 +28,11 @@ from petweak.data.masks import (
     is_mask_beside,
     read_foreground,
     recognise,
+    same_shape,
     writer_of,
 )
 from petweak.data.oxford_pets import BREED_NAMES, SPECIES, SPLITS
-from petweak.data.pictures import OTHER, SUFFIXES, walk
+from petweak.data.pictures import OTHER, SUFFIXES, header, walk
 
 # train, validation, training_set, test1, val2017, train_images, images_train
 _SPLIT = re.compile(r"(?:(?:data|dataset|images?|imgs?|photos?)[-_ ])?"
@@ -42,6 +44,7 @@ PHOTO_FOLDERS = set(
     "data dataset images image img imgs jpegimages pngimages photos pictures".split())
 MASK_FOLDERS = set("""annotation annotations gt groundtruth ground_truth label labels mask masks
     matte mattes seg segmentation segmentationclass segmentations trimap trimaps""".split())
+NO_PHOTO = "listed, and there is no photo"
 BESIDE = "the mask of a photo beside it"
 SHARED = ("several photos have the stem of one mask: name masks as the photos, such as "
           "photo.jpg.png and photo.png.png, or put them into folders as the photos'")
@@ -217,7 +220,7 @@ def _official(source: Path, files: list[tuple[Path, str]], lists: list[Path],
     found.notes += doubts
     for image_id, (class_id, kind, split) in rows.items():
         p, *more = by_stem.pop(image_id.casefold(), None) or [
-            Photo(source / image_id, image_id, reason="listed, and there is no photo")]
+            Photo(source / image_id, image_id, reason=NO_PHOTO)]
         p.id, p.breed, p.split = image_id, names[class_id], split
         for twin in more:
             twin.reason = f"{p.name} has the same name"
@@ -272,6 +275,7 @@ def _coco(annotated: dict[Path, dict], top: Path, files: list[tuple[Path, str]],
           chosen: list[str]) -> Found:
     """COCO's instances: a photo's class is its category, its mask the union of its instances."""
     by_name, found, counts = defaultdict(list), Found([], {}), Counter()
+    listed = defaultdict(list)  # {photo: (how well its path fits, its entry, the .json)}
     there = {p.file: p for p in _photos(files, top) if p.file not in annotated}
     for f, why in files:
         if not why:
@@ -282,9 +286,18 @@ def _coco(annotated: dict[Path, dict], top: Path, files: list[tuple[Path, str]],
         except (LookupError, TypeError, AttributeError, ArithmeticError) as error:
             raise ValueError(f"{file} is not as COCO's instances are: {error!r}") from None
         for p in photos:
-            if not there.pop(p.file, None) and not p.reason:
-                raise ValueError(f"{file}: {p.name} is listed twice, here or in another file")
+            there.pop(p.file, None)
+            fits = _shared(p.file.parts, PurePosixPath(p.name).parts)
+            listed[p.file].append((fits, p, file))
         found.photos += photos
+    for of in listed.values():
+        best = max(fits for fits, *_ in of)
+        first, *more = [(p, file) for fits, p, file in of if fits == best]
+        if more and not all(p.reason for p, _ in (first, *more)):
+            raise ValueError(f"{more[0][1]}: {first[0].name} is listed twice, here or in another "
+                             "file")
+        for p in (p for fits, p, _ in of if fits < best):  # b/1.jpg, where a/1.jpg alone is there
+            p.reason = p.reason or NO_PHOTO
     for p in there.values():
         p.reason = p.reason or "in no annotation"
     found.photos += there.values()
@@ -324,7 +337,7 @@ def _coco_photos(file: Path, data: dict, by_name: dict[str, list[Path]], found: 
         p = Photo(same[0] if same else file.parent / parts[-1], str(PurePosixPath(*parts)))
         p.split, p.breed = split, pets.most_common(1)[0][0] if pets else ""
         if len(same) != 1:
-            p.reason = "several files have its name" if same else "listed, and there is no photo"
+            p.reason = "several files have its name" if same else NO_PHOTO
         elif not pets:
             p.reason = "no pet is annotated"
         elif all(a.get("segmentation") for a in of):
@@ -504,41 +517,46 @@ def _folders_of(p: Photo) -> list[str]:
 def _mask_folders(photos: list[Photo]) -> dict[str, str]:
     """Names of the folders of masks, and what they say of the photos' folder: of train_masks train,
     mostly nothing. A folder is one by its name, or by its content: pictures that look like masks,
-    and most have the name of a photo elsewhere. The photo must not look like the mask of its mask,
-    and where masks have a word for them in the folder's name, they may look as they like."""
+    and most have the name of a photo elsewhere. The photo must not look like the mask of its mask.
+    They may look as they like (JPEG, soft, drawn over the photo) where the folder's name has a word
+    for masks, or all are of the sizes and names of photos in a folder such as images/."""
     of_name, within = defaultdict(list), defaultdict(list)
     where = {p.file: set(_folders_of(p)) for p in photos}
     for p in photos:
         of_name[_stem(p.file)].append(p)
         for x in where[p.file]:
             within[x].append(p)
-    out = {x: "" for x in within if x in MASK_FOLDERS}
+    out = within.keys() & MASK_FOLDERS
+    around = {x for x in within if x in PHOTO_FOLDERS and len(within[x]) < len(photos)}
     for x, inside in within.items():
         if x in out or x in PHOTO_FOLDERS:
             continue
         pairs = [(p, [q for stem in _stems(p.file) for q in of_name[stem]
                       if x not in where[q.file]]) for p in inside]
-        word = _MASK_PART.search(x)
-        if 2 * sum(bool(of) for _, of in pairs) > len(pairs) and (word or all(
+        told = _MASK_PART.search(x) or all(not where[p.file] & around and any(
+            where[q.file] & around and _of_one_shape(p.file, q.file) for q in of)
+            for p, of in pairs)
+        named = 2 * sum(bool(of) for _, of in pairs) > len(pairs)
+        if told and named or (told or named) and all(
                 any(is_mask_beside(p.file, q.file) and not is_mask_beside(q.file, p.file)
-                    for q in of) if of else is_mask_beside(p.file, p.file) for p, of in pairs)):
-            out[x] = ""
-        elif word and all(is_mask_beside(p.file, p.file) for p in inside):
-            out[x] = ""
+                    for q in of) if of else is_mask_beside(p.file, p.file) for p, of in pairs):
+            out.add(x)
     known = {split_of(x) or x for x in within if x not in out}
-    for x in out:
-        rest = _MASK_PART.sub("", x)
-        out[x] = (split_of(rest) or rest) if (split_of(rest) or rest) in known else ""
-    return out
+    rest = {x: _MASK_PART.sub("", x) for x in out}
+    return {x: y if (y := split_of(rest[x]) or rest[x]) in known else "" for x in out}
+
+
+def _of_one_shape(one: Path, other: Path) -> bool:
+    with suppress(OSError):
+        return same_shape(header(one).size, header(other).size)
+    return False
 
 
 def _same_foreground(one: list[Path], other: list[Path]) -> bool:
-    try:
-        of = [[read_foreground(f, how) >= IGNORE for f in files]
-              for files in (one, other) for how in [recognise(files)]]
-    except (ValueError, OSError):
-        return False
-    return all(map(np.array_equal, *of))
+    with suppress(ValueError, OSError):
+        return all(map(np.array_equal, *([read_foreground(f, how) >= IGNORE for f in files]
+                                         for files in (one, other) for how in [recognise(files)])))
+    return False
 
 
 def match_masks(found: Found, folder: Path) -> None:
