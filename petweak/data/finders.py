@@ -126,7 +126,7 @@ def _folders(source: Path, files: list[tuple[Path, str]], chosen: list[str]) -> 
         around = all(len(p) > 1 for p in parts.values()) and name.lower() not in SPECIES_NAMES
         if not around and name.lower() not in PHOTO_FOLDERS:
             break
-        if name.lower() not in PHOTO_FOLDERS:
+        if name.lower() not in PHOTO_FOLDERS and not split_of(name):
             inner /= name
         parts = {k: p[1:] for k, p in parts.items()}
     tops = {p[0].lower() for p in parts.values() if p}

@@ -491,6 +491,8 @@ OTHERS = {  # drawn over the photo; instances; probabilities; another mask of th
     ("{split}", {"{split}_masks": "labels"}), ("{split}_images", {"masks_{split}": "colour"}),
     ("{name}", {"{name}_masks": "labels"}), ("{name}", {"cutouts/{name}": "alpha"}),
     ("photos of pets/{name}", {"m/{name}": "labels"}), ("{name}", {"all_masks": "labels"}),
+    ("train/JPEGImages", {"train/SegmentationClass": "colour",
+                          "train/SegmentationObject": "colour"}),
     ("PNGImages", {"PedMasks": "labels"}), ("images", {"out": "soft"}),
     ("data/images", {"data/masks": "labels", "data/vis": "overlay"}),
     ("{split}/{name}", {"{split}_gt/{name}": "labels", "{split}_gt_color/{name}": "overlay"})])
@@ -500,6 +502,7 @@ def test_folders_of_masks_of_any_name_are_no_class(photos, masks, tmp_path):
     pets, report = imported(source, tmp_path / "D", species="cat")
     rows = table(tmp_path / "D")
     assert len(pets) == 6 and len(pets.breeds) == 1 + ("{name}" in photos)
+    assert not set(pets.breeds) & {"train", "images", "JPEGImages", "out"}
     for file, mask in truth.items():
         assert iou(pets, rows[file]["id"], mask) > (0.9 if "soft" in masks.values() else 0.999)
         assert "{split}" not in photos or (rows[file]["split"] == "test") == ("test" in file)
