@@ -82,7 +82,7 @@ class Stop:
     PATIENCE = 1.2  # seconds
 
     def __init__(self, way: str) -> None:
-        self.way, self.number, self.asked = way, 0, SimpleQueue()
+        self.way, self.number, self.asked, self.once = way, 0, SimpleQueue(), threading.Lock()
 
     def __enter__(self) -> None:
         if threading.current_thread() is threading.main_thread():  # no other may listen to signals
@@ -113,8 +113,9 @@ class Stop:
                 os._exit(self.say(number))
 
     def say(self, number: int) -> int:
-        """Returns the exit code."""
-        print(f"petweak: stopped; the same command {self.way}", file=sys.stderr, flush=True)
+        """Once, from whichever thread. Returns the exit code."""
+        if self.once.acquire(blocking=False):
+            print(f"petweak: stopped; the same command {self.way}", file=sys.stderr, flush=True)
         return 128 + number
 
 
