@@ -82,7 +82,8 @@ class Stop:
     PATIENCE = 1.2  # seconds
 
     def __init__(self, way: str) -> None:
-        self.way, self.number, self.asked, self.once = way, 0, SimpleQueue(), threading.Lock()
+        self.way, self.number, self.asked = way, 0, SimpleQueue()
+        self.one, self.said = threading.Lock(), False
 
     def __enter__(self) -> None:
         if threading.current_thread() is threading.main_thread():  # no other may listen to signals
@@ -114,8 +115,10 @@ class Stop:
 
     def say(self, number: int) -> int:
         """Once, from whichever thread. Returns the exit code."""
-        if self.once.acquire(blocking=False):
-            print(f"petweak: stopped; the same command {self.way}", file=sys.stderr, flush=True)
+        with self.one:
+            if not self.said:
+                print(f"petweak: stopped; the same command {self.way}", file=sys.stderr, flush=True)
+            self.said = True
         return 128 + number
 
 
