@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from mutated import KINDS, in_words, try_out
+from mutated import KINDS, try_out
 
 EACH = 4
 
@@ -19,6 +19,7 @@ def test_mutated_files_are_read_right_or_named(tmp_path, reliability):
         except AssertionError as error:
             error.add_note(f"the kind is {kind}")
             raise
-    reliability(f"Mutated files of {len(KINDS)} kinds (a few of each)", seen.total(),
-                in_words(seen))
+    # How many of each kind of end may depend on what ran before; the hard rows count them.
+    reliability(f"Mutated files of {len(KINDS)} kinds (a few of each)", EACH * len(KINDS),
+                f"each: {', '.join(sorted(seen))}")
     assert seen.total() >= EACH * len(KINDS) - 10 and seen["refused"] and seen["quarantined"]
