@@ -25,11 +25,12 @@ from tqdm.auto import tqdm
 
 from petweak.data import finders, oxford_pets
 from petweak.data.files import file_hash, on_disk, read_json, text_hash, write_json, write_text
-from petweak.data.finders import Found, Mask, Photo, find, grouped, match_masks, plain
+from petweak.data.finders import find, plain
 from petweak.data.mask_checks import doubts
 from petweak.data.masks import BACKGROUND, FOREGROUND, IGNORE, read_foreground, recognise, upright
 from petweak.data.orientation import are_stored, evidence, is_untold
 from petweak.data.oxford_pets import BREED_NAMES, SPECIES, SPLITS
+from petweak.data.pairing import Found, Mask, Photo, grouped, match_masks, pair_beside
 from petweak.data.pictures import header, load_image, load_photo
 
 RECORD = "import.json"  # in annotations/: that this folder is an import, and of what
@@ -73,7 +74,7 @@ def import_photos(
     found = find(source, chosen, {root, masks} - {None})
     found.source = source
     finders.name_classes(found, source if source.is_dir() else source.parent)
-    finders.pair_beside(found)
+    pair_beside(found)
     if masks:
         match_masks(found, masks)
     elif found.unclear:

@@ -7,6 +7,7 @@ import argparse
 import ast
 import os
 import time
+import traceback
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -137,6 +138,9 @@ def _executed(notebook: Path, out: Path, values: dict[str, Any]) -> nbformat.Not
     except PapermillExecutionError as error:
         text = f"{notebook.name}, cell {error.cell_index}: {error.ename}: {error.evalue}"
         raise NotebookError(text) from error
+    except OSError as error:  # a full disk at its first writing: it leaves its bar open
+        traceback.clear_frames(error.__traceback__)
+        raise
     for cell in [c for c in done.cells if c.cell_type == "code"]:  # without widgets, such as bars
         cell.outputs = [o for o in cell.outputs if WIDGET not in o.get("data", {})]
         if "injected-parameters" in cell.metadata.get("tags", []):

@@ -127,6 +127,19 @@ def test_a_cell_that_fails_is_named_and_leaves_nothing(tmp_path):
     assert "pug_1" in str(error.value.__cause__) and not list(out.parent.iterdir())
 
 
+def test_a_full_disk_leaves_the_line_of_no_bar_open(tmp_path, monkeypatch, capfd):
+    """The message that comes next would stand at its end."""
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("papermill.engines.write_ipynb", full)
+    with pytest.raises(OSError) as error:
+        execute(write(tmp_path / "01_x.ipynb", "a = 1"), tmp_path / "out.ipynb", {})
+    written = capfd.readouterr().err
+    assert written.endswith("\n") or not written, error
+    assert not list(tmp_path.glob("out*"))
+
+
 def test_refreshing_replaces_a_notebook_by_its_clean_self(tmp_path, monkeypatch):
     bar = "import tqdm.notebook\nfor _ in tqdm.notebook.tqdm(range(2)): pass\nprint('x')"
     notebook = write(tmp_path / "01_x.ipynb", TEXT, bar)
