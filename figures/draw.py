@@ -1,7 +1,7 @@
 """The README's figures and tables, from finished runs: `make figures`.
 
     figures/data/<run>/              copies of the run's tables, the source of the rest
-    figures/<run>-{overview,masks,curves,label_efficiency}.png
+    figures/<run>-{overview,masks,curves,label_efficiency,annotation_hours}.png
     README.md                        tables between marks such as `<!-- results photos -->`
 
     .venv/bin/python figures/draw.py [--embedded RUN] [--photos RUN] [--only-tables]
@@ -13,13 +13,16 @@ import argparse
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from petweak.config import Settings
 from petweak.data.files import project_path, read_json, replacing, write_frame, write_text
 from petweak.data.masks import read_mask
 from petweak.data.oxford_pets import read_pets
+from petweak.experiments.cam_heads import two_by_two
 from petweak.experiments.configurations import chosen_configurations
+from petweak.experiments.mask_costs import by_hours, saved
 from petweak.experiments.self_training_gains import summary
 from petweak.experiments.unseen_breeds import lost
 from petweak.experiments.unseen_breeds_tried import by_configuration
@@ -71,6 +74,23 @@ def write_figures(run_folder: Path, name: str, out: Path) -> None:
         write_text(out / "ATTRIBUTION.md", ATTRIBUTION + photos)
 
 
+def write_hours(data: Path, out: Path) -> None:
+    """Draw IoU by hours of annotation from the tables of a run in `data`, where it has them."""
+    tables_of = {n: data / f"{n}.csv" for n in ("label_efficiency", "supervision")}
+    curve, models = (pd.read_csv(f) if f.is_file() else None for f in tables_of.values())
+    if curve is None and models is None:
+        return
+    points = by_hours(curve, models)
+    free = points[points["hours"] == 0].sort_values("iou").iloc[-1]
+    paid = points[points["source"] == "ground_truth"].sort_values("hours").iloc[-1]
+    title = (f"IoU {free['iou']:.2f} without annotation, {paid['iou']:.2f} "
+             f"with {paid['hours']:.1f} hours of it")
+    if curve is not None and np.isfinite(saved(curve)).all():
+        least, usual = saved(curve)
+        title = f"Pseudo-masks alone are worth {least:.1f} to {usual:.1f} hours of outlines"
+    save_or_show(charts.annotation_hours(points, title), out / f"{data.name}-annotation_hours.png")
+
+
 def _masks(run_folder: Path, data_root: str) -> list[dict]:
     """Rows of a gallery: a few test photos with every source's mask."""
     test, masks = read_pets(project_path(data_root)).split("test"), run_folder / "masks"
@@ -109,7 +129,7 @@ TABLES = {  # a file in figures/data/<run>/, and the mark in the README: its tab
     "results": results_table, "timings": tables.costs, "self_training_gains": summary,
     "configurations": chosen_configurations, "unseen_breeds": lost,
     "unseen_breeds_tried": lambda tried: by_configuration(tried).reset_index(),
-    "cost": lambda stages: stages, "chosen": chosen_table,
+    "cost": lambda stages: stages, "chosen": chosen_table, "cam_heads": two_by_two,
     "choices": lambda choices: choices.drop(columns=["source", "labels", "model", "seconds"]),
 }
 
@@ -140,6 +160,8 @@ def main() -> None:
     args, out = parser.parse_args(), project_path("figures")
     for name in () if args.only_tables else TITLES:
         write_figures(project_path(getattr(args, name)), name, out)
+    for name in () if args.only_tables else STORED:
+        write_hours(out / "data" / name, out)
     write_readme(project_path("README.md"), out)
 
 

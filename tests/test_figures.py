@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 from handmade import MASK_IOU, make_run, results_of
+from PIL import Image
 
 TOP = Path(__file__).resolve().parents[1]
 draw = SimpleNamespace(**runpy.run_path(str(TOP / "figures" / "draw.py")))  # not in the package
@@ -66,6 +67,14 @@ def test_a_run_leaves_its_tables_and_figures(tmp_path):
     assert learnt.max().dropna().to_dict() == {"ground_truth": 1, "gradcam_pretrained": 1}
     drawn = {f"mine-{f}.png" for f in ("overview", "curves", "masks")}
     assert {p.name for p in out.glob("*.png")} == drawn
+
+
+def test_hours_of_annotation_are_drawn_where_there_is_a_table(tmp_path):
+    draw.write_hours(tmp_path / "none", tmp_path)
+    assert not list(tmp_path.glob("*.png"))
+    draw.write_hours(TOP / "figures" / "data" / "photos", tmp_path)
+    drawn, stored = (d / "photos-annotation_hours.png" for d in (tmp_path, TOP / "figures"))
+    assert Image.open(drawn).size == Image.open(stored).size
 
 
 def test_every_file_that_the_readme_shows_is_there():

@@ -12,7 +12,7 @@ import pandas as pd
 from petweak.config import LEVELS, parse_assignments
 from petweak.data.files import read_json
 from petweak.evaluation.statistics import bootstrap
-from petweak.experiments.trials import scored
+from petweak.experiments.trials import scored, verdicts
 from petweak.pseudo_masks import source_class
 from petweak.study.run import Run
 from petweak.training.trainer import CONFIG
@@ -118,11 +118,7 @@ def summary(table: pd.DataFrame, border: str, labels: str = "breed") -> pd.DataF
     out = out.join(spread).join(seeds["learnt_from"].first())
     for name, metric, at, above, below in (("verdict", GAPS[0], 0, "better", "worse"),
                                            ("satisfies", GAPS[1], -SATISFIES, "yes", "no")):
-        limits = part[part["metric"] == metric].groupby(KEYS)[["low", "high"]].agg(["min", "max"])
-        told = pd.Series("not told apart", limits.index)
-        told[limits["low", "min"] > at] = above
-        told[limits["high", "max"] < at] = below
-        out[name] = told
+        out[name] = verdicts(part[part["metric"] == metric], KEYS, at, above, below)
     order = ["learnt_from", "seeds", "masks", "iou", "smallest", "largest", "accuracy",
              "semantic_miou", "difference", "verdict", "satisfies"]
     return out[order].reset_index().sort_values("iou", ascending=False, ignore_index=True)

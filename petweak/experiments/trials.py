@@ -105,18 +105,37 @@ def model_ious(
     return ious(run, {i: p.mask(*shapes[i]) for i, p in predictions}, border)
 
 
-def source_ious(
-    run: Run, fitted: Source, ids: Iterable[str], threshold: float | str | None = None
-) -> pd.Series:
-    """IoU (border as foreground) of the masks of a fitted source (`run.fitted_source`), by id; at
-    its threshold unless one is given. No mask is written."""
+def source_masks(
+    run: Run, fitted: Source, ids: Iterable[str], threshold: float | str
+) -> dict[str, np.ndarray]:
+    """{id: boolean (H, W)}: masks of a fitted source (`run.fitted_source`). None is written."""
     shapes, masks = photo_shapes(run, ids), {}
-    cut = fitted.threshold() if threshold is None else threshold
     for batch in run.context.batches(list(shapes), fitted.batch_size):
         with torch.no_grad():
             soft = zip(batch.ids, fitted.refined(batch), strict=True)
-        masks |= {i: to_mask(m, shapes[i], cut) == FOREGROUND for i, m in soft}
-    return ious(run, masks)
+        masks |= {i: to_mask(m, shapes[i], threshold) == FOREGROUND for i, m in soft}
+    return masks
+
+
+def source_ious(
+    run: Run, fitted: Source, ids: Iterable[str], threshold: float | str | None = None
+) -> pd.Series:
+    """IoU (border as foreground) of the masks of a fitted source, by id; at its threshold unless
+    one is given."""
+    cut = fitted.threshold() if threshold is None else threshold
+    return ious(run, source_masks(run, fitted, ids, cut))
+
+
+def verdicts(
+    gaps: pd.DataFrame, keys: list[str], at: float = 0, above: str = "better", below: str = "worse"
+) -> pd.Series:
+    """Of each group by `keys`: `above` or `below` where the interval over photos, `low` to `high`,
+    of every row (a seed each) lies on that side of `at`; `not told apart` elsewhere."""
+    limits = gaps.groupby(keys)[["low", "high"]].agg(["min", "max"])
+    told = pd.Series("not told apart", limits.index)
+    told[limits["low", "min"] > at] = above
+    told[limits["high", "max"] < at] = below
+    return told
 
 
 def targets(

@@ -155,6 +155,74 @@ def label_efficiency_lines(curve: pd.DataFrame, border: str = "ignore") -> Figur
 
 
 @styled
+def annotation_hours(points: pd.DataFrame, title: str, border: str = "ignore") -> Figure:
+    """IoU by hours of annotation, from `experiments.mask_costs.by_hours`, each line and point named
+    beside it; what takes no annotation is a dashed level. `title` says the finding."""
+    colours, fig = palette(points["source"]), canvas(4.6)
+    ax = fig.add_subplot(xlabel="hours of a person's annotation (logarithmic)",
+                         ylabel=f"IoU on test, border {border}", xscale="log")
+    paid = points[points["hours"] > 0]
+    right = 1.15 * paid["hours"].max()
+    ends = []  # (IoU, text, colour) of what is named at the right edge
+    for (name, source), part in points.groupby(["name", "source"], sort=False):
+        part, look = part.sort_values("hours"), {"color": colours[source]}
+        last = part.iloc[-1]
+        if last["hours"] == 0:
+            ax.axhline(last["iou"], ls="--", **look)
+        else:
+            ax.plot(part["hours"], part["iou"], "o-" if last["series"] else "D", **look)
+            band = part["smallest"], part["largest"]
+            ax.fill_between(part["hours"], *band, alpha=0.2, lw=0, **look)
+        ends.append((last["iou"], name, colours[source]))
+    ax.set_xlim(0.85 * paid["hours"].min(), right)
+    ticks = {1 / 60: "1 min", 1 / 12: "5 min", 0.25: "15 min", 1: "1 h", 3: "3 h", 10: "10 h"}
+    ticks = {t: text for t, text in ticks.items() if 0.85 * paid["hours"].min() <= t <= right}
+    ax.set_xticks(list(ticks), list(ticks.values()))
+    ax.minorticks_off()
+    low, high = ax.get_ylim()
+    places, beside = spread([iou for iou, *_ in sorted(ends)], 0.07 * (high - low)), {}
+    beside |= {"xycoords": ax.get_yaxis_transform(), "textcoords": "offset points", "va": "center"}
+    for (_, text, colour), y in zip(sorted(ends), places, strict=True):
+        ax.plot(1.03, y, "o", color=colour, transform=beside["xycoords"], clip_on=False)
+        ax.annotate(text, (1.03, y), (7, 0), fontsize="small", **beside)
+    fig.suptitle(title, x=0.01, ha="left", weight="bold")
+    return fig
+
+
+def spread(values: Sequence[float], gap: float) -> list[float]:
+    """Ascending values moved apart, by the least that leaves `gap` between each two, so that texts
+    beside them do not overlap."""
+    out = np.array(values, dtype=float)
+    for _ in range(200):
+        short = gap - np.diff(out)
+        if not (short > 1e-9).any():
+            break
+        move = np.clip(short, 0, None) / 2
+        out[:-1] -= move
+        out[1:] += move
+    return out.tolist()
+
+
+@styled
+def clue_lines(clues: pd.DataFrame, paper: tuple[float, float], named: Sequence[str]) -> Figure:
+    """Both clues of `experiments.cam_faults.joined`: IoU of the finetuned head (across) and of the
+    pretrained one with each fault, a line over thresholds; those `named` in colour, all others
+    grey; a cross at `paper`, (pretrained, finetuned)."""
+    colours, fig = palette(named), canvas(4.6)
+    ax = fig.add_subplot(xlabel="IoU of the finetuned head with the fault (Table 4)",
+                         ylabel="IoU of the pretrained head (Table 3)")
+    for fault, part in clues.groupby("fault", sort=False):
+        part, known = part.sort_values("threshold"), fault in named
+        look = {"color": colours[fault], "label": fault, "zorder": 3} if known else {"zorder": 1}
+        ax.plot(part["finetuned"], part["test"], ".-", **({"color": "#A8A8A8", "lw": 1} | look))
+    ax.plot(paper[1], paper[0], "X", ms=12, color=rcParams["text.color"], zorder=4)
+    ax.annotate("the paper", (paper[1], paper[0]), (0, -16), textcoords="offset points",
+                ha="center", weight="bold")
+    ax.set(xlim=(0, 0.75), ylim=(0, 0.75))
+    return fig
+
+
+@styled
 def round_lines(rounds: pd.DataFrame) -> Figure:
     """IoU by round of self-training, from `tables.rounds`: the masks of train that a round begins
     with, and its model on test with the 95 % interval."""

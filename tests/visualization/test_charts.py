@@ -11,13 +11,16 @@ import pytest
 from petweak.study import tables
 from petweak.visualization import charts
 from petweak.visualization.charts import (
+    annotation_hours,
     breed_points,
+    clue_lines,
     cost_bars,
     label_efficiency_lines,
     learning_curves,
     overview_bars,
     probe_bars,
     round_lines,
+    spread,
     threshold_curves,
 )
 from petweak.visualization.style import SOURCE_COLOURS
@@ -196,6 +199,45 @@ def test_label_efficiency_lines_show_means_and_bands():
     assert [t.get_text() for t in ax.get_xticklabels()] == ["3", "30"]
 
 
+def test_hours_are_named_beside_lines_points_and_levels():
+    points = pd.DataFrame({
+        "name": ["outlines", "outlines", "labels", "nobody"],
+        "source": ["ground_truth", "ground_truth", "gradcam_finetuned", "imagenet_only"],
+        "series": [True, True, False, False],
+        "hours": [0.1, 2.0, 1.0, 0.0],
+        "iou": [0.5, 0.9, 0.7, 0.7],
+        "smallest": [0.4, 0.9, 0.7, 0.7],
+        "largest": [0.6, 0.9, 0.7, 0.7],
+    })
+    fig = annotation_hours(points, "What is found")
+    (ax,) = fig.axes
+    assert fig.get_suptitle() == "What is found" and ax.get_xscale() == "log"
+    names = {t.get_text(): t.xy[1] for t in ax.texts}
+    assert set(names) == {"outlines", "labels", "nobody"}
+    apart = sorted(names.values())
+    assert min(b - a for a, b in zip(apart, apart[1:], strict=False)) > 0.02  # no text on another
+    level = next(line for line in ax.lines if line.get_linestyle() == "--")
+    assert list(level.get_ydata()) == [0.7, 0.7]
+    assert [t.get_text() for t in ax.get_xticklabels()] == ["15 min", "1 h"]
+
+
+def test_values_are_spread_no_more_than_they_have_to():
+    assert spread([0.1, 0.5, 0.9], 0.2) == [0.1, 0.5, 0.9]
+    assert spread([0.5, 0.5], 0.2) == pytest.approx([0.4, 0.6])
+    out = spread([0.5, 0.5, 0.5, 2.0], 0.2)
+    assert min(b - a for a, b in zip(out, out[1:], strict=False)) >= 0.199 and out[-1] == 2.0
+
+
+def test_clues_are_lines_of_faults_and_a_cross_for_the_paper():
+    clues = pd.DataFrame({"fault": ["none", "none", "odd"], "threshold": [0.5, 0.2, 0.2],
+                          "finetuned": [0.3, 0.5, 0.4], "test": [0.3, 0.6, 0.1]})
+    (ax,) = clue_lines(clues, (0.09, 0.54), ["odd"]).axes
+    none, odd, cross = ax.lines
+    assert none.get_xdata().tolist() == [0.5, 0.3] and odd.get_label() == "odd"
+    assert (cross.get_xdata()[0], cross.get_ydata()[0]) == (0.54, 0.09)
+    assert none.get_color() != odd.get_color()
+
+
 def test_round_lines():
     rows = [
         ("train", "pseudo_iou_gt", 0.6, 0),
@@ -224,6 +266,6 @@ def test_probe_bars():
 def test_every_chart_comes_in_every_size_and_dark():
     drawn = {n: f for n, f in vars(charts).items() if "return" in getattr(f, "__annotations__", {})}
     drawn = {n: f for n, f in drawn.items() if f.__annotations__["return"] == "Figure"}
-    assert len(drawn) == 9 and all(
+    assert len(drawn) == 11 and all(
         hasattr(f, "__wrapped__") for n, f in drawn.items() if n != "canvas"
     )
