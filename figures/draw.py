@@ -17,7 +17,14 @@ import numpy as np
 import pandas as pd
 
 from petweak.config import Settings
-from petweak.data.files import project_path, read_json, replacing, write_frame, write_text
+from petweak.data.files import (
+    project_path,
+    read_frame,
+    read_json,
+    replacing,
+    write_frame,
+    write_text,
+)
 from petweak.data.masks import read_mask
 from petweak.data.oxford_pets import read_pets
 from petweak.experiments.cam_heads import two_by_two
@@ -63,10 +70,10 @@ def write_figures(run_folder: Path, name: str, out: Path) -> None:
         write_frame(data / "notebooks.csv", times)
     rows = _masks(run_folder, about["data_root"])
     drawn = {"masks": gallery(rows, columns=1 + len(rows[0]["masks"]))}
-    drawn["overview"] = charts.overview_bars(pd.read_csv(data / "results.csv"))
+    drawn["overview"] = charts.overview_bars(read_frame(data / "results.csv"))
     drawn["curves"] = charts.learning_curves(run_folder)
     if (curve := data / "label_efficiency.csv").is_file():
-        drawn["label_efficiency"] = charts.label_efficiency_lines(pd.read_csv(curve))
+        drawn["label_efficiency"] = charts.label_efficiency_lines(read_frame(curve))
     for figure, fig in drawn.items():
         save_or_show(fig, out / f"{name}-{figure}.png")
     if about["dataset"] == "oxford-iiit-pet":
@@ -77,7 +84,7 @@ def write_figures(run_folder: Path, name: str, out: Path) -> None:
 def write_hours(data: Path, out: Path) -> None:
     """Draw IoU by hours of annotation from the tables of a run in `data`, where it has them."""
     tables_of = {n: data / f"{n}.csv" for n in ("label_efficiency", "supervision")}
-    curve, models = (pd.read_csv(f) if f.is_file() else None for f in tables_of.values())
+    curve, models = (read_frame(f) if f.is_file() else None for f in tables_of.values())
     if curve is None and models is None:
         return
     points = by_hours(curve, models)
@@ -145,7 +152,7 @@ def write_readme(readme: Path, out: Path) -> None:
         start, end = f"<!-- {mark} -->\n", f"<!-- /{mark} -->"
         if start not in text or end not in text:
             raise ValueError(f"{readme} has no '{start.strip()}' ... '{end}'")
-        shown = tables.readable(TABLES[file.stem](pd.read_csv(file)))
+        shown = tables.readable(TABLES[file.stem](read_frame(file)))
         shown = shown.to_markdown(index=False, disable_numparse=True)
         text = f"{text.partition(start)[0]}{start}\n{shown}\n\n{end}{text.partition(end)[2]}"
     if text != old:

@@ -28,6 +28,8 @@ _NOT_A_PICTURE = _NOT_A_FILE | {
     b"\x00\x05\x16\x07": "is a macOS resource file (AppleDouble), not the picture",
     b"<?xml": "is XML, not a picture", b"<svg": "is an SVG drawing: convert it to PNG",
     b"%pdf": "is a PDF, not a picture", b"pk\x03\x04": "is a zip archive, not a picture"}
+# Columns whose values are people's own words, whatever they look like.
+_TEXTS = ("id", "breed", "species", "dataset", "file", "mask", "reason", "left_out")
 _PARTIAL = re.compile(r"\..+\.(\d+)\.partial(\.[^.]*)?")  # the names that `replacing` uses
 _UMASK = os.umask(0)
 os.umask(_UMASK)
@@ -244,6 +246,15 @@ def write_frame(path: str | Path, frame: Any) -> None:
     """Write a pandas DataFrame as CSV, without its index."""
     with replacing(path) as beside:
         frame.to_csv(beside, index=False, lineterminator="\n", encoding="utf-8")
+
+
+def read_frame(path: str | Path) -> Any:
+    """A CSV file of `write_frame` as it was written: a photo 0001 and a breed `NA` stay text, and
+    an empty field alone is missing."""
+    import pandas as pd  # takes a while, and most commands do without
+
+    return pd.read_csv(path, dtype=dict.fromkeys(_TEXTS, str), keep_default_na=False,
+                       na_values=[""], encoding="utf-8")
 
 
 def text_hash(text: str) -> str:

@@ -5,6 +5,7 @@ import time
 
 import pandas as pd
 
+from petweak.data.files import read_frame
 from petweak.study.run import Run
 
 
@@ -17,7 +18,7 @@ def cost(run: Run, source: str = "imagenet_only", labels: str = "species") -> pd
     alone, start = Run(folder, run.data_root, run.settings), time.perf_counter()
     alone.only = frozenset(s.id for s in run.pets.split("train"))
     alone.self_trained(source, labels)
-    elapsed, stages = time.perf_counter() - start, pd.read_csv(folder / "timings.csv")
+    elapsed, stages = time.perf_counter() - start, read_frame(folder / "timings.csv")
     shutil.rmtree(folder)
     rows = [(" ".join(p for p in row[:3] if p != "-"), row.n_images, row.seconds)
             for row in stages.itertuples(index=False)]

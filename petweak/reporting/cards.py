@@ -24,7 +24,7 @@ from safetensors.torch import load_file
 
 from petweak.config import STRIDES
 from petweak.data.download import OFFICIAL_PHOTOS
-from petweak.data.files import is_signed, read_json, signed, write_text
+from petweak.data.files import is_signed, read_frame, read_json, signed, write_text
 from petweak.data.oxford_pets import BREED_NAMES, OFFICIAL, SPECIES, Pets
 from petweak.data.pictures import SUFFIXES, header
 from petweak.evaluation.metrics import NO_BORDER, degenerate
@@ -91,7 +91,7 @@ def model_card(folder: Path, config: dict, rows: pd.DataFrame, results: pd.DataF
                run: Run) -> str:
     """The card of the model in `folder`, with `rows` of `results`."""
     source, pets = source_class(config["source"]), run.pets
-    photos = pd.read_csv(folder / "scores.csv").query("split == 'test'")
+    photos = read_frame(folder / "scores.csv").query("split == 'test'")
     by_breed = photos.groupby("breed")["iou/foreground"].agg(["mean", "count"])
     texts = [f"{r.value:.3f} ({r.low:.3f} to {r.high:.3f})" for r in rows.itertuples()]
     table = rows.assign(text=texts).groupby(["metric", "border", "split"], sort=False)["text"]

@@ -21,7 +21,14 @@ import psutil
 from filelock import FileLock, Timeout
 
 from petweak.config import Settings
-from petweak.data.files import make_run_folder, read_json, text_hash, write_frame, write_json
+from petweak.data.files import (
+    make_run_folder,
+    read_frame,
+    read_json,
+    text_hash,
+    write_frame,
+    write_json,
+)
 
 try:
     import resource
@@ -97,7 +104,7 @@ def note_time(folder: Path, stage: Stage, n: int, seconds: float, peak: float | 
 
     def rows() -> list[dict]:  # those of a damaged file come back from the stages' own notes
         with suppress(FileNotFoundError, ValueError, KeyError):
-            there = pd.read_csv(path)[TIMINGS]
+            there = read_frame(path)[TIMINGS]
             return there[there["stage"].isin(STAGES)].to_dict("records")
         return []
 

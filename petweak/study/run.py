@@ -34,6 +34,7 @@ from petweak.data.files import (
     is_as_written,
     make_run_folder,
     project_path,
+    read_frame,
     read_json,
     write_frame,
     write_json,
@@ -495,7 +496,7 @@ def open_scores(folder: Path, key: str) -> Scores | None:
     note, table = read_json(folder / "scores.json"), folder / "scores.csv"
     if note is None or note.get("key") != key or not is_as_written(table, note.get("table", "")):
         return None
-    return Scores(pd.read_csv(table), note["rows"], note["seconds"])
+    return Scores(read_frame(table), note["rows"], note["seconds"])
 
 
 def check_source(name: str, settings: Settings) -> None:

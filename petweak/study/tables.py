@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from petweak.data.files import read_json, shipped
+from petweak.data.files import read_frame, read_json, shipped
 from petweak.evaluation.metrics import BASELINES, BORDERS, NO_BORDER
 from petweak.pseudo_masks import SOURCES, source_class
 
@@ -44,7 +44,7 @@ def read_table(path: Path, command: str, columns: Collection[str] = ()) -> pd.Da
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing: {command}")
     try:
-        table = pd.read_csv(path)
+        table = read_frame(path)
     except ValueError as error:  # pandas' own are of this kind
         raise ValueError(f"{path} is damaged ({error}): {command}") from error
     if missing := [column for column in columns if column not in table]:

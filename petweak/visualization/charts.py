@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib import rcParams
 from matplotlib.axes import Axes
 
-from petweak.data.files import read_json
+from petweak.data.files import read_frame, read_json
 from petweak.evaluation.metrics import BASELINES, NO_BORDER
 from petweak.study import tables
 from petweak.training.trainer import is_single_round
@@ -78,7 +78,7 @@ def learning_curves(run_folder: str | Path, models: Sequence | None = None) -> F
         multi = config["model"]["levels"] != ["final"]  # maskformer-ms
         look = dict(color=colours[config["source"]], ls=LINES[config["labels"]], marker="o^"[multi])
         name = f"{config['source']}, {config['labels']}" + ", maskformer-ms" * multi
-        history = pd.read_csv(folder / "history.csv").set_index("epoch")
+        history = read_frame(folder / "history.csv").set_index("epoch")
         loss.plot(history["loss"], label=name, ms=4, **look)
         val.plot(history["val_mask_iou"], ms=4, **look)  # empty without val
         kept = history["val_mask_iou"][history.index == config["best_epoch"]]

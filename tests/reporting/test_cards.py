@@ -7,6 +7,7 @@ import shlex
 import numpy as np
 import pandas as pd
 import pytest
+import tiny_worlds as worlds
 import yaml
 from conftest import small
 from handmade import BREEDS, SETTINGS, make_model, make_run
@@ -17,7 +18,8 @@ from petweak.data.files import is_signed, read_json, write_json
 from petweak.data.masks import FOREGROUND, read_mask
 from petweak.data.oxford_pets import read_pets
 from petweak.reporting.cards import _counts, _photos, write_cards
-from petweak.study.results import collect_results
+from petweak.study import tables
+from petweak.study.results import collect_results, run_study
 from petweak.study.run import Run, reopen
 
 
@@ -245,3 +247,35 @@ def test_rendered_pets_say_what_they_are(run):
     assert cells(card, "train")[0][:5] == ["train", "74", "24", "50", "37"]
     assert "CC BY-SA" not in card and str(run.folder) not in card
     assert read_pets(run.data_root).name == "rendered"
+
+
+def test_ids_that_are_numbers_and_breeds_that_look_missing_are_as_good_as_others(tmp_path):
+    data, run = worlds.pets(tmp_path / "data"), tmp_path / "run"
+    top = data / "oxford-iiit-pet"
+    new = {f"{breed}_{n}": f"{3 * k + n:04}" for k, breed in enumerate(worlds.BREEDS)
+           for n in (1, 2, 3)}
+    for old, name in new.items():
+        (top / "images" / f"{old}.jpg").rename(top / "images" / f"{name}.jpg")
+        trimaps = top / "annotations" / "trimaps"
+        (trimaps / f"{old}.png").rename(trimaps / f"{name}.png")
+    for file in ("trainval.txt", "test.txt"):
+        text = (top / "annotations" / file).read_text()
+        for old, name in new.items():
+            text = text.replace(old, name)
+        (top / "annotations" / file).write_text(text)
+    (top / "annotations" / "classes.txt").write_text("NA\nnan\n")
+    results = run_study(Run(run, data, worlds.STUDY))
+    again = Run(run, data, worlds.STUDY)  # reads what the first one has written
+    table = again.model_scores("ground_truth", "species").photos
+    assert sorted(table["id"]) == sorted(new.values()) and set(table["breed"]) == {"NA", "nan"}
+    assert not collect_results(again)["value"].isna().any() and len(results)
+    breeds = tables.breeds_compared(run, [("ground_truth", "species")])
+    assert breeds["breed"].tolist() == ["NA", "nan", "all breeds"]
+    assert breeds["n_images"].tolist() == [1, 1, 2]
+    best = tables.pick_examples(tables.read_scores(run, "ground_truth", "species"))
+    assert set(best.values()) <= {"0003", "0006"} == {s.id for s in again.pets.split("test")}
+    write_cards(again)
+    card = (run / "data_card.md").read_text()
+    for breed in ("NA", "nan"):
+        shares = cells(card, breed)[0][-3:]
+        assert all(re.fullmatch(r"\d+\.\d %", share) for share in shares), shares
