@@ -12,6 +12,7 @@ import torch
 from conftest import small
 from handmade import make_model
 from PIL import Image
+from pycocotools.mask import encode
 from toy import HEIGHT, WIDTH, names, square, world
 
 from petweak.config import Settings
@@ -129,9 +130,11 @@ def own_photos(top: Path) -> dict[str, Path]:
         counts = np.diff(np.flatnonzero(np.diff(mask.ravel("F"), prepend=~mask[:1, 0],
                                                 append=~mask[-1:, -1]))).tolist()
         rle = {"size": [HEIGHT, WIDTH], "counts": [0] * bool(mask[0, 0]) + counts}
+        packed = encode(np.asfortranarray(mask.astype(np.uint8)))
+        packed["counts"] = packed["counts"].decode()
         annotations.append({"id": k, "image_id": k, "category_id": 1 + (pet == "Rex"),
                             "area": int(mask.sum()), "bbox": [x0, y0, x1 - x0, y1 - y0],
-                            "iscrowd": 0, "segmentation": rle if k % 2 else [polygon]})
+                            "iscrowd": 0, "segmentation": ([polygon], rle, packed)[k % 3]})
     categories = [{"id": 1, "name": "Minka", "supercategory": "cat"},
                   {"id": 2, "name": "Rex", "supercategory": "dog"}]
     coco = {"images": images, "annotations": annotations, "categories": categories}

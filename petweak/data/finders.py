@@ -6,6 +6,7 @@ CSV. Nothing is written: `pairing` gives photos their masks, and `importing` doe
 
 import csv
 import io
+import json
 import os
 import re
 import unicodedata
@@ -19,7 +20,7 @@ import numpy as np
 from pycocotools import mask as coco
 
 from petweak.data import oxford_pets
-from petweak.data.files import read_json
+from petweak.data.files import content_of
 from petweak.data.masks import OWN_MASK, writer_of
 from petweak.data.oxford_pets import BREED_NAMES, SPECIES, SPLITS
 from petweak.data.pairing import (
@@ -27,11 +28,13 @@ from petweak.data.pairing import (
     PHOTO_FOLDERS,
     Found,
     Photo,
+    differ,
     grouped,
+    same_foreground,
     set_masks_aside,
     split_of,
 )
-from petweak.data.pictures import OTHER, SUFFIXES, walk
+from petweak.data.pictures import HIDDEN, OTHER, SUFFIXES, walk
 
 SPECIES_NAMES = dict(cat="cat", cats="cat", dog="dog", dogs="dog")
 NO_PHOTO = "listed, and there is no photo"
@@ -46,7 +49,8 @@ def find(source: Path, chosen: list[str], without: set[Path]) -> Found:
     if top != source and top.name.lower() in MASK_FOLDERS:  # annotations/x.json beside images/
         top = top.parent
     files = [(f, why) for f, why in walk(top, without) if f not in without]
-    jsons = [f for f, _ in files if f.suffix.lower() == ".json" and source in (f, *f.parents)]
+    jsons = [f for f, why in files if f.suffix.lower() == ".json" and why != HIDDEN
+             and source in (f, *f.parents)]
     if annotated := {f: data for f in jsons if (data := _read_coco(f))}:
         return _coco(annotated, top, files, chosen)
     if source.is_file():
@@ -149,9 +153,13 @@ def _by_name(found: Found, source: Path, photos: list[Photo], one: str, chosen: 
 def _official(source: Path, files: list[tuple[Path, str]], lists: list[Path],
               chosen: list[str]) -> Found:
     """Oxford-IIIT Pet, re-packed: wherever its folders lie; with its lists or without."""
-    found = Found([], {}, official=bool(lists))
-    trimaps = {f.stem.casefold(): f for f, why in files
-               if not why and f.parent.name.lower() == "trimaps"}
+    found, trimaps = Found([], {}, official=bool(lists)), defaultdict(list)
+    for f, why in files:
+        if not why and f.parent.name.lower() == "trimaps":
+            trimaps[f.stem.casefold()].append(f)
+    twins = [(first, f) for first, *more in trimaps.values() for f in more]
+    if twins and not same_foreground(*map(list, zip(*twins, strict=True))):
+        found.unclear = differ(source, sum(twins, ()))
     # Of the annotations, only what is in their lists is of interest: not xmls, not .mat files.
     others = [(f, why) for f, why in files if f.parent.name.lower() != "trimaps"
               and not (why and "annotations" in f.relative_to(source).as_posix().lower())]
@@ -159,7 +167,7 @@ def _official(source: Path, files: list[tuple[Path, str]], lists: list[Path],
     for p in photos:
         if not p.reason:
             stem = p.file.stem.casefold()
-            p.masks = [trimaps[stem]] if stem in trimaps else []
+            p.masks = trimaps[stem][:1]
             by_stem[stem].append(p)
     if not lists:
         found.photos = photos
@@ -216,11 +224,16 @@ def _read_lists(lists: list[Path]) -> dict[str, tuple[int, int, str]]:
 
 
 def _read_coco(file: Path) -> dict[str, Any] | None:
-    """The content of `file`, if it has what COCO's instances have."""
+    """The content of `file`, if it has what COCO's instances have. ValueError for one that is no
+    JSON: masks and classes could be in it."""
+    what = "is no file, or a link to none"
     try:
-        data = read_json(file)
-    except (ValueError, OSError, RecursionError):
-        return None
+        if file.is_file():
+            what = content_of(file, "is no JSON")
+        data = json.loads(file.read_bytes() if "no file" not in what else b"")
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{file} {what} ({error}): mend it, or move it away if nothing in it is "
+                         "about the photos") from None
     keys = ("images", "annotations", "categories")
     return data if isinstance(data, dict) and all(isinstance(data.get(k), list) for k in keys) \
         else None
@@ -259,6 +272,7 @@ def _coco(annotated: dict[Path, dict], top: Path, files: list[tuple[Path, str]],
     says = dict(several="several pets: the mask is their union",
                 mixed="pets of several classes: the class is that of the largest area")
     found.notes += [f"{counts[k]} photos show {text}" for k, text in says.items() if counts[k]]
+    found.read = set(annotated)
     return found
 
 
@@ -312,21 +326,20 @@ def _shared(one: Sequence[str], other: Sequence[str]) -> int:
 def _coco_mask(annotations: list[dict], height: Any, width: Any, size: tuple[int, int]
                ) -> np.ndarray:
     """(H, W) bool, the union of instances, in the size that the file says. ValueError for outlines
-    that are none: the library would read memory that is not its own."""
+    that are none: the library would read memory that is not its own, or leave some unwritten."""
     h, w = size if None in (height, width) else (int(height), int(width))
     if h < 1 or w < 1 or h * w > 1 << 28:
         raise ValueError(f"they are of a picture of {w} x {h} px")
     union = np.zeros((h, w), bool)
     for s in (a["segmentation"] for a in annotations):
         if isinstance(s, dict):
-            counts = s["counts"]
+            counts = _counts(s["counts"]) if isinstance(s["counts"], str) else s["counts"]
             if list(s["size"]) != [h, w]:
                 raise ValueError(f"an RLE of size {s['size']} in a picture of {[h, w]}")
-            if isinstance(counts, list):
-                if not all(isinstance(n, int) and n >= 0 for n in counts) or sum(counts) != h * w:
-                    raise ValueError("the counts of an RLE do not fill its picture")
-                s = coco.frPyObjects(s, h, w)
-            union |= coco.decode(s).astype(bool)
+            if not all(isinstance(n, int) and n >= 0 for n in counts) or sum(counts) != h * w:
+                raise ValueError("the counts of an RLE do not fill its picture")
+            rle = coco.frPyObjects({"size": [h, w], "counts": counts}, h, w)
+            union |= coco.decode(rle).astype(bool)
             continue
         for polygon in s:
             xy = np.asarray(polygon, np.float64).reshape(-1, 2)
@@ -339,13 +352,32 @@ def _coco_mask(annotations: list[dict], height: Any, width: Any, size: tuple[int
     return union
 
 
+def _counts(text: str) -> list[int]:
+    """The counts of an RLE in COCO's packed form: 5 bits a character, the lowest first, a sixth if
+    more follow, a sign in the last; from the fourth on they are differences to the last but one.
+    ValueError for a text that is cut or has other characters."""
+    counts, value, shift = [], 0, 0
+    for bits in (ord(character) - 48 for character in text):
+        if not 0 <= bits < 64 or shift > 30:
+            raise ValueError("the counts of an RLE are not in COCO's form")
+        value |= (bits & 31) << shift
+        shift += 5
+        if not bits & 32:
+            value -= bool(bits & 16) << shift
+            counts.append(value + (counts[-2] if len(counts) > 2 else 0))
+            value = shift = 0
+    if shift:
+        raise ValueError("the counts of an RLE are cut off")
+    return counts
+
+
 def _table(file: Path) -> Found:
     """A CSV of `file` and `class`, and `split`, `mask`, `species` if they are there."""
     text, first = oxford_pets.read_text(file), 2
     if excel := re.match(r"sep=(.)\r?\n", text):
         text, first = text[excel.end():], 3
     delimiter = excel[1] if excel else max(",;\t", key=text.partition("\n")[0].count)
-    found, by_file = Found([], {}), {}
+    found, by_file = Found([], {}, read={file}), {}
     try:
         header, *rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
     except (csv.Error, ValueError) as error:

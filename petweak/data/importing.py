@@ -82,7 +82,7 @@ def import_photos(
     _choose(found, chosen)
     found.species = _species(found, species)
     options = [link, test_fraction, seed, foreground, found.species, chosen]
-    record = {"kind": "import", "source": str(source), "content": _content(found, options, source)}
+    record = {"kind": "import", "source": str(source), "content": _content(found, options)}
     target = root / "oxford-iiit-pet"
     report, first = _before(root, target, record), "has been imported before; nothing was written"
     if not report:
@@ -121,11 +121,10 @@ def _before(root: Path, target: Path, record: dict[str, Any]) -> list[str]:
     return []
 
 
-def _content(found: Found, options: list, source: Path) -> str:
+def _content(found: Found, options: list) -> str:
     """The hash of what the set is made from: options, and the names, sizes and times of files."""
     files = {f for p in found.photos for f in (p.file, *p.masks) if isinstance(f, Path)}
-    if source.is_file():
-        files.add(source)
+    files |= found.read
     stats = [(str(f), f.stat()) if f.exists() else (str(f), None) for f in sorted(files)]
     lines = [f"{name!a} {s and (s.st_size, s.st_mtime_ns)}" for name, s in stats]
     photos = [f"{p.name!a} {p.breed} {p.split} {p.reason} {len(p.masks)}" for p in found.photos]

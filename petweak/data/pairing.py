@@ -3,7 +3,7 @@
 import os
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -56,6 +56,7 @@ class Found:
     notes: list[str] = field(default_factory=list)  # lines of the report
     source: Path = Path()  # what names the classes, for errors
     official: bool = False  # named by the lists of Oxford-IIIT Pet: nothing is renamed
+    read: set[Path] = field(default_factory=set)  # what else it was told by: a CSV, a .json
     unclear: str = ""  # why masks beside the photos cannot be taken, unless others are given
 
 
@@ -97,12 +98,11 @@ def set_masks_aside(source: Path, photos: list[Photo], found: Found) -> list[Pho
         both = {k: of[k].keys() & of[within].keys() for k in taken}
         for rival in (k for k, shared in both.items() if shared):
             one, other = ([of[k][photo] for photo in sorted(both[rival])] for k in (rival, within))
-            folders = [m[0].parent.relative_to(source).as_posix() for m in (one, other)]
-            if worth(rival) == worth(within) and not _same_foreground(one, other):
-                found.unclear = (f"{source} has masks of the same photos in {' and '.join(folders)}"
-                                 ", and they differ: say which to take, --masks FOLDER")
+            if worth(rival) == worth(within) and not same_foreground(one, other):
+                found.unclear = differ(source, (one[0], other[0]))
             for p in inside[within]:
-                p.reason = f"masks as well: those in {folders[0]} are taken"
+                folder = one[0].parent.relative_to(source).as_posix()
+                p.reason = f"masks as well: those in {folder} are taken"
             break
         else:
             taken.append(within)
@@ -164,7 +164,13 @@ def _of_one_shape(one: Path, other: Path) -> bool:
     return False
 
 
-def _same_foreground(one: list[Path], other: list[Path]) -> bool:
+def differ(source: Path, masks: Sequence[Path]) -> str:
+    folders = dict.fromkeys(f.parent.relative_to(source).as_posix() for f in masks)
+    return (f"{source} has masks of the same photos in {' and '.join(folders)}, and they differ: "
+            "say which to take, --masks FOLDER")
+
+
+def same_foreground(one: list[Path], other: list[Path]) -> bool:
     with suppress(ValueError, OSError):
         return all(map(np.array_equal, *([read_foreground(f, how) >= IGNORE for f in files]
                                          for files in (one, other) for how in [recognise(files)])))

@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -680,6 +681,22 @@ def test_trimaps_that_are_exchanged_or_bad_are_doubted_or_left_out(tmp_path):
     assert "without a mask, its trimap has the values [0, 255]" in report
 
 
+@pytest.mark.parametrize("lists", [(), ("trainval.txt", "test.txt")])
+def test_of_several_folders_of_trimaps_none_is_taken_in_silence(lists, tmp_path):
+    source = official(tmp_path / "s", "images", "annotations", lists=lists)
+    true = source / "annotations" / "trimaps"
+    for folder in ("a/trimaps", "predictions/Trimaps"):  # the same once more, as re-packings have
+        shutil.copytree(true, source / folder)
+    pets, _ = imported(source, tmp_path / "D")
+    assert all(iou(pets, s.id, pet(int(s.id[-1]))) > 0.9 for s in pets.samples)
+    other = np.where(pet(4), 1, 2).astype(np.uint8)
+    save(source / "predictions" / "Trimaps" / "beagle_2.png", other)
+    with pytest.raises(ValueError, match="in a/trimaps and .* and predictions/Tri.* they differ"):
+        import_photos(source, tmp_path / "D2", progress=False)
+    pets, _ = imported(source, tmp_path / "D2", masks=true)
+    assert all(iou(pets, s.id, pet(int(s.id[-1]))) > 0.9 for s in pets.samples)
+
+
 def test_listed_photos_that_are_missing_are_named(tmp_path):
     source = official(tmp_path / "s")
     next(source.rglob("beagle_2.JPG")).unlink()
@@ -830,6 +847,9 @@ BROKEN = {
     "a point": lambda a: a[0].update(segmentation=[[4, 4, 5, 5]]),
     "a box alone": lambda a: a[0].update(segmentation=[]),
     "packed": lambda a: a[1]["segmentation"].update(counts="zzzz@@@@"),
+    **{f"packed and cut to {n}": partial(lambda n, a: a[1]["segmentation"].update(
+        counts=a[1]["segmentation"]["counts"][:n]), n) for n in (0, 1, 2, 3, 4, -2, -1)},
+    "packed, no characters of it": lambda a: a[1]["segmentation"].update(counts="!\u00e9~"),
 }
 
 
@@ -838,6 +858,50 @@ def test_an_outline_that_is_none_costs_the_mask_and_not_the_photo(fault, tmp_pat
     pets, report = imported(annotated(tmp_path / "s", annotations=BROKEN[fault]), tmp_path / "D")
     assert len(pets) == 5 and sum(s.trimap is not None for s in pets.samples) == 4
     assert "without a mask" in report
+
+
+def test_masks_packed_by_the_library_are_read_as_they_were(tmp_path):
+    rng, masks = np.random.default_rng(0), {}
+
+    def random(annotations):  # long and short runs, differences of either sign, from the first on
+        del annotations[3:]
+        for a in annotations:
+            small = rng.random((HEIGHT // 4, WIDTH // 4)) < 0.7
+            mask = np.kron(small, np.ones((4, 4), bool)) ^ (rng.random((HEIGHT, WIDTH)) < 0.02)
+            masks[f"{a['image_id']:03d}"], a["segmentation"] = mask, rle(mask, True)
+
+    pets, _ = imported(annotated(tmp_path / "s", annotations=random), tmp_path / "D")
+    assert len(masks) == 3 and all(iou(pets, i, mask) == 1 for i, mask in masks.items())
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-32"])
+@pytest.mark.parametrize("source", ["", "annotations/instances.json"])
+def test_coco_is_read_in_any_encoding_of_json(encoding, source, tmp_path):
+    file = annotated(tmp_path / "s") / "annotations" / "instances.json"
+    file.write_text(json.dumps(json.loads(file.read_text())), encoding=encoding)
+    pets, _ = imported(tmp_path / "s" / source, tmp_path / "D")
+    assert pets.breeds == ("cat", "rex") and all(s.trimap for s in pets.samples)
+
+
+@pytest.mark.parametrize("content, says", [
+    (b"version https://git-lfs.github.com/spec/v1\noid sha256:1\n", "git-LFS pointer"),
+    (b"<!DOCTYPE html><html>", "web page"), (b"", "is empty"), (b'{"images": [', "is no JSON"),
+    (b'{"images": "\xff"}', "is no JSON"), (b"[" * 99999, "is no JSON"), (None, "link to none")])
+@pytest.mark.parametrize("photos_at", ["images", "cats"])
+def test_a_json_that_cannot_be_read_is_named_and_its_masks_not_lost(
+    content, says, photos_at, tmp_path
+):
+    file = annotated(tmp_path / "s", photos_at=photos_at) / "annotations" / "instances.json"
+    file.unlink()
+    file.write_bytes(content) if content is not None else file.symlink_to("gone.json")
+    for source in (tmp_path / "s", *[file] * file.exists()):
+        with pytest.raises(ValueError, match=rf"instances.json .*{says}.* move it away"):
+            import_photos(source, tmp_path / "D", progress=False, species="cat")
+    file.unlink()
+    file.with_name("._instances.json").write_bytes(b"\0\5\x16\7")  # of macOS: nobody's
+    save(tmp_path / "s" / photos_at / "masks" / "001.png", pet(1))
+    pets, _ = imported(tmp_path / "s", tmp_path / "D2", species="cat")
+    assert len(pets) == 6
 
 
 @pytest.mark.parametrize("changes, says", [
@@ -983,6 +1047,16 @@ def test_nothing_is_overwritten_and_the_same_import_does_nothing(tmp_path):
             import_photos(source, inside, progress=False, **TWO)
     with pytest.raises(FileNotFoundError, match="is not there"):
         import_photos(tmp_path / "nowhere", tmp_path / "D2", progress=False)
+
+
+@pytest.mark.parametrize("source", ["", "annotations/instances.json"])
+def test_outlines_that_were_corrected_are_another_set(source, tmp_path):
+    top, to = annotated(tmp_path / "s"), tmp_path / "D"
+    imported(top / source, to)
+    assert "nothing was written" in imported(top / source, to)[1]
+    annotated(top, annotations=lambda a: a[0].update(segmentation=[box(1, 1, 7, 7)]))
+    with pytest.raises(FileExistsError, match="files there have changed since"):
+        import_photos(top / source, to, progress=False)
 
 
 def test_links_where_they_can_be_made_and_copies_elsewhere(tmp_path, monkeypatch):
