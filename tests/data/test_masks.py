@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from drawn_masks import (
@@ -27,9 +29,20 @@ from drawn_masks import (
     rgb,
     write,
 )
-from PIL import Image
+from PIL import Image, ImageFilter, ImageOps
+from PIL.PngImagePlugin import PngInfo
 
-from petweak.data.masks import find_masks, read_foreground, recognise
+from petweak.data.masks import (
+    PREDICT,
+    RUN,
+    find_masks,
+    is_mask_beside,
+    read_foreground,
+    read_mask,
+    recognise,
+    write_mask,
+    writer_of,
+)
 
 BOTH = LEFT // 255 + RIGHT // 255 * 2
 VOC = [BLACK, RED, GREEN, *[(9, 9, 9)] * 252, VOID]
@@ -139,6 +152,118 @@ def test_the_orientation_is_that_of_a_viewer(tmp_path):
     exif[0x0112] = 6  # to be turned by 90 degrees
     image.save(tmp_path / "pet_0.png", exif=exif)
     assert np.array_equal(read_foreground(tmp_path / "pet_0.png"), np.rot90(MASK, -1))
+
+
+def photo_of(path: Path, size: tuple[int, int], orientation: int = 1) -> Path:
+    """A photo of this stored size, to be turned as EXIF says."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.new("RGB", size).save(path, exif=exif)
+    return path
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_mask_drawn_on_stored_pixels_is_turned_with_its_photo(orientation, tmp_path):
+    photo = photo_of(tmp_path / "pet.jpg", (2 * W, 2 * H), orientation)
+    drawn = LEFT + RIGHT // 2  # it has no symmetry
+    drawn[:5] = 0
+    image = Image.fromarray(drawn)
+    image.getexif()[0x0112] = orientation
+    seen = np.array(ImageOps.exif_transpose(image))
+    (as_stored,), (as_seen,) = write(tmp_path / "a", drawn), write(tmp_path / "b", seen)
+
+    def read(file, **stored):
+        return read_foreground(file, "soft", photo, **stored)
+
+    assert np.array_equal(read(as_seen), seen)
+    if orientation > 4:  # its size tells how it lies, whatever is said of those where it does not
+        assert np.array_equal(read(as_stored), seen) and read(as_stored).flags.c_contiguous
+        assert np.array_equal(read(as_seen, stored=True), seen)
+    elif orientation > 1:
+        assert np.array_equal(read(as_stored), drawn)
+        assert np.array_equal(read(as_stored, stored=True), seen)
+    else:
+        assert np.array_equal(read(as_stored, stored=True), drawn)
+
+
+@pytest.mark.parametrize("stored, mask, turned", [
+    ((40, 30), (40, 30), True), ((40, 30), (30, 40), False), ((40, 30), (20, 15), True),
+    ((40, 30), (41, 30), True), ((40, 30), (44, 30), False), ((40, 30), (50, 50), False),
+    # 100 x 101 fits 101 x 100 but for rounding; where it is the stored size itself, it is that.
+    ((101, 100), (101, 100), True), ((101, 100), (100, 101), False), ((101, 100), (50, 50), False),
+    ((100, 100), (100, 100), False)])
+def test_a_size_that_fits_the_stored_pixels_alone_turns_a_mask(stored, mask, turned, tmp_path):
+    photo = photo_of(tmp_path / "pet.jpg", stored, 6)
+    w, h = mask
+    drawn = np.zeros((h, w), np.uint8)
+    drawn[: h // 3] = 255
+    (file,) = write(tmp_path, drawn)
+    expected = np.rot90(drawn, -1) if turned else drawn
+    assert np.array_equal(read_foreground(file, photo=photo), expected)
+
+
+# --- petweak's own, and masks beside photos
+
+
+def test_the_file_of_a_mask_says_who_wrote_it(tmp_path):
+    path = tmp_path / "pet.png"
+    for writer in (RUN, PREDICT):
+        write_mask(path, RINGED, writer)
+        assert writer_of(path) == writer and np.array_equal(read_mask(path), RINGED)
+        assert Image.open(path).text == {"Software": writer}
+    write_mask(path, MASK)
+    assert writer_of(path) == RUN == "petweak"
+    other = PngInfo()
+    other.add_text("Software", "another tool")
+    Image.fromarray(MASK).save(path, pnginfo=other)
+    assert writer_of(path) == ""
+    Image.fromarray(MASK).save(path)
+    assert writer_of(path) == ""
+    Image.fromarray(MASK).save(path, "TIFF", software=RUN)  # petweak writes PNGs
+    assert writer_of(path) == ""
+    path.write_text(RUN)
+    assert writer_of(path) == writer_of(tmp_path / "absent.png") == ""
+
+
+@pytest.mark.parametrize("picture", [
+    rgb(), grey(dtype=np.uint16), PET], ids=["colour", "16 bit", "1 bit"])
+def test_another_picture_in_the_place_of_a_mask_is_refused(picture, tmp_path):
+    (path,) = write(tmp_path, picture)
+    with pytest.raises(OSError, match="pet_0.png is no mask that petweak wrote.*delete it"):
+        read_mask(path)
+
+
+GRAIN = np.random.default_rng(3).integers(0, 255, (H, W), dtype=np.uint8)
+BESIDE = {  # a picture beside a photo of the same name, as PNG: is it a mask?
+    "labels": (grey(pet=1), True),
+    "half as large": (grey()[::2, ::2], True),
+    "of the stored pixels": (np.rot90(grey()), True),
+    "soft edges": (Image.fromarray(grey()).filter(ImageFilter.GaussianBlur(0.5)), True),
+    "16 values": (grey() // 255 * (GRAIN % 15 + 1), True),
+    "a cut-out photo": (cut_out(grey()), True),
+    "an opaque photo": (cut_out(EMPTY + np.uint8(255)), False),
+    "a grey photo": (GRAIN, False),
+    "a photo on a black ground": (grey() // 255 * GRAIN, False),
+    "another shape": (grey()[:, :20], False),
+}
+
+
+@pytest.mark.parametrize("kind", BESIDE)
+def test_a_mask_beside_its_photo_is_told_from_a_second_photo(kind, tmp_path):
+    picture, is_mask = BESIDE[kind]
+    photo = photo_of(tmp_path / "pet.jpg", (H, W), 6)  # of W x H as it is seen
+    (file,) = write(tmp_path, picture)
+    assert is_mask_beside(file, photo) is is_mask
+
+
+def test_a_jpeg_or_a_broken_file_is_no_mask_beside_a_photo(tmp_path):
+    photo = photo_of(tmp_path / "photo.jpg", (W, H))
+    (file,) = write(tmp_path, grey(), suffix="jpg")
+    assert not is_mask_beside(file, photo)
+    file.write_bytes(b"")
+    assert not is_mask_beside(file, photo)
+    (good,) = write(tmp_path, grey())
+    assert is_mask_beside(good, photo) and not is_mask_beside(good, file)
 
 
 # --- refused, with the values
