@@ -87,6 +87,7 @@ OTHER_FORMATS = {
     ("bmp", "a palette"): [(palette(grey(0, 1), BLACK, RED), MASK)],
     ("tif", "32 bit"): [(grey(pet=1, dtype=np.int32), MASK)],
     ("tif", "0.0 and 1.0"): [(grey(pet=1, dtype=np.float32), MASK)],
+    ("tif", "cyan, magenta, yellow, black"): [(Image.fromarray(rgb(WHITE)).convert("CMYK"), MASK)],
     ("tiff", "0.0 and 255.0"): [(grey(dtype=np.float32), MASK)],
 }
 
@@ -323,6 +324,20 @@ def test_all_that_cannot_be_read_is_said_at_once(tmp_path):
         recognise(files)
 
 
+def test_a_mask_that_lacks_the_channel_of_its_set_is_named(tmp_path):
+    (with_alpha,) = write(tmp_path / "a", cut_out(grey()))
+    (without,) = write(tmp_path / "b", rgb())
+    how = recognise([with_alpha])
+    with pytest.raises(ValueError, match="b/pet_0.png has no alpha channel, as the other masks"):
+        read_foreground(without, how)
+
+
+def test_jpegs_beside_masks_of_16_bit_are_refused(tmp_path):
+    files = write(tmp_path, grey(), suffix="jpg") + write(tmp_path, grey(pet=300, dtype=np.uint16))
+    with pytest.raises(ValueError, match="some masks are JPEGs, others of more than 8 bit"):
+        recognise(files)
+
+
 # --- told by the user
 
 TOLD = {
@@ -364,6 +379,17 @@ def test_a_setting_that_does_not_fit_is_refused(foreground, says, tmp_path):
 def test_an_error_says_the_option_that_was_given(tmp_path):
     with pytest.raises(ValueError, match="--foreground=7, but the values found are 0, 255"):
         recognise(write(tmp_path, grey()), "7", "--foreground")
+
+
+def test_labels_are_of_palettes_though_these_differ(tmp_path):
+    """Two palettes give index 1 two colours, so that of itself a set would go by its colours."""
+    files = write(tmp_path, palette(BOTH, BLACK, RED, GREEN), palette(BOTH, BLACK, GREEN, RED))
+    how = recognise(files, "2")
+    for file in files:
+        assert np.array_equal(read_foreground(file, how), RIGHT)
+    files += write(tmp_path / "rgb", rgb())
+    with pytest.raises(ValueError, match=r"=2, but pet_0.png \(1\) have colours"):
+        recognise(files, "2")
 
 
 # --- the files of a folder

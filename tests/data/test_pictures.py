@@ -1,7 +1,9 @@
 """The one decoder: ranges, orientation, files that are no pictures."""
 
+import errno
 import io
 import os
+import struct
 import sys
 import warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +14,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from petweak.data.pictures import as_seen, header, load_array, load_image, load_photo
+from petweak.data.pictures import (
+    HIDDEN,
+    LINK,
+    MASKS,
+    OTHER,
+    as_seen,
+    header,
+    load_array,
+    load_image,
+    load_photo,
+    walk,
+)
 
 # A picture of 60 x 36 px, of blocks, so that JPEG changes little.
 BLOCKS = np.random.default_rng(0).integers(0, 255, (3, 5, 3)).repeat(12, 0).repeat(12, 1)
@@ -76,6 +89,30 @@ def test_broken_exif_does_no_harm(tmp_path):
     PICTURE.save(tmp_path / "photo.jpg", exif=b"Exif\0\0MM\0*\xff\xff\xff\xffnonsense")
     assert load_photo(tmp_path / "photo.jpg").size == PICTURE.size == header(
         tmp_path / "photo.jpg").size
+
+
+def test_an_orientation_that_is_no_number_is_none(tmp_path):
+    """One entry of type 2, text: "low"."""
+    entry = struct.pack("<HHI4s", ORIENTATION, 2, 4, b"low\0")
+    exif = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 1) + entry + bytes(4)
+    PICTURE.save(tmp_path / "photo.png", exif=exif)
+    assert Image.open(tmp_path / "photo.png").getexif()[ORIENTATION] == "low"
+    assert header(tmp_path / "photo.png").orientation == 1
+    assert far(load_photo(tmp_path / "photo.png"), PICTURE) == 0
+
+
+def test_a_header_is_read_again_where_the_file_has_changed(tmp_path):
+    path = tmp_path / "photo.png"
+    PICTURE.save(path)
+    assert header(path) == ((60, 36), 1, "PNG, RGB")
+    times = path.stat()
+    content = path.read_bytes()
+    PICTURE.resize((30, 18)).save(path)
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))  # its size alone is another
+    assert header(path).size == (30, 18)
+    path.write_bytes(content)
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns + 1))  # its time alone is another
+    assert header(path).size == (60, 36)
 
 
 RAMP = np.linspace(0, 1, 256)[None].repeat(8, 0)  # dark on the left, bright on the right
@@ -182,6 +219,30 @@ def test_what_is_no_picture_is_named_for_what_it_is(tmp_path, content, says):
             load(path)
     with pytest.raises(OSError, match=says):
         load_photo(io.BytesIO(content))
+
+
+def test_a_walk_names_all_it_meets_and_why_it_is_no_photo(tmp_path):
+    """Folder by folder, each in the order of names: what is passed over, files, what lies below."""
+    for name in ("b.jpg", "a.PNG", "notes.txt", ".c.jpg", "Thumbs.db", "desktop.ini", "no_suffix",
+                 "2/d.webp", "1/e.HEIC", "1/deep/f.tif", "1/g.jpg", "masks/m.png", "more/m.png",
+                 ".git/h.jpg", "__MACOSX/i.jpg", "folder.jpg/j.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "link").symlink_to("1")
+    (tmp_path / "gone.jpg").symlink_to("nowhere")
+    (tmp_path / "k.jpg").symlink_to("b.jpg")
+    os.mkfifo(tmp_path / "pipe.jpg")
+    masks = [tmp_path / "1" / ".." / "masks", tmp_path / "more", tmp_path / "absent"]
+    found = [(path.relative_to(tmp_path).as_posix(), why) for path, why in walk(tmp_path, masks)]
+    assert found == [
+        (".git", HIDDEN), ("__MACOSX", HIDDEN), ("link", LINK), ("masks", MASKS), ("more", MASKS),
+        (".c.jpg", HIDDEN), ("Thumbs.db", HIDDEN), ("a.PNG", ""), ("b.jpg", ""),
+        ("desktop.ini", HIDDEN), ("gone.jpg", "no file"), ("k.jpg", ""), ("no_suffix", OTHER),
+        ("notes.txt", OTHER), ("pipe.jpg", "no file"),
+        ("1/e.HEIC", ""), ("1/g.jpg", ""), ("1/deep/f.tif", ""), ("2/d.webp", ""),
+        ("folder.jpg/j.jpg", "")]
+    absent = tmp_path / "absent"
+    assert list(walk(absent)) == [(absent, os.strerror(errno.ENOENT))]
 
 
 def test_folders_and_links_to_nowhere_are_os_errors(tmp_path):
