@@ -35,11 +35,13 @@ from PIL.PngImagePlugin import PngInfo
 from petweak.data.masks import (
     PREDICT,
     RUN,
+    Reading,
     find_masks,
     is_mask_beside,
     read_foreground,
     read_mask,
     recognise,
+    small_copy,
     write_mask,
     writer_of,
 )
@@ -155,6 +157,31 @@ def test_the_orientation_is_that_of_a_viewer(tmp_path):
     assert np.array_equal(read_foreground(tmp_path / "pet_0.png"), np.rot90(MASK, -1))
 
 
+@pytest.mark.parametrize("how, values, expected", [
+    (dict(foreground=(1,), ignore=(3,)), np.uint8([0, 1, 2, 3]), [0, 255, 0, 128]),
+    (dict(above=50), np.uint8([0, 50, 51]), [0, 0, 255]),
+    (dict(below=50), np.uint8([0, 49, 50]), [255, 255, 0]),
+    (dict(scale=255), np.uint8([0, 127, 128, 129, 255]), [0, 127, 128, 129, 255]),
+    (dict(scale=255, channel="alpha"), np.uint8([127, 128, 129]), [127, 129, 129]),
+    (dict(scale=200, channel="alpha"), np.uint8([99, 100, 101, 200]), [126, 127, 129, 255]),
+    (dict(scale=65535), np.uint16([32767, 32768, 33023, 33025, 65535]), [127, 129, 129, 129, 255]),
+    (dict(scale=65535), np.int32([32639, 32767, 32768]), [127, 127, 129]),
+    (dict(scale=1), np.float32([-1, 0.2, 0.5, 0.501, 0.8, 2]), [0, 51, 127, 129, 204, 255]),
+])
+def test_a_reading_decides_value_by_value(how, values, expected):
+    """A half, which is no "ignore" where a mask has more steps than 8 bit, lies on its own side."""
+    decided = Reading(**dict(channel="grey", text="") | how).decide(values)
+    assert decided.dtype == np.uint8 and decided.tolist() == expected
+
+
+def test_a_small_copy_has_the_nearest_pixels_of_an_even_grid_from_corner_to_corner():
+    rows = [0, 2, 3, 5, 6, 8, 9, 11, 12, 14, 15, 17, 18, 20, 21, 23, 24, 26, 27, 29, 30, 32, 33, 35,
+            36, 38, 39, 41, 42, 44, 45, 47]  # of 48, by 47 / 31 = 1.516
+    columns = np.arange(0, 63, 2)
+    mask = np.arange(48 * 63).reshape(48, 63)
+    assert np.array_equal(small_copy(mask), np.array(rows)[:, None] * 63 + columns)
+
+
 def photo_of(path: Path, size: tuple[int, int], orientation: int = 1) -> Path:
     """A photo of this stored size, to be turned as EXIF says."""
     exif = Image.Exif()
@@ -230,7 +257,8 @@ def test_the_file_of_a_mask_says_who_wrote_it(tmp_path):
     rgb(), grey(dtype=np.uint16), PET], ids=["colour", "16 bit", "1 bit"])
 def test_another_picture_in_the_place_of_a_mask_is_refused(picture, tmp_path):
     (path,) = write(tmp_path, picture)
-    with pytest.raises(OSError, match="pet_0.png is no mask that petweak wrote.*delete it"):
+    with pytest.raises(OSError, match="pet_0.png is no mask that petweak wrote.*: delete it, "
+                                      "and the same command makes it again$"):
         read_mask(path)
 
 
@@ -338,6 +366,17 @@ def test_jpegs_beside_masks_of_16_bit_are_refused(tmp_path):
         recognise(files)
 
 
+def test_the_first_ten_of_many_that_cannot_be_read_are_named(tmp_path):
+    files = write(tmp_path, *[grey()] * 12)
+    for n, bad in ((10, files[:10]), (11, files[10:11]), (12, files[11:])):
+        for file in bad:
+            file.write_bytes(b"")
+        with pytest.raises(OSError) as caught:
+            recognise(files)
+        named = "; ".join(f"{file}: is empty (0 bytes)" for file in files[:10])
+        assert str(caught.value) == f"{n} masks cannot be read: {named}" + " ..." * (n > 10)
+
+
 # --- told by the user
 
 TOLD = {
@@ -404,6 +443,25 @@ def test_files_are_found_by_one_listing_whatever_their_case_and_suffix(tmp_path)
         (tmp_path / name).touch()
     found = find_masks(tmp_path, ids)
     assert [found[i].name for i in ids] == names
+
+
+@pytest.mark.parametrize("names, file", [
+    (["a.png", "a_mask.jpg"], "a_mask.jpg"), (["a.jpg", "a.tif"], "a.tif"),
+    (["a.JPG.png", "a.png"], "a.png"), (["a.jpg.png", "a.tif"], "a.jpg.png"),
+    (["A_mask.png", "a.png"], "A_mask.png")])
+def test_of_several_files_one_is_preferred(names, file, tmp_path):
+    for name in names:
+        (tmp_path / name).touch()
+    assert find_masks(tmp_path, ["a"]) == {"a": tmp_path / file}
+
+
+def test_ids_that_differ_in_case_have_each_its_own_mask(tmp_path):
+    for name in ("Pet.png", "pet.png"):
+        (tmp_path / name).touch()
+    if len(list(tmp_path.iterdir())) == 1:
+        pytest.skip("these two names are one file here")
+    found = find_masks(tmp_path, ["pet", "Pet", "PET"])
+    assert [found[i].name for i in ("pet", "Pet", "PET")] == ["pet.png", "Pet.png", "pet.png"]
 
 
 def test_all_that_is_missing_is_said_at_once(tmp_path):
