@@ -38,10 +38,13 @@ from petweak.data.masks import (
     Reading,
     find_masks,
     is_mask_beside,
+    listed,
     read_foreground,
     read_mask,
     recognise,
+    same_shape,
     small_copy,
+    some,
     write_mask,
     writer_of,
 )
@@ -155,6 +158,140 @@ def test_the_orientation_is_that_of_a_viewer(tmp_path):
     exif[0x0112] = 6  # to be turned by 90 degrees
     image.save(tmp_path / "pet_0.png", exif=exif)
     assert np.array_equal(read_foreground(tmp_path / "pet_0.png"), np.rot90(MASK, -1))
+
+
+def holding(*values, dtype=np.uint8) -> np.ndarray:
+    """These values, 0 among them where it is, each in a part of the picture."""
+    return np.resize(np.array(values, dtype), (H, W))
+
+
+LEFT_OUT = "grey: {} is foreground, {} is left out"
+READINGS = {  # of masks that hold these values, or of pictures
+    "nothing": ([holding(0)], Reading("grey", "grey: nothing is foreground")),
+    "one value": ([holding(7)], Reading("grey", "grey: 7 is foreground", (7,))),
+    "petweak's": ([holding(0, 128, 255)],
+                  Reading("grey", LEFT_OUT.format(255, 128), (255,), (128,))),
+    "trimap": ([holding(1, 2, 3)], Reading("grey", LEFT_OUT.format(1, 3), (1,), (3,))),
+    "90 is a label": ([holding(0, 90, 255)],
+                      Reading("grey", LEFT_OUT.format(90, 255), (90,), (255,))),
+    "colours": ([rgb((64, 0, 0), ring=(224, 224, 192))], Reading(
+        "colour", "colour: #400000 is foreground, #e0e0c0 is left out", (0x400000,), (0xE0E0C0,))),
+    "7 levels": ([holding(0, 100 + k) for k in range(7)], Reading(
+        "grey", "grey: 100, 101, 102, 103, 104, 105, 106 is foreground", tuple(range(100, 107)))),
+    "to 200": ([holding(*range(201))],
+               Reading("grey", "grey: probabilities from 0 to 255", scale=255)),
+    "9 values": ([holding(0, 30, 60, 90, 120, 150, 180, 220, 250)],
+                 Reading("grey", "grey: probabilities from 0 to 255", scale=255)),
+    "near the ends": ([holding(0, 15, 240, 255)],
+                      Reading("grey", "grey: probabilities from 0 to 255", scale=255)),
+    "16 bit": ([holding(*range(0, 52000, 500), dtype=np.uint16)],
+               Reading("grey", "grey: probabilities from 0 to 65535", scale=65535)),
+    "floats": ([holding(0, 0.25, 0.5, dtype=np.float32)],
+               Reading("grey", "grey: probabilities from 0 to 1", scale=1)),
+    "alpha": ([np.dstack([grey()] * 3 + [holding(*range(256))])],
+              Reading("alpha", "alpha: probabilities from 0 to 255", scale=255)),
+}
+
+
+@pytest.mark.parametrize("kind", READINGS)
+def test_a_reading_says_what_each_value_means(kind, tmp_path):
+    pictures, reading = READINGS[kind]
+    suffix = "tif" if pictures[0].dtype == np.float32 else "png"
+    assert recognise(write(tmp_path, *pictures, suffix=suffix)) == reading
+
+
+@pytest.mark.parametrize("picture", [
+    holding(0, 91, 255), holding(*range(200)), holding(*range(0, 200, 10), 255),
+    holding(0, 30, 60, 90, 120, 150, 180, 220), holding(0, 16, 240, 255),
+    holding(0, 15, 239, 255), holding(*range(0, 51000, 500), dtype=np.uint16),
+    holding(0, 0.5, 1.5, dtype=np.float32), holding(0, 1, np.inf, dtype=np.float32),
+], ids=["no label", "to 199", "255 apart", "8 values", "16 from 0", "16 from 255", "16 bit",
+        "floats above 1", "no number"])
+def test_values_beside_these_bounds_are_refused(picture, tmp_path):
+    with pytest.raises(ValueError, match="values found: 0"):
+        recognise(write(tmp_path, picture, suffix="tif" if picture.dtype == np.float32 else "png"))
+
+
+def test_more_than_seven_large_values_are_no_labels(tmp_path):
+    with pytest.raises(ValueError, match="found: 0, 100, 101, 102, 103, 104, 105, 106, 107"):
+        recognise(write(tmp_path, *[holding(0, 100 + k) for k in range(8)]))
+
+
+def coloured(bright: np.ndarray) -> np.ndarray:
+    """(32, 32) brightness as a picture of many colours: green differs everywhere, and is darker."""
+    green = np.minimum(np.arange(1024).reshape(32, 32) % 97, bright)
+    return np.dstack([bright, green, np.zeros_like(bright)]).astype(np.uint8)
+
+
+def levels(*parts: tuple[int, int]) -> np.ndarray:
+    """(32, 32): so many pixels of each level."""
+    return np.concatenate([np.full(n, level) for n, level in parts]).reshape(32, 32)
+
+
+@pytest.mark.parametrize("bright, reading", [
+    (levels((512, 100), (512, 163)), Reading(
+        "bright", "one level, about 132: above 32 is foreground", above=32)),
+    (levels((512, 100), (512, 164)), Reading(
+        "bright", "two levels, about 100 and 164: above 132 is foreground", above=132)),
+    (levels((768, 0), (256, 201)), Reading(
+        "bright", "two levels, about 0 and 201: above 100 is foreground", above=100.5)),
+    # The upper 404 of 1,024 have the mean 167.5. From this and 0, 120 are far: 11.7 %, of a bound of
+    # 0.3 x 404 / 1,024 = 11.8 %.
+    (levels((620, 0), (120, 100), (284, 196)), Reading(
+        "bright", "two levels, about 0 and 167: above 84 is foreground",
+        above=(12000 + 284 * 196) / 404 / 2)),
+])
+def test_many_colours_are_one_level_of_brightness_or_two(bright, reading, tmp_path):
+    (file,) = write(tmp_path, coloured(bright))
+    found = recognise([file])
+    assert (found.channel, found.text) == (reading.channel, reading.text)
+    assert found.above == pytest.approx(reading.above)
+    assert np.array_equal(read_foreground(file, found) == 255, bright > reading.above)
+
+
+def test_too_many_pixels_between_two_levels_are_no_mask(tmp_path):
+    """125 of 1,024 pixels, 12.2 %, of a bound of 0.3 x 409 / 1,024 = 12.0 %."""
+    (file,) = write(tmp_path, coloured(levels((615, 0), (125, 100), (284, 196))))
+    with pytest.raises(ValueError, match=r"levels \(about 0 and 167, and 12% of the pixels between\)"):
+        recognise([file])
+
+
+@pytest.mark.parametrize("foreground, picture, reading", [
+    ("alpha", cut_out(EMPTY), dict(channel="alpha", scale=1)),
+    ("alpha", cut_out(grey(pet=40)), dict(channel="alpha", scale=40)),
+    ("soft", holding(0, 1), dict(channel="grey", scale=1)),
+    ("soft", holding(0, 2), dict(channel="grey", scale=255)),
+    ("soft", holding(0, 255, dtype=np.uint16), dict(channel="grey", scale=255)),
+    ("soft", holding(0, 256, dtype=np.uint16), dict(channel="grey", scale=65535)),
+    ("above:0.5", holding(0, 1), dict(channel="bright", above=0.5)),
+    ("below:7", holding(0, 9), dict(channel="bright", below=7)),
+    ("nonzero", holding(0, 9), dict(channel="grey", foreground=(9,))),
+    ("nonzero", holding(9), dict(channel="grey", foreground=(9,))),
+    ("#0000ff", rgb((0, 0, 255)), dict(channel="colour", foreground=(255,))),
+    # Which labels are pets is unclear, and VOC's 255 still none of them.
+    ("8", holding(0, 8, 15, 255), dict(channel="grey", foreground=(8,), ignore=(255,))),
+    ("8", holding(0, 8, 15, 254), dict(channel="grey", foreground=(8,))),
+])
+def test_a_setting_is_a_reading(foreground, picture, reading, tmp_path):
+    expected = Reading(**dict(text=f"x={foreground}", told=True) | reading)
+    assert recognise(write(tmp_path, picture), foreground, "x") == expected
+
+
+@pytest.mark.parametrize("one, other, same", [
+    ((1000, 750), (1018, 750), True), ((1000, 750), (1022, 750), False),
+    ((500, 375), (1000, 750), True), ((10, 10), (11, 10), True), ((10, 10), (12, 10), False),
+    ((30, 3), (100, 12), True), ((3, 30), (12, 100), True), ((30, 3), (100, 16), False)])
+def test_shapes_are_the_same_but_for_rounding(one, other, same):
+    assert same_shape(one, other) is same
+
+
+def test_lists_are_cut_where_they_are_long():
+    assert some([str(k) for k in range(10)]) == "0, 1, 2, 3, 4, 5, 6, 7, 8, 9 (10)"
+    assert some([str(k) for k in range(11)]) == "0, 1, 2, 3, 4, 5, 6, 7, 8, 9 ... (11)"
+    assert listed({2, 0.5, 1}, "grey") == "0.5, 1, 2"
+    assert listed(range(12), "grey") == ", ".join(map(str, range(12)))
+    assert listed(range(13), "grey") == "0, 1, 2, 3, 4, 5, 6, 7, ..., 10, 11, 12"
+    assert listed({255}, "colour") == "#0000ff"
 
 
 @pytest.mark.parametrize("how, values, expected", [
