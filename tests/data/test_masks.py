@@ -235,8 +235,8 @@ def levels(*parts: tuple[int, int]) -> np.ndarray:
         "bright", "two levels, about 100 and 164: above 132 is foreground", above=132)),
     (levels((768, 0), (256, 201)), Reading(
         "bright", "two levels, about 0 and 201: above 100 is foreground", above=100.5)),
-    # The upper 404 of 1,024 have the mean 167.5. From this and 0, 120 are far: 11.7 %, of a bound of
-    # 0.3 x 404 / 1,024 = 11.8 %.
+    # The upper 404 of 1,024 have the mean 167.5. 120 are far from this and from 0: 11.7 %, of a
+    # bound of 0.3 x 404 / 1,024 = 11.8 %.
     (levels((620, 0), (120, 100), (284, 196)), Reading(
         "bright", "two levels, about 0 and 167: above 84 is foreground",
         above=(12000 + 284 * 196) / 404 / 2)),
@@ -252,7 +252,7 @@ def test_many_colours_are_one_level_of_brightness_or_two(bright, reading, tmp_pa
 def test_too_many_pixels_between_two_levels_are_no_mask(tmp_path):
     """125 of 1,024 pixels, 12.2 %, of a bound of 0.3 x 409 / 1,024 = 12.0 %."""
     (file,) = write(tmp_path, coloured(levels((615, 0), (125, 100), (284, 196))))
-    with pytest.raises(ValueError, match=r"levels \(about 0 and 167, and 12% of the pixels between\)"):
+    with pytest.raises(ValueError, match=r"about 0 and 167, and 12% of the pixels between\)"):
         recognise([file])
 
 
