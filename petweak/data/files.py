@@ -22,7 +22,10 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the last one: a limit of a 
 # The first bytes of what is often found in place of a file, and is nobody's,
 _PAGE = "is a web page, of a proxy perhaps: the download went wrong"
 _NOT_A_FILE = {b"version https://git-lfs": "is a git-LFS pointer: `git lfs pull` fetches the file",
-               b"<!doctype": _PAGE, b"<html": _PAGE}
+               b"<!doctype": _PAGE, b"<html": _PAGE, b"<head": _PAGE, b"<!--": _PAGE,
+               b"<?xml": "is XML, a proxy's error perhaps: the download went wrong",
+               b"<<<<<<<": "has git's marks of a conflict that is not resolved",
+               b"{\\rtf": "is rich text (RTF): save it as plain text"}
 # and of other files that have a picture's name.
 _NOT_A_PICTURE = _NOT_A_FILE | {
     b"\x00\x05\x16\x07": "is a macOS resource file (AppleDouble), not the picture",

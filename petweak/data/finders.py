@@ -34,7 +34,7 @@ from petweak.data.pairing import (
     set_masks_aside,
     split_of,
 )
-from petweak.data.pictures import HIDDEN, OTHER, SUFFIXES, walk
+from petweak.data.pictures import HIDDEN, OTHER, SUFFIXES, bare, walk
 
 SPECIES_NAMES = dict(cat="cat", cats="cat", dog="dog", dogs="dog")
 NO_PHOTO = "listed, and there is no photo"
@@ -167,7 +167,7 @@ def _official(source: Path, files: list[tuple[Path, str]], lists: list[Path],
     for p in photos:
         if not p.reason:
             stem = p.file.stem.casefold()
-            p.masks = trimaps[stem][:1]
+            p.masks = (trimaps[stem] or trimaps[bare(stem)])[:1]
             by_stem[stem].append(p)
     if not lists:
         found.photos = photos
@@ -181,8 +181,10 @@ def _official(source: Path, files: list[tuple[Path, str]], lists: list[Path],
     class_ids = {i: class_id for i, (class_id, *_) in rows.items()}
     names, doubts = oxford_pets.class_names(lists[0].parent, class_ids)
     found.notes += doubts
+    of_two = {bare(stem): stem for stem in by_stem}  # x.heic.jpg
     for image_id, (class_id, kind, split) in rows.items():
-        p, *more = by_stem.pop(image_id.casefold(), None) or [
+        stem = image_id.casefold()
+        p, *more = by_stem.pop(stem, None) or by_stem.pop(of_two.get(stem), None) or [
             Photo(source / image_id, image_id, reason=NO_PHOTO)]
         p.id, p.breed, p.split = image_id, names[class_id], split
         for twin in more:
@@ -199,8 +201,8 @@ def _official(source: Path, files: list[tuple[Path, str]], lists: list[Path],
 
 def _is_list(file: Path) -> bool:
     """Whether a text file begins as the lists of the data set do."""
-    lines = [x for x in oxford_pets.read_text(file).splitlines() if x.strip() and x[0] != "#"]
-    return bool(lines) and bool(re.fullmatch(r"\s*\S.*\s\d+\s+[12]\s+\d+\s*", lines[0]))
+    lines = oxford_pets.read_lines(file)
+    return bool(lines) and bool(re.fullmatch(r"\S.*\s\d+\s+[12]\s+\d+", lines[0][1]))
 
 
 def _read_lists(lists: list[Path]) -> dict[str, tuple[int, int, str]]:
@@ -208,11 +210,9 @@ def _read_lists(lists: list[Path]) -> dict[str, tuple[int, int, str]]:
     rows: dict[str, tuple[int, int, str]] = {}
     splits = {file: split for split, file in SPLITS.items()}
     for path in sorted(lists, key=lambda f: f.name not in splits):
-        for n, line in enumerate(oxford_pets.read_text(path).splitlines(), 1):
-            if not line.strip() or line.startswith("#"):
-                continue
+        for n, line in oxford_pets.read_lines(path):
             try:
-                image_id, class_id, kind, _ = line.strip().rsplit(None, 3)
+                image_id, class_id, kind, _ = line.rsplit(None, 3)
                 row = int(class_id), ("1", "2").index(kind), splits.get(path.name, "")
                 image_id = oxford_pets.checked_id(image_id)
             except ValueError:

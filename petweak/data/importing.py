@@ -31,7 +31,7 @@ from petweak.data.masks import BACKGROUND, FOREGROUND, IGNORE, read_foreground, 
 from petweak.data.orientation import are_stored, evidence, is_untold
 from petweak.data.oxford_pets import BREED_NAMES, SPECIES, SPLITS
 from petweak.data.pairing import Found, Mask, Photo, grouped, match_masks, pair_beside
-from petweak.data.pictures import header, load_image, load_photo
+from petweak.data.pictures import bare, header, load_image, load_photo
 
 RECORD = "import.json"  # in annotations/: that this folder is an import, and of what
 TABLE = "import.csv"  # in annotations/: every file that was found, its id or why it is left out
@@ -286,7 +286,7 @@ def _name(used: list[Photo]) -> None:
     """A file name without spaces and odd characters, that no other photo has in any case."""
     shared, taken = Counter(_safe(p.file.stem).casefold() for p in used), set()
     for p in used:
-        stem = p.id or _safe(p.file.stem)
+        stem = bare(p.id or _safe(p.file.stem))
         if not p.id and shared[stem.casefold()] > 1:
             stem = f"{_safe(p.breed)}_{stem}"
         p.id, n = stem, 2
@@ -297,7 +297,7 @@ def _name(used: list[Photo]) -> None:
 
 def _safe(text: str) -> str:
     plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
-    return re.sub(r"[^A-Za-z0-9.-]+", "_", plain).strip("_.-")[:80] or "photo"
+    return bare(re.sub(r"[^A-Za-z0-9.-]+", "_", plain).strip("_.-")[:80]) or "photo"
 
 
 def _trimaps(used: list[Photo], foreground: str

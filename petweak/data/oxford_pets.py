@@ -23,11 +23,11 @@ from unicodedata import normalize
 import numpy as np
 from PIL import Image
 
-from petweak.data.files import file_hash, text_hash
+from petweak.data.files import file_hash, text_hash, what_is
 from petweak.data.mask_checks import is_lines
 from petweak.data.masks import small_copy
 from petweak.data.orientation import are_stored, evidence, is_untold, turned
-from petweak.data.pictures import SUFFIXES, TURNS, as_seen, header, load_array, load_photo
+from petweak.data.pictures import SUFFIXES, TURNS, as_seen, bare, header, load_array, load_photo
 
 log = logging.getLogger(__name__)
 SPECIES = ("cat", "dog")
@@ -41,6 +41,8 @@ BREED_NAMES = tuple(Path(__file__).with_name("breed_names.csv").read_text("utf-8
 # What cameras, phones and messengers call a photo: its number tells no class.
 CAMERA = re.compile(r"(img|image|dscn?|dscf|dcim|pxl|mvimg|vid|p|pic|pict|picture|photo|foto|file|"
                     r"frame|scan|snapchat|screenshot|signal|whatsapp[ _-]image|download|wa)", re.I)
+# Characters that control a screen, or the direction of writing.
+UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 OWN = "`petweak data import SOURCE --to D` writes this layout, with a seeded split, from yours"
 MOVE = "lines may also be moved from one list to the other"
 
@@ -133,11 +135,9 @@ def read_pets(data_root: str | Path) -> Pets:
     rows: dict[str, tuple[int, int, str]] = {}  # class id, species, split
     for split, file in SPLITS.items():
         path, before = notes / file, len(rows)
-        for n, line in enumerate(read_text(path).splitlines(), 1):
-            if not line.strip() or line.startswith("#"):
-                continue
+        for n, line in read_lines(path):
             try:
-                image_id, class_id, species, _ = line.strip().rsplit(None, 3)
+                image_id, class_id, species, _ = line.rsplit(None, 3)
                 if species not in ("1", "2"):
                     raise ValueError("SPECIES is 1, a cat, or 2, a dog")
                 row = int(class_id), int(species) - 1, split
@@ -198,8 +198,11 @@ def _inner(folder: Path, name: str) -> Path:
 
 
 def read_text(path: Path) -> str:
-    """The file's text. ValueError where it is not UTF-8, with its likely encoding."""
+    """The file's text. ValueError where it is something else, such as a proxy's page, or not UTF-8,
+    with its likely encoding."""
     content = path.read_bytes()
+    if content and (other := what_is(content[:64], "")):
+        raise ValueError(f"{path} {other}")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -209,6 +212,12 @@ def read_text(path: Path) -> str:
         raise ValueError(
             f"{path}, line {n}: is not UTF-8, but probably {encoding}. Save it as UTF-8: by an "
             f"editor, or `iconv -f {encoding.split()[0]} -t UTF-8 {path.name} > new.txt`") from None
+
+
+def read_lines(path: Path) -> list[tuple[int, str]]:
+    """(number, line) of those that are neither empty nor a comment."""
+    lines = enumerate(map(str.strip, re.split(r"\r\n?|\n", read_text(path))), 1)
+    return [(n, line) for n, line in lines if line and line[0] != "#"]
 
 
 def checked_id(image_id: str) -> str:
@@ -223,16 +232,20 @@ def checked_id(image_id: str) -> str:
 
 def _files(folder: Path) -> Callable[[str], list[Path]]:
     """A function of an id: the picture files of this stem in `folder`, which is listed once. Files
-    in another case count where none has the very stem."""
+    in another case, and then those of two suffixes (x.HEIC.jpg), count where none has the very
+    stem."""
     exact: dict[str, list[Path]] = {}
     folded: dict[str, list[Path]] = {}
+    bared: dict[str, list[Path]] = {}
     entries = os.scandir(folder) if folder.is_dir() else ()
     for name in sorted(e.name for e in entries if not e.is_dir() and e.name[0] != "."):
         stem, suffix = os.path.splitext(normalize("NFC", name))
         if suffix.lower() in SUFFIXES:
             exact.setdefault(stem, []).append(folder / name)
             folded.setdefault(stem.casefold(), []).append(folder / name)
-    return lambda i: exact.get(i) or folded.get(i.casefold(), [])
+            bared.setdefault(bare(stem).casefold(), []).append(folder / name)
+    return lambda i: exact.get(i) or folded.get(i.casefold()) or (
+        bared.get(bare(i).casefold(), []))
 
 
 def _check_files(root: Path, ids: Container[str], *finders: Callable[[str], list[Path]]) -> None:
@@ -287,8 +300,7 @@ def is_class_name(text: str) -> bool:
 def _named(path: Path, ids: list[int]) -> dict[int, str]:
     """The names in `classes.txt`: `id name` in every line, or a name a line, in order of class id;
     line k is class id k where there are more lines than classes that occur."""
-    lines = [line.strip() for line in read_text(path).splitlines()]
-    lines = [line for line in lines if line and not line.startswith("#")]
+    lines = [line for _, line in read_lines(path)]
     pairs = [re.fullmatch(r"(\d+)\s*[\s:,;]\s*(\S.*)", line) for line in lines]
     if lines and all(pairs):
         names = {int(p[1]): p[2] for p in pairs}
@@ -299,6 +311,8 @@ def _named(path: Path, ids: list[int]) -> dict[int, str]:
         raise ValueError(f"{path}: has {len(lines)} lines and no name for the class ids "
                          f"{_first([str(k) for k in absent])}: line k is class id k, or say "
                          "'id name' in each line")
+    if odd := [ascii(names[k]) for k in ids if UNSEEN.search(names[k])]:
+        raise ValueError(f"{path}: names with characters that nobody can see: {_first(odd)}")
     if twice := [name for name, n in Counter(names[k] for k in ids).items() if n > 1]:
         raise ValueError(f"{path}: two classes are called {_first(twice)}")
     return {k: names[k] for k in ids}

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from petweak.data.masks import IGNORE, is_mask_beside, read_foreground, recognise, same_shape
-from petweak.data.pictures import SUFFIXES, header, walk
+from petweak.data.pictures import bare, header, walk
 
 # train, validation, training_set, test1, val2017, train_images, images_train
 _SPLIT = re.compile(r"(?:(?:data|dataset|images?|imgs?|photos?)[-_ ])?"
@@ -238,8 +238,7 @@ def _stems(mask: Path) -> list[str]:
 
 def _stem(file: Path) -> str:
     """photo.jpg, photo.png and photo.jpg.png are called photo."""
-    name = Path(file.stem)
-    return (name.stem if name.suffix.lower() in SUFFIXES else name.name).casefold()
+    return bare(file.stem).casefold()
 
 
 def split_of(name: str) -> str:

@@ -59,6 +59,12 @@ def _is_hidden(path: Path) -> bool:
     return path.name[0] == "." or path.name.lower() in ("thumbs.db", "desktop.ini", "__macosx")
 
 
+def bare(name: str) -> str:
+    """The name without suffixes of pictures, of which some have two: x of x.HEIC.jpg."""
+    stem, suffix = os.path.splitext(name)
+    return bare(stem) if suffix.lower() in SUFFIXES else name
+
+
 def load_photo(file: Path | BinaryIO, least: int = 0) -> Image.Image:
     """The photo as RGB; alpha is dropped. `least`: pixels a side that will do, so that a JPEG may
     come smaller, and sooner; 0: all. Grey of more than 8 bits keeps its range: whole numbers

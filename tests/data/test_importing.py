@@ -1154,3 +1154,37 @@ def test_a_killed_import_leaves_nothing_half(tmp_path):
     assert done.returncode == -9 and not list((tmp_path / "D").glob("[!.]*"))
     pets, _ = imported(source, tmp_path / "D", species="cat")
     assert len(pets) == 8
+
+
+def test_photos_with_two_suffixes_keep_their_place(tmp_path):
+    """IMG_1.HEIC.jpg, as converters write it, and x.jpg.jpg, beside x.jpg or not."""
+    names = {"minka": ["IMG_1.HEIC.jpg", "IMG_2.heic.JPG", "a.jpg.jpg", "a.png.jpg.jpg"],
+             "rex": ["x.jpg", "x.jpg.jpg", "y.jpeg.png", "z" * 78 + ".jpgs.png"]}
+    for name, files in names.items():
+        for file in files:
+            photo(tmp_path / "own" / name / file)
+    pets, _ = imported(tmp_path / "own", tmp_path / "data", **TWO)
+    assert len(pets) == 8
+    rows = table(tmp_path / "data")
+    for name, files in names.items():
+        for file in files:
+            there = pets.sample(rows[f"{name}/{file}"]["id"])
+            original = tmp_path / "own" / name / file
+            assert there.breed_name == name and there.photo.read_bytes() == original.read_bytes()
+
+
+def test_photos_with_two_suffixes_are_found_by_their_lists(tmp_path):
+    top = tmp_path / "set" / "oxford-iiit-pet"
+    for k in range(4):
+        photo(top / "images" / f"a_{k}.HEIC.jpg")
+        save(top / "annotations" / "trimaps" / f"a_{k}.png", np.where(pet(k), 1, 2).astype("u1"))
+    lists = {"trainval": "a_0.HEIC 1 1 1\na_1 1 1 1\n", "test": "a_2.HEIC.jpg 1 1 1\na_3 1 1 1\n"}
+    for split, text in lists.items():
+        (top / "annotations" / f"{split}.txt").write_text(text)
+    for root in (tmp_path / "set", tmp_path / "again"):
+        pets = check(read_pets(root))
+        assert len(pets) == 4 and {s.photo.name[:3] for s in pets.samples} == {
+            "a_0", "a_1", "a_2", "a_3"}
+        assert all(iou(pets, s.id, pet(int(s.photo.name[2]))) == 1 for s in pets.samples)
+        if root.name == "set":
+            imported(top, tmp_path / "again", species="cat")

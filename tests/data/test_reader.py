@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -244,6 +245,31 @@ def test_a_list_of_classes_that_does_not_fit_is_refused(tmp_path, official, text
     assert refusal(tmp_path) == f"{path}: {says}"
 
 
+FOREIGN = {
+    "pointer": (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n", "git-LFS"),
+    "page": (b"\n<!DOCTYPE html>\n<title>Sign in</title>\n", "web page"),
+    "conflict": (b"<<<<<<< HEAD\nc\n=======\nd\n>>>>>>> b\n", "conflict"),
+    "rich": (b"{\\rtf1\\ansi a\\\nb}", "rich text")}
+
+
+@pytest.mark.parametrize("kind", FOREIGN)
+@pytest.mark.parametrize("file", ["classes.txt", "test.txt", "trainval.txt"])
+def test_what_stands_in_place_of_a_list_is_named(tmp_path, official, file, kind):
+    """It would be names of classes, or lines that nobody has written."""
+    path, (content, says) = official / "annotations" / file, FOREIGN[kind]
+    path.write_bytes(content)
+    assert re.search(f"^{re.escape(str(path))} .*{says}", refusal(tmp_path))
+
+
+def test_names_that_nobody_can_see_are_refused(tmp_path, official):
+    path = official / "annotations" / "classes.txt"
+    for odd in ("a\x00", "\u202eb", "a\x85c", "a\u2028b"):
+        path.write_text(f"{odd}\nz\n", encoding="utf-8")
+        assert refusal(tmp_path).startswith(f"{path}: names with characters that nobody can see")
+    path.write_text("Maine\xa0Coon\ncaf\xe9 \u2014 \u732b\n", encoding="utf-8")
+    assert read_pets(tmp_path).breeds == ("Maine\xa0Coon", "caf\xe9 \u2014 \u732b")
+
+
 @pytest.mark.parametrize("parts, name", [
     ("holiday", "holiday"), ("mine/oxford-iiit-pet", "mine"), ("rendered", "own photos"),
     ("oxford-iiit-pet/oxford-iiit-pet", "own photos")])
@@ -307,27 +333,6 @@ def test_trimaps_without_a_value_are_doubted(tmp_path, value, says):
     assert check(read_pets(tmp_path)).doubts == (
         f"none of the 5 trimaps in {where} has {says}, in the middle or along the frame: are they "
         "masks of another kind?",)
-
-
-@pytest.mark.parametrize("exchanged, doubted", [(2, 0), (3, 1)])
-def test_one_exchanged_trimap_in_twenty_is_no_doubt(tmp_path, exchanged, doubted):
-    train = [f"pug_{k} 7 2" for k in range(39)]
-    maps = {f"pug_{k}.png": trimap_of(2 if k < exchanged else 1) for k in range(40)}
-    write(tmp_path, train, ["pug_39 7 2"], trimaps=maps)
-    assert len(check(read_pets(tmp_path)).doubts) == doubted
-
-
-@pytest.mark.parametrize("lines, doubted", [(2, 0), (3, 1), (4, 1)])
-def test_trimaps_of_lines_are_doubted_where_most_are(tmp_path, lines, doubted):
-    """They are a fifth of the middle, 64 of 320 pixels, and of the frame, 28 of 140."""
-    thin = np.full((30, 40), 2, np.uint8)
-    thin[7:23, 12:28:4] = thin[0, 5:33] = 1
-    ids = ["pug_1", "pug_2", "pug_3", "Bengal_1"]
-    maps = {f"{i}.png": thin if k < lines else trimap_of() for k, i in enumerate(ids)}
-    root = write(tmp_path, TRAIN, TEST, trimaps=maps)
-    text = (f"{lines} of 4 trimaps in {root / 'annotations' / 'trimaps'} are lines, such as "
-            "outlines that are not filled: 1 has to be all of the pet")
-    assert check(read_pets(tmp_path)).doubts == (text,) * doubted
 
 
 def test_a_breed_without_a_photo_in_train_is_doubted(tmp_path):
