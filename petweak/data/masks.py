@@ -90,7 +90,7 @@ class Reading:
         if self.scale:
             soft = np.rint(np.clip(values / self.scale, 0, 1) * FOREGROUND)
             if values.dtype != np.uint8 or self.channel == "alpha":
-                soft[soft == IGNORE] += np.where(values[soft == IGNORE] * 2 > self.scale, 1, -1)
+                soft[soft == IGNORE] += np.where(values[soft == IGNORE] > self.scale / 2, 1, -1)
             return soft.astype(np.uint8)
         if self.above is not None:
             return np.where(values > self.above, FOREGROUND, BACKGROUND).astype(np.uint8)
@@ -130,10 +130,10 @@ def find_masks(folder: Path, ids: Sequence[str]) -> dict[str, Path]:
     listed, named = set(ids), {}
     for file in mask_files(folder):
         stem, photo, mask, suffix = _NAME.fullmatch(file.name).groups()
-        rank = not mask, SUFFIXES.index(suffix.lower()), bool(photo), file.name, file
+        rank = not mask, SUFFIXES.index(suffix.lower()), bool(photo)
         owner = file.stem if file.stem in listed else stem  # an id may end in _mask itself
         for name in {owner, owner.casefold()}:
-            named.setdefault(name, []).append(rank)
+            named.setdefault(name, []).append((*rank, name != owner, file))
     found = {i: min(files)[-1] for i in ids if (files := named.get(i) or named.get(i.casefold()))}
     if missing := [i for i in ids if i not in found]:
         raise FileNotFoundError(f"{folder} lacks the masks of {some(missing)}; every photo needs "

@@ -12,7 +12,7 @@ import pandas as pd
 from PIL import Image
 
 from petweak.data.files import project_path, read_json
-from petweak.reporting.notebooks import series
+from petweak.reporting.notebooks import number, series
 
 SIDE = 150  # pixels of a picture, the longer side
 
@@ -48,20 +48,20 @@ def _chapter(file: Path) -> Chapter:
 def run_times(run: str | Path) -> pd.DataFrame:
     """`notebook` (its number), `seconds`, of the chapters that `petweak notebooks` has executed in
     this run; a notebook that makes a stage counts its time, those after it do not."""
-    notes = sorted(project_path(run).glob("notebooks/[0-9][0-9]_*.json"))
-    rows = [(f.name[:2], read_json(f)["seconds"]) for f in notes if f.name[:2] != "00"]
+    notes = sorted(project_path(run).glob("notebooks/[0-9][0-9]*_*.json"))
+    rows = [(number(f), read_json(f)["seconds"]) for f in notes if number(f) != "00"]
     return pd.DataFrame(rows, columns=["notebook", "seconds"])
 
 
 def chapter_map(times: pd.DataFrame) -> str:
     """The series as an HTML table, with the measured run times in `times`."""
-    took = {int(number): f"{s:.0f} s" for number, s in times.itertuples(index=False)}
+    took = {str(n).zfill(2): f"{s:.0f} s" for n, s in times.itertuples(index=False)}
     rows = ["<th></th><th style='text-align:left'>notebook and question</th><th>took</th>"]
     for c in chapters():
         title, file = html.escape(c.title), html.escape(c.file.name)
         data = f"data:image/jpeg;base64,{c.picture}"
         picture = f'<img alt="a picture from {title}" src="{data}">' if c.picture else ""
         text = f'<a href="{file}"><b>{title}</b></a><br>{html.escape(c.question)}'
-        seconds = took.get(int(c.file.name[:2]), "")
+        seconds = took.get(number(c.file), "")
         rows.append(f"<td>{picture}</td><td style='text-align:left'>{text}</td><td>{seconds}</td>")
     return f"<table>{''.join(f'<tr>{row}</tr>' for row in rows)}</table>"

@@ -31,6 +31,7 @@ from petweak.data.files import (
 from petweak.study.cache import key
 from petweak.study.run import claim
 
+NUMBERED = "[0-9][0-9]*_*.ipynb"
 NOT_NUMBERED = ("notebooks/_template.ipynb", "notebooks/explorers.ipynb")
 PACKAGE = Path(petweak.__file__).parent
 WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -47,13 +48,21 @@ class NotebookError(Exception):
 
 def series(only: Iterable[str] | None = None, solutions: bool = False) -> list[Path]:
     """The numbered notebooks, in order, or the solutions of their exercises; `only` picks by number
-    ("03", "3"). ValueError for a number that no notebook has, listing those that there are."""
-    folder = shipped("notebooks/solutions" if solutions else "notebooks")
-    there = {p.name[:2]: p for p in sorted(folder.glob("[0-9][0-9]_*.ipynb"))}
-    chosen = [n.zfill(2) for n in only or there]
-    if unknown := ", ".join(n for n in chosen if n not in there):
+    ("03", "3"; "7a", or "7" for all parts). ValueError for one that no notebook has."""
+    files = sorted(shipped("notebooks/solutions" if solutions else "notebooks").glob(NUMBERED))
+    there, chosen = [number(file) for file in files], [n.zfill(2) for n in only or ()]
+    if unknown := ", ".join(n for n in chosen if not any(_is_part(t, n) for t in there)):
         raise ValueError(f"nothing has the number {unknown}: there are {', '.join(there)}")
-    return [there[n] for n in chosen]
+    return [f for n in chosen for f in files if _is_part(number(f), n)] if only else files
+
+
+def number(notebook: Path) -> str:
+    """"03" of 03_a_b.ipynb, "07a" of 07a_c.ipynb."""
+    return notebook.name.partition("_")[0]
+
+
+def _is_part(notebook: str, of: str) -> bool:
+    return of.zfill(3) in (notebook.zfill(3), notebook[:2].zfill(3))
 
 
 def parameters_of(notebook: Path) -> dict[str, str]:
@@ -123,8 +132,12 @@ def execute(notebook: Path, out: Path, values: dict[str, Any]) -> None:
     """Execute a notebook in a process of its own; `out`, and a JSON file of its name with key and
     seconds, are written when it has run to its end. NotebookError where a cell fails."""
     note, start = {"key": _key(notebook, values)}, time.perf_counter()
+    figures = Path(os.path.relpath(shipped("figures"), out.parent)).as_posix()
     with replacing(out) as beside:
-        nbformat.write(_executed(notebook, beside, values), beside)
+        done = _executed(notebook, beside, values)
+        for cell in done.cells:
+            cell.source = cell.source.replace("](../figures/", f"]({figures}/")
+        nbformat.write(done, beside)
     note["seconds"] = round(time.perf_counter() - start, 1)
     write_json(out.with_suffix(".json"), note)
 

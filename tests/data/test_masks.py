@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from drawn_masks import (
@@ -27,9 +29,25 @@ from drawn_masks import (
     rgb,
     write,
 )
-from PIL import Image
+from PIL import Image, ImageFilter, ImageOps
+from PIL.PngImagePlugin import PngInfo
 
-from petweak.data.masks import find_masks, read_foreground, recognise
+from petweak.data.masks import (
+    PREDICT,
+    RUN,
+    Reading,
+    find_masks,
+    is_mask_beside,
+    listed,
+    read_foreground,
+    read_mask,
+    recognise,
+    same_shape,
+    small_copy,
+    some,
+    write_mask,
+    writer_of,
+)
 
 BOTH = LEFT // 255 + RIGHT // 255 * 2
 VOC = [BLACK, RED, GREEN, *[(9, 9, 9)] * 252, VOID]
@@ -74,6 +92,7 @@ OTHER_FORMATS = {
     ("bmp", "a palette"): [(palette(grey(0, 1), BLACK, RED), MASK)],
     ("tif", "32 bit"): [(grey(pet=1, dtype=np.int32), MASK)],
     ("tif", "0.0 and 1.0"): [(grey(pet=1, dtype=np.float32), MASK)],
+    ("tif", "cyan, magenta, yellow, black"): [(Image.fromarray(rgb(WHITE)).convert("CMYK"), MASK)],
     ("tiff", "0.0 and 255.0"): [(grey(dtype=np.float32), MASK)],
 }
 
@@ -141,6 +160,278 @@ def test_the_orientation_is_that_of_a_viewer(tmp_path):
     assert np.array_equal(read_foreground(tmp_path / "pet_0.png"), np.rot90(MASK, -1))
 
 
+def holding(*values, dtype=np.uint8) -> np.ndarray:
+    """These values, 0 among them where it is, each in a part of the picture."""
+    return np.resize(np.array(values, dtype), (H, W))
+
+
+LEFT_OUT = "grey: {} is foreground, {} is left out"
+READINGS = {  # of masks that hold these values, or of pictures
+    "nothing": ([holding(0)], Reading("grey", "grey: nothing is foreground")),
+    "one value": ([holding(7)], Reading("grey", "grey: 7 is foreground", (7,))),
+    "petweak's": ([holding(0, 128, 255)],
+                  Reading("grey", LEFT_OUT.format(255, 128), (255,), (128,))),
+    "trimap": ([holding(1, 2, 3)], Reading("grey", LEFT_OUT.format(1, 3), (1,), (3,))),
+    "90 is a label": ([holding(0, 90, 255)],
+                      Reading("grey", LEFT_OUT.format(90, 255), (90,), (255,))),
+    "colours": ([rgb((64, 0, 0), ring=(224, 224, 192))], Reading(
+        "colour", "colour: #400000 is foreground, #e0e0c0 is left out", (0x400000,), (0xE0E0C0,))),
+    "7 levels": ([holding(0, 100 + k) for k in range(7)], Reading(
+        "grey", "grey: 100, 101, 102, 103, 104, 105, 106 is foreground", tuple(range(100, 107)))),
+    "to 200": ([holding(*range(201))],
+               Reading("grey", "grey: probabilities from 0 to 255", scale=255)),
+    "9 values": ([holding(0, 30, 60, 90, 120, 150, 180, 220, 250)],
+                 Reading("grey", "grey: probabilities from 0 to 255", scale=255)),
+    "near the ends": ([holding(0, 15, 240, 255)],
+                      Reading("grey", "grey: probabilities from 0 to 255", scale=255)),
+    "16 bit": ([holding(*range(0, 52000, 500), dtype=np.uint16)],
+               Reading("grey", "grey: probabilities from 0 to 65535", scale=65535)),
+    "floats": ([holding(0, 0.25, 0.5, dtype=np.float32)],
+               Reading("grey", "grey: probabilities from 0 to 1", scale=1)),
+    "alpha": ([np.dstack([grey()] * 3 + [holding(*range(256))])],
+              Reading("alpha", "alpha: probabilities from 0 to 255", scale=255)),
+}
+
+
+@pytest.mark.parametrize("kind", READINGS)
+def test_a_reading_says_what_each_value_means(kind, tmp_path):
+    pictures, reading = READINGS[kind]
+    suffix = "tif" if pictures[0].dtype == np.float32 else "png"
+    assert recognise(write(tmp_path, *pictures, suffix=suffix)) == reading
+
+
+@pytest.mark.parametrize("picture", [
+    holding(0, 91, 255), holding(*range(200)), holding(*range(0, 200, 10), 255),
+    holding(0, 30, 60, 90, 120, 150, 180, 220), holding(0, 16, 240, 255),
+    holding(0, 15, 239, 255), holding(*range(0, 51000, 500), dtype=np.uint16),
+    holding(0, 0.5, 1.5, dtype=np.float32), holding(0, 1, np.inf, dtype=np.float32),
+], ids=["no label", "to 199", "255 apart", "8 values", "16 from 0", "16 from 255", "16 bit",
+        "floats above 1", "no number"])
+def test_values_beside_these_bounds_are_refused(picture, tmp_path):
+    with pytest.raises(ValueError, match="values found: 0"):
+        recognise(write(tmp_path, picture, suffix="tif" if picture.dtype == np.float32 else "png"))
+
+
+def test_more_than_seven_large_values_are_no_labels(tmp_path):
+    with pytest.raises(ValueError, match="found: 0, 100, 101, 102, 103, 104, 105, 106, 107"):
+        recognise(write(tmp_path, *[holding(0, 100 + k) for k in range(8)]))
+
+
+def coloured(bright: np.ndarray) -> np.ndarray:
+    """(32, 32) brightness as a picture of many colours: green differs everywhere, and is darker."""
+    green = np.minimum(np.arange(1024).reshape(32, 32) % 97, bright)
+    return np.dstack([bright, green, np.zeros_like(bright)]).astype(np.uint8)
+
+
+def levels(*parts: tuple[int, int]) -> np.ndarray:
+    """(32, 32): so many pixels of each level."""
+    return np.concatenate([np.full(n, level) for n, level in parts]).reshape(32, 32)
+
+
+@pytest.mark.parametrize("bright, reading", [
+    (levels((512, 100), (512, 163)), Reading(
+        "bright", "one level, about 132: above 32 is foreground", above=32)),
+    (levels((512, 100), (512, 164)), Reading(
+        "bright", "two levels, about 100 and 164: above 132 is foreground", above=132)),
+    (levels((768, 0), (256, 201)), Reading(
+        "bright", "two levels, about 0 and 201: above 100 is foreground", above=100.5)),
+    # The upper 404 of 1,024 have the mean 167.5. 120 are far from this and from 0: 11.7 %, of a
+    # bound of 0.3 x 404 / 1,024 = 11.8 %.
+    (levels((620, 0), (120, 100), (284, 196)), Reading(
+        "bright", "two levels, about 0 and 167: above 84 is foreground",
+        above=(12000 + 284 * 196) / 404 / 2)),
+])
+def test_many_colours_are_one_level_of_brightness_or_two(bright, reading, tmp_path):
+    (file,) = write(tmp_path, coloured(bright))
+    found = recognise([file])
+    assert (found.channel, found.text) == (reading.channel, reading.text)
+    assert found.above == pytest.approx(reading.above)
+    assert np.array_equal(read_foreground(file, found) == 255, bright > reading.above)
+
+
+def test_too_many_pixels_between_two_levels_are_no_mask(tmp_path):
+    """125 of 1,024 pixels, 12.2 %, of a bound of 0.3 x 409 / 1,024 = 12.0 %."""
+    (file,) = write(tmp_path, coloured(levels((615, 0), (125, 100), (284, 196))))
+    with pytest.raises(ValueError, match=r"about 0 and 167, and 12% of the pixels between\)"):
+        recognise([file])
+
+
+@pytest.mark.parametrize("foreground, picture, reading", [
+    ("alpha", cut_out(EMPTY), dict(channel="alpha", scale=1)),
+    ("alpha", cut_out(grey(pet=40)), dict(channel="alpha", scale=40)),
+    ("soft", holding(0, 1), dict(channel="grey", scale=1)),
+    ("soft", holding(0, 2), dict(channel="grey", scale=255)),
+    ("soft", holding(0, 255, dtype=np.uint16), dict(channel="grey", scale=255)),
+    ("soft", holding(0, 256, dtype=np.uint16), dict(channel="grey", scale=65535)),
+    ("above:0.5", holding(0, 1), dict(channel="bright", above=0.5)),
+    ("below:7", holding(0, 9), dict(channel="bright", below=7)),
+    ("nonzero", holding(0, 9), dict(channel="grey", foreground=(9,))),
+    ("nonzero", holding(9), dict(channel="grey", foreground=(9,))),
+    ("#0000ff", rgb((0, 0, 255)), dict(channel="colour", foreground=(255,))),
+    # Which labels are pets is unclear, and VOC's 255 still none of them.
+    ("8", holding(0, 8, 15, 255), dict(channel="grey", foreground=(8,), ignore=(255,))),
+    ("8", holding(0, 8, 15, 254), dict(channel="grey", foreground=(8,))),
+])
+def test_a_setting_is_a_reading(foreground, picture, reading, tmp_path):
+    expected = Reading(**dict(text=f"x={foreground}", told=True) | reading)
+    assert recognise(write(tmp_path, picture), foreground, "x") == expected
+
+
+@pytest.mark.parametrize("one, other, same", [
+    ((1000, 750), (1018, 750), True), ((1000, 750), (1022, 750), False),
+    ((500, 375), (1000, 750), True), ((10, 10), (11, 10), True), ((10, 10), (12, 10), False),
+    ((30, 3), (100, 12), True), ((3, 30), (12, 100), True), ((30, 3), (100, 16), False)])
+def test_shapes_are_the_same_but_for_rounding(one, other, same):
+    assert same_shape(one, other) is same
+
+
+def test_lists_are_cut_where_they_are_long():
+    assert some([str(k) for k in range(10)]) == "0, 1, 2, 3, 4, 5, 6, 7, 8, 9 (10)"
+    assert some([str(k) for k in range(11)]) == "0, 1, 2, 3, 4, 5, 6, 7, 8, 9 ... (11)"
+    assert listed({2, 0.5, 1}, "grey") == "0.5, 1, 2"
+    assert listed(range(12), "grey") == ", ".join(map(str, range(12)))
+    assert listed(range(13), "grey") == "0, 1, 2, 3, 4, 5, 6, 7, ..., 10, 11, 12"
+    assert listed({255}, "colour") == "#0000ff"
+
+
+@pytest.mark.parametrize("how, values, expected", [
+    (dict(foreground=(1,), ignore=(3,)), np.uint8([0, 1, 2, 3]), [0, 255, 0, 128]),
+    (dict(above=50), np.uint8([0, 50, 51]), [0, 0, 255]),
+    (dict(below=50), np.uint8([0, 49, 50]), [255, 255, 0]),
+    (dict(scale=255), np.uint8([0, 127, 128, 129, 255]), [0, 127, 128, 129, 255]),
+    (dict(scale=255, channel="alpha"), np.uint8([127, 128, 129]), [127, 129, 129]),
+    (dict(scale=200, channel="alpha"), np.uint8([99, 100, 101, 200]), [126, 127, 129, 255]),
+    (dict(scale=65535), np.uint16([32767, 32768, 33023, 33025, 65535]), [127, 129, 129, 129, 255]),
+    (dict(scale=65535), np.int32([32639, 32767, 32768]), [127, 127, 129]),
+    (dict(scale=1), np.float32([-1, 0.2, 0.5, 0.501, 0.8, 2]), [0, 51, 127, 129, 204, 255]),
+])
+def test_a_reading_decides_value_by_value(how, values, expected):
+    """A half, which is no "ignore" where a mask has more steps than 8 bit, lies on its own side."""
+    decided = Reading(**dict(channel="grey", text="") | how).decide(values)
+    assert decided.dtype == np.uint8 and decided.tolist() == expected
+
+
+def test_a_small_copy_has_the_nearest_pixels_of_an_even_grid_from_corner_to_corner():
+    rows = [0, 2, 3, 5, 6, 8, 9, 11, 12, 14, 15, 17, 18, 20, 21, 23, 24, 26, 27, 29, 30, 32, 33, 35,
+            36, 38, 39, 41, 42, 44, 45, 47]  # of 48, by 47 / 31 = 1.516
+    columns = np.arange(0, 63, 2)
+    mask = np.arange(48 * 63).reshape(48, 63)
+    assert np.array_equal(small_copy(mask), np.array(rows)[:, None] * 63 + columns)
+
+
+def photo_of(path: Path, size: tuple[int, int], orientation: int = 1) -> Path:
+    """A photo of this stored size, to be turned as EXIF says."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.new("RGB", size).save(path, exif=exif)
+    return path
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_mask_drawn_on_stored_pixels_is_turned_with_its_photo(orientation, tmp_path):
+    photo = photo_of(tmp_path / "pet.jpg", (2 * W, 2 * H), orientation)
+    drawn = LEFT + RIGHT // 2  # it has no symmetry
+    drawn[:5] = 0
+    image = Image.fromarray(drawn)
+    image.getexif()[0x0112] = orientation
+    seen = np.array(ImageOps.exif_transpose(image))
+    (as_stored,), (as_seen,) = write(tmp_path / "a", drawn), write(tmp_path / "b", seen)
+
+    def read(file, **stored):
+        return read_foreground(file, "soft", photo, **stored)
+
+    assert np.array_equal(read(as_seen), seen)
+    if orientation > 4:  # its size tells how it lies, whatever is said of those where it does not
+        assert np.array_equal(read(as_stored), seen) and read(as_stored).flags.c_contiguous
+        assert np.array_equal(read(as_seen, stored=True), seen)
+    elif orientation > 1:
+        assert np.array_equal(read(as_stored), drawn)
+        assert np.array_equal(read(as_stored, stored=True), seen)
+    else:
+        assert np.array_equal(read(as_stored, stored=True), drawn)
+
+
+@pytest.mark.parametrize("stored, mask, turned", [
+    ((40, 30), (40, 30), True), ((40, 30), (30, 40), False), ((40, 30), (20, 15), True),
+    ((40, 30), (41, 30), True), ((40, 30), (44, 30), False), ((40, 30), (50, 50), False),
+    # 100 x 101 fits 101 x 100 but for rounding; where it is the stored size itself, it is that.
+    ((101, 100), (101, 100), True), ((101, 100), (100, 101), False), ((101, 100), (50, 50), False),
+    ((100, 100), (100, 100), False)])
+def test_a_size_that_fits_the_stored_pixels_alone_turns_a_mask(stored, mask, turned, tmp_path):
+    photo = photo_of(tmp_path / "pet.jpg", stored, 6)
+    w, h = mask
+    drawn = np.zeros((h, w), np.uint8)
+    drawn[: h // 3] = 255
+    (file,) = write(tmp_path, drawn)
+    expected = np.rot90(drawn, -1) if turned else drawn
+    assert np.array_equal(read_foreground(file, photo=photo), expected)
+
+
+# --- petweak's own, and masks beside photos
+
+
+def test_the_file_of_a_mask_says_who_wrote_it(tmp_path):
+    path = tmp_path / "pet.png"
+    for writer in (RUN, PREDICT):
+        write_mask(path, RINGED, writer)
+        assert writer_of(path) == writer and np.array_equal(read_mask(path), RINGED)
+        assert Image.open(path).text == {"Software": writer}
+    write_mask(path, MASK)
+    assert writer_of(path) == RUN == "petweak"
+    other = PngInfo()
+    other.add_text("Software", "another tool")
+    Image.fromarray(MASK).save(path, pnginfo=other)
+    assert writer_of(path) == ""
+    Image.fromarray(MASK).save(path)
+    assert writer_of(path) == ""
+    Image.fromarray(MASK).save(path, "TIFF", software=RUN)  # petweak writes PNGs
+    assert writer_of(path) == ""
+    path.write_text(RUN)
+    assert writer_of(path) == writer_of(tmp_path / "absent.png") == ""
+
+
+@pytest.mark.parametrize("picture", [
+    rgb(), grey(dtype=np.uint16), PET], ids=["colour", "16 bit", "1 bit"])
+def test_another_picture_in_the_place_of_a_mask_is_refused(picture, tmp_path):
+    (path,) = write(tmp_path, picture)
+    with pytest.raises(OSError, match="pet_0.png is no mask that petweak wrote.*: delete it, "
+                                      "and the same command makes it again$"):
+        read_mask(path)
+
+
+GRAIN = np.random.default_rng(3).integers(0, 255, (H, W), dtype=np.uint8)
+BESIDE = {  # a picture beside a photo of the same name, as PNG: is it a mask?
+    "labels": (grey(pet=1), True),
+    "half as large": (grey()[::2, ::2], True),
+    "of the stored pixels": (np.rot90(grey()), True),
+    "soft edges": (Image.fromarray(grey()).filter(ImageFilter.GaussianBlur(0.5)), True),
+    "16 values": (grey() // 255 * (GRAIN % 15 + 1), True),
+    "a cut-out photo": (cut_out(grey()), True),
+    "an opaque photo": (cut_out(EMPTY + np.uint8(255)), False),
+    "a grey photo": (GRAIN, False),
+    "a photo on a black ground": (grey() // 255 * GRAIN, False),
+    "another shape": (grey()[:, :20], False),
+}
+
+
+@pytest.mark.parametrize("kind", BESIDE)
+def test_a_mask_beside_its_photo_is_told_from_a_second_photo(kind, tmp_path):
+    picture, is_mask = BESIDE[kind]
+    photo = photo_of(tmp_path / "pet.jpg", (H, W), 6)  # of W x H as it is seen
+    (file,) = write(tmp_path, picture)
+    assert is_mask_beside(file, photo) is is_mask
+
+
+def test_a_jpeg_or_a_broken_file_is_no_mask_beside_a_photo(tmp_path):
+    photo = photo_of(tmp_path / "photo.jpg", (W, H))
+    (file,) = write(tmp_path, grey(), suffix="jpg")
+    assert not is_mask_beside(file, photo)
+    file.write_bytes(b"")
+    assert not is_mask_beside(file, photo)
+    (good,) = write(tmp_path, grey())
+    assert is_mask_beside(good, photo) and not is_mask_beside(good, file)
+
+
 # --- refused, with the values
 
 UNCLEAR = {
@@ -198,6 +489,31 @@ def test_all_that_cannot_be_read_is_said_at_once(tmp_path):
         recognise(files)
 
 
+def test_a_mask_that_lacks_the_channel_of_its_set_is_named(tmp_path):
+    (with_alpha,) = write(tmp_path / "a", cut_out(grey()))
+    (without,) = write(tmp_path / "b", rgb())
+    how = recognise([with_alpha])
+    with pytest.raises(ValueError, match="b/pet_0.png has no alpha channel, as the other masks"):
+        read_foreground(without, how)
+
+
+def test_jpegs_beside_masks_of_16_bit_are_refused(tmp_path):
+    files = write(tmp_path, grey(), suffix="jpg") + write(tmp_path, grey(pet=300, dtype=np.uint16))
+    with pytest.raises(ValueError, match="some masks are JPEGs, others of more than 8 bit"):
+        recognise(files)
+
+
+def test_the_first_ten_of_many_that_cannot_be_read_are_named(tmp_path):
+    files = write(tmp_path, *[grey()] * 12)
+    for n, bad in ((10, files[:10]), (11, files[10:11]), (12, files[11:])):
+        for file in bad:
+            file.write_bytes(b"")
+        with pytest.raises(OSError) as caught:
+            recognise(files)
+        named = "; ".join(f"{file}: is empty (0 bytes)" for file in files[:10])
+        assert str(caught.value) == f"{n} masks cannot be read: {named}" + " ..." * (n > 10)
+
+
 # --- told by the user
 
 TOLD = {
@@ -241,6 +557,17 @@ def test_an_error_says_the_option_that_was_given(tmp_path):
         recognise(write(tmp_path, grey()), "7", "--foreground")
 
 
+def test_labels_are_of_palettes_though_these_differ(tmp_path):
+    """Two palettes give index 1 two colours, so that of itself a set would go by its colours."""
+    files = write(tmp_path, palette(BOTH, BLACK, RED, GREEN), palette(BOTH, BLACK, GREEN, RED))
+    how = recognise(files, "2")
+    for file in files:
+        assert np.array_equal(read_foreground(file, how), RIGHT)
+    files += write(tmp_path / "rgb", rgb())
+    with pytest.raises(ValueError, match=r"=2, but pet_0.png \(1\) have colours"):
+        recognise(files, "2")
+
+
 # --- the files of a folder
 
 
@@ -253,6 +580,25 @@ def test_files_are_found_by_one_listing_whatever_their_case_and_suffix(tmp_path)
         (tmp_path / name).touch()
     found = find_masks(tmp_path, ids)
     assert [found[i].name for i in ids] == names
+
+
+@pytest.mark.parametrize("names, file", [
+    (["a.png", "a_mask.jpg"], "a_mask.jpg"), (["a.jpg", "a.tif"], "a.tif"),
+    (["a.JPG.png", "a.png"], "a.png"), (["a.jpg.png", "a.tif"], "a.jpg.png"),
+    (["A_mask.png", "a.png"], "A_mask.png")])
+def test_of_several_files_one_is_preferred(names, file, tmp_path):
+    for name in names:
+        (tmp_path / name).touch()
+    assert find_masks(tmp_path, ["a"]) == {"a": tmp_path / file}
+
+
+def test_ids_that_differ_in_case_have_each_its_own_mask(tmp_path):
+    for name in ("Pet.png", "pet.png"):
+        (tmp_path / name).touch()
+    if len(list(tmp_path.iterdir())) == 1:
+        pytest.skip("these two names are one file here")
+    found = find_masks(tmp_path, ["pet", "Pet", "PET"])
+    assert [found[i].name for i in ("pet", "Pet", "PET")] == ["pet.png", "Pet.png", "pet.png"]
 
 
 def test_all_that_is_missing_is_said_at_once(tmp_path):

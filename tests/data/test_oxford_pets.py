@@ -148,6 +148,9 @@ def test_a_photo_without_a_trimap_is_usable(tmp_path):
 def test_the_trimap_of_a_photo_without_one_is_an_error_in_words(tmp_path):
     with pytest.raises(ValueError, match="pug_1.jpg has no trimap, so there is no ground truth"):
         load_trimap(None, Path("pug_1.jpg"))
+    with pytest.raises(ValueError, match="^this photo has no trimap.* with: choose a set, or a "
+                                         "photo, that has one$"):
+        load_trimap(None)
 
 
 def test_other_trimap_values_are_an_error_that_names_the_file(tmp_path):
@@ -515,7 +518,8 @@ def test_a_trimap_is_turned_with_its_photo_where_it_was_drawn_on_stored_pixels(t
         assert bad.file.endswith("beagle_2.png") and "39 x 30 px, its photo 30 x 40" in bad.reason
         return
     s = pets.sample("beagle_2")
-    pet, bright = load_trimap(s.trimap, s.photo) == 1, np.asarray(load_photo(s.photo))[..., 0] > 100
+    assert np.array_equal(load_trimap(s), load_trimap(s.trimap, s.photo))
+    pet, bright = load_trimap(s) == 1, np.asarray(load_photo(s.photo))[..., 0] > 100
     assert pet.shape == (40, 30) and np.mean(pet == bright) > 0.97
 
 
@@ -556,7 +560,7 @@ def test_trimaps_that_are_odd_as_a_whole_raise_a_doubt(tmp_path, change, says):
 def test_turned_trimaps_and_outlines_raise_a_doubt(tmp_path):
     for name, change, says in (
             ("right", lambda a: a, ""),
-            ("turned", lambda a: np.rot90(a, 2), "turned by 180 degrees"),
+            ("turned", lambda a: np.rot90(a, 2), "trimaps in .*trimaps.* turned by 180 degrees"),
             ("lines", lambda a: a - cv2.erode(a, np.ones((3, 3))), "5 of 5 .* are lines")):
         lists = [f"beagle_{k} 5 2 1" for k in range(4)]
         base = write_set(tmp_path / name, lists, ("beagle_4 5 2 1",))

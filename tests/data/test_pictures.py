@@ -1,7 +1,9 @@
 """The one decoder: ranges, orientation, files that are no pictures."""
 
+import errno
 import io
 import os
+import struct
 import sys
 import warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -11,8 +13,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
+from PIL.PngImagePlugin import PngInfo
 
-from petweak.data.pictures import as_seen, header, load_array, load_image, load_photo
+from petweak.data.pictures import (
+    HIDDEN,
+    LINK,
+    MASKS,
+    OTHER,
+    as_seen,
+    header,
+    load_array,
+    load_image,
+    load_photo,
+    walk,
+)
 
 # A picture of 60 x 36 px, of blocks, so that JPEG changes little.
 BLOCKS = np.random.default_rng(0).integers(0, 255, (3, 5, 3)).repeat(12, 0).repeat(12, 1)
@@ -78,6 +92,30 @@ def test_broken_exif_does_no_harm(tmp_path):
         tmp_path / "photo.jpg").size
 
 
+def test_an_orientation_that_is_no_number_is_none(tmp_path):
+    """One entry of type 2, text: "low"."""
+    entry = struct.pack("<HHI4s", ORIENTATION, 2, 4, b"low\0")
+    exif = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 1) + entry + bytes(4)
+    PICTURE.save(tmp_path / "photo.png", exif=exif)
+    assert Image.open(tmp_path / "photo.png").getexif()[ORIENTATION] == "low"
+    assert header(tmp_path / "photo.png").orientation == 1
+    assert far(load_photo(tmp_path / "photo.png"), PICTURE) == 0
+
+
+def test_a_header_is_read_again_where_the_file_has_changed(tmp_path):
+    path = tmp_path / "photo.png"
+    PICTURE.save(path)
+    assert header(path) == ((60, 36), 1, "PNG, RGB")
+    times = path.stat()
+    content = path.read_bytes()
+    PICTURE.resize((30, 18)).save(path)
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))  # its size alone is another
+    assert header(path).size == (30, 18)
+    path.write_bytes(content)
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns + 1))  # its time alone is another
+    assert header(path).size == (60, 36)
+
+
 RAMP = np.linspace(0, 1, 256)[None].repeat(8, 0)  # dark on the left, bright on the right
 
 
@@ -106,6 +144,44 @@ def test_a_picture_of_many_bits_keeps_its_range(tmp_path, values):
     assert np.array_equal(load_array(path), values)
 
 
+@pytest.mark.parametrize("dtype, values, expected", [
+    # Whole numbers: of 8 bits, of 12, of 16, and of more.
+    (np.uint16, [0, 100, 255], [0, 100, 255]), (np.uint16, [0, 160, 256], [0, 10, 16]),
+    (np.uint16, [0, 160, 4095], [0, 10, 255]), (np.uint16, [0, 2560, 4096], [0, 10, 16]),
+    (np.uint16, [0, 2560, 65535], [0, 10, 255]), (np.int32, [0, 25701, 65535], [0, 100, 255]),
+    (np.int32, [16384, 40960, 65536], [0, 128, 255]), (np.int32, [-1, 100, 200], [0, 100, 200]),
+    # Floats: up to 1, 255 or 65535, a little more, and stretched.
+    (np.float32, [0.2, 0.4, 1.05], [51, 102, 255]), (np.float32, [0.2, 0.63, 1.065], [0, 127, 255]),
+    (np.float32, [4, 10, 15.5], [0, 133, 255]), (np.float32, [4, 10, 16], [4, 10, 16]),
+    (np.float32, [56, 100, 255.5], [56, 100, 255]), (np.float32, [56, 156.5, 256], [0, 128, 255]),
+    (np.float32, [1000, 2560, 4095], [0, 129, 255]), (np.float32, [1028, 2570, 4096], [4, 10, 16]),
+    (np.float32, [1028, 25700, 65535.5], [4, 100, 255]),
+    (np.float32, [1028, 33412, 65536], [0, 128, 255]),
+    (np.float32, [-0.04, 0.4, 1], [0, 102, 255]), (np.float32, [-0.06, 0.4, 1], [0, 111, 255]),
+])
+def test_the_range_of_many_bits_is_the_least_that_holds_the_highest(tmp_path, dtype, values,
+                                                                    expected):
+    Image.fromarray(np.array([values], dtype)).save(tmp_path / "photo.tif")
+    photo = np.asarray(load_photo(tmp_path / "photo.tif"))
+    assert photo.tolist() == [[[v] * 3 for v in expected]]
+
+
+def test_a_jpeg_comes_smaller_where_that_will_do(tmp_path):
+    PICTURE.resize((480, 288), 0).save(tmp_path / "photo.jpg", quality=95)
+    sizes = [load_photo(tmp_path / "photo.jpg", least).size for least in (0, 288, 144, 100, 72)]
+    assert sizes == [(480, 288), (480, 288), (240, 144), (240, 144), (120, 72)]
+    assert far(load_photo(tmp_path / "photo.jpg", 72), PICTURE.resize((120, 72), 0)) < 10
+
+
+def test_an_orientation_in_xmp_counts_once(tmp_path):
+    text, info = '<x xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="6"/>', PngInfo()
+    info.add_itxt("XML:com.adobe.xmp", text)
+    PICTURE.save(tmp_path / "photo.png", pnginfo=info)
+    assert far(load_photo(tmp_path / "photo.png"), turned(6)) == 0
+    again = ImageOps.exif_transpose(load_image(tmp_path / "photo.png"))
+    assert far(again, turned(6)) == 0
+
+
 @pytest.mark.parametrize("form", ["I;16", "I;16B"])
 @pytest.mark.parametrize("orientation", [1, 6])
 def test_grey_of_16_bits_is_turned_as_others_are(tmp_path, form, orientation):
@@ -124,7 +200,8 @@ def test_not_a_number_and_a_flat_picture_are_no_trouble(tmp_path):
         warnings.simplefilter("error")
         for array in (values, np.full((4, 4), 1e9, np.float32), np.zeros((4, 4), np.float32)):
             Image.fromarray(array).save(tmp_path / "photo.tif")
-            assert load_photo(tmp_path / "photo.tif").getpixel((0, 0)) == (0, 0, 0)
+            dark = [load_photo(tmp_path / "photo.tif").getpixel((x, 0)) for x in range(3)]
+            assert dark == [(0, 0, 0)] * 3
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK"])
@@ -184,6 +261,30 @@ def test_what_is_no_picture_is_named_for_what_it_is(tmp_path, content, says):
         load_photo(io.BytesIO(content))
 
 
+def test_a_walk_names_all_it_meets_and_why_it_is_no_photo(tmp_path):
+    """Folder by folder, each in the order of names: what is passed over, files, what lies below."""
+    for name in ("b.jpg", "a.PNG", "notes.txt", ".c.jpg", "Thumbs.db", "desktop.ini", "no_suffix",
+                 "2/d.webp", "1/e.HEIC", "1/deep/f.tif", "1/g.jpg", "masks/m.png", "more/m.png",
+                 ".git/h.jpg", "__MACOSX/i.jpg", "folder.jpg/j.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "link").symlink_to("1")
+    (tmp_path / "gone.jpg").symlink_to("nowhere")
+    (tmp_path / "k.jpg").symlink_to("b.jpg")
+    os.mkfifo(tmp_path / "pipe.jpg")
+    masks = [tmp_path / "1" / ".." / "masks", tmp_path / "more", tmp_path / "absent"]
+    found = [(path.relative_to(tmp_path).as_posix(), why) for path, why in walk(tmp_path, masks)]
+    assert found == [
+        (".git", HIDDEN), ("__MACOSX", HIDDEN), ("link", LINK), ("masks", MASKS), ("more", MASKS),
+        (".c.jpg", HIDDEN), ("Thumbs.db", HIDDEN), ("a.PNG", ""), ("b.jpg", ""),
+        ("desktop.ini", HIDDEN), ("gone.jpg", "no file"), ("k.jpg", ""), ("no_suffix", OTHER),
+        ("notes.txt", OTHER), ("pipe.jpg", "no file"),
+        ("1/e.HEIC", ""), ("1/g.jpg", ""), ("1/deep/f.tif", ""), ("2/d.webp", ""),
+        ("folder.jpg/j.jpg", "")]
+    absent = tmp_path / "absent"
+    assert list(walk(absent)) == [(absent, os.strerror(errno.ENOENT))]
+
+
 def test_folders_and_links_to_nowhere_are_os_errors(tmp_path):
     (tmp_path / "folder.jpg").mkdir()
     os.symlink("loop.jpg", tmp_path / "loop.jpg")
@@ -230,7 +331,8 @@ def test_heic_is_read_where_the_plugin_is(tmp_path, orientation):
     assert photo.size == header(path).size
     assert far(photo, turned(orientation).resize(photo.size, 0)) < 5
     path.write_bytes(path.read_bytes()[:200])
-    with pytest.raises(OSError, match="photo.HEIC"):
+    with pytest.raises(OSError, match="photo.HEIC: is HEIC that pillow-heif cannot read, or a "
+                                      "video: convert it to JPEG$"):
         load_photo(path)
 
 
@@ -240,8 +342,11 @@ def test_heic_and_avif_name_the_way_out_where_no_plugin_is(tmp_path, monkeypatch
     with pytest.raises(OSError, match="photo.heic: is HEIC.*pip install pillow-heif.*JPEG"):
         load_photo(tmp_path / "photo.heic")
     (tmp_path / "photo.avif").write_bytes(b"\0\0\0\x1cftypavif\0\0\0\0mif1avifmiaf")
-    with pytest.raises(OSError, match="photo.avif: "):
-        load_photo(tmp_path / "photo.avif")
+    (tmp_path / "photo.jpg").write_bytes(b"\0\0\0\x1cftypavis\0\0\0\0mif1avifmiaf")
+    for name in ("photo.avif", "photo.jpg"):
+        with pytest.raises(OSError, match=f"{name}: is AVIF, and cannot be decoded: `pip install "
+                                          "-U pillow`, or convert it to JPEG$"):
+            load_photo(tmp_path / name)
 
 
 def test_threads_read_alike(tmp_path):

@@ -335,6 +335,27 @@ def test_trimaps_without_a_value_are_doubted(tmp_path, value, says):
         "masks of another kind?",)
 
 
+@pytest.mark.parametrize("exchanged, doubted", [(2, 0), (3, 1)])
+def test_one_exchanged_trimap_in_twenty_is_no_doubt(tmp_path, exchanged, doubted):
+    train = [f"pug_{k} 7 2" for k in range(39)]
+    maps = {f"pug_{k}.png": trimap_of(2 if k < exchanged else 1) for k in range(40)}
+    write(tmp_path, train, ["pug_39 7 2"], trimaps=maps)
+    assert len(check(read_pets(tmp_path)).doubts) == doubted
+
+
+@pytest.mark.parametrize("lines, doubted", [(2, 0), (3, 1), (4, 1)])
+def test_trimaps_of_lines_are_doubted_where_most_are(tmp_path, lines, doubted):
+    """They are a fifth of the middle, 64 of 320 pixels, and of the frame, 28 of 140."""
+    thin = np.full((30, 40), 2, np.uint8)
+    thin[7:23, 12:28:4] = thin[0, 5:33] = 1
+    ids = ["pug_1", "pug_2", "pug_3", "Bengal_1"]
+    maps = {f"{i}.png": thin if k < lines else trimap_of() for k, i in enumerate(ids)}
+    root = write(tmp_path, TRAIN, TEST, trimaps=maps)
+    text = (f"{lines} of 4 trimaps in {root / 'annotations' / 'trimaps'} are lines, such as "
+            "outlines that are not filled: 1 has to be all of the pet")
+    assert check(read_pets(tmp_path)).doubts == (text,) * doubted
+
+
 def test_a_breed_without_a_photo_in_train_is_doubted(tmp_path):
     write(tmp_path, ["Bengal_1 3 1"], ["pug_3 7 2", "beagle_1 5 2"], trimaps={})
     assert check(read_pets(tmp_path)).doubts == (

@@ -144,6 +144,17 @@ def test_the_one_in_both_terms_of_dice_prefers_an_empty_mask_to_a_large_one():
     assert match(output, classes, target, valid, (0.0, 0.0, 1.0)).item() == 1
 
 
+def test_the_cross_entropy_of_one_valid_pixel_is_its_own():
+    """A logit of 0 costs log 2 = 0.69 there, one of 5 costs 0.01; the first query's class costs
+    0.40 less (1 / (1 + e^-2.2) - 1/2), which does not make up for it."""
+    output = {"class_logits": torch.tensor([[[2.2, 0.0], [0.0, 0.0]]]),
+              "mask_logits": torch.tensor([0.0, 5.0]).view(1, 2, 1, 1).expand(1, 2, 2, 3)}
+    valid = torch.zeros(1, 2, 3)
+    valid[0, 1, 1] = 1
+    batch = output, torch.zeros(1, 1, dtype=torch.long), torch.ones(1, 1, 2, 3), valid
+    assert match(*batch, (1.0, 1.0, 0.0)).item() == 1
+
+
 @pytest.mark.parametrize("objects", [1, 2])
 def test_the_match_is_made_where_its_inputs_are(objects):
     """Whatever the usual device: one without values here, in place of a GPU."""

@@ -14,7 +14,7 @@ from petweak.reporting import chapters as module
 from petweak.reporting.chapters import chapter_map, chapters, run_times
 
 FOLDER = Path(__file__).resolve().parents[2] / "notebooks"
-SERIES = sorted(FOLDER.glob("[0-9][0-9]_*.ipynb"))
+SERIES = sorted(FOLDER.glob("[0-9][0-9]*_*.ipynb"))
 
 
 def test_every_chapter_is_on_the_map_with_picture_and_time():
@@ -46,5 +46,6 @@ def test_pictures_are_small():
 def test_run_times_are_those_of_the_executed_chapters(tmp_path):
     (tmp_path / "notebooks").mkdir()
     (tmp_path / "notebooks" / "01_x.json").write_text('{"key": "k", "seconds": 3.1}')
+    (tmp_path / "notebooks" / "07a_x.json").write_text('{"key": "k", "seconds": 4}')
     (tmp_path / "notebooks" / "00_y.json").write_text('{"key": "k", "seconds": 2}')
-    assert run_times(tmp_path).to_dict("list") == {"notebook": ["01"], "seconds": [3.1]}
+    assert run_times(tmp_path).to_dict("list") == {"notebook": ["01", "07a"], "seconds": [3.1, 4]}

@@ -13,7 +13,7 @@ from petweak.reporting.notebooks import NotebookError, execute, parameters_of, r
 from petweak.reporting.sweep import read_values, sweep
 
 FOLDER = Path(__file__).resolve().parents[2] / "notebooks"
-SERIES = sorted(FOLDER.glob("[0-9][0-9]_*.ipynb"))
+SERIES = sorted(FOLDER.glob("[0-9][0-9]*_*.ipynb"))
 TEXT = "profile = ''  # a\nrun = ''  # b\ncount = 1  # c"
 
 
@@ -38,6 +38,32 @@ def test_a_notebook_without_its_parameters_cell_is_refused(tmp_path):
     nbformat.write(nb, tmp_path / "01_x.ipynb")
     with pytest.raises(ValueError, match="0 cells are tagged"):
         parameters_of(tmp_path / "01_x.ipynb")
+
+
+def test_a_chapter_in_parts_is_chosen_as_a_whole_or_by_its_letter(tmp_path, monkeypatch):
+    names = ["00_z", "06_a", "07a_b", "07b_c", "10_d"]
+    for name in names:
+        write(tmp_path / f"{name}.ipynb", TEXT)
+    monkeypatch.setattr(notebooks, "shipped", lambda path: tmp_path)
+    for only, there in {
+        None: names, ("07",): names[2:4], ("7",): names[2:4], ("7b",): names[3:4],
+        ("07a", "6"): [names[2], names[1]], ("0",): names[:1],
+    }.items():
+        assert [p.stem for p in notebooks.series(only)] == there
+    for wrong in ("7c", "1", "06a"):
+        with pytest.raises(ValueError, match=r"are 00, 06, 07a, 07b, 10$"):
+            notebooks.series([wrong])
+
+
+def test_the_executed_copy_shows_the_diagrams_of_the_project(tmp_path):
+    notebook = write(tmp_path / "01_x.ipynb", TEXT)
+    nb = nbformat.read(notebook, as_version=4)
+    nb.cells.append(nbformat.v4.new_markdown_cell("![a map](../figures/diagrams/x.svg)"))
+    nbformat.write(nb, notebook)
+    execute(notebook, tmp_path / "out" / "01_x.ipynb", {})
+    source = nbformat.read(tmp_path / "out" / "01_x.ipynb", as_version=4).cells[-1].source
+    target = source.removeprefix("![a map](").removesuffix("/diagrams/x.svg)")
+    assert (tmp_path / "out" / target).resolve() == FOLDER.parent / "figures"
 
 
 @pytest.mark.parametrize(
