@@ -275,7 +275,8 @@ class Settings(Section):
 
 
 GRID = ("sources", "labels")  # which models a study has
-PATHS = ("external_masks",)  # settings, and parameters of notebooks, that name files or folders
+# Settings, and parameters of notebooks, that name files or folders.
+PATHS = ("external_masks", "photos", "masks")
 SECTIONS = {f.name: f.type for f in fields(Settings) if is_dataclass(f.type)}
 SECTION_OF = {f.name: name for name, kind in SECTIONS.items() for f in fields(kind)}
 TYPES = {f.name: f.type for kind in (Settings, *SECTIONS.values()) for f in fields(kind)
@@ -335,7 +336,8 @@ def from_here(name: str, text: str) -> str:
     while those of programs and notebooks count from the project (`data.files.project_path`)."""
     if name not in PATHS:
         return text
-    paths = [(of, os.path.abspath(os.path.expanduser(path))) for of, path in named_parts(text)]
+    parts = named_parts(text) if name in TYPES else [("", text)] * bool(text)
+    paths = [(of, os.path.abspath(os.path.expanduser(path))) for of, path in parts]
     return ",".join(f"{of}={path}" if of else path for of, path in paths)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from petweak.config import PATHS, from_here
 from petweak.reporting import notebooks
 from petweak.reporting.notebooks import NotebookError, execute, parameters_of, run_notebooks, typed
 from petweak.reporting.sweep import read_values, sweep
@@ -92,6 +93,22 @@ def test_solutions_are_a_series_of_their_own(ran, tmp_path):
     assert values["run"] == str(tmp_path) and values["profile"] == "embedded"
     list(run_notebooks("embedded", tmp_path))
     assert [n for n, *_ in ran[1:]] == SERIES
+
+
+def test_every_parameter_that_names_a_folder_is_known_as_one():
+    options, named = {"profile", "run", "data_root"}, {}
+    for notebook in SERIES:
+        (cell,) = [c for c in nbformat.read(notebook, as_version=4).cells
+                   if "parameters" in c.metadata.get("tags", [])]
+        lines = (line.partition(" = ") for line in cell.source.splitlines())
+        named |= {name: text for name, _, text in lines if "# a folder" in text}
+    assert {"photos", "masks", "external_masks"} <= named.keys()
+    assert named.keys() - options <= set(PATHS)
+    here = Path.cwd()
+    for name in named.keys() - options:
+        assert from_here(name, "../x, y") == str(here.parent / "x, y") and not from_here(name, "")
+    assert from_here("photos", "~/a=b") == str(Path.home() / "a=b")  # no name of several
+    assert from_here("species", "../x") == "../x"
 
 
 def test_a_typed_path_counts_from_where_the_user_stands(ran, tmp_path, monkeypatch):
