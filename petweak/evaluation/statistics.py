@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import numpy as np
+import pandas as pd
 
 from petweak.evaluation.metrics import dataset_iou, ratio
 
@@ -47,3 +48,12 @@ def bootstrap(
             results.append([float(statistic(values[rows])) for rows in drawn])
     low, high = np.quantile(np.concatenate(results), [(1 - level) / 2, 1 - (1 - level) / 2])
     return float(low), float(high)
+
+
+def holm(p: pd.Series) -> pd.Series:
+    """The p-values of a family of tests, corrected by Holm's method (1979): what is below 0.05
+    afterwards is wrong in at most 5 % of families. SciPy's `false_discovery_control` controls the
+    share of wrong ones alone; statsmodels, which has it, would be one more package for two lines.
+    """
+    steps = p.sort_values() * np.arange(len(p), 0, -1)
+    return steps.cummax().clip(upper=1.0).reindex(p.index)

@@ -20,6 +20,7 @@ from petweak.study.run import Run
 EXPERIMENTS = {  # a module is imported when its experiment is run
     "choices": "Which configuration is best on val, before test is scored?",
     "supervision": "How does a model of each source compare with full supervision?",
+    "ablation": "Which architecture is the simplest that satisfies, also with noisy masks?",
     "self_training_gains": "What does self-training reach without masks, beside full supervision?",
     "label_efficiency": "How many ground-truth masks do the pseudo-masks replace?",
     "unseen_breeds": "How well is a breed segmented that nothing was learnt from?",

@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,6 +20,7 @@ from petweak.data.masks import FOREGROUND, read_mask
 from petweak.data.oxford_pets import Sample, load_trimap
 from petweak.data.pictures import header
 from petweak.evaluation import metrics
+from petweak.models.maskformer import MaskFormer, MaskFormerConfig
 from petweak.pseudo_masks.base import Source
 from petweak.pseudo_masks.store import to_mask
 from petweak.study.cache import key
@@ -152,19 +154,30 @@ def targets(
     return Targets.join([load_targets(folders[i], [i], [labelled[i]], grid) for i in ids])
 
 
-def train(run: Run, name: str, targets: Targets, labels: str, **flat) -> Predictor:
-    """A model trained on these targets, with the run's settings but for `flat`. It has no val: the
-    last epoch is kept."""
+def train(
+    run: Run, name: str, targets: Targets, labels: str, val: Targets | None = None,
+    network: type[MaskFormer] = MaskFormer, shape: Mapping[str, Any] | None = None, **flat
+) -> Predictor:
+    """A model trained on these targets, with the run's settings but for `flat`; without `val`, the
+    last epoch is kept. `network` is built with the fields `shape` of MaskFormerConfig that are no
+    settings."""
     s, folder, content = run.settings.replace(**flat), run.folder / TRIALS / name, hashlib.blake2b()
-    for tensor in (targets.classes, targets.masks, targets.valid):
-        content.update(tensor.numpy().tobytes())
+    for part in filter(None, (targets, val)):
+        for tensor in (part.classes, part.masks, part.valid):
+            content.update(tensor.numpy().tobytes())
+    parts = {"val": val.ids} if val else {}
+    parts |= {"network": network.__name__, "shape": shape} if shape or network != MaskFormer else {}
     trial = _key(run, s, ("model", "training"), labels=labels, ids=targets.ids,
-                 kind=type(targets).__name__, content=content.hexdigest())
+                 kind=type(targets).__name__, content=content.hexdigest(), **parts)
+
+    def build(config: MaskFormerConfig) -> MaskFormer:
+        return network(replace(config, **shape or {}))
+
     if not is_trained(folder, trial):
         about = {"source": name, "labels": labels, "variant": "experiment", "round": None}
-        train_model(run.features, targets, no_targets(), run.pets.classes(labels), s, folder, trial,
-                    run.device, about)
-    predictor = load_model(folder, run.device)
+        train_model(run.features, targets, val or no_targets(), run.pets.classes(labels), s, folder,
+                    trial, run.device, about, build)
+    predictor = load_model(folder, run.device, build)
     predictor.mirror = s.inference.predict_mirror
     return predictor
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +17,6 @@ from torch.nn import functional as F
 from petweak.config import Settings
 from petweak.data.feature_cache import Features, photo_tensor
 from petweak.data.files import file_hash, read_json
-from petweak.models import maskformer
 from petweak.models.backbones import Backbone, load_backbone
 from petweak.models.maskformer import MaskFormer, MaskFormerConfig
 from petweak.training.trainer import CONFIG, WEIGHTS, cached_maps
@@ -40,7 +40,7 @@ class Predictor:
 
     @property
     def device(self) -> torch.device:
-        return self.model.mask_head.weight.device
+        return next(self.model.parameters()).device
 
 
 @dataclass(frozen=True)
@@ -77,9 +77,10 @@ def upsampled(scores: np.ndarray, height: int, width: int) -> np.ndarray:
     return F.interpolate(scores, (height, width), mode="bilinear")[0, 0].numpy()
 
 
-def load_model(folder: str | Path, device: torch.device | str = "cpu") -> Predictor:
-    """Open `models/<source>-<labels>/`. FileNotFoundError where it holds no trained model, naming
-    those near it; ValueError where its files do not make one."""
+def load_model(folder: str | Path, device: torch.device | str = "cpu",
+               build: Callable[[MaskFormerConfig], Any] = MaskFormer) -> Predictor:
+    """Open `models/<source>-<labels>/`; `build` made its network. FileNotFoundError where it holds
+    no trained model, naming those near it; ValueError where its files do not make one."""
     folder = Path(folder)
     config = read_json(folder / CONFIG)
     if not all((folder / name).is_file() for name in (CONFIG, WEIGHTS)):
@@ -95,7 +96,7 @@ def load_model(folder: str | Path, device: torch.device | str = "cpu") -> Predic
         if (there := file_hash(folder / WEIGHTS)) != config.get("files", {}).get(WEIGHTS, there):
             raise ValueError(f"{WEIGHTS} has changed")
         fields = {k: tuple(v) if isinstance(v, list) else v for k, v in config["model"].items()}
-        model = MaskFormer(MaskFormerConfig(**fields))
+        model = build(MaskFormerConfig(**fields))
         model.load_state_dict(load_file(folder / WEIGHTS))
         s, classes = Settings.from_dict(config["settings"]), tuple(config["classes"])
     except (*FAULTS, SafetensorError) as error:
@@ -134,11 +135,9 @@ def _predict(predictor: Predictor, maps: Callable[[bool], list[Tensor]]) -> list
     """The mean over views; `maps` gives those of the photos, or of their mirror images."""
     soft, classes, queries, views = 0, 0, [], (False, True)[: 1 + predictor.mirror]
     for mirror in views:
-        output = predictor.model(maps(mirror))
-        mask = maskformer.foreground(output)
+        mask, by_class, weights, masks = predictor.model.read(predictor.model(maps(mirror)))
         soft = soft + (mask.flip(-1) if mirror else mask) / len(views)
-        classes = classes + maskformer.class_probabilities(output) / len(views)
-        weights, masks = maskformer.semantic_weights(output), output["mask_logits"].sigmoid()
+        classes = classes + by_class / len(views)
         queries.append((weights / len(views), masks.flip(-1) if mirror else masks))
     weights, masks = (torch.cat(of, 1) for of in zip(*queries, strict=True))
     photos = zip(weights, masks, strict=True)

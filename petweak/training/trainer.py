@@ -11,6 +11,7 @@ import shutil
 import time
 import zlib
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +34,7 @@ from petweak.data.files import (
     write_frame,
     write_json,
 )
-from petweak.models.losses import set_loss
-from petweak.models.maskformer import MaskFormer, MaskFormerConfig, foreground
+from petweak.models.maskformer import MaskFormer, MaskFormerConfig
 from petweak.pseudo_masks.selection import agreement
 from petweak.training.targets import Targets
 
@@ -89,17 +89,19 @@ def _retire(folder: Path) -> None:
 
 def train_model(features: Features, train: Targets, val: Targets, classes: tuple[str, ...],
                 settings: Settings, folder: Path, key: str, device: torch.device,
-                about: dict[str, Any]) -> dict[str, Any]:
+                about: dict[str, Any],
+                build: Callable[[MaskFormerConfig], Any] = MaskFormer) -> dict[str, Any]:
     """Train on `train`, keep the epoch that is best on `val` (by IoU with the source's masks; the
     last epoch where `val` has no photo), and write `model.safetensors`, `history.csv` and
     `config.json` with `about` into `folder`. Returns the config. FloatingPointError with the
-    photos' ids where a loss is not finite."""
+    photos' ids where a loss is not finite. `build` makes the network of what the settings say of
+    it: a MaskFormer, or a module with its `forward`, `config`, `loss` and `read`."""
     s, m, seed = settings.training, settings.model, settings.data.seed
     torch.manual_seed(seed)
     channels = tuple(features.map(level).shape[2] for level in m.levels)
     dropout = 0.0 if m.levels == ("final",) else m.channel_dropout
     config = MaskFormerConfig(len(classes), channels, **vars(m) | {"channel_dropout": dropout})
-    model = MaskFormer(config).to(device)
+    model = build(config).to(device)
     precision = mixed_precision(settings, device)
     if precision is torch.bfloat16:  # its convolutions are faster with the channels last
         model.to(memory_format=torch.channels_last)
@@ -148,7 +150,8 @@ def train_model(features: Features, train: Targets, val: Targets, classes: tuple
     done = {"key": key, **about, "classes": list(classes), "best_epoch": kept["epoch"],
             "val_mask_iou": kept["val_mask_iou"], "n_images": len(train.ids),
             "epochs": len(history), "seconds": round(sum(row["seconds"] for row in history), 3),
-            "model": vars(config), "settings": settings.to_dict(), "files": file_hashes(folder)}
+            "model": vars(model.config), "settings": settings.to_dict(),
+            "files": file_hashes(folder)}
     write_json(folder / CONFIG, done)
     checkpoint.unlink()
     return done
@@ -179,7 +182,8 @@ def val_mask_iou(model: MaskFormer, features: Features, val: Targets, batch_size
         output = model(cached_maps(model, features, [val.ids[r] for r in rows]))
         _, masks, valid = val.batch(rows, torch.zeros(len(rows), dtype=torch.bool))
         keep = valid > 0
-        ious.append(agreement((foreground(output).cpu() > 0.5) & keep, (masks[:, 0] > 0.5) & keep))
+        predicted = model.read(output)[0].cpu() > 0.5
+        ious.append(agreement(predicted & keep, (masks[:, 0] > 0.5) & keep))
     return torch.cat(ious).mean().item()
 
 
@@ -193,20 +197,21 @@ def mixed_precision(settings: Settings, device: torch.device) -> torch.dtype | N
 def cached_maps(model: MaskFormer, features: Features, ids: list[str],
                 mirror: Any = False) -> list[Tensor]:
     """The model's input (B, C, h, w) of each level, on its device; it travels there as float16."""
-    device = model.mask_head.weight.device
+    device = next(model.parameters()).device
     return [features.half(level, ids, mirror).to(device).float() for level in model.config.levels]
 
 
 def _step(model, features, train, rows, mirror, settings, optimizer, scaler) -> dict[str, float]:
     """One step of the optimizer; returns the terms of the loss."""
-    s, device, ids = settings.training, model.mask_head.weight.device, [train.ids[r] for r in rows]
+    s, device = settings.training, next(model.parameters()).device
+    ids = [train.ids[r] for r in rows]
     maps = cached_maps(model, features, ids, mirror.numpy())
     classes, masks, valid = (t.to(device) for t in train.batch(rows, mirror))
     precision = mixed_precision(settings, device)
     with torch.autocast(device.type, precision, enabled=precision is not None):
         output = model(maps)
     weights = (s.class_weight, s.mask_weight, s.dice_weight)
-    terms = set_loss(output, classes, masks, valid, weights, s.no_object_weight)
+    terms = model.loss(output, classes, masks, valid, weights, s.no_object_weight)
     loss = sum(terms.values())
     values = {k: v.item() for k, v in terms.items()}
     if not torch.isfinite(loss):

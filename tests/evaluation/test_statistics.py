@@ -7,12 +7,13 @@ import tracemalloc
 from unittest import mock
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from petweak.evaluation import metrics, statistics
-from petweak.evaluation.statistics import bootstrap
+from petweak.evaluation.statistics import bootstrap, holm
 
 
 def rows_of_counts(rng, count):
@@ -135,3 +136,17 @@ def test_the_bootstrap_of_the_full_set_needs_little_memory():
         bootstrap(values, statistic, n=600)  # 34 MB of indices at once for each column
         assert tracemalloc.get_traced_memory()[1] < 100e6
         tracemalloc.stop()
+
+
+def test_holm_by_hand():
+    """Holm (1979): the smallest times 4, the next times 3 and never below the one before."""
+    p = pd.Series({"a": 0.04, "b": 0.01, "c": 0.03, "d": 0.5})
+    assert holm(p).to_dict() == pytest.approx({"a": 0.09, "b": 0.04, "c": 0.09, "d": 0.5})
+    assert holm(pd.Series([0.9, 0.8])).tolist() == [1, 1]
+    assert holm(p * 0).eq(0).all() and holm(pd.Series(dtype=float)).empty
+
+
+def test_holm_is_wrong_in_few_families():
+    rng = np.random.default_rng(0)
+    wrong = [holm(pd.Series(rng.random(20))).min() < 0.05 for _ in range(2000)]
+    assert 0.035 < np.mean(wrong) < 0.065

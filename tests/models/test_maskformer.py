@@ -11,13 +11,14 @@ from petweak.models.maskformer import (
     class_probabilities,
     foreground,
     semantic_weights,
+    sine_encoding,
     upsample,
 )
 
 
 def build(classes=37, channels=(24,), **options) -> MaskFormer:
     config = MaskFormerConfig(
-        classes, channels, decoder_channels=16, queries=3, hidden=32, **options
+        classes, channels, decoder_channels=16, queries=3, **{"hidden": 32} | options
     )
     return MaskFormer(config).eval()
 
@@ -128,3 +129,52 @@ def test_transformer_dropout_is_a_setting_and_acts_in_training_alone():
         assert torch.equal(m(x)["class_logits"], m(x)["class_logits"])
         m.train()
         assert torch.equal(m(x)["class_logits"], m(x)["class_logits"]) != varies
+
+
+@pytest.mark.parametrize("blocks", [0, 1, 2, 3])
+def test_fewer_blocks_leave_more_to_the_last_upsampling(blocks):
+    m, x = build(blocks=blocks), torch.randn(2, 24, 4, 4)
+    pixels = x
+    for part in m.pixel_decoder[: max(blocks - 1, 0)]:
+        pixels = upsample(part(pixels))
+    pixels = m.mask_head(m.pixel_decoder[-1](pixels) if blocks else pixels)
+    memory = m.project(x).flatten(2).transpose(1, 2)
+    queries = m.transformer(m.queries.weight.expand(2, -1, -1), memory)
+    masks = torch.einsum("bqd,bdhw->bqhw", queries, pixels)
+    masks = upsample(masks, 64 // masks.shape[-1])
+    assert len(m.pixel_decoder) == blocks
+    torch.testing.assert_close(m([x])["mask_logits"], masks, atol=1e-5, rtol=1e-4)
+
+
+def test_a_level_that_the_decoder_does_not_reach_is_refused():
+    build(channels=(24, 8), levels=("final", "stride8"), blocks=3)
+    with pytest.raises(ValueError, match="blocks=2 do not reach final, stride8"):
+        build(channels=(24, 8), levels=("final", "stride8"), blocks=2)
+
+
+def test_without_layers_a_query_knows_the_mean_of_the_map():
+    m, x = build(layers=0, hidden=0), torch.randn(2, 24, 4, 4)
+    moved = x.flip(-1)  # the same mean, at other places
+    logits = m([x])["class_logits"]
+    torch.testing.assert_close(m([moved])["class_logits"], logits)
+    assert not torch.allclose(m([2 * x])["class_logits"], logits)
+    assert isinstance(m.class_head, torch.nn.Linear)
+
+
+def test_only_with_the_encoding_do_places_tell_queries_anything():
+    x = torch.randn(2, 24, 4, 4)
+    for positional in (False, True):
+        m = build(positional=positional)
+        same = torch.allclose(m([x])["class_logits"], m([x.flip(-1)])["class_logits"], atol=1e-5)
+        assert same != positional
+
+
+def test_the_encoding_is_that_of_its_definition():
+    e = sine_encoding(torch.zeros(1, 16, 3, 5))
+    assert e.shape == (16, 3, 5)
+    for k in range(4):
+        step = 10_000 ** (-k / 4)
+        rows, columns = torch.arange(3) * step, torch.arange(5) * step
+        for offset, of in ((0, rows[:, None]), (8, columns[None])):
+            torch.testing.assert_close(e[offset + k], of.sin().expand(3, 5))
+            torch.testing.assert_close(e[offset + 4 + k], of.cos().expand(3, 5))

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from conftest import small
 
+from petweak.config import settings
 from petweak.data.files import read_json, write_json
 from petweak.study import cache
 from petweak.study.cache import TIMINGS, ensure, key, locked, note_time, peak_rss_mb
@@ -31,6 +32,18 @@ def test_a_key_holds_the_named_sections_and_parts():
     assert one != key(s, ("data", "model"), stage="y", ids=("a", "b"))
     assert one != key(s, ("data", "model"), stage="x", ids=("b", "a"))
     assert len(one) == 32 and key(stage="x") != key(stage="y")
+
+
+def test_sections_have_the_hashes_that_existing_runs_were_made_with():
+    """Whoever adds a setting with intent, and has all models trained again, writes new ones."""
+    sections = {
+        "features": ["backbone"], "masks": ["cam", "data", "finetuning", "masks", "refinement"],
+        "model": ["data", "model", "training"], "rounds": ["inference", "self_training"]}
+    assert {stage: key(settings("photos"), of, stage=stage) for stage, of in sections.items()} == {
+        "features": "b78b2853691a4b6f3daa7af2f426855d",
+        "masks": "9902894fee92245f74f5244c337152ba",
+        "model": "4d508b698c5ab44bac8366d0ab4be1fb",
+        "rounds": "4153f4165b1e6bfda9d9e17f9b8b548f"}
 
 
 class Stage:

@@ -1,0 +1,197 @@
+"""The grid of architectures: what each row is, costs and comes to, and when it satisfies."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import small
+from few import few_photos
+
+from petweak.config import SECTION_OF
+from petweak.experiments import ablation as module
+from petweak.experiments.ablation import (
+    INPUT,
+    NETWORKS,
+    PAPER,
+    REFERENCES,
+    SHAPE,
+    ablation,
+    answers,
+    cost,
+    grid,
+)
+from petweak.models.maskformer import MaskFormer, MaskFormerConfig
+from petweak.study.run import Run, Scores
+from petweak.training.inference import Predictor
+
+ROWS = ("maskformer", "maskformer layers=0", "maskformer image_size=128", "paper", "per pixel",
+        "U-Net", "prototypes")
+
+
+@pytest.fixture(scope="module")
+def run(rendered, tmp_path_factory) -> Run:
+    root = few_photos(rendered, tmp_path_factory.mktemp("few"))
+    return Run(tmp_path_factory.mktemp("ablation"), root, small(val_fraction=0.5, epochs=1))
+
+
+@pytest.fixture(scope="module")
+def table(run) -> pd.DataFrame:
+    return ablation(run, ROWS, labels="species", seeds=(0, 1), contested=1)
+
+
+def test_a_row_of_the_grid_names_settings_and_fields_of_a_network():
+    rows = grid()
+    assert {*REFERENCES, *ROWS} <= set(rows)
+    for name, row in rows.items():
+        assert row.pop("network", "MaskFormer") in NETWORKS, name
+        assert set(row) <= {*SHAPE, *INPUT, *SECTION_OF}, name
+    wanted = {"layers": {0, 1, 6}, "queries": {1, 8, 20, 100}, "blocks": {0, 1, 2, 3}}
+    for key, values in wanted.items():
+        assert {r[key] for n, r in rows.items() if n.startswith(f"maskformer {key}=")} == values
+
+
+def test_each_source_has_all_rows_and_the_references_all_seeds(table):
+    assert table["row"].tolist() == [*ROWS, *ROWS]
+    seeds = table.set_index(["source", "row"])["seeds"]
+    for source in ("ground_truth", "gradcam_pretrained"):
+        assert seeds[source, "maskformer"] == seeds[source, "paper"] == 2
+        assert set(seeds[source]) == {1, 2}
+    assert (table["smallest"] <= table["iou"]).all() and (table["iou"] <= table["largest"]).all()
+    assert (table["iou"] == table["foreground"]).all()  # as the border is trained
+    assert table.groupby("source")["p"].apply(lambda p: p.isna().sum()).eq(1).all()  # of the best
+
+
+def test_masks_and_photos_are_those_of_the_run_whatever_the_input(run, table):
+    small_input = run.folder / "variants" / "ablation-image_size-128"
+    assert (small_input / "features").is_dir() and not (small_input / "masks").exists()
+    costs = table.set_index(["source", "row"]).loc["ground_truth"]
+    large, base = costs.loc["maskformer image_size=128"], costs.loc["maskformer"]
+    assert large["parameters"] == base["parameters"]
+    assert 3.5 < large["gflops"] / base["gflops"] <= 4  # all but the queries
+    assert large["backbone_gflops"] == pytest.approx(4 * base["backbone_gflops"], rel=0.01)
+    assert large["memory_mb"] > base["memory_mb"]
+
+
+def test_scores_are_kept(run, table, monkeypatch):
+    monkeypatch.setattr(module, "cost", lambda *_: pytest.fail("scored again"))
+    again = ablation(run, ROWS, labels="species", seeds=(0, 1), contested=1)
+    pd.testing.assert_frame_equal(again, table)
+
+
+def test_what_is_unknown_is_refused(run):
+    with pytest.raises(ValueError, match="unknown row unet: there are maskformer"):
+        ablation(run, ("unet",))
+    with pytest.raises(ValueError, match="val_fraction=0"):
+        ablation(Run(run.folder / "other", run.data_root, small(val_fraction=0.0)))
+
+
+def test_costs_are_those_of_the_definition(run):
+    """By hand, for a linear probe: one 1x1 convolution at stride 32."""
+    network = NETWORKS["PerPixel"]
+    channels = run.features.map("final").shape[2]
+    model = network(MaskFormerConfig(2, (channels,), blocks=0))
+    predictor = Predictor(model, ("cat", "dog"), "efficientnet_lite0", 64, mirror=False)
+    found = cost(run, predictor)
+    assert found["parameters"] == 3 * (channels + 1)
+    assert found["gflops"] == pytest.approx(2 * channels * 3 * 2 * 2 / 1e9)
+    assert found["memory_mb"] * 2**20 >= 16 * 3 * (channels + 1) + 8 * 3 * 32 * 32 * 4
+    assert not model.training and found["ms_per_photo"] > 0
+    assert 0.05 < found["backbone_gflops"] < 0.2  # 0.8 at 224 px (Liu 2020), a twelfth at 64
+
+
+def test_attention_is_counted(run):
+    """Twice the keys of a layer's attention: the difference is theirs, by hand."""
+    flops, d, n = {}, 16, 4
+    for queries in (1, 2):
+        channels = run.features.map("final").shape[2]
+        model = MaskFormer(MaskFormerConfig(2, (channels,), decoder_channels=d, queries=queries,
+                                            layers=1, heads=1, hidden=0, transformer_dropout=0))
+        predictor = Predictor(model, ("a", "b"), "efficientnet_lite0", 64, mirror=False)
+        flops[queries] = cost(run, predictor)["gflops"] * 1e9
+    # Of a query: q, k, v, out of self-attention, q and out of the cross-attention, the MLP, its
+    # head; the products with the memory; those with the other query; mask weights and masks.
+    alone = 2 * (4 * d * d + 2 * d * d + 8 * d * d + d * 3) + 2 * 2 * n * d
+    pairs = 2 * 2 * d * (2 * 2 - 1)  # 4 pairs of queries for 1
+    masks = 2 * (d * d + d) + 2 * d * 16 * 16
+    assert flops[2] - flops[1] == pytest.approx(alone + pairs + masks, rel=0.02)
+
+
+def scores(ious: dict[str, float], rng, n: int = 40, parameters: int = 100, **about) -> Scores:
+    """Of n photos of test and n of val, around a mean."""
+    noise = rng.normal(0, 0.002, 2 * n)
+    photos = pd.DataFrame({"id": [f"p{i}" for i in range(2 * n)],
+                           "split": ["test"] * n + ["train"] * n})
+    rows = [{"parameters": parameters, "levels": "final", "network": "MaskFormer", **about}]
+    for border in ("ignore", "foreground"):
+        photos[f"iou/{border}"] = ious["iou"] + noise
+        for split, part in photos.groupby("split"):
+            value = part[f"iou/{border}"].mean()
+            rows += [{"metric": m, "split": split, "border": border, "value": value}
+                     for m in ("mask_iou_gt", "semantic_miou")]
+    rows += [{"metric": "class_accuracy", "split": s, "border": "-", "value": 1.0}
+             for s in ("test", "train")]
+    return Scores(photos, rows, 1.0)
+
+
+def made(values: dict[str, tuple[int, list[float]]]) -> dict[tuple[str, int], Scores]:
+    rng = np.random.default_rng(0)
+    return {(name, seed): scores({"iou": iou}, rng, parameters=n)
+            for name, (n, ious) in values.items() for seed, iou in enumerate(ious)}
+
+
+GROUND_TRUTH = {
+    PAPER: (1000, [0.9, 0.9, 0.9]), "wide": (900, [0.89, 0.9, 0.9]),
+    "tiny": (50, [0.895, 0.893, 0.894]), "poor": (40, [0.8]), "torn": (30, [0.9, 0.86, 0.9]),
+    "once": (20, [0.9])}
+
+
+def test_a_row_satisfies_by_all_seeds_and_after_holm():
+    table = module._compared(made(GROUND_TRUTH), "ignore", 3).set_index("row")
+    assert table["satisfies"].to_dict() == {
+        PAPER: "yes", "wide": "yes", "tiny": "yes", "poor": "no", "torn": "not told apart",
+        "once": "not told apart"}
+    assert table["share"]["tiny"] == 0.05 and np.isnan(table["p"][table["iou"].idxmax()])
+    assert table["p"]["torn"] == 1 and table["p"]["poor"] < 0.05
+    assert table["minus_best"]["poor"] == pytest.approx(-0.1, abs=0.003)
+    assert (table["smallest"]["torn"], table["largest"]["torn"]) == pytest.approx(
+        (0.86, 0.9), abs=0.002)
+
+
+def test_the_pareto_front():
+    values = {PAPER: (100, [0.9]), "same": (100, [0.8]), "small": (10, [0.85]), "bad": (20, [0.7])}
+    table = module._compared(made(values), "ignore", 1).set_index("row")
+    assert table["pareto"].to_dict() == {PAPER: True, "same": False, "small": True, "bad": False}
+
+
+def test_what_gets_more_seeds_is_decided_on_val():
+    first = {name: s for (name, seed), s in made(GROUND_TRUTH).items() if seed == 0}
+    chosen = module._contested(first, "ignore", 2)
+    assert {"once", "torn"} <= chosen and not {"poor", "tiny"} & chosen
+    for s in first.values():  # whatever test says
+        s.photos.loc[s.photos["split"] == "test", "iou/ignore"] = 0.0
+    assert module._contested(first, "ignore", 2) == chosen
+
+
+def answer(noisy: dict[str, tuple[int, list[float]]]) -> pd.Series:
+    found = [made(GROUND_TRUTH), made(noisy)]
+    tables = [module._compared(s, "ignore", 3) for s in found]
+    module._add_noise(tables[1], found[1], found[0], "ignore")
+    parts = [t.assign(source=s) for t, s in zip(tables, ("clean", "noisy"), strict=True)]
+    return answers(pd.concat(parts, ignore_index=True)).set_index("source")
+
+
+def test_the_answers():
+    noisy = {name: (n, [0.6] * len(v)) for name, (n, v) in GROUND_TRUTH.items()}
+    found = answer(noisy)
+    assert found["simplest"].to_dict() == {"clean": "tiny", "noisy": "torn"}
+    assert found["tenth"].to_dict() == {"clean": "yes", "noisy": "yes"}
+    assert found["wants"].to_dict() == {"clean": "", "noisy": "simpler"}  # `poor` is none any more
+    same = answer(GROUND_TRUTH)
+    assert same["wants"]["noisy"] == "not told apart"
+    larger = answer(GROUND_TRUTH | {"tiny": (50, [0.7] * 3)})
+    assert larger["wants"]["noisy"] == "larger"
+    assert larger["tenth"]["noisy"] == "not told apart"  # `torn` and `once`
+    none = {PAPER: (1000, [0.9] * 3), "tiny": (50, [0.7] * 3)}
+    table = module._compared(made(none), "ignore", 3).assign(source="clean")
+    assert answers(table)["tenth"].tolist() == ["none of the grid"]
