@@ -46,6 +46,7 @@ def test_a_row_of_the_grid_names_settings_and_fields_of_a_network():
     for name, row in rows.items():
         assert row.pop("network", "MaskFormer") in NETWORKS, name
         assert set(row) <= {*SHAPE, *INPUT, *SECTION_OF}, name
+        assert "=" in name or "," not in name  # as an option it stays one name
     wanted = {"layers": {0, 1, 6}, "queries": {1, 8, 20, 100}, "blocks": {0, 1, 2, 3}}
     for key, values in wanted.items():
         assert {r[key] for n, r in rows.items() if n.startswith(f"maskformer {key}=")} == values
