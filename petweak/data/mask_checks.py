@@ -74,7 +74,8 @@ def doubts(masks: Mapping[str, Path], photos: Mapping[str, Path], reading: Readi
             raise ValueError(f"{text}. {way_out(setting)}")
         found.append(text)
     few = chosen([i for i in rest if i not in outside])
-    lines = [i for i in few if is_lines(read_foreground(masks[i], reading) >= IGNORE)]
+    least = IGNORE + bool(reading.ignore)  # a border that was read as the pet is lines, too
+    lines = [i for i in few if is_lines(read_foreground(masks[i], reading) >= least)]
     if _many(lines, few) and unsure <= 0.5:
         text = (f"{where}: {len(lines)} of {len(few)} masks are lines, such as outlines that are "
                 f"not filled ({read}): {some(lines)}")

@@ -1,23 +1,27 @@
 """Files -> pixels: the one decoder of photos, trimaps and masks, and the one rule of orientation.
 
 A picture is decoded by its content, whatever its name says, and comes as a person sees it: turned
-as its EXIF orientation asks. Of an animation or a file of several pages it is the first one. What
-cannot be read is an OSError that names the file and the reason. No state is shared, so any number
-of threads may read.
+as its EXIF orientation asks. Of an animation or a file of several pages a photo is the first one;
+a mask, of which each page may hold a part, is refused. What cannot be read is an OSError that names
+the file and the reason. No state is shared, so any number of threads may read.
 """
 
 import os
+import warnings
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, nullcontext
 from functools import cache
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+import cv2
 import numpy as np
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image, TiffImagePlugin, UnidentifiedImageError
 
 from petweak.data.files import what_is
 
+# A photo of up to twice Pillow's limit is no attack; a larger one is an error, not a warning.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 SUFFIXES = frozenset(
     ".jpg .jpeg .jpe .jfif .png .webp .bmp .dib .gif .tif .tiff .heic .heif .hif .avif .jp2 .ppm "
     ".pgm .pbm .pnm".split())  # of pictures, in lower case
@@ -78,13 +82,13 @@ def load_photo(file: Path | BinaryIO, least: int = 0) -> Image.Image:
 
 def load_image(file: Path | BinaryIO) -> Image.Image:
     """The picture in its own mode: with its palette, alpha and depth."""
-    with _opened(file) as image:
+    with _opened(file, pages=False) as image:
         return image.copy()
 
 
 def load_array(file: Path | BinaryIO) -> np.ndarray:
     """(H, W) or (H, W, channels): the values as stored; of a palette its indices, of 1 bit bool."""
-    with _opened(file) as image:
+    with _opened(file, pages=False) as image:
         return np.array(image)
 
 
@@ -128,8 +132,10 @@ def _header(path: Path, size: int, modified: int) -> Header:
 
 
 @contextmanager
-def _opened(file: Path | BinaryIO, least: int = 0) -> Iterator[Image.Image]:
+def _opened(file: Path | BinaryIO, least: int = 0, pages: bool = True) -> Iterator[Image.Image]:
     with _reading(file), _open(file) as image:
+        if not pages and image.format != "MPO" and (n := getattr(image, "n_frames", 1)) > 1:
+            raise OSError(f"has {n} pages, a mask of each pet perhaps: save their union as one")
         if least:
             image.draft(None, (least, least))
         image.load()
@@ -166,10 +172,30 @@ def _formats() -> tuple[str, ...]:
     return tuple(f for f in FORMATS if f in Image.OPEN)
 
 
+def _open_tiff(stream: BinaryIO, head: bytes) -> Image.Image:
+    """A TIFF of kinds that Pillow has no mode for: floats of 64 bits, or of colours, which come as
+    8 bits by the rule of `load_photo`, without alpha."""
+    tags = TiffImagePlugin.ImageFileDirectory_v2(head[:8])
+    stream.seek(tags.next)
+    tags.load(stream)
+    if (n := tags.get(256, 0) * tags.get(257, 0)) > 2 * Image.MAX_IMAGE_PIXELS:
+        raise Image.DecompressionBombError(f"Image size ({n} pixels) exceeds limit.")
+    stream.seek(0)
+    values = cv2.imdecode(np.frombuffer(stream.read(), np.uint8), cv2.IMREAD_UNCHANGED)
+    if values is None:  # else turned as its orientation asks
+        raise OSError("is a TIFF that cannot be decoded: save it as PNG, of 8 or 16 bits")
+    image = Image.fromarray(values.astype(np.float32) if values.ndim == 2 else
+                            _to_8_bits(values[..., 2::-1]))
+    image.format, image.n_frames = "TIFF", 1 + bool(tags.next)
+    return image
+
+
 def _open_heic(stream: BinaryIO) -> Image.Image:
     """What Pillow cannot open. OSError says what it is, and the way out."""
     stream.seek(0)
     head = stream.read(64)
+    if head[:4] in (b"II*\0", b"MM\0*"):
+        return _open_tiff(stream, head)
     if head[4:8] != b"ftyp":
         raise OSError(what_is(head, "cannot identify a picture in it", picture=True))
     if head[8:12] in (b"avif", b"avis"):
@@ -205,7 +231,7 @@ def _reading(file: Path | BinaryIO) -> Iterator[None]:
 
 
 def _to_8_bits(values: np.ndarray) -> np.ndarray:
-    """(H, W) of whole numbers or floats -> (H, W) uint8, by the rule of `load_photo`."""
+    """(H, W, ...) of whole numbers or floats -> (H, W) uint8, by the rule of `load_photo`."""
     whole = values.dtype.kind in "iu"
     values = values if whole else np.nan_to_num(values.astype(np.float64), posinf=0, neginf=0)
     low, high = values.min(), values.max()

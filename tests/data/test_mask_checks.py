@@ -186,6 +186,16 @@ def test_outlines_that_are_not_filled_are_refused_unless_the_user_says_so(width,
     assert any("6 of 6 masks are lines" in doubt for doubt in told)
 
 
+def test_a_border_that_would_be_read_as_the_pet_is_refused(tmp_path):
+    """Pet 128 and its border 255: petweak's own masks, and those of matting, have them the other
+    way round."""
+    own, odd = (grey(ring=128), grey(pet=128, ring=255))
+    assert doubted(tmp_path / "own", [own] * 6) == []
+    with pytest.raises(ValueError, match="6 of 6 masks are lines.*255 is foreground, 128 is left "
+                                         "out; values found: 0, 128, 255"):
+        doubted(tmp_path / "odd", [odd] * 6)
+
+
 def test_thin_legs_are_no_lines_and_a_few_outlines_are_a_doubt(tmp_path):
     some = iter(range(8))
     (doubt,) = set_of(tmp_path, 8, lambda a: outline(a, 2) if next(some) < 3 else a)

@@ -4,6 +4,7 @@ import errno
 import io
 import os
 import struct
+import subprocess
 import sys
 import warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -226,6 +227,73 @@ def test_transparency_and_16_bits_of_colour(tmp_path):
 
     cv2.imwrite(str(tmp_path / "deep.png"), BLOCKS[..., ::-1].astype(np.uint16) * 257)
     assert far(load_photo(tmp_path / "deep.png"), PICTURE) == 0
+
+
+def tiff(path, values: np.ndarray, orientation: int = 1) -> None:
+    """A TIFF of floats, (H, W) or (H, W, channels), by its bytes."""
+    h, w, *channels = values.shape
+    n, bits, at = (*channels, 1)[0], 8 * values.itemsize, 8 + 12 * 10 + 6
+    tags = {256: w, 257: h, 258: at, 259: 1, 262: 2 if channels else 1, 273: at + 4 * n,
+            274: orientation, 277: n, 279: values.nbytes, 339: at + 2 * n}
+    entries = [struct.pack("<HHII", k, 4, 1, v) if k not in (258, 339) else
+               struct.pack("<HHII", k, 3, n, v) if n > 2 else
+               struct.pack("<HHIHH", k, 3, n, bits if k == 258 else 3, 0)
+               for k, v in tags.items()]
+    path.write_bytes(struct.pack("<2sHIH", b"II", 42, 8, len(entries)) + b"".join(entries)
+                     + bytes(4) + struct.pack(f"<{2 * n}H", *[bits] * n, *[3] * n)
+                     + values.astype(values.dtype.newbyteorder("<")).tobytes())
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+@pytest.mark.parametrize("scale", [1, 255, 65535])
+def test_floats_of_64_bits_and_of_colours_keep_their_range(tmp_path, kind, scale, orientation):
+    """Pillow has no mode for them. 0.2 of 1 is the same picture as 51 of 255."""
+    path = tmp_path / "photo.tif"
+    tiff(path, BLOCKS.astype(kind) / 255 * scale, orientation)
+    assert far(load_photo(path), turned(orientation)) == 0
+    assert header(path).size == turned(orientation).size
+    grey = BLOCKS[..., 0].astype(kind) / 255 * scale
+    tiff(path, grey, orientation)
+    assert np.array_equal(np.asarray(load_photo(path))[..., 1], np.asarray(
+        turned(orientation))[..., 0])
+    if orientation == 1:
+        assert np.allclose(load_array(path), grey, rtol=1e-6)
+
+
+def test_a_tiff_that_nothing_decodes_is_named(tmp_path):
+    path = tmp_path / "photo.tif"
+    tiff(path, BLOCKS / 255)
+    whole = path.read_bytes()
+    for content in (whole[:60], whole.replace(struct.pack("<HHI", 256, 4, 1) + b"\x3c\0\0\0",
+                                              struct.pack("<HHI", 256, 4, 1) + b"\0\0\0\1")):
+        path.write_bytes(content)
+        for load in (load_photo, load_image, header):
+            with pytest.raises(OSError, match="photo.tif: "):
+                load(path)
+
+
+def test_a_mask_of_several_pages_is_refused(tmp_path):
+    """Each page may be a pet. Of a photo, such as a phone's, the first one is seen."""
+    path, left, right = tmp_path / "m.tif", *(Image.fromarray(m) for m in (BLOCKS[..., 0] < 99,
+                                                                          BLOCKS[..., 0] > 199))
+    left.save(path, save_all=True, append_images=[right])
+    for load in (load_image, load_array):
+        with pytest.raises(OSError, match="m.tif: has 2 pages.* save their union"):
+            load(path)
+    assert load_photo(path).size == left.size
+    PICTURE.save(tmp_path / "m.jpg", "MPO", save_all=True, append_images=[PICTURE])
+    assert load_image(tmp_path / "m.jpg").size == PICTURE.size
+
+
+def test_a_large_photo_is_read_without_a_warning(tmp_path):
+    """Of 108 megapixels: Pillow warns of an attack."""
+    code = ("import sys; from pathlib import Path; from petweak.data.pictures import header; "
+            "print(header(Path(sys.argv[1])).size)")
+    (tmp_path / "big.ppm").write_bytes(b"P6 12000 9000 255\n")
+    done = subprocess.run([sys.executable, "-c", code, tmp_path / "big.ppm"], text=True, timeout=60,
+                          capture_output=True, check=True)
+    assert done.stdout == "(12000, 9000)\n" and not done.stderr
 
 
 @pytest.mark.parametrize("form", ["GIF", "TIFF", "WEBP"])
