@@ -30,7 +30,15 @@ from petweak.data.mask_checks import doubts
 from petweak.data.masks import BACKGROUND, FOREGROUND, IGNORE, read_foreground, recognise, upright
 from petweak.data.orientation import are_stored, evidence, is_untold
 from petweak.data.oxford_pets import BREED_NAMES, SPECIES, SPLITS
-from petweak.data.pairing import Found, Mask, Photo, grouped, match_masks, pair_beside
+from petweak.data.pairing import (
+    Found,
+    Mask,
+    Photo,
+    grouped,
+    leave_twins_out,
+    match_masks,
+    pair_beside,
+)
 from petweak.data.pictures import bare, header, load_image, load_photo
 
 RECORD = "import.json"  # in annotations/: that this folder is an import, and of what
@@ -74,6 +82,8 @@ def import_photos(
     found = find(source, chosen, {root, masks} - {None})
     found.source = source
     finders.name_classes(found, source if source.is_dir() else source.parent)
+    if not found.official:
+        leave_twins_out([p for p in found.photos if not p.reason])
     pair_beside(found)
     if masks:
         match_masks(found, masks)

@@ -25,6 +25,9 @@ warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 SUFFIXES = frozenset(
     ".jpg .jpeg .jpe .jfif .png .webp .bmp .dib .gif .tif .tiff .heic .heif .hif .avif .jp2 .ppm "
     ".pgm .pbm .pnm".split())  # of pictures, in lower case
+# What systems, Synology's, QNAP's and others', keep beside photos: thumbnails, deleted files.
+OF_SYSTEMS = ("thumbs.db", "desktop.ini", "__macosx", "@eadir", "@recycle", "#recycle", "#snapshot",
+              "$recycle.bin", "lost+found", "system volume information")
 # Frequent ones first. Not all that Pillow knows: EPS, for one, would start another program.
 FORMATS = "JPEG PNG GIF WEBP BMP TIFF AVIF PPM JPEG2000 DIB MPO HEIF".split()
 # What `walk` passes over; other reasons are faults.
@@ -60,7 +63,7 @@ def walk(top: Path, masks: Collection[Path] = ()) -> Iterator[tuple[Path, str]]:
 
 
 def _is_hidden(path: Path) -> bool:
-    return path.name[0] == "." or path.name.lower() in ("thumbs.db", "desktop.ini", "__macosx")
+    return path.name[0] == "." or path.name.lower() in OF_SYSTEMS
 
 
 def bare(name: str) -> str:

@@ -1188,3 +1188,89 @@ def test_photos_with_two_suffixes_are_found_by_their_lists(tmp_path):
         assert all(iou(pets, s.id, pet(int(s.photo.name[2]))) == 1 for s in pets.samples)
         if root.name == "set":
             imported(top, tmp_path / "again", species="cat")
+
+
+def scene(path: Path, seed: int, change=lambda x: x) -> Path:
+    """A picture of large areas, which stay the same in other formats."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    blocks = np.random.default_rng(seed).integers(40, 200, (6, 8, 3)).repeat(20, 0).repeat(20, 1)
+    Image.fromarray(change(blocks).clip(0, 255).astype(np.uint8)).save(path, format={
+        ".heic": "HEIF", ".heif": "HEIF"}.get(path.suffix.lower()))
+    return path
+
+
+def brighter(x):
+    return x * 1.2 + 10
+
+
+def test_one_photo_in_two_files_is_one_photo(tmp_path):
+    """What phones, Takeout, editors and file managers leave in one folder: one of both would be in
+    train, the other in test."""
+    pytest.importorskip("pillow_heif").register_heif_opener()
+    twins = {"IMG_1.HEIC": "IMG_1.jpg", "img_2.png": "IMG_2.JPG", "a(1).jpg": "a.jpg",
+             "b-edited.jpg": "b.jpg", "c-bearbeitet.jpg": "c.jpg", "d copy.jpg": "d.jpg",
+             "e - Kopie (2).jpg": "e.jpg", "IMG_E3.jpg": "IMG_3.HEIC", "f~2.jpg": "f.webp",
+             "g-modifie\u0301.jpg": "g.jpg"}
+    for k, (twin, plain) in enumerate(twins.items()):
+        scene(tmp_path / "own" / "minka" / plain, k)
+        scene(tmp_path / "own" / "minka" / twin, k, brighter if "ed" in twin else lambda x: x)
+    # Others of the same name are photos of their own; so is a picture of another pet.
+    others = ["h.jpg", "h(1).jpg", "h-edited.jpg", "h.png", "i (1).jpg", "i (2).jpg", "j_1.jpg"]
+    for k, name in enumerate(others, 100):
+        scene(tmp_path / "own" / "rex" / name, k)
+    scene(tmp_path / "own" / "rex" / "i (3).jpg", 104, brighter)  # of a series, not of a copy
+    scene(tmp_path / "own" / "rex" / "a.jpg", 2, brighter)
+    masks = tmp_path / "masks" / "minka"
+    save(masks / "IMG_1.png", 255 * pet(3, (160, 120)).astype(np.uint8))
+    pets, report = imported(tmp_path / "own", tmp_path / "data", masks=tmp_path / "masks", **TWO)
+    rows = table(tmp_path / "data")
+    left = {name: row["left_out"] for name, row in rows.items() if row["left_out"]}
+    assert len(left) == len(twins) and len(pets) == len(twins) + len(others) + 2
+    for twin, plain in twins.items():
+        pair = {f"minka/{twin}", f"minka/{plain}"}
+        (out,) = pair & left.keys()
+        (stands,) = pair - {out}
+        assert left[out] == f"the same photo as {stands}" and f"minka/{plain}" in report
+        if "IMG_1" not in plain and "IMG_2" not in plain:
+            assert stands == f"minka/{plain}"
+    with_mask = [s.id for s in pets.samples if s.trimap]
+    assert with_mask == [rows[s]["id"] for s in ("minka/IMG_1.HEIC",)]
+
+
+def test_what_systems_keep_beside_photos_is_no_photo(tmp_path):
+    """Synology's and QNAP's thumbnails, what was deleted, and a Mac's copies."""
+    two_pets(tmp_path / "own")
+    for file in list((tmp_path / "own").rglob("*.JPG")):
+        for inner in ("@eaDir", "#recycle", "@Recycle", "__MACOSX", ".thumbnails", "$RECYCLE.BIN"):
+            with Image.open(file) as image:
+                to = file.parent / inner / file.name / "SYNOPHOTO_THUMB_M.jpg"
+                to.parent.mkdir(parents=True)
+                image.resize((24, 18)).save(to)
+    pets, report = imported(tmp_path / "own", tmp_path / "data", **TWO)
+    assert len(pets) == 10 and "left out, hidden: " in report and "minka/@eaDir" in report
+
+
+def test_masks_beside_photos_are_not_taken_for_their_twins(tmp_path):
+    """A drawn pet is bright where its mask is."""
+    for name in ("minka", "rex"):
+        for k in range(4):
+            mask = pet(k + 4 * (name == "rex"), (160, 120))
+            grain = np.random.default_rng(k).integers(0, 40, (*mask.shape, 3))
+            path = tmp_path / "own" / name / f"{name}{k}.jpg"
+            save(path, (grain + 200 * mask[..., None]).astype(np.uint8))
+            save(path.with_suffix(".png"), 255 * mask.astype(np.uint8))
+    pets, _ = imported(tmp_path / "own", tmp_path / "data", **TWO)
+    assert len(pets) == 8 and all(s.trimap for s in pets.samples)
+
+
+def test_of_a_photo_listed_twice_the_one_with_a_mask_stands(tmp_path):
+    rows = ["file,class,mask"]
+    for k in range(4):
+        for suffix, mask in (("jpg", ""), ("png", f"m{k}.png")):
+            scene(tmp_path / f"minka{k}.{suffix}", k)
+            rows.append(f"minka{k}.{suffix},minka,{mask}")
+        save(tmp_path / f"m{k}.png", 255 * pet(k, (160, 120)).astype(np.uint8))
+    (tmp_path / "pets.csv").write_text("\n".join(rows))
+    pets, report = imported(tmp_path / "pets.csv", tmp_path / "data", species="cat")
+    assert len(pets) == 4 and all(s.trimap for s in pets.samples)
+    assert "left out, the same photo as minka0.png: minka0.jpg (1)" in report
