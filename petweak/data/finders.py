@@ -34,11 +34,12 @@ from petweak.data.pairing import (
     set_masks_aside,
     split_of,
 )
-from petweak.data.pictures import HIDDEN, OTHER, SUFFIXES, bare, walk
+from petweak.data.pictures import HIDDEN, ON_SIDE, OTHER, SUFFIXES, bare, header, walk
 
 SPECIES_NAMES = dict(cat="cat", cats="cat", dog="dog", dogs="dog")
 NO_PHOTO = "listed, and there is no photo"
 _NO_NAME = re.compile(r"[\d\W_]+")  # 2023, 2023-05-01: of cats/, no class of its own
+OUTSIDE = 0.05  # of a picture's width or height, by which an outline may be beside it
 _NUMBERED = re.compile(r"(.+)_\d+")  # breed_number, as the official photos are called
 
 
@@ -323,11 +324,16 @@ def _shared(one: Sequence[str], other: Sequence[str]) -> int:
     return len(os.path.commonprefix([[x.casefold() for x in path[::-1]] for path in (one, other)]))
 
 
-def _coco_mask(annotations: list[dict], height: Any, width: Any, size: tuple[int, int]
-               ) -> np.ndarray:
+def _coco_mask(annotations: list[dict], height: Any, width: Any, photo: Path) -> np.ndarray:
     """(H, W) bool, the union of instances, in the size that the file says. ValueError for outlines
     that are none: the library would read memory that is not its own, or leave some unwritten."""
-    h, w = size if None in (height, width) else (int(height), int(width))
+    (w, h), orientation, _ = header(photo)
+    if None not in (height, width):
+        h, w = int(height), int(width)
+    elif sizes := [s["size"] for a in annotations if isinstance(s := a["segmentation"], dict)]:
+        h, w = sizes[0]
+    elif orientation in ON_SIDE and h != w:
+        raise ValueError("of a photo that is stored turned they need a width and a height")
     if h < 1 or w < 1 or h * w > 1 << 28:
         raise ValueError(f"they are of a picture of {w} x {h} px")
     union = np.zeros((h, w), bool)
@@ -343,8 +349,11 @@ def _coco_mask(annotations: list[dict], height: Any, width: Any, size: tuple[int
             continue
         for polygon in s:
             xy = np.asarray(polygon, np.float64).reshape(-1, 2)
-            if not np.isfinite(xy).all() or np.abs(xy).max(initial=0) > 4 * max(h, w):
-                raise ValueError("an outline leaves its picture far behind")
+            around = np.array([w, h]) * OUTSIDE + 2
+            if not ((xy > -around) & (xy < around + [w, h])).all():  # so of no number
+                raise ValueError(f"an outline lies outside of its picture of {w} x {h} px")
+            if len(xy) > 2 and xy.max() <= 1 < min(h, w):
+                raise ValueError("an outline is not in pixels, but in numbers up to 1")
             if len(xy) > 2:  # fewer enclose nothing
                 union |= coco.decode(coco.frPyObjects([xy.ravel().tolist()], h, w))[..., 0] > 0
     if not union.any():

@@ -26,8 +26,18 @@ from tqdm.auto import tqdm
 from petweak.data import finders, oxford_pets
 from petweak.data.files import file_hash, on_disk, read_json, text_hash, write_json, write_text
 from petweak.data.finders import find, plain
-from petweak.data.mask_checks import doubts
-from petweak.data.masks import BACKGROUND, FOREGROUND, IGNORE, read_foreground, recognise, upright
+from petweak.data.mask_checks import doubts, many
+from petweak.data.masks import (
+    BACKGROUND,
+    FOREGROUND,
+    IGNORE,
+    on_stored_pixels,
+    read_foreground,
+    recognise,
+    same_shape,
+    some,
+    upright,
+)
 from petweak.data.orientation import are_stored, evidence, is_untold
 from petweak.data.oxford_pets import BREED_NAMES, SPECIES, SPLITS
 from petweak.data.pairing import (
@@ -45,6 +55,8 @@ RECORD = "import.json"  # in annotations/: that this folder is an import, and of
 TABLE = "import.csv"  # in annotations/: every file that was found, its id or why it is left out
 OF_TRIMAP = np.array([BACKGROUND, FOREGROUND, BACKGROUND, IGNORE], np.uint8)  # 1, 2, 3 -> a mask
 TRIMAPS = "masks: trimaps, taken as they are"
+OUTLINES = "masks: drawn from the outlines in the source"
+NO_OUTLINES = "its outlines are not right"
 
 
 def import_photos(
@@ -218,10 +230,14 @@ def _write(found: Found, beside: Path, link: bool, test_fraction: float, seed: i
         lines.append(f"{len(used) - links} photos are copies: no links can be made here")
     _write_lists(found, used, notes)
     pets = oxford_pets.read_pets(beside)
-    if TRIMAPS in said:  # of other masks the doubts are known
+    if {TRIMAPS, OUTLINES} & set(said):  # of other masks the doubts are known
         pets = oxford_pets.check(pets)
-        if any("exchanged" in doubt for doubt in pets.doubts):
+        if TRIMAPS in said and any("exchanged" in doubt for doubt in pets.doubts):
             said.append("if 1 is background and 2 the pet, say --foreground 2")
+    wrong = [p.name for p in used if p.note.startswith(NO_OUTLINES)]
+    if many(wrong, drawn := [p for p in used if p.masks or p.name in wrong]):
+        said.append(f"doubt: the outlines of {len(wrong)} of {len(drawn)} photos are not right"
+                    + ", and those of the others may not be" * (len(wrong) < len(drawn)))
     known = list(oxford_pets.describe(pets))[1:-1]  # as `petweak data check` says it
     return [*known, *lines, *said, *grouped("left out", found.photos, "reason"),
             *grouped("without a mask", used, "note")]
@@ -320,24 +336,28 @@ def _trimaps(used: list[Photo], foreground: str
                 load_image(file)
         except OSError as error:
             p.masks, p.note = [], f"its mask {error.strerror or error}"
-    files = {m: p for p in used for m in p.masks if isinstance(m, Path)}
-    faults = {m: fault for m in files if (fault := _no_trimap(m))}
-    if foreground == "auto" and 2 * len(faults) < len(files):  # a few bad ones among trimaps
-        for m, fault in faults.items():
-            p = files.pop(m)
-            p.masks, p.note, faults = [], fault, {}
-    reading, stored, lines = None, False, [TRIMAPS] if files else []
-    if files and (foreground != "auto" or faults):
-        reading = recognise(list(files), foreground, "--foreground")
-        named = {m: p.name if len(p.masks) == 1 else str(m) for m, p in files.items()}
-        photos = {named[m]: p.file for m, p in files.items()}
-        odd = doubts({named[m]: m for m in files}, photos, reading, "--foreground")
+    faults = {p.name: fault for p in used for m in p.masks
+              if isinstance(m, Path) and (fault := _no_trimap(m, p.file))}
+    with_files = [p for p in used if any(isinstance(m, Path) for m in p.masks)]
+    if foreground == "auto" and 2 * len(faults) < len(with_files):  # a few bad ones among trimaps
+        for p in (p for p in with_files if p.name in faults):
+            p.masks, p.note = [], faults[p.name]
+        faults = {}
+    pairs = [(m, p) for p in with_files for m in p.masks if isinstance(m, Path)]
+    reading, stored, lines = None, False, [TRIMAPS] if pairs else []
+    if pairs and (foreground != "auto" or faults):
+        reading = recognise(list(dict.fromkeys(m for m, _ in pairs)), foreground, "--foreground")
+        named = {p.name if len(p.masks) == 1 else f"{p.name} ({m})": (m, p.file) for m, p in pairs}
+        odd = doubts(*({i: of[k] for i, of in named.items()} for k in (0, 1)), reading,
+                     "--foreground")
         lines = [f"masks: {reading.text}", *(f"doubt: {text}" for text in odd)]
+    if shared := [f"{m.name} ({n})" for m, n in Counter(m for m, _ in pairs).items() if n > 1]:
+        lines.append(f"doubt: {len(shared)} masks are of several photos each: {some(shared)}")
+    lines += [OUTLINES] * any(callable(m) for p in used for m in p.masks)
 
     def mask_of(m: Mask, p: Photo) -> np.ndarray:
         if not isinstance(m, Path):
-            outlined = m(header(p.file).size[::-1]).astype(np.uint8) * FOREGROUND
-            return _fitted(outlined, p.file, stored, False)
+            return _fitted(m(p.file).astype(np.uint8) * FOREGROUND, p.file, stored, False)
         mask = read_foreground(m, reading) if reading else OF_TRIMAP[oxford_pets.load_trimap(m)]
         return _fitted(mask, p.file, stored, True)
 
@@ -347,7 +367,7 @@ def _trimaps(used: list[Photo], foreground: str
         except (ValueError, TypeError, KeyError, ArithmeticError, OSError) as error:
             if isinstance(p.masks[0], Path):
                 raise
-            p.masks, p.note = [], f"its outlines are not right: {error}"
+            p.masks, p.note = [], f"{NO_OUTLINES}: {error}"
             return None
         return np.maximum.reduce(masks) if masks else None
 
@@ -367,10 +387,14 @@ def _trimaps(used: list[Photo], foreground: str
     return trimap_of, lines
 
 
-def _no_trimap(file: Path) -> str:
-    """Why it is no trimap yet: in a folder `trimaps`, of 1, 2 and 3 alone. Empty if it is one."""
+def _no_trimap(file: Path, photo: Path) -> str:
+    """Why it is no trimap yet: in a folder `trimaps`, of 1, 2 and 3 alone, in the photo's shape.
+    Empty if it is one."""
     try:
-        oxford_pets.load_trimap(file)
+        size, seen = oxford_pets.load_trimap(file).shape[::-1], header(photo).size
+        if not (same_shape(size, seen) or on_stored_pixels(size, photo)):
+            raise ValueError("of {} x {} px is of another shape than its photo, {} x {}".format(
+                *size, *seen))
         return "" if file.parent.name.lower() == "trimaps" else "a mask"
     except (OSError, ValueError) as error:
         return f"its trimap {str(error).removeprefix(f'{file}: ')}"

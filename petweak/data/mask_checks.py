@@ -49,13 +49,13 @@ def doubts(masks: Mapping[str, Path], photos: Mapping[str, Path], reading: Readi
     full = [i for i, m in small.items() if m.mean() > 0.99]
     read = f"read as {reading.text}; values found: {values}"
     faint = [i for i, m in small.items() if m.mean() < FAINT and i not in empty]
-    if _many(faint, masks):
+    if many(faint, masks):
         found.append(f"{len(faint)} of {len(masks)} masks have next to no foreground, under "
                      f"{FAINT:.1%} of the photo ({read}): {some(faint)}")
     for ids, what in ((empty, "no foreground"), (full, "foreground everywhere")):
         if len(ids) == len(masks):
             raise ValueError(f"{where}: all masks have {what} ({read}). {way_out(setting)}")
-        if _many(ids, masks):
+        if many(ids, masks):
             found.append(f"{len(ids)} of {len(masks)} masks have {what} ({read}): {some(ids)}")
     found += _shapes(seen, photos, where)
     soft = np.concatenate(list(decided.values()))
@@ -76,7 +76,7 @@ def doubts(masks: Mapping[str, Path], photos: Mapping[str, Path], reading: Readi
     few = chosen([i for i in rest if i not in outside])
     least = IGNORE + bool(reading.ignore)  # a border that was read as the pet is lines, too
     lines = [i for i in few if is_lines(read_foreground(masks[i], reading) >= least)]
-    if _many(lines, few) and unsure <= 0.5:
+    if many(lines, few) and unsure <= 0.5:
         text = (f"{where}: {len(lines)} of {len(few)} masks are lines, such as outlines that are "
                 f"not filled ({read}): {some(lines)}")
         if len(lines) > len(few) / 2 and not reading.told:
@@ -87,7 +87,7 @@ def doubts(masks: Mapping[str, Path], photos: Mapping[str, Path], reading: Readi
     return found + turned({i: small[i] for i in rest}, photos, f"{where}: masks")
 
 
-def _many(odd: Sized, of: Sized) -> bool:
+def many(odd: Sized, of: Sized) -> bool:
     """More of a set than happens in a good one: one mask alone never is, but in a set of one."""
     return len(odd) > ODD * len(of) and len(odd) >= min(2, len(of))
 

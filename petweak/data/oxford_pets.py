@@ -24,7 +24,7 @@ import numpy as np
 from PIL import Image
 
 from petweak.data.files import file_hash, text_hash, what_is
-from petweak.data.mask_checks import is_lines
+from petweak.data.mask_checks import FAINT, is_lines, many
 from petweak.data.masks import small_copy
 from petweak.data.orientation import are_stored, evidence, is_untold, turned
 from petweak.data.pictures import SUFFIXES, TURNS, as_seen, bare, header, load_array, load_photo
@@ -390,6 +390,10 @@ def _doubts(pets: Pets, found: dict[str, _Found]) -> tuple[str, ...]:
             if not share.any():
                 doubts.append(f"none of the {n} trimaps in {where} has {value}, in the middle or "
                               "along the frame: are they masks of another kind?")
+        faint = [i for i, f in found.items() if f.small.mean() < FAINT]
+        if many(faint, found) and (frame + middle).any():
+            doubts.append(f"{len(faint)} of {n} trimaps in {where} have next to no pet, under "
+                          f"{FAINT:.1%} of the photo: {_first(faint)}")
         if (odd := sum(f.lines for f in found.values())) > n / 2 and (frame + middle).any():
             doubts.append(f"{odd} of {n} trimaps in {where} are lines, such as outlines that are "
                           "not filled: 1 has to be all of the pet")

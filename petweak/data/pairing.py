@@ -37,7 +37,7 @@ _MASK_WORD = re.compile(r"[-_. ](masks?|seg|segmentation|gt|labels?|trimap)$")
 _COPY = re.compile(
     r"((\s?-)?[-_~\s](edit(ed)?|bearbeitet|modifié|modificato|modificata|editad[oa]|bewerkt|copy|"
     r"kopie|copie|copia)(\s?\(?\d+\)?)?|\s?\(\d+\)|~\d+)+$|(?<=^img_)e(?=\d)")
-Mask = Path | Callable[[tuple[int, int]], np.ndarray]  # a file, or (height, width) -> (H, W) bool
+Mask = Path | Callable[[Path], np.ndarray]  # a file, or the photo -> (H, W) bool
 
 
 @dataclass

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -681,6 +682,31 @@ def test_trimaps_that_are_exchanged_or_bad_are_doubted_or_left_out(tmp_path):
     assert "without a mask, its trimap has the values [0, 255]" in report
 
 
+def padded(trimap: np.ndarray) -> np.ndarray:
+    return np.pad(trimap, ((6, 6), (0, 0)), constant_values=2)
+
+
+@pytest.mark.parametrize("change, of, says", [
+    (padded, 8, "doubt: .*8 of 8 masks have other shapes than their photos.*48 x 48 px.*48 x 36"),
+    (padded, 4, "doubt: .*4 of 8 masks have other shapes|error: .*4 of 8 .* other shapes"),
+    (np.transpose, 4, "error: .*4 of 8 masks are turned: width and height are exchanged"),
+    (np.transpose, 2, "its trimap of 36 x 48 px is of another shape than its photo, 48 x 36.*2\\)"),
+    (lambda t: t[:, :36], 1, "its trimap of 36 x 36 px is of another shape than its photo"),
+    (lambda t: t[::2, ::2], 8, "masks: trimaps, taken as they are")])
+def test_trimaps_of_another_shape_are_not_stretched_in_silence(change, of, says, tmp_path):
+    source = official(tmp_path / "s", "images", "annotations")
+    for file in sorted(source.rglob("*_?.png"), reverse=True)[:of]:
+        save(file, np.ascontiguousarray(change(load_trimap(file))))
+    try:
+        pets, report = imported(source, tmp_path / "D")
+        assert len(pets) == 8 and sum(s.trimap is None for s in pets.samples) == of * (of < 3)
+        assert all(iou(pets, s.id, pet(int(s.id[-1]))) > 0.85 for s in pets.samples if s.trimap
+                   ) == (change is not padded)
+    except ValueError as error:
+        report = f"error: {error}"
+    assert re.search(says, report)
+
+
 @pytest.mark.parametrize("lists", [(), ("trainval.txt", "test.txt")])
 def test_of_several_folders_of_trimaps_none_is_taken_in_silence(lists, tmp_path):
     source = official(tmp_path / "s", "images", "annotations", lists=lists)
@@ -695,6 +721,19 @@ def test_of_several_folders_of_trimaps_none_is_taken_in_silence(lists, tmp_path)
         import_photos(source, tmp_path / "D2", progress=False)
     pets, _ = imported(source, tmp_path / "D2", masks=true)
     assert all(iou(pets, s.id, pet(int(s.id[-1]))) > 0.9 for s in pets.samples)
+
+
+def test_one_mask_of_several_photos_is_doubted_and_has_to_fit_them_all(tmp_path):
+    for i in range(6):
+        photo(tmp_path / f"{i}.jpg")
+        save(tmp_path / f"m{i}.png", pet(i).astype(np.uint8) * 255)
+    file = tmp_path / "pets.csv"
+    file.write_text("file,class,mask\n" + "".join(f"{i}.jpg,rex,m{i % 4}.png\n" for i in range(6)))
+    _, report = imported(file, tmp_path / "D", species="dog")
+    assert "doubt: 2 masks are of several photos each: m0.png (2), m1.png (2)" in report
+    photo(tmp_path / "0.jpg", 7, size=(HEIGHT, WIDTH))  # before the one whose mask it is
+    with pytest.raises(ValueError, match="1 of 6 masks are turned.*0.jpg: 48 x 36 px"):
+        import_photos(file, tmp_path / "D2", species="dog", progress=False)
 
 
 def test_listed_photos_that_are_missing_are_named(tmp_path):
@@ -902,6 +941,84 @@ def test_a_json_that_cannot_be_read_is_named_and_its_masks_not_lost(
     save(tmp_path / "s" / photos_at / "masks" / "001.png", pet(1))
     pets, _ = imported(tmp_path / "s", tmp_path / "D2", species="cat")
     assert len(pets) == 6
+
+
+def polygons(change) -> object:
+    """Of a mask: its outlines, with their points (n, 2) changed."""
+    def of(mask: np.ndarray) -> list:
+        found = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+        return [change(points.reshape(-1, 2)).ravel().tolist() for points in found[0]]
+
+    return of
+
+
+def by_rows(mask: np.ndarray) -> dict:
+    return {"size": list(mask.shape), "counts": rle(mask.T, False)["counts"]}
+
+
+MISTAKEN = {
+    "right": (lambda m: rle(m, True), ""), "right polygons": (polygons(lambda p: p + 0.5), ""),
+    "by rows": (by_rows, "9 of 9 trimaps .* are lines"),
+    "inverted": (lambda m: rle(~m, True), "9 of 9 trimaps .* more pet .* along the frame"),
+    "x and y": (polygons(lambda p: p[:, ::-1]), r"outlines of \d of 9 .* not right, and those"),
+    "from 0 to 1": (polygons(lambda p: p / [WIDTH, HEIGHT]), "outlines of 9 of 9 photos are not"),
+    "of a larger one": (polygons(lambda p: 2 * p), r"outlines of \d of 9 photos are not right"),
+    "a few pixels": (polygons(lambda p: np.array([[22, 18], [24, 18], [24, 20], [22, 20]])),
+                     "9 of 9 trimaps .* have next to no pet"),
+}
+
+
+@pytest.mark.parametrize("kind", MISTAKEN)
+def test_outlines_that_are_mistaken_are_doubted(kind, tmp_path):
+    draw, says = MISTAKEN[kind]
+    yy, xx = np.ogrid[:HEIGHT, :WIDTH]
+    masks = {f"{k:03d}": (((xx - 22 - k) / 13) ** 2 + ((yy - 20) / (8 + k % 3)) ** 2 < 1)
+             | ((xx - 15 - k) ** 2 + (yy - 9) ** 2 < 36) for k in range(1, 10)}
+    for k, (name, mask) in enumerate(masks.items()):
+        image = 180 * mask[..., None] + np.random.default_rng(k).integers(0, 40, (*mask.shape, 3))
+        save(tmp_path / "s" / "images" / f"{name}.png", image.astype(np.uint8))
+
+    def images(listed):
+        listed[:] = [dict(listed[0], id=k, file_name=f"{k:03d}.png") for k in range(1, 10)]
+
+    def annotations(listed):
+        listed[:] = [dict(listed[0], id=k, image_id=k, category_id=17 + k % 2,
+                          segmentation=draw(masks[f"{k:03d}"])) for k in range(1, 10)]
+
+    pets, report = imported(annotated(tmp_path / "s", images=images, annotations=annotations),
+                            tmp_path / "D")
+    assert len(pets) == 9 and "masks: drawn from the outlines in the source" in report
+    if says:
+        assert re.search(f"doubt: .*{says}", report)
+    else:
+        assert "doubt" not in report
+        assert all(iou(pets, name, mask) > 0.85 for name, mask in masks.items())
+
+
+@pytest.mark.parametrize("said", [True, False])
+@pytest.mark.parametrize("packed", [True, False])
+def test_outlines_of_turned_photos_need_the_size_that_they_are_of(packed, said, tmp_path):
+    mask = np.zeros((HEIGHT, WIDTH), bool)  # of the stored pixels
+    mask[5:15, 10:25] = True
+
+    def images(listed):
+        for image in () if said else listed:
+            del image["height"], image["width"]
+
+    def annotations(listed):
+        del listed[3:]
+        for a in listed:
+            a["segmentation"] = rle(mask, True) if packed else [box(10, 5, 15, 10)]
+
+    annotated(tmp_path / "s", images=images, annotations=annotations)
+    for k, turn in enumerate((6, 1, 8), 1):
+        photo(tmp_path / "s" / "images" / f"00{k}.jpg", k, turn=turn)
+    pets, report = imported(tmp_path / "s", tmp_path / "D")
+    assert ("they need a width and a height: 001.jpg, 003.jpg (2)" in report) == (
+        not said and not packed)
+    assert len(pets) == 3 and iou(pets, "002", mask) == 1
+    if said or packed:
+        assert iou(pets, "001", np.rot90(mask, -1)) == iou(pets, "003", np.rot90(mask)) == 1
 
 
 @pytest.mark.parametrize("changes, says", [
