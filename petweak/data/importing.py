@@ -31,10 +31,9 @@ from petweak.data.masks import (
     BACKGROUND,
     FOREGROUND,
     IGNORE,
-    on_stored_pixels,
+    fits,
     read_foreground,
     recognise,
-    same_shape,
     some,
     upright,
 )
@@ -348,8 +347,8 @@ def _trimaps(used: list[Photo], foreground: str
     if pairs and (foreground != "auto" or faults):
         reading = recognise(list(dict.fromkeys(m for m, _ in pairs)), foreground, "--foreground")
         named = {p.name if len(p.masks) == 1 else f"{p.name} ({m})": (m, p.file) for m, p in pairs}
-        odd = doubts(*({i: of[k] for i, of in named.items()} for k in (0, 1)), reading,
-                     "--foreground")
+        files, photos = ({i: of[k] for i, of in named.items()} for k in (0, 1))
+        odd = doubts(files, photos, reading, "--foreground")
         lines = [f"masks: {reading.text}", *(f"doubt: {text}" for text in odd)]
     if shared := [f"{m.name} ({n})" for m, n in Counter(m for m, _ in pairs).items() if n > 1]:
         lines.append(f"doubt: {len(shared)} masks are of several photos each: {some(shared)}")
@@ -391,10 +390,9 @@ def _no_trimap(file: Path, photo: Path) -> str:
     """Why it is no trimap yet: in a folder `trimaps`, of 1, 2 and 3 alone, in the photo's shape.
     Empty if it is one."""
     try:
-        size, seen = oxford_pets.load_trimap(file).shape[::-1], header(photo).size
-        if not (same_shape(size, seen) or on_stored_pixels(size, photo)):
-            raise ValueError("of {} x {} px is of another shape than its photo, {} x {}".format(
-                *size, *seen))
+        h, w = oxford_pets.load_trimap(file).shape
+        if not fits((w, h), photo):
+            raise ValueError(f"of {w} x {h} px is of another shape than its photo")
         return "" if file.parent.name.lower() == "trimaps" else "a mask"
     except (OSError, ValueError) as error:
         return f"its trimap {str(error).removeprefix(f'{file}: ')}"

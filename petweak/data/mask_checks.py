@@ -11,6 +11,7 @@ from petweak.data.masks import (
     SIDE,
     Reading,
     Seen,
+    fits,
     listed,
     look,
     on_stored_pixels,
@@ -110,8 +111,7 @@ def _shapes(seen: Mapping[str, Seen], photos: Mapping[str, Path], where: Path) -
     """A doubt where all masks have one size, and so other shapes than their photos. ValueError
     where some have."""
     sizes = {i: header(photos[i]).size for i in seen}
-    other = [i for i, s in seen.items() if not (
-        same_shape(s.size, sizes[i]) or on_stored_pixels(s.size, photos[i]))]
+    other = [i for i, s in seen.items() if not fits(s.size, photos[i])]
     turned = [i for i in other if same_shape(seen[i].size[::-1], sizes[i])]
     for ids, what in ((turned, "are turned: width and height are exchanged"),
                       (other, "have other shapes than their photos")):

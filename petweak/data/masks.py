@@ -152,12 +152,12 @@ def is_mask_beside(path: Path, photo: Path) -> bool:
     few values, but for soft edges, or cut out by its alpha."""
     try:
         s = _looked_at(path, file_hash(path))
-        fits = same_shape(s.size, header(photo).size) or on_stored_pixels(s.size, photo)
+        fitting = fits(s.size, photo)
     except OSError:
         return False
     counts = np.sort(np.unique(s.small[_channel([s])], return_counts=True)[1])
     few = counts[-16:].sum() > 0.9 * SIDE**2 or len(s.values.get("alpha", ())) > 1
-    return bool(fits and few and not s.lossy)
+    return bool(fitting and few and not s.lossy)
 
 
 # --- what a set of masks means
@@ -411,6 +411,11 @@ def _told(seen: list[Seen], foreground: str, setting: str) -> Reading:
     except _Unclear:
         ignore = VOID.get(channel, set()) & values
     return Reading(channel, text, tuple(named), tuple(ignore - named), told=True)
+
+
+def fits(size: tuple[int, int], photo: Path) -> bool:
+    """Whether a mask of this size has the photo's shape, as it is seen or as it is stored."""
+    return same_shape(size, header(photo).size) or on_stored_pixels(size, photo)
 
 
 def on_stored_pixels(size: tuple[int, int], photo: Path) -> bool:

@@ -690,7 +690,7 @@ def padded(trimap: np.ndarray) -> np.ndarray:
     (padded, 8, "doubt: .*8 of 8 masks have other shapes than their photos.*48 x 48 px.*48 x 36"),
     (padded, 4, "doubt: .*4 of 8 masks have other shapes|error: .*4 of 8 .* other shapes"),
     (np.transpose, 4, "error: .*4 of 8 masks are turned: width and height are exchanged"),
-    (np.transpose, 2, "its trimap of 36 x 48 px is of another shape than its photo, 48 x 36.*2\\)"),
+    (np.transpose, 2, "its trimap of 36 x 48 px is of another shape than its photo: .*2\\)"),
     (lambda t: t[:, :36], 1, "its trimap of 36 x 36 px is of another shape than its photo"),
     (lambda t: t[::2, ::2], 8, "masks: trimaps, taken as they are")])
 def test_trimaps_of_another_shape_are_not_stretched_in_silence(change, of, says, tmp_path):
