@@ -1,7 +1,7 @@
 """The README's figures and tables, from finished runs: `make figures`.
 
     figures/data/<run>/              copies of the run's tables, the source of the rest
-    figures/<run>-{overview,masks,curves,label_efficiency,annotation_hours}.png
+    figures/<run>-{overview,masks,curves,label_efficiency,annotation_hours,ablation}.png
     README.md                        tables between marks such as `<!-- results photos -->`
 
     .venv/bin/python figures/draw.py [--embedded RUN] [--photos RUN] [--only-tables]
@@ -11,6 +11,7 @@ Real photos are shown with their attribution in `figures/ATTRIBUTION.md`: three,
 
 import argparse
 import shutil
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,7 @@ from petweak.data.files import (
 )
 from petweak.data.masks import read_mask
 from petweak.data.oxford_pets import read_pets
+from petweak.experiments.ablation import answers
 from petweak.experiments.cam_heads import two_by_two
 from petweak.experiments.configurations import chosen_configurations
 from petweak.experiments.mask_costs import by_hours, saved
@@ -98,6 +100,27 @@ def write_hours(data: Path, out: Path) -> None:
     save_or_show(charts.annotation_hours(points, title), out / f"{data.name}-annotation_hours.png")
 
 
+def write_ablation(data: Path, out: Path) -> None:
+    """Draw the grid of architectures of a run from its table in `data`, where it has one."""
+    if not (file := data / "ablation.csv").is_file():
+        return
+    table = read_frame(file)
+    say = {"yes": "{simplest} satisfies, with {share:.1%} of the paper's parameters",
+           "none of the grid": "nothing with a tenth of the paper's parameters satisfies",
+           "not told apart": "whether a tenth of the paper's parameters do is not told"}
+    found = {r["source"]: say[r["tenth"]].format(**r) for r in answers(table).to_dict("records")}
+    title = "\n".join(textwrap.fill(f"{source}: {text}", 50) for source, text in found.items())
+    save_or_show(charts.ablation_points(table, title), out / f"{data.name}-ablation.png")
+
+
+def answers_table(table: pd.DataFrame) -> pd.DataFrame:
+    """The simplest architecture that satisfies, a row per source, as text."""
+    found = answers(table)
+    found["share"] = found["share"].map("{:.1%}".format)
+    return found.rename(columns={"tenth": "a tenth of the paper's satisfies", "wants":
+                                 "noisy masks want", "share": "of the paper's", "iou": "its IoU"})
+
+
 def _masks(run_folder: Path, data_root: str) -> list[dict]:
     """Rows of a gallery: a few test photos with every source's mask."""
     test, masks = read_pets(project_path(data_root)).split("test"), run_folder / "masks"
@@ -137,6 +160,7 @@ TABLES = {  # a file in figures/data/<run>/, and the mark in the README: its tab
     "configurations": chosen_configurations, "unseen_breeds": lost,
     "unseen_breeds_tried": lambda tried: by_configuration(tried).reset_index(),
     "cost": lambda stages: stages, "chosen": chosen_table, "cam_heads": two_by_two,
+    "ablation": answers_table,
     "choices": lambda choices: choices.drop(columns=["source", "labels", "model", "seconds"]),
 }
 
@@ -169,6 +193,7 @@ def main() -> None:
         write_figures(project_path(getattr(args, name)), name, out)
     for name in () if args.only_tables else STORED:
         write_hours(out / "data" / name, out)
+        write_ablation(out / "data" / name, out)
     write_readme(project_path("README.md"), out)
 
 

@@ -11,6 +11,8 @@ import pytest
 from handmade import MASK_IOU, make_run, results_of
 from PIL import Image
 
+from petweak.visualization.charts import ablation_points
+
 TOP = Path(__file__).resolve().parents[1]
 draw = SimpleNamespace(**runpy.run_path(str(TOP / "figures" / "draw.py")))  # not in the package
 OLD = {"pet", "labels_free", "mask_rcnn", "student", "last", "before", "recipe", "taps"}
@@ -75,6 +77,33 @@ def test_hours_of_annotation_are_drawn_where_there_is_a_table(tmp_path):
     draw.write_hours(TOP / "figures" / "data" / "photos", tmp_path)
     drawn, stored = (d / "photos-annotation_hours.png" for d in (tmp_path, TOP / "figures"))
     assert Image.open(drawn).size == Image.open(stored).size
+
+
+def test_the_grid_of_architectures_is_drawn_with_what_it_came_to(tmp_path, monkeypatch):
+    draw.write_ablation(tmp_path / "none", tmp_path)
+    assert not list(tmp_path.glob("*.png"))
+    about = {"network": "MaskFormer", "levels": "final", "pareto": True}
+    rows = [("paper", 1000, 0.9, "yes", None), ("tiny", 50, 0.89, "yes", 0.001),
+            ("poor", 20, 0.5, "no", 0.001)]
+    (tmp_path / "photos").mkdir()
+    pd.DataFrame([about | {
+        "source": s, "row": n, "parameters": k, "share": k / 1000, "iou": iou, "smallest": iou,
+        "largest": iou, "minus_best": iou - 0.9, "p": p,
+        "satisfies": "no" if n == "tiny" and s == "weak" else told,
+        "noise": None if n == "paper" or s == "ground_truth" else 0.1, "noise_p": 0.01,
+    } for s in ("ground_truth", "weak") for n, k, iou, told, p in rows]).to_csv(
+        tmp_path / "photos" / "ablation.csv", index=False)
+    titles = []
+    monkeypatch.setattr(draw.charts, "ablation_points", lambda table, title: (
+        titles.append(title), ablation_points(table, title))[1])
+    draw.write_ablation(tmp_path / "photos", tmp_path)
+    assert titles[0].replace("\n", " ") == (
+        "ground_truth: tiny satisfies, with 5.0% of the paper's parameters "
+        "weak: nothing with a tenth of the paper's parameters satisfies")
+    assert Image.open(tmp_path / "photos-ablation.png").size[0] == 1120
+    shown = draw.answers_table(pd.read_csv(tmp_path / "photos" / "ablation.csv"))
+    assert shown["of the paper's"].tolist() == ["5.0%", "100.0%"]
+    assert shown["noisy masks want"].tolist() == ["", "simpler"]
 
 
 def test_every_file_that_the_readme_shows_is_there():

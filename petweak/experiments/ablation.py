@@ -36,7 +36,7 @@ NETWORKS = {"MaskFormer": MaskFormer, "PerPixel": PerPixel, "UNet": UNet, "proto
 SHAPE = ("layers", "heads", "blocks", "hidden", "positional")  # of MaskFormerConfig, no settings
 INPUT = ("image_size", "backbone")  # settings that need features of their own
 PAPER, TENTH = "paper", 0.1  # the row that parameters are a share of; the share that is asked for
-REFERENCES = (PAPER, "paper-ms", "maskformer", "maskformer-ms")  # they always have all seeds
+BASES = ("maskformer", "maskformer-ms")  # they always have all seeds
 RESAMPLES, LEVEL = 9999, 0.05
 
 
@@ -57,7 +57,7 @@ def ablation(
     """Train every architecture on the masks of each source, and score it on test.
 
     rows: of the grid, all unless given. Each is trained with the first seed, and with all of
-    `seeds` the REFERENCES, the best on val, and the `contested` ones with the fewest parameters
+    `seeds` the BASES, the best on val, and the `contested` ones with the fewest parameters
     among those that are not clearly worse on val than the best: they may be the simplest.
 
     Returns a row per source and architecture:
@@ -71,9 +71,9 @@ def ablation(
     `semantic_miou`, `accuracy`;
     `minus_best`, `low`, `high`, `p` and whether the row `satisfies` (`yes`, `no`,
     `not told apart`); `pareto`: none has fewer parameters and a larger `iou`;
-    for all sources but the first, and rows with fewer parameters and the same levels as the
-    paper's: `noise`, how much less they lose to the paper's than with the first source's masks,
-    `noise_low`, `noise_high`, `noise_p`.
+    for all sources but the first, and rows with fewer parameters than that of BASES with the same
+    levels: `noise`, how much less they lose to it than with the first source's masks, `noise_low`,
+    `noise_high`, `noise_p`.
 
     Differences are of the same photos and seeds. Intervals are the widest of all seeds, p-values
     (of a bootstrap over photos, two-sided) the largest, corrected by Holm over the rows of a
@@ -127,11 +127,21 @@ def ablation(
         scores[source] = {(name, seed): score(source, name, seed) for name in names
                           for seed in (seeds if name in again else seeds[:1])}
         table = _compared(scores[source], border, len(seeds))
-        if source != sources[0] and PAPER in names:
+        table.insert(4, "share", table["parameters"] / paper_parameters(run, labels))
+        if source != sources[0]:
             _add_noise(table, scores[source], scores[sources[0]], border)
         tables.append(table.assign(source=source))
     table = pd.concat(tables, ignore_index=True)
     return table[["source", *table.columns.drop("source")]]
+
+
+def paper_parameters(run: Run, labels: str) -> int:
+    """How many the paper's architecture has that are trained, on the features of the run."""
+    s = run.settings.replace(**grid()[PAPER]).model
+    channels = tuple(run.features.map(level).shape[2] for level in s.levels)
+    with torch.device("meta"):
+        model = MaskFormer(MaskFormerConfig(len(run.pets.classes(labels)), channels, **vars(s)))
+    return sum(p.numel() for p in model.parameters())
 
 
 def _trained(run: Run, place: str, row: dict[str, Any], train: Targets, val: Targets | None,
@@ -208,7 +218,7 @@ def _contested(first: dict[str, Scores], border: str, most: int) -> set[str]:
     best = max(val, key=lambda name: val[name].mean())
     hopeful = [n for n in val if _paired([val[n] - val[best]], -SATISFIES)["high"] > -SATISFIES]
     hopeful.sort(key=lambda name: first[name].rows[0]["parameters"])
-    return {best, *hopeful[:most], *REFERENCES}
+    return {best, *hopeful[:most], *BASES}
 
 
 def _compared(scores: dict[tuple[str, int], Scores], border: str, seeds: int) -> pd.DataFrame:
@@ -234,8 +244,6 @@ def _compared(scores: dict[tuple[str, int], Scores], border: str, seeds: int) ->
 
     table = pd.DataFrame(about(*row) for row in rows.items())
     table = table.astype({"parameters": int, "seeds": int})
-    paper = table.loc[table["row"] == PAPER, "parameters"]
-    table.insert(4, "share", table["parameters"] / (paper.iloc[0] if len(paper) else np.nan))
     best = table["row"][table["iou"].where(table["seeds"] == table["seeds"].max()).idxmax()]
     gaps = pd.DataFrame([_paired([
         _ious(s, border) - _ious(scores[best, seed], border) for (n, seed), s in scores.items()
@@ -255,19 +263,17 @@ def _compared(scores: dict[tuple[str, int], Scores], border: str, seeds: int) ->
 def _add_noise(table: pd.DataFrame, noisy: dict[tuple[str, int], Scores],
                clean: dict[tuple[str, int], Scores], border: str) -> None:
     """The columns `noise`... of the table of a source."""
-    paper = table[table["row"] == PAPER].iloc[0]
-    like = (table["parameters"] < paper["parameters"]) & (table["levels"] == paper["levels"])
     found = {}
-    for at, name in table["row"][like].items():
-        of = [[_ious(s[name, seed], border) - _ious(s[PAPER, seed], border)
-               for s in (noisy, clean)] for seed in {k[1] for k in noisy}
-              if all((n, seed) in s for s in (noisy, clean) for n in (name, PAPER))]
-        found[at] = _paired([one - other for one, other in of], 0)
-    noise = pd.DataFrame(found).T
-    noise["p"] = holm(noise["p"].astype(float))
-    for column, name in (("value", "noise"), ("low", "noise_low"), ("high", "noise_high"),
-                         ("p", "noise_p")):
-        table[name] = noise[column].astype(float)
+    for base in table[table["row"].isin(BASES)].itertuples():
+        like = (table["parameters"] < base.parameters) & (table["levels"] == base.levels)
+        for at, name in table["row"][like].items():
+            seeds = [seed for n, seed in noisy if n == name and (n, seed) in clean]
+            losses = [[_ious(s[name, seed], border) - _ious(s[base.row, seed], border)
+                       for s in (noisy, clean)] for seed in seeds]
+            found[at] = _paired([one - other for one, other in losses], 0)
+    noise = pd.DataFrame.from_dict(found, "index", columns=["value", "low", "high", "p"])
+    noise["p"] = holm(noise["p"])
+    table[["noise", "noise_low", "noise_high", "noise_p"]] = noise.reindex(table.index)
 
 
 def _paired(gaps: list[pd.Series], against: float) -> dict[str, float]:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib import rcParams
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 
 from petweak.data.files import read_frame, read_json
 from petweak.evaluation.metrics import BASELINES, NO_BORDER
@@ -185,6 +186,48 @@ def annotation_hours(points: pd.DataFrame, title: str, border: str = "ignore") -
     for (_, text, colour), y in zip(sorted(ends), places, strict=True):
         ax.plot(1.03, y, "o", color=colour, transform=beside["xycoords"], clip_on=False)
         ax.annotate(text, (1.03, y), (7, 0), fontsize="small", **beside)
+    fig.suptitle(title, x=0.01, ha="left", weight="bold")
+    return fig
+
+
+@styled
+def ablation_points(table: pd.DataFrame, title: str) -> Figure:
+    """IoU on test by trained parameters, from `experiments.ablation`: a panel per source; filled
+    where a row satisfies, a bar over its seeds, the Pareto front as a line. Left of the dotted line
+    is at most a tenth of the paper's parameters. Named are the best row, the simplest that
+    satisfies, and the paper's. `title` says the finding."""
+    sources, text = table["source"].unique(), rcParams["text.color"]
+    fig, colours = canvas(3.4 * len(sources) + 1), palette(sources)
+    axes = fig.subplots(len(sources), 1, sharex=True, squeeze=False)[:, 0]
+    final, queries = table["levels"] == "final", table["network"] == "MaskFormer"
+    kinds = {"maskformer": ("o", queries & final), "maskformer-ms": ("^", queries & ~final),
+             "classes of pixels": ("s", ~queries)}
+    for ax, source in zip(axes, sources, strict=True):
+        here = table["source"] == source
+        for marker, of in kinds.values():
+            for row in table[here & of].itertuples():
+                bar = [[row.iou - row.smallest], [row.largest - row.iou]]
+                fill = colours[source] if row.satisfies == "yes" else rcParams["axes.facecolor"]
+                ax.errorbar(row.parameters, row.iou, bar, fmt=marker, color=colours[source],
+                            mfc=fill, zorder=3)
+        front = table[here & table["pareto"]].sort_values("parameters")
+        ax.plot(front["parameters"], front["iou"], color=colours[source], lw=1)
+        part = table[here].sort_values("parameters")
+        named = {part["iou"].idxmax(), *part.index[part["satisfies"] == "yes"][:1],
+                 *part.index[part["row"] == "paper"]}
+        for row in part.loc[list(named)].itertuples():
+            ax.annotate(row.row, (row.parameters, row.iou), (0, 9), fontsize="small", zorder=4,
+                        ha="right" if row.share > 0.1 else "center", textcoords="offset points",
+                        bbox={"fc": rcParams["axes.facecolor"], "lw": 0, "pad": 1, "alpha": 0.8})
+        ax.margins(y=0.12)
+        ax.axvline(0.1 * (table["parameters"] / table["share"]).iloc[0], ls=":", color=text)
+        ax.set(xscale="log", ylabel="IoU on test")
+        ax.set_title(f"masks of {source}", loc="left", fontsize="medium")
+    ax.set_xlabel("trained parameters (logarithmic)")
+    marks = [Line2D([], [], marker=m, ls="", color=text, mfc="none", label=kind)
+             for kind, (m, _) in kinds.items()]
+    marks.append(Line2D([], [], marker="o", ls="", color=text, label="filled: satisfies"))
+    fig.legend(handles=marks, loc="outside lower left", ncols=2)
     fig.suptitle(title, x=0.01, ha="left", weight="bold")
     return fig
 

@@ -11,10 +11,9 @@ from few import few_photos
 from petweak.config import SECTION_OF
 from petweak.experiments import ablation as module
 from petweak.experiments.ablation import (
+    BASES,
     INPUT,
     NETWORKS,
-    PAPER,
-    REFERENCES,
     SHAPE,
     ablation,
     answers,
@@ -42,7 +41,7 @@ def table(run) -> pd.DataFrame:
 
 def test_a_row_of_the_grid_names_settings_and_fields_of_a_network():
     rows = grid()
-    assert {*REFERENCES, *ROWS} <= set(rows)
+    assert {*BASES, *ROWS} <= set(rows)
     for name, row in rows.items():
         assert row.pop("network", "MaskFormer") in NETWORKS, name
         assert set(row) <= {*SHAPE, *INPUT, *SECTION_OF}, name
@@ -52,12 +51,17 @@ def test_a_row_of_the_grid_names_settings_and_fields_of_a_network():
         assert {r[key] for n, r in rows.items() if n.startswith(f"maskformer {key}=")} == values
 
 
-def test_each_source_has_all_rows_and_the_references_all_seeds(table):
+def test_each_source_has_all_rows_and_the_bases_all_seeds(table):
     assert table["row"].tolist() == [*ROWS, *ROWS]
     seeds = table.set_index(["source", "row"])["seeds"]
     for source in ("ground_truth", "gradcam_pretrained"):
-        assert seeds[source, "maskformer"] == seeds[source, "paper"] == 2
-        assert set(seeds[source]) == {1, 2}
+        assert seeds[source, "maskformer"] == 2 and set(seeds[source]) == {1, 2}
+    paper = table[table["row"] == "paper"]
+    assert (paper["share"] == 1).all() and (table["share"] < 1).sum() == len(table) - 2
+    told = table["noise_p"].notna()
+    like = (table["levels"] == "final") & table["row"].isin(["maskformer layers=0", "per pixel",
+                                                             "prototypes"])
+    assert (told == like & (table["source"] != "ground_truth")).all()
     assert (table["smallest"] <= table["iou"]).all() and (table["iou"] <= table["largest"]).all()
     assert (table["iou"] == table["foreground"]).all()  # as the border is trained
     assert table.groupby("source")["p"].apply(lambda p: p.isna().sum()).eq(1).all()  # of the best
@@ -142,7 +146,7 @@ def made(values: dict[str, tuple[int, list[float]]]) -> dict[tuple[str, int], Sc
 
 
 GROUND_TRUTH = {
-    PAPER: (1000, [0.9, 0.9, 0.9]), "wide": (900, [0.89, 0.9, 0.9]),
+    "maskformer": (1000, [0.9, 0.9, 0.9]), "wide": (900, [0.89, 0.9, 0.9]),
     "tiny": (50, [0.895, 0.893, 0.894]), "poor": (40, [0.8]), "torn": (30, [0.9, 0.86, 0.9]),
     "once": (20, [0.9])}
 
@@ -150,9 +154,10 @@ GROUND_TRUTH = {
 def test_a_row_satisfies_by_all_seeds_and_after_holm():
     table = module._compared(made(GROUND_TRUTH), "ignore", 3).set_index("row")
     assert table["satisfies"].to_dict() == {
-        PAPER: "yes", "wide": "yes", "tiny": "yes", "poor": "no", "torn": "not told apart",
+        "maskformer": "yes", "wide": "yes", "tiny": "yes", "poor": "no", "torn": "not told apart",
         "once": "not told apart"}
-    assert table["share"]["tiny"] == 0.05 and np.isnan(table["p"][table["iou"].idxmax()])
+    assert np.isnan(table["p"]["maskformer"]) == (table["iou"].idxmax() == "maskformer")
+    assert table["p"].isna().sum() == 1
     assert table["p"]["torn"] == 1 and table["p"]["poor"] < 0.05
     assert table["minus_best"]["poor"] == pytest.approx(-0.1, abs=0.003)
     assert (table["smallest"]["torn"], table["largest"]["torn"]) == pytest.approx(
@@ -160,9 +165,9 @@ def test_a_row_satisfies_by_all_seeds_and_after_holm():
 
 
 def test_the_pareto_front():
-    values = {PAPER: (100, [0.9]), "same": (100, [0.8]), "small": (10, [0.85]), "bad": (20, [0.7])}
+    values = {"a": (100, [0.9]), "same": (100, [0.8]), "small": (10, [0.85]), "bad": (20, [0.7])}
     table = module._compared(made(values), "ignore", 1).set_index("row")
-    assert table["pareto"].to_dict() == {PAPER: True, "same": False, "small": True, "bad": False}
+    assert table["pareto"].to_dict() == {"a": True, "same": False, "small": True, "bad": False}
 
 
 def test_what_gets_more_seeds_is_decided_on_val():
@@ -178,7 +183,8 @@ def answer(noisy: dict[str, tuple[int, list[float]]]) -> pd.Series:
     found = [made(GROUND_TRUTH), made(noisy)]
     tables = [module._compared(s, "ignore", 3) for s in found]
     module._add_noise(tables[1], found[1], found[0], "ignore")
-    parts = [t.assign(source=s) for t, s in zip(tables, ("clean", "noisy"), strict=True)]
+    parts = [t.assign(source=s, share=t["parameters"] / 1000)
+             for t, s in zip(tables, ("clean", "noisy"), strict=True)]
     return answers(pd.concat(parts, ignore_index=True)).set_index("source")
 
 
@@ -193,6 +199,6 @@ def test_the_answers():
     larger = answer(GROUND_TRUTH | {"tiny": (50, [0.7] * 3)})
     assert larger["wants"]["noisy"] == "larger"
     assert larger["tenth"]["noisy"] == "not told apart"  # `torn` and `once`
-    none = {PAPER: (1000, [0.9] * 3), "tiny": (50, [0.7] * 3)}
-    table = module._compared(made(none), "ignore", 3).assign(source="clean")
+    none = {"maskformer": (1000, [0.9] * 3), "tiny": (50, [0.7] * 3)}
+    table = module._compared(made(none), "ignore", 3).assign(source="clean", share=[1, 0.05])
     assert answers(table)["tenth"].tolist() == ["none of the grid"]

@@ -11,6 +11,7 @@ import pytest
 from petweak.study import tables
 from petweak.visualization import charts
 from petweak.visualization.charts import (
+    ablation_points,
     annotation_hours,
     breed_points,
     clue_lines,
@@ -269,3 +270,23 @@ def test_every_chart_comes_in_every_size_and_dark():
     assert len(drawn) == 11 and all(
         hasattr(f, "__wrapped__") for n, f in drawn.items() if n != "canvas"
     )
+
+
+def test_ablation_points():
+    """Filled where it satisfies; the front; names of the best, the simplest and the paper's."""
+    rows = [("paper", "final", 1000, 0.9, "yes"), ("small", "final", 40, 0.89, "yes"),
+            ("other", "final", 500, 0.895, "yes"), ("ms", "final,stride8", 60, 0.8, "no")]
+    table = pd.DataFrame(rows, columns=["row", "levels", "parameters", "iou", "satisfies"])
+    table = table.assign(source="ground_truth", network="MaskFormer", smallest=table["iou"] - 0.01,
+                         largest=table["iou"] + 0.02, share=table["parameters"] / 1000,
+                         pareto=table["row"] != "ms")
+    fig = ablation_points(table, "Small ones do")
+    (ax,) = fig.axes
+    points = {tuple(np.ravel(c.lines[0].get_xydata())): c.lines[0] for c in ax.containers}
+    filled = {at for at, line in points.items() if line.get_mfc() == SOURCE_COLOURS["ground_truth"]}
+    assert set(points) - filled == {(60, 0.8)} and len(points) == 4
+    assert points[60, 0.8].get_marker() == "^" and points[40, 0.89].get_marker() == "o"
+    assert {t.get_text() for t in ax.texts} == {"paper", "small"}
+    lines = [list(line.get_xdata()) for line in ax.lines]
+    assert [40, 500, 1000] in lines and [100, 100] in lines
+    assert fig.get_suptitle() == "Small ones do"
