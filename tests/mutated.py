@@ -33,7 +33,7 @@ import numpy as np
 import tiny_worlds as worlds
 import torch
 from conftest import small
-from hypothesis import HealthCheck, given
+from hypothesis import HealthCheck, example, given
 from hypothesis import settings as hypothesis
 from hypothesis import strategies as st
 from matplotlib.path import Path as Outline
@@ -78,6 +78,10 @@ class Edit:
 
     def __repr__(self) -> str:
         return self.name
+
+
+# What is tried of every file.
+PAGE, PLACEHOLDER = Edit("a page", lambda _: HTML), Edit("a pointer", lambda _: POINTER)
 
 
 def _at(data: bytes, share: float) -> int:
@@ -211,13 +215,16 @@ def of_gzips(draw) -> Edit:
 # --- the property
 
 def try_out(case: Case, examples: int) -> Counter:
-    """Mutate `case.file` so often; {what happened: how often}. AssertionError where an error is of
-    another kind, or its text does not name the file."""
+    """Mutate `case.file` so often, and in the two ways that are tried of every file; {what
+    happened: how often}. AssertionError where an error is of another kind, or its text does not
+    name the file."""
     seen, ticks = Counter(), itertools.count(10**18, 10**9)
 
     # No deadline, which a busy machine would miss: pytest's timeout ends what hangs.
     @hypothesis(max_examples=examples, derandomize=True, database=None, deadline=None,
                 suppress_health_check=list(HealthCheck))
+    @example(PAGE)
+    @example(PLACEHOLDER)
     @given(case.edits)
     def property(edit: Edit) -> None:
         case.file.write_bytes(edit.change(case.valid))
