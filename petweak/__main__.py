@@ -43,7 +43,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="replace")
     logging.basicConfig(format="petweak: %(message)s", level=logging.WARNING)
     args = parser().parse_args(argv)
-    keep_memory()
     without_home()
     stop = Stop("goes on from here" if args.goes_on else "starts again")
     try:
@@ -67,6 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def program() -> NoReturn:
     """`main` as a process. One that was stopped ends at once: taking PyTorch apart takes 2 s."""
+    keep_memory()
     code = main()
     if code > 128:
         atexit._run_exitfuncs()

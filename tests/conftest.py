@@ -9,8 +9,10 @@ import shutil
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
+from ipywidgets import Widget
 from reliability import reliability  # noqa: F401 - a fixture
 
 from petweak.config import Settings, settings
@@ -70,14 +72,23 @@ def pytest_collection_finish():
     gc.freeze()  # what is imported stays: no collection has to look through it
 
 
-def pytest_runtest_setup(item, _seen=[None]):  # noqa: B006 - the file of the test before
-    """After each file, memory goes back: glibc keeps what large tensors leave, and over all files
-    that would be 1.5 GB."""
-    if _seen[0] != item.path:
-        _seen[0] = item.path
-        gc.collect()
-        if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
-            libc.malloc_trim(0)
+def resident() -> int:
+    """Bytes of this process that are in memory."""
+    return psutil.Process().memory_info().rss
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item, nextitem, _least=[0]):  # noqa: B006 - resident after a return
+    """Memory goes back after each file, and after a test that leaves 100 MB: glibc keeps what large
+    tensors leave, ipywidgets every widget with all that its callbacks hold."""
+    if nextitem is None or nextitem.path != item.path:
+        Widget.close_all()
+    elif resident() - _least[0] < 100 << 20:
+        return
+    gc.collect()
+    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
+        libc.malloc_trim(0)
+    _least[0] = resident()
 
 
 EXAMPLES = pytest.StashKey[dict[str, int]]()  # of each property that has passed, those that ran
