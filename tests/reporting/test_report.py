@@ -8,6 +8,7 @@ import subprocess
 from functools import partial
 from html.parser import HTMLParser
 
+import nbformat
 import numpy as np
 import pandas as pd
 import pytest
@@ -71,6 +72,25 @@ def test_the_page_needs_no_other_file(reported):
     assert "prefers-color-scheme: dark" in text
 
 
+@pytest.fixture
+def in_this_process(monkeypatch):
+    """The notebook without a kernel, which takes 5 s to start; those of `reported` have one."""
+
+    def execute(notebook, out, values):
+        book, names = nbformat.read(notebook, as_version=4), {}
+        for cell in (c for c in book.cells if c.cell_type == "code"):
+            def display(data, raw, metadata, to=cell.outputs):
+                to.append(nbformat.v4.new_output("display_data", data, metadata=metadata))
+
+            monkeypatch.setattr(report, "display", display)
+            exec(cell.source, names)
+            names |= values if "parameters" in cell.metadata.get("tags", ()) else {}
+        out.parent.mkdir(exist_ok=True)
+        nbformat.write(book, out)
+
+    monkeypatch.setattr(report, "execute", execute)
+
+
 @pytest.fixture(scope="module")
 def study(rendered, tmp_path_factory):
     """`petweak study` on photos of which `keep` chooses those that have trimaps: the run's folder
@@ -90,7 +110,9 @@ def study(rendered, tmp_path_factory):
     return run
 
 
-def test_a_study_without_any_trimap_has_its_report_and_cards(study, capsys, monkeypatch):
+def test_a_study_without_any_trimap_has_its_report_and_cards(
+    study, in_this_process, capsys, monkeypatch
+):
     formats = ["html", "md", "latex"]  # in all of them at once: the study writes its report
     monkeypatch.setattr(report, "write_report", partial(report.write_report, formats=formats))
     run, said = study(lambda s: False, capsys)
@@ -114,7 +136,9 @@ def test_a_study_without_any_trimap_has_its_report_and_cards(study, capsys, monk
     assert "and for 0 of them a trimap" in data and "| with trimap" in data
 
 
-def test_a_report_and_cards_where_some_have_trimaps_have_both_counts(study, capsys):
+def test_a_report_and_cards_where_some_have_trimaps_have_both_counts(
+    study, in_this_process, capsys
+):
     run, _ = study(lambda s: s.split == "train" or s.species, capsys)
     text = (run / "tables.md").read_text()
     assert "8 of the 8 of train and 3 of the 4 of test have ground truth" in text
@@ -161,7 +185,7 @@ def test_markdown_shows_the_figures_and_tables_md_does_not(reported):
     assert re.findall("^## (.*)$", tables, re.M) == SECTIONS
 
 
-def test_photos_and_features_that_are_gone_are_said(tmp_path):
+def test_photos_and_features_that_are_gone_are_said(in_this_process, tmp_path):
     run = make_run(tmp_path)
     shutil.rmtree(run / "features")
     stale, mine = (run / "figures" / f"gallery_{n}.png" for n in ("mask_rcnn-breed", "mine"))
