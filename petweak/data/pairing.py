@@ -75,7 +75,7 @@ def leave_twins_out(photos: list[Photo]) -> None:
         names = dict.fromkeys([stems[id(p)], _COPY.sub("", stems[id(p)])])
         of = [q for name in names for q in there[p.file.parent, p.breed, name]]
         if twin := next((q for q in of if _look_alike(p.file, q.file)), None):
-            p.reason = f"the same photo as {twin.name}"
+            p.reason, p.note = "a second file of a photo beside it", f"of {twin.name}"
         else:
             there[p.file.parent, p.breed, stems[id(p)]].append(p)
 

@@ -1316,6 +1316,9 @@ def scene(path: Path, seed: int, change=lambda x: x) -> Path:
     return path
 
 
+SECOND = "a second file of a photo beside it"
+
+
 def brighter(x):
     return x * 1.2 + 10
 
@@ -1342,12 +1345,13 @@ def test_one_photo_in_two_files_is_one_photo(tmp_path):
     pets, report = imported(tmp_path / "own", tmp_path / "data", masks=tmp_path / "masks", **TWO)
     rows = table(tmp_path / "data")
     left = {name: row["left_out"] for name, row in rows.items() if row["left_out"]}
+    assert f"left out, {SECOND}: " in report and f" ... ({len(twins)})" in report
     assert len(left) == len(twins) and len(pets) == len(twins) + len(others) + 2
     for twin, plain in twins.items():
         pair = {f"minka/{twin}", f"minka/{plain}"}
         (out,) = pair & left.keys()
         (stands,) = pair - {out}
-        assert left[out] == f"the same photo as {stands}" and f"minka/{plain}" in report
+        assert left[out] == SECOND and rows[out]["note"] == f"of {stands}"
         if "IMG_1" not in plain and "IMG_2" not in plain:
             assert stands == f"minka/{plain}"
     with_mask = [s.id for s in pets.samples if s.trimap]
@@ -1390,4 +1394,4 @@ def test_of_a_photo_listed_twice_the_one_with_a_mask_stands(tmp_path):
     (tmp_path / "pets.csv").write_text("\n".join(rows))
     pets, report = imported(tmp_path / "pets.csv", tmp_path / "data", species="cat")
     assert len(pets) == 4 and all(s.trimap for s in pets.samples)
-    assert "left out, the same photo as minka0.png: minka0.jpg (1)" in report
+    assert (f"left out, {SECOND}: minka0.jpg, minka1.jpg, minka2.jpg, minka3.jpg (4)") in report
