@@ -70,7 +70,8 @@ class UNet(PerPixel):
     def pixels(self, maps: list[Tensor]) -> tuple[Tensor, Tensor]:
         by_stride: dict[int, list[Tensor]] = {}
         for level, m in zip(self.config.levels, maps, strict=True):
-            by_stride.setdefault(STRIDES[level], []).append(m)
+            dropped = F.dropout2d(m, self.config.channel_dropout, self.training)
+            by_stride.setdefault(STRIDES[level], []).append(dropped)
         x = stacked = torch.cat(by_stride[32], 1)
         for stride, part in zip((32, 16, 8, 4), self.pixel_decoder, strict=True):
             if stride < 32:

@@ -152,7 +152,7 @@ GROUND_TRUTH = {
 
 
 def test_a_row_satisfies_by_all_seeds_and_after_holm():
-    table = module._compared(made(GROUND_TRUTH), "ignore", 3).set_index("row")
+    table = module._compared(made(GROUND_TRUTH), "ignore").set_index("row")
     assert table["satisfies"].to_dict() == {
         "maskformer": "yes", "wide": "yes", "tiny": "yes", "poor": "no", "torn": "not told apart",
         "once": "not told apart"}
@@ -166,7 +166,7 @@ def test_a_row_satisfies_by_all_seeds_and_after_holm():
 
 def test_the_pareto_front():
     values = {"a": (100, [0.9]), "same": (100, [0.8]), "small": (10, [0.85]), "bad": (20, [0.7])}
-    table = module._compared(made(values), "ignore", 1).set_index("row")
+    table = module._compared(made(values), "ignore").set_index("row")
     assert table["pareto"].to_dict() == {"a": True, "same": False, "small": True, "bad": False}
 
 
@@ -181,7 +181,7 @@ def test_what_gets_more_seeds_is_decided_on_val():
 
 def answer(noisy: dict[str, tuple[int, list[float]]]) -> pd.Series:
     found = [made(GROUND_TRUTH), made(noisy)]
-    tables = [module._compared(s, "ignore", 3) for s in found]
+    tables = [module._compared(s, "ignore") for s in found]
     module._add_noise(tables[1], found[1], found[0], "ignore")
     parts = [t.assign(source=s, share=t["parameters"] / 1000)
              for t, s in zip(tables, ("clean", "noisy"), strict=True)]
@@ -200,5 +200,5 @@ def test_the_answers():
     assert larger["wants"]["noisy"] == "larger"
     assert larger["tenth"]["noisy"] == "not told apart"  # `torn` and `once`
     none = {"maskformer": (1000, [0.9] * 3), "tiny": (50, [0.7] * 3)}
-    table = module._compared(made(none), "ignore", 3).assign(source="clean", share=[1, 0.05])
+    table = module._compared(made(none), "ignore").assign(source="clean", share=[1, 0.05])
     assert answers(table)["tenth"].tolist() == ["none of the grid"]

@@ -36,6 +36,15 @@ def test_every_pixel_has_its_classes_and_every_map_is_used(network, levels, bloc
     assert all(p.grad is not None for p in model.parameters())  # nothing is counted that is idle
 
 
+@pytest.mark.parametrize("network", [PerPixel, UNet])
+def test_channels_are_dropped_as_from_a_maskformer(network):
+    model, inputs = network(config(LEVELS, channel_dropout=0.9)), maps(LEVELS)
+    once, again = (model(inputs)["pixel_logits"] for _ in range(2))
+    assert not torch.equal(once, again)
+    model.eval()
+    assert torch.equal(*(model(inputs)["pixel_logits"] for _ in range(2)))
+
+
 def test_it_is_read_by_hand():
     logits = torch.full((1, 4, 2, 2), -30.0)
     for (row, column), k in {(0, 0): 1, (0, 1): 1, (1, 0): 2, (1, 1): 3}.items():
