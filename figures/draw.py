@@ -161,6 +161,7 @@ TABLES = {  # a file in figures/data/<run>/, and the mark in the README: its tab
     "unseen_breeds_tried": lambda tried: by_configuration(tried).reset_index(),
     "cost": lambda stages: stages, "chosen": chosen_table, "cam_heads": two_by_two,
     "ablation": answers_table,
+    "mask_costs": lambda costs: costs.drop(columns=["low", "high", "n_images", "threads"]),
     "choices": lambda choices: choices.drop(columns=["source", "labels", "model", "seconds"]),
 }
 

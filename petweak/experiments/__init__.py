@@ -32,6 +32,7 @@ EXPERIMENTS = {  # a module is imported when its experiment is run
     "threshold_curves": "Which threshold would ground truth choose, and which the criterion?",
     "cam_heads": "Does a finetuned head make better CAMs, or another explained score?",
     "cam_faults": "Which fault makes Grad-CAM masks as bad as the paper's Table 3?",
+    "memorised_masks": "Which faulty masks does a model learn by heart, as that of Table 3 did?",
     "input_faults": "What does a detector detect in photos that are fed to it wrongly?",
     "mask_costs": "How many seconds does a mask take each network, as torchvision has it?",
     "cost": "How many seconds does self-training take, from the photos to the last model?",

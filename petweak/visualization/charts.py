@@ -163,7 +163,7 @@ def annotation_hours(points: pd.DataFrame, title: str, border: str = "ignore") -
     ax = fig.add_subplot(xlabel="hours of a person's annotation (logarithmic)",
                          ylabel=f"IoU on test, border {border}", xscale="log")
     paid = points[points["hours"] > 0]
-    right = 1.15 * paid["hours"].max()
+    left, right = min(0.85 * paid["hours"].min(), 0.9), max(1.15 * paid["hours"].max(), 3.3)
     ends = []  # (IoU, text, colour) of what is named at the right edge
     for (name, source), part in points.groupby(["name", "source"], sort=False):
         part, look = part.sort_values("hours"), {"color": colours[source]}
@@ -172,12 +172,15 @@ def annotation_hours(points: pd.DataFrame, title: str, border: str = "ignore") -
             ax.axhline(last["iou"], ls="--", **look)
         else:
             ax.plot(part["hours"], part["iou"], "o-" if last["series"] else "D", **look)
-            band = part["smallest"], part["largest"]
-            ax.fill_between(part["hours"], *band, alpha=0.2, lw=0, **look)
+            band = part["hours"], part["smallest"], part["largest"]
+            if last["series"]:
+                ax.fill_between(*band, alpha=0.2, lw=0, **look)
+            else:
+                ax.vlines(*band, **look)
         ends.append((last["iou"], name, colours[source]))
-    ax.set_xlim(0.85 * paid["hours"].min(), right)
+    ax.set_xlim(left, right)
     ticks = {1 / 60: "1 min", 1 / 12: "5 min", 0.25: "15 min", 1: "1 h", 3: "3 h", 10: "10 h"}
-    ticks = {t: text for t, text in ticks.items() if 0.85 * paid["hours"].min() <= t <= right}
+    ticks = {t: text for t, text in ticks.items() if left <= t <= right}
     ax.set_xticks(list(ticks), list(ticks.values()))
     ax.minorticks_off()
     low, high = ax.get_ylim()

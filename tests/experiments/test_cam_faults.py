@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from conftest import small
 from torch import nn
 
-from petweak.experiments.cam_faults import FAULTS, HEADS, Case, cam_faults, faulty_masks
+from petweak.experiments.cam_faults import (
+    FAULTS,
+    HEADS,
+    PAPER,
+    Case,
+    cam_faults,
+    faulty_maps,
+    faulty_masks,
+    joined,
+)
 from petweak.study.run import Run
+from petweak.study.tables import paper_tables
 
 
 @pytest.fixture
@@ -88,13 +99,60 @@ def run(rendered, tmp_path_factory) -> Run:
 
 
 def test_no_fault_gives_the_studys_scores(run):
-    table = cam_faults(run, ("none", "inverted map"))
-    assert table.columns.tolist() == ["fault", *HEADS, "area", "about"]
-    assert table["fault"].tolist() == ["none", "inverted map"]
+    table = cam_faults(run, ("none", "inverted map"), splits=("train", "test"))
+    assert len(table) == 2 * 2 * 2 and table["area"].between(0, 1).all()
     for source in HEADS:
-        photos = run.mask_scores(source).photos.query("split == 'test'")
-        assert table[source][0] == pytest.approx(photos["iou/foreground"].mean(), abs=1e-6)
-    assert table["area"].between(0, 1).all()
+        photos = run.mask_scores(source).photos
+        for split in ("train", "test"):
+            (row,) = table.query("head == @source and split == @split and fault == 'none'").to_dict(
+                "records")
+            of = photos.loc[photos["split"] == split, "iou/foreground"]
+            assert (row["score"], row["std"]) == pytest.approx((of.mean(), of.std()), abs=1e-6)
+            assert row["n_images"] == len(of) == len(run.pets.split(split))
+
+
+def test_every_threshold_has_its_scores_and_a_fault_of_the_decision_keeps_its_own(run):
+    table = cam_faults(run, ("none", "peak above 0.9"), (0.1, 0.9), photos=8)
+    table = table[table["head"] == HEADS[0]].set_index(["fault", "threshold"])
+    assert set(table["split"]) == {"test"} and set(table["n_images"]) == {8}
+    assert table.loc[("none", 0.1), "area"] > table.loc[("none", 0.9), "area"]
+    peak = table.loc["peak above 0.9", "score"]
+    assert peak[0.1] == peak[0.9] == table.loc[("none", 0.9), "score"]
+
+
+def test_faults_that_are_drawn_differ_from_photo_to_photo_and_spare_the_finetuned_head(run):
+    first, second = (s.id for s in run.pets.split("test")[:2])
+    drawn = ["new head for each photo", "random class", "untrained network"]
+    for fault in drawn:
+        for source, same in zip(HEADS, (False, True), strict=True):
+            ((_, _, maps),) = faulty_maps(run, source, [first], ("none", fault))
+            assert np.array_equal(maps["none"], maps[fault]) == same, fault
+        pair = [m[fault] for *_, m in faulty_maps(run, HEADS[0], [second, first], (fault,))]
+        ((_, _, alone),) = faulty_maps(run, HEADS[0], [first], (fault,))
+        assert np.allclose(pair[1], alone[fault], atol=1e-3)  # whatever its batch
+
+
+def clues(**scores: tuple[float, float, float]) -> pd.DataFrame:
+    """{fault: (pretrained on train, on test, finetuned on test)}, 400 photos, standard deviation
+    0.1: two standard errors of a difference are 0.014."""
+    rows = [{"fault": fault.replace("_", " "), "threshold": 0.2, "head": head, "split": split,
+             "score": score, "std": 0.1, "n_images": 400}
+            for fault, (train, test, finetuned) in scores.items()
+            for head, of in zip(HEADS, ((train, test), (finetuned, finetuned)), strict=True)
+            for split, score in zip(("train", "test"), of, strict=True)]
+    return joined(pd.DataFrame(rows)).set_index("fault")
+
+
+def test_the_clues_are_joined():
+    table = clues(none=(0.5, 0.5, 0.53), one=(0.10, 0.09, 0.53), other=(0.07, 0.09, 0.30),
+                  high=(0.2, 0.2, 0.5))
+    said = ["near", "same", "spared", "table_4"]
+    assert table.loc["one", said].tolist() == [True, True, True, True]
+    assert table.loc["other", said].tolist() == [True, False, False, False]
+    assert table.loc["high", said].tolist() == [False, True, True, True]
+    assert not table.loc["none", "near"] and (table["unharmed"] == 0.53).all()
+    low = clues(none=(0.5, 0.5, 0.3), one=(0.10, 0.09, 0.3))
+    assert low.loc["one", said].tolist() == [True, True, True, False]  # 0.3 is not Table 4
 
 
 def test_masks_of_faults_have_the_photos_size_and_the_network_stays_where_it_was(run):
@@ -132,3 +190,9 @@ def test_unknown_names_are_refused(run):
         cam_faults(run, ("no such fault",))
     with pytest.raises(ValueError, match="no linear head"):
         next(faulty_masks(run, "mask_rcnn", ["x"], ["none"]))
+
+
+def test_the_papers_scores_are_those_of_its_tables():
+    table = paper_tables().query("metric == 'pseudo_iou_gt' and labels == 'breed'")
+    table = table.set_index(["source", "split"])["value"]
+    assert tuple(table[head, "test"] for head in HEADS) == PAPER

@@ -219,7 +219,7 @@ def test_hours_are_named_beside_lines_points_and_levels():
     assert min(b - a for a, b in zip(apart, apart[1:], strict=False)) > 0.02  # no text on another
     level = next(line for line in ax.lines if line.get_linestyle() == "--")
     assert list(level.get_ydata()) == [0.7, 0.7]
-    assert [t.get_text() for t in ax.get_xticklabels()] == ["15 min", "1 h"]
+    assert [t.get_text() for t in ax.get_xticklabels()] == ["15 min", "1 h", "3 h"]
 
 
 def test_values_are_spread_no_more_than_they_have_to():
