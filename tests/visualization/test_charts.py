@@ -267,7 +267,7 @@ def test_probe_bars():
 def test_every_chart_comes_in_every_size_and_dark():
     drawn = {n: f for n, f in vars(charts).items() if "return" in getattr(f, "__annotations__", {})}
     drawn = {n: f for n, f in drawn.items() if f.__annotations__["return"] == "Figure"}
-    assert len(drawn) == 11 and all(
+    assert len(drawn) == 12 and all(
         hasattr(f, "__wrapped__") for n, f in drawn.items() if n != "canvas"
     )
 
