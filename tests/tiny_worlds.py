@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import shutil
 import tarfile
+import tempfile
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -95,11 +98,20 @@ def model(top: Path) -> Path:
     return folder
 
 
-def study(top: Path, settings: Settings = STUDY) -> tuple[Path, Path]:
-    """A data root and the folder of a finished study of `ground_truth`."""
+@cache
+def _studied(settings: Settings) -> tuple[Path, Path]:
+    """`study` in a folder that stays to the end: nobody writes there."""
+    top = Path(tempfile.mkdtemp(prefix="petweak-tests-"))
+    atexit.register(shutil.rmtree, top, ignore_errors=True)
     data, run = pets(top / "data"), top / "run"
     run_study(Run(run, data, settings))
     return data, run
+
+
+def study(top: Path, settings: Settings = STUDY) -> tuple[Path, Path]:
+    """A data root, to be read alone, and the folder of a finished study of `ground_truth`."""
+    data, run = _studied(settings)
+    return data, shutil.copytree(run, top / "run")
 
 
 def external_study(top: Path) -> Settings:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from conftest import small
 from explored import control, refuse, run, texts  # noqa: F401 - fixtures
+from few import few_photos
 
 from petweak.data.masks import FOREGROUND, read_mask
 from petweak.data.oxford_pets import load_trimap
@@ -20,9 +21,10 @@ from petweak.study.run import Run
 def refined(rendered, tmp_path_factory) -> Run:
     """A run whose CAMs are refined, and whose detector's masks are not."""
     steps = dict(refinement="multiscale,walk", refinement_scales=(1.0,), walk_steps=4)
-    refined = Run(tmp_path_factory.mktemp("refined"), rendered, small(**steps))
+    data = few_photos(rendered, tmp_path_factory.mktemp("few"))
+    refined = Run(tmp_path_factory.mktemp("refined"), data, small(**steps))
     refined.masks("imagenet_only")
-    Run(refined.folder, rendered, small()).masks("mask_rcnn_compact")
+    Run(refined.folder, data, small()).masks("mask_rcnn_compact")
     return refined
 
 

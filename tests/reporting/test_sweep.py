@@ -8,6 +8,7 @@ import nbformat
 import pandas as pd
 import pytest
 from conftest import small
+from few import few_photos
 
 from petweak.__main__ import main
 from petweak.data.files import read_json
@@ -51,11 +52,16 @@ def notebook(tmp_path):
     return write(tmp_path / "01_small.ipynb", PARAMETERS, CELL)
 
 
+@pytest.fixture(scope="module")
+def few(rendered, tmp_path_factory) -> Path:
+    return few_photos(rendered, tmp_path_factory.mktemp("few"))
+
+
 @pytest.fixture
-def base(rendered, tmp_path):
+def base(few, tmp_path):
     """A run with features, made with the notebook's settings."""
     folder = tmp_path / "run"
-    assert Run(folder, rendered, small()).features.passes > 0
+    assert Run(folder, few, small()).features.passes > 0
     return folder
 
 
@@ -126,10 +132,10 @@ def test_a_notebook_without_a_run_is_refused(tmp_path, inside):
         list(sweep(tmp_path / "y.ipynb", ["seed=1"]))
 
 
-def test_every_combination_and_one_table(notebook, base, rendered, inside, monkeypatch):
+def test_every_combination_and_one_table(notebook, base, few, inside, monkeypatch):
     monkeypatch.setattr("petweak.study.run.extract_features", lambda *a: pytest.fail("a pass"))
     pairs = ["source=ground_truth,gradcam_pretrained", "seed=0,1"]
-    *lines, table = sweep(notebook, pairs, run=base, data_root=rendered)
+    *lines, table = sweep(notebook, pairs, run=base, data_root=few)
     assert len(lines) == 4 and all(line.endswith("executed") for line in lines)
     asked = [(v["source"], v["seed"]) for v in inside]
     assert asked == [(s, n) for s in ("ground_truth", "gradcam_pretrained") for n in (0, 1)]
@@ -145,14 +151,14 @@ def test_every_combination_and_one_table(notebook, base, rendered, inside, monke
 
     before = len(inside)  # a finished combination is not run again, a new one is
     *lines, table = sweep(
-        notebook, ["source=gradcam_pretrained", "seed=1,2"], run=base, data_root=rendered
+        notebook, ["source=gradcam_pretrained", "seed=1,2"], run=base, data_root=few
     )
     assert [v["seed"] for v in inside[before:]] == [2] and lines[0].endswith("up to date")
     assert set(pd.read_csv(table)["swept_seed"]) == {1, 2}
 
 
 def test_features_of_other_settings_are_made_once_and_leave_the_runs_own_alone(
-    notebook, base, rendered, inside, monkeypatch
+    notebook, base, few, inside, monkeypatch
 ):
     from petweak.study import run as study_run
 
@@ -162,14 +168,14 @@ def test_features_of_other_settings_are_made_once_and_leave_the_runs_own_alone(
     )
     before = content(base / "features")
     pairs = ["image_size=64,96", "seed=0,1", "trained=false"]
-    table = list(sweep(notebook, pairs, run=base, data_root=rendered))[-1]
+    table = list(sweep(notebook, pairs, run=base, data_root=few))[-1]
     folders = {(v["image_size"], v["seed"]): Path(v["run"]) for v in inside}
     assert passes == [folders[96, 0] / "features"]
     assert str(base / "features") in read_json(folders[64, 1] / "features_from.json", list)
     assert content(base / "features") == before
     # Other settings in a folder that reads features in place: they are made there, and only there.
     other = folders[64, 0]
-    assert Run(other, rendered, small(image_size=32)).features.map("final").shape[-1] == 1
+    assert Run(other, few, small(image_size=32)).features.map("final").shape[-1] == 1
     assert passes[1:] == [other / "features"] and content(base / "features") == before
     # Masks that no model has learnt from are in the table, too.
     rows = pd.read_csv(table).query("source == 'ground_truth'")
@@ -177,10 +183,10 @@ def test_features_of_other_settings_are_made_once_and_leave_the_runs_own_alone(
     assert set(rows["profile"]) == {"embedded"} and (rows["value"] == 1.0).any()
 
 
-def test_a_failure_does_not_lose_the_others(notebook, rendered, tmp_path, inside, capfd):
+def test_a_failure_does_not_lose_the_others(notebook, few, tmp_path, inside, capfd):
     run = tmp_path / "run"
     arguments = ["-p", "seed=-1,0", "-p", "trained=false", "--run", str(run)]
-    assert main(["sweep", str(notebook), *arguments, "--data-root", str(rendered)]) == 1
+    assert main(["sweep", str(notebook), *arguments, "--data-root", str(few)]) == 1
     said = capfd.readouterr()
     assert "1 of 2 failed" in said.err and "ValueError: seed=-1" in said.err
     rows = pd.read_csv(run / "sweeps" / "01_small" / "sweep.csv")
@@ -192,10 +198,10 @@ def test_a_failure_does_not_lose_the_others(notebook, rendered, tmp_path, inside
     assert not list(error.parent.glob("notebooks/*"))
 
 
-def test_the_error_says_what_failed(notebook, rendered, tmp_path, monkeypatch):
+def test_the_error_says_what_failed(notebook, few, tmp_path, monkeypatch):
     def fail(*arguments):
         raise KeyError("pug_1")
 
     monkeypatch.setattr(notebooks, "_executed", fail)
     with pytest.raises(NotebookError, match=r"1 of 1 failed[\s\S]*KeyError\('pug_1'\)"):
-        list(sweep(notebook, ["seed=0"], run=tmp_path / "run", data_root=rendered))
+        list(sweep(notebook, ["seed=0"], run=tmp_path / "run", data_root=few))
