@@ -107,7 +107,7 @@ def write_ablation(data: Path, out: Path) -> None:
     table = read_frame(file)
     say = {"yes": "{simplest} satisfies, with {share:.1%} of the paper's parameters",
            "none of the grid": "nothing with a tenth of the paper's parameters satisfies",
-           "not told apart": "whether a tenth of the paper's parameters do is not told"}
+           "not told apart": "not told whether a tenth of the paper's parameters is enough"}
     found = {r["source"]: say[r["tenth"]].format(**r) for r in answers(table).to_dict("records")}
     title = "\n".join(textwrap.fill(f"{source}: {text}", 50) for source, text in found.items())
     save_or_show(charts.ablation_points(table, title), out / f"{data.name}-ablation.png")
