@@ -1,5 +1,5 @@
-"""What pyproject.toml cannot say: the wheel carries the notebooks and the stored tables, which lie
-beside the package here and in it there (`petweak.data.files.shipped`)."""
+"""What pyproject.toml cannot say: the wheel carries the notebooks, the stored tables and
+example photos, which lie beside the package here and in it there (`petweak.data.files.shipped`)."""
 
 from setuptools import find_packages, setup
 

@@ -83,6 +83,139 @@ class Drawing:
         return "\n".join([start, title, head, panel, *self.parts, "</svg>\n"])
 
 
+def study() -> Drawing:
+    """01: from a photo and its image label to a score."""
+    d = Drawing(900, 280, "The study: from image labels to pseudo-masks, to a model, to an IoU")
+    d.box(20, 60, 130, 56, "photo", "data", NORMAL)
+    d.box(20, 140, 130, 56, "image label\n(one click)", "data")
+    d.box(210, 85, 160, 86, "source\n(Grad-CAM,\nMask R-CNN)", "frozen")
+    d.box(440, 93, 130, 70, "pseudo-mask", "data", NORMAL)
+    d.box(670, 93, 140, 70, "MaskFormer", "trained", NORMAL)
+    d.arrow((150, 88), (180, 88), (180, 110), (210, 110))
+    d.arrow((150, 168), (180, 168), (180, 146), (210, 146))
+    d.arrow((370, 128), (440, 128))
+    d.arrow((570, 128), (670, 128), text="training")
+    d.arrow((85, 60), (85, 34), (740, 34), (740, 93), text="the photo again")
+    d.box(670, 212, 140, 48, "prediction", "data")
+    d.box(440, 212, 130, 48, "IoU", "loss", NORMAL)
+    d.box(210, 212, 160, 48, "ground truth\n(an outline: minutes)", "data")
+    d.arrow((740, 163), (740, 212))
+    d.arrow((670, 236), (570, 236))
+    d.arrow((370, 236), (440, 236))
+    return d
+
+
+def backbone() -> Drawing:
+    """02: the four feature levels of EfficientNet-Lite0 at 192 pixels, and what pools them."""
+    d = Drawing(900, 330, "The frozen backbone: four feature levels, pooling, and a linear layer")
+    d.box(15, 68, 90, 84, "photo\n3 × 192 × 192", "data")
+    x = 105
+    levels = [("stride8", "40 × 24 × 24", 84), ("stride16", "112 × 12 × 12", 62),
+              ("penultimate", "320 × 6 × 6", 42), ("final", "1280 × 6 × 6", 42)]
+    for name, shape, side in levels:
+        d.arrow((x, 110), (x + 25, 110))
+        d.box(x + 25, 82, 66, 56, "1×1 conv" if name == "final" else "blocks", "frozen")
+        d.arrow((x + 91, 110), (x + 116, 110))
+        d.box(x + 116, 110 - side / 2, side, side, "", "data")
+        d.label(x + 116 + side / 2, 84 - side / 2, f"{name}\n{shape}")
+        x += 116 + side
+    d.arrow((x - 21, 131), (x - 21, 210))
+    d.box(x - 91, 210, 140, 50, "mean over the\npositions (pooling)")
+    d.arrow((x - 91, 235), (x - 131, 235))
+    d.box(x - 261, 210, 130, 50, "pooled vector\n1280", "data")
+    d.arrow((x - 261, 235), (x - 301, 235))
+    d.box(x - 421, 210, 120, 50, "linear layer", "frozen")
+    d.arrow((x - 421, 235), (x - 461, 235))
+    d.box(x - 601, 210, 140, 50, "1000 logits\n(ImageNet's classes)", "data")
+    d.label(450, 300, "The feature cache stores the four maps and the pooled vector of each photo.")
+    return d
+
+
+def mask_rcnn() -> Drawing:
+    """03: the five parts of Mask R-CNN, and how its detections become one mask."""
+    d = Drawing(900, 330, "Mask R-CNN: from a photo to detections, and from these to one mask")
+    d.box(15, 60, 80, 60, "photo", "data")
+    d.box(125, 60, 110, 60, "1 backbone", "frozen")
+    d.box(265, 60, 120, 60, "2 feature\npyramid", "frozen")
+    d.box(415, 60, 140, 60, "3 region proposal\nnetwork", "frozen")
+    d.box(585, 60, 110, 60, "boxes that may\nhold an object", "data")
+    d.box(725, 60, 160, 60, "RoIAlign: features\ncut out for each box")
+    for x0, x1 in ((95, 125), (235, 265), (385, 415), (555, 585), (695, 725)):
+        d.arrow((x0, 90), (x1, 90))
+    d.arrow((325, 60), (325, 32), (805, 32), (805, 60), text="feature maps")
+    d.box(725, 165, 160, 46, "4 box head", "frozen")
+    d.box(545, 165, 150, 46, "5 mask head", "frozen")
+    d.arrow((805, 120), (805, 165))
+    d.arrow((760, 120), (760, 142), (620, 142), (620, 165))
+    d.box(545, 256, 340, 50, "for each object: class, score, box (from 4),\nsoft mask (from 5)",
+          "data")
+    d.arrow((805, 211), (805, 256))
+    d.arrow((620, 211), (620, 256))
+    d.box(370, 256, 140, 50, "keep pets with\nscore ≥ 0.5")
+    d.box(195, 256, 140, 50, "union: largest\nvalue per pixel")
+    d.box(15, 256, 145, 50, "mask: where it\nis above 0.5", "data")
+    for x0, x1 in ((545, 510), (370, 335), (195, 160)):
+        d.arrow((x0, 281), (x1, 281))
+    return d
+
+
+def grad_cam() -> Drawing:
+    """04: Grad-CAM, forwards, backwards, and to a mask."""
+    d = Drawing(900, 360, "Grad-CAM: a score, its gradient by the final feature map, a mask")
+    d.box(15, 40, 80, 56, "photo", "data")
+    d.box(125, 40, 110, 56, "frozen\nbackbone", "frozen")
+    d.box(265, 40, 120, 56, "final map A\nC × h × w", "data")
+    d.box(415, 40, 110, 56, "mean over\npositions")
+    d.box(555, 40, 110, 56, "linear layer\nw, b", "frozen")
+    d.box(695, 40, 190, 56, "score s: a class, or\nall pets together", "loss")
+    for x0, x1 in ((95, 125), (235, 265), (385, 415), (525, 555), (665, 695)):
+        d.arrow((x0, 68), (x1, 68))
+    d.box(430, 140, 220, 56, "gradient ∂s/∂A,\nmean over positions: weights α", "data")
+    d.arrow((790, 96), (790, 168), (650, 168), dashed=True)
+    d.label(796, 132, "backwards", anchor="start")
+    d.box(215, 212, 180, 56, "weighted sum of the\nchannels, then ReLU")
+    d.arrow((325, 96), (325, 212))
+    d.arrow((540, 196), (540, 240), (395, 240))
+    d.label(560, 222, "here α = w / P: a row of the linear layer,\n"
+            "so that no backward pass is needed", anchor="start")
+    d.arrow((305, 268), (305, 294))
+    d.box(245, 294, 120, 46, "CAM\nh × w", "data")
+    d.box(415, 292, 140, 50, "scale to [0, 1],\nupsample")
+    d.box(605, 292, 110, 50, "> threshold")
+    d.box(765, 292, 110, 50, "mask", "data")
+    for x0, x1 in ((365, 415), (555, 605), (715, 765)):
+        d.arrow((x0, 317), (x1, 317))
+    return d
+
+
+def two_heads() -> Drawing:
+    """05: the ImageNet head and the new head on the same frozen features."""
+    d = Drawing(900, 320, "Two heads on the same frozen features, and what a CAM can explain")
+    d.box(15, 120, 80, 56, "photo", "data")
+    d.box(125, 120, 100, 56, "frozen\nbackbone", "frozen")
+    d.box(255, 120, 120, 56, "final map", "data")
+    d.box(405, 120, 120, 56, "pooled vector\n(mean)", "data")
+    for x0, x1 in ((95, 125), (225, 255), (375, 405)):
+        d.arrow((x0, 148), (x1, 148))
+    d.box(585, 50, 130, 60, "ImageNet head\n1000 outputs", "frozen")
+    d.box(585, 186, 130, 60, "new head\n37 outputs", "trained")
+    d.arrow((525, 140), (555, 140), (555, 80), (585, 80))
+    d.arrow((525, 156), (555, 156), (555, 216), (585, 216))
+    for y, first, second in ((50, "top1: its class", "pets: all cats and dogs"),
+                             (186, "top1: its breed", "pets: all breeds")):
+        d.box(755, y - 6, 135, 34, first, "loss", 12)
+        d.box(755, y + 34, 135, 34, second, "loss", 12)
+        d.arrow((715, y + 26), (755, y + 11))
+        d.arrow((715, y + 34), (755, y + 51))
+    d.label(822, 24, "explained score", bold=True)
+    d.box(405, 262, 120, 40, "breed label", "data")
+    d.box(585, 262, 130, 40, "cross-entropy", "loss")
+    d.arrow((525, 282), (585, 282))
+    d.arrow((650, 246), (650, 262))
+    d.label(262, 282, "only the new head has parameters\nthat are trained", anchor="middle")
+    return d
+
+
 def maskformer() -> Drawing:
     """07a: the parts of the simplified MaskFormer, with the shapes between them."""
     d = Drawing(900, 520, "The simplified MaskFormer: a feature map becomes masks and classes")
@@ -123,6 +256,9 @@ def maskformer() -> Drawing:
 
 
 DIAGRAMS: dict[str, Callable[[], Drawing]] = {
+    "01_explore_the_data": study, "02_see_what_the_backbone_sees": backbone,
+    "03_make_masks_with_mask_rcnn": mask_rcnn, "04_make_masks_with_grad_cam": grad_cam,
+    "05_finetune_then_grad_cam": two_heads,
     "07a_build_maskformer": maskformer,
 }
 

@@ -47,9 +47,11 @@ from petweak.visualization.style import save_or_show
 TITLES = {"embedded": "Rendered pets", "photos": "Real photos, three breeds"}
 STORED = (*TITLES, "photos37")  # folders of figures/data/ with tables; the last has no figures yet
 SHOWN = 3  # photos in a figure
-ATTRIBUTION = """`photos-masks.png` shows photos of the Oxford-IIIT Pet data set (O. M. Parkhi, \
-A. Vedaldi, A. Zisserman, C. V. Jawahar, *Cats and Dogs*, CVPR 2012), licensed CC BY-SA 4.0; the \
-copyright of each photo stays with its owner. The masks were drawn on them by petweak. Shown are:
+ATTRIBUTION = """`photos-masks.png` and `examples/` show photos of the Oxford-IIIT Pet data set \
+(O. M. Parkhi, A. Vedaldi, A. Zisserman, C. V. Jawahar, *Cats and Dogs*, CVPR 2012), licensed \
+CC BY-SA 4.0; the copyright of each photo stays with its owner. The masks in the figure were drawn \
+on them by petweak; the examples, photos and trimaps, were made smaller, and the notebooks draw on \
+them. Shown are:
 
 """
 

@@ -49,8 +49,8 @@ def project_path(path: str | Path) -> Path:
 
 def shipped(path: str) -> Path:
     """What lies beside the package in the project, and in the package in a wheel (setup.py puts
-    `notebooks` and `figures/data` there): of the project that one stands in, of the wheel, or of
-    the project that the package was installed from in place."""
+    `notebooks` and a part of `figures` there): of the project that one stands in, of the wheel, or
+    of the project that the package was installed from in place."""
     package = Path(__file__).parents[1]
     places = project_path(path), package / path, package.parent / path
     return next((place for place in places if place.exists()), places[0])

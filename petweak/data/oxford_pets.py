@@ -23,7 +23,7 @@ from unicodedata import normalize
 import numpy as np
 from PIL import Image
 
-from petweak.data.files import file_hash, text_hash, what_is
+from petweak.data.files import file_hash, shipped, text_hash, what_is
 from petweak.data.mask_checks import FAINT, is_lines, many
 from petweak.data.masks import small_copy
 from petweak.data.orientation import are_stored, evidence, is_untold, turned
@@ -478,6 +478,13 @@ def load_trimap(path: Path | Sample | None, photo: Path | None = None) -> np.nda
                          f"{trimap.shape}, not 1, 2 and 3")
     trimap = trimap.astype(np.uint8, copy=False)
     return trimap if photo is None else as_seen(trimap, path, photo)
+
+
+def example_photos() -> dict[str, tuple[Image.Image, np.ndarray]]:
+    """{id: a real photo, its trimap (H, W)}: three of test, made small, which need no data set.
+    figures/ATTRIBUTION.md says whose they are."""
+    files = sorted(shipped("figures/examples").glob("*.jpg"))
+    return {f.stem: (load_photo(f), load_array(f.with_suffix(".png"))) for f in files}
 
 
 def resize(image: Image.Image, size: int) -> Image.Image:

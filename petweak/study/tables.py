@@ -7,7 +7,7 @@
 Every value is an IoU or a share in [0, 1] unless a column's name says otherwise.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -239,6 +239,23 @@ def model_folder(run_folder: Folder, source: str, labels: str) -> Path:
     run, ms = read_json(Path(run_folder) / "run.json") or {}, plain.with_name(plain.name + "-ms")
     levels = run.get("settings", {}).get("model", {}).get("levels", ["final"])
     return ms if levels != ["final"] and ms.is_dir() else plain
+
+
+def masks_beside(sets: Mapping[str, pd.DataFrame], split: str = "test") -> pd.DataFrame:
+    """IoU with ground truth of masks, of sets of results beside each other: {title: rows as in
+    results.csv, with a `source`}. A row per set and source: `data` (the title), `source`,
+    `n_images`, and of each border its IoU `<border>` with `<border> low` and `<border> high`."""
+    rows = []
+    for title, results in sets.items():
+        part = results[(results["metric"] == "pseudo_iou_gt") & (results["split"] == split)]
+        for source, of in part.groupby("source", sort=False):
+            of = of.drop_duplicates("border").set_index("border")  # the same for both labels
+            row = {"data": title, "source": source, "n_images": of["n_images"].max()}
+            for b in BORDERS:
+                row |= {b: of.loc[b, "value"], f"{b} low": of.loc[b, "low"],
+                        f"{b} high": of.loc[b, "high"]}
+            rows.append(row)
+    return pd.DataFrame(rows)
 
 
 def pick_examples(scores: pd.DataFrame, border: str = "foreground") -> dict[str, str]:

@@ -13,9 +13,11 @@ from matplotlib import rcParams
 from PIL.ImageColor import getrgb
 from torchvision.utils import draw_segmentation_masks
 
-from petweak.data.masks import IGNORE
-from petweak.data.oxford_pets import TRIMAP_BORDER
+from petweak.data.masks import IGNORE, read_mask
+from petweak.data.oxford_pets import TRIMAP_BORDER, load_photo, load_trimap
 from petweak.evaluation import metrics
+from petweak.study.run import Run
+from petweak.study.tables import pick_examples
 from petweak.visualization.style import SOURCE_COLOURS, Figure, palette, styled
 
 Mask = np.ndarray | None
@@ -59,7 +61,7 @@ def show_masks(photo: Any, masks: Mapping, trimap: Mask = None, columns: int = 3
         inside, drawn = (mask != IGNORE) & (mask > 0), overlay(photo, mask, colours[name], target)
         score = "" if target is None else f" {metrics.iou(inside, target):.2f}"
         pictures.append((drawn, name + score))
-    return _grid([("", pictures)], columns, "" if target is None else NOTE)
+    return _grid([("", pictures)], columns, NOTE if target is not None and masks else "")
 
 
 @styled
@@ -86,6 +88,19 @@ def gallery(rows: Iterable[Mapping[str, Any]], columns: int = 3) -> Figure:
         sections.append((row["title"], pictures))
     outlined = any(row["target"] is not None for row in rows)
     return _grid(sections, columns, NOTE if outlined else "")
+
+
+def show_examples(run: Run, source: str, columns: int = 2, **look) -> Figure:
+    """The best, the median and the worst mask of a source on test, by IoU with ground truth (border
+    as foreground), which stands beside its name."""
+    table, rows = run.mask_scores(source).photos.query("split == 'test'"), []
+    ious = table.set_index("id")["iou/foreground"]
+    for word, i in pick_examples(table).items():
+        sample, mask = run.pets.sample(i), read_mask(run.masks_folder(source) / f"{i}.png")
+        outline, _ = metrics.target(load_trimap(sample), "foreground")
+        rows.append({"title": f"{word}: {i}", "photo": load_photo(sample.photo), "target": outline,
+                     "masks": {f"{source} {ious[i]:.2f}": mask}})
+    return gallery(rows, columns, **look)
 
 
 def _outline(image: np.ndarray, mask: np.ndarray, rgb: tuple[int, ...], width: int) -> None:

@@ -234,6 +234,21 @@ def test_costs_keep_the_shared_pass_apart():
     assert untimed["features_seconds"].isna().tolist() == [False, True]
 
 
+def test_masks_of_several_sets_stand_beside_each_other():
+    rows = [("a", split, metric, border, value)
+            for split, metric, values in (("test", "pseudo_iou_gt", (0.5, 0.4, 0.3)),
+                                          ("train", "pseudo_iou_gt", (0.1, 0.1, 0.1)),
+                                          ("test", "mask_iou_gt", (0.2, 0.2, 0.2)))
+            for border, value in zip(BORDERS, values, strict=True)]
+    frame = pd.DataFrame(rows, columns=["source", "split", "metric", "border", "value"])
+    frame = frame.assign(low=frame["value"] - 0.1, high=frame["value"] + 0.1, n_images=7)
+    table = tables.masks_beside({"one": pd.concat([frame, frame]), "two": frame})  # both labels
+    assert table[["data", "source", "n_images"]].to_numpy().tolist() == [
+        ["one", "a", 7], ["two", "a", 7]]
+    assert table[list(BORDERS)].to_numpy().tolist() == [[0.5, 0.4, 0.3]] * 2
+    assert tables.readable(table)["ignore"].tolist() == ["0.400 [0.300, 0.500]"] * 2
+
+
 def test_examples_do_not_depend_on_the_order():
     frame = pd.DataFrame({"id": ["d", "a", "c", "b"], "iou/foreground": [0.5, 0.5, 0.9, 0.1]})
     expected = {"best": "c", "median": "a", "worst": "b"}

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
-from petweak.visualization.overlays import gallery, overlay, show_masks, show_photos
+from petweak.data.masks import write_mask
+from petweak.visualization.overlays import gallery, overlay, show_examples, show_masks, show_photos
 from petweak.visualization.style import SIZES
 
 PHOTO = Image.new("RGB", (60, 40), (100, 100, 100))
@@ -55,6 +59,24 @@ def test_show_masks_gives_the_iou_with_the_border_as_foreground():
     assert names(fig)[:4] == ["photo", "trimap", "external 0.75", "gradcam_finetuned 0.75"]
     assert "border as foreground" in names(fig)[-1] and len(fig.axes[0].images) == 4
     assert names(show_masks(PHOTO, {"external": mask()})) == ["photo", "external"]
+    assert names(show_masks(PHOTO, {}, trimap)) == ["photo", "trimap"]  # no line, no note
+
+
+def test_examples_are_the_best_the_median_and_the_worst_of_test(tmp_path):
+    PHOTO.save(tmp_path / "photo.png")
+    Image.fromarray(np.where(mask(), 1, 2).astype(np.uint8)).save(tmp_path / "trimap.png")
+    sample = SimpleNamespace(photo=tmp_path / "photo.png", trimap=tmp_path / "trimap.png")
+    for i in "abcd":
+        write_mask(tmp_path / f"{i}.png", mask(np.uint8))
+    table = pd.DataFrame({"id": list("abcd"), "split": ["test"] * 3 + ["train"],
+                          "iou/foreground": [0.5, 0.123, 0.9, 1.0]})
+    run = SimpleNamespace(
+        mask_scores=lambda source: SimpleNamespace(photos=table), masks_folder=lambda s: tmp_path,
+        pets=SimpleNamespace(sample=lambda i: sample))
+    shown = names(show_examples(run, "external"))
+    assert [t for t in shown if ": " in t][:3] == ["best: c", "median: a", "worst: b"]
+    assert [t for t in shown if t.startswith("external")] == [
+        "external 0.90", "external 0.50", "external 0.12"]
 
 
 def test_names_and_headings_wrap_and_lie_within_the_figure():
