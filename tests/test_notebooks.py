@@ -97,7 +97,8 @@ def test_every_chapter_breaks_something_on_purpose_and_measures_it(path):
 
 
 def exercises(path: Path) -> list[int]:
-    return [int(n) for n in re.findall(r"^(\d)\. ", prose(path).split("## Exercises")[1], re.M)]
+    text = prose(path).split("## Exercises")[1].split("## References")[0]
+    return [int(n) for n in re.findall(r"^(\d)\. ", text, re.M)]
 
 
 def test_every_chapter_has_its_solutions():

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from petweak.data.masks import write_mask
+from petweak.data.oxford_pets import Sample
 from petweak.visualization.overlays import gallery, overlay, show_examples, show_masks, show_photos
 from petweak.visualization.style import SIZES
 
@@ -65,7 +66,7 @@ def test_show_masks_gives_the_iou_with_the_border_as_foreground():
 def test_examples_are_the_best_the_median_and_the_worst_of_test(tmp_path):
     PHOTO.save(tmp_path / "photo.png")
     Image.fromarray(np.where(mask(), 1, 2).astype(np.uint8)).save(tmp_path / "trimap.png")
-    sample = SimpleNamespace(photo=tmp_path / "photo.png", trimap=tmp_path / "trimap.png")
+    sample = Sample("a", tmp_path / "photo.png", tmp_path / "trimap.png", 0, 0, "test", "pug")
     for i in "abcd":
         write_mask(tmp_path / f"{i}.png", mask(np.uint8))
     table = pd.DataFrame({"id": list("abcd"), "split": ["test"] * 3 + ["train"],
