@@ -255,11 +255,35 @@ def maskformer() -> Drawing:
     return d
 
 
+def training_step() -> Drawing:
+    """07b: one step of training, and what it changes."""
+    d = Drawing(900, 330, "A training step: features, prediction, matching, loss, gradient")
+    d.box(30, 40, 150, 50, "feature cache\n(frozen backbone)", "frozen")
+    d.box(270, 40, 150, 50, "MaskFormer", "trained", NORMAL)
+    d.box(510, 30, 150, 70, "prediction\nQ masks,\nQ classes", "data")
+    d.box(720, 40, 150, 50, "Hungarian\nmatching", "loss")
+    d.arrow((180, 65), (270, 65), text="C × h × w")
+    d.arrow((420, 65), (510, 65))
+    d.arrow((660, 65), (720, 65))
+    d.box(510, 140, 150, 60, "target: pseudo-mask\nand class", "data")
+    d.label(585, 216, "mirrored with the photo")
+    d.arrow((660, 165), (765, 165), (765, 90))
+    d.box(720, 190, 150, 60, "loss: class +\nmask + dice", "loss")
+    d.arrow((820, 90), (820, 190), text="pairs")
+    d.box(420, 255, 190, 50, "gradient, shortened\nif it is too long", "plain")
+    d.arrow((795, 250), (795, 280), (610, 280))
+    d.box(250, 255, 130, 50, "AdamW", "plain")
+    d.arrow((420, 280), (380, 280))
+    d.arrow((290, 255), (290, 90), text="new parameters", dashed=True)
+    return d
+
+
 DIAGRAMS: dict[str, Callable[[], Drawing]] = {
     "01_explore_the_data": study, "02_see_what_the_backbone_sees": backbone,
     "03_make_masks_with_mask_rcnn": mask_rcnn, "04_make_masks_with_grad_cam": grad_cam,
     "05_finetune_then_grad_cam": two_heads,
     "07a_build_maskformer": maskformer,
+    "07b_train_maskformer": training_step,
 }
 
 

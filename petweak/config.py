@@ -215,7 +215,7 @@ class System(Section):
     """Where and how things run. Only a device's kind changes results, and stands in keys."""
     device: str = "auto"  # auto (CUDA, else the CPU), cpu, cuda, cuda:1, mps
     workers: int = _number(0, 0)  # processes that decode photos; 0 decodes in this one
-    save_epochs: bool = True  # keep every epoch's weights, for the explorer of notebook 07
+    save_epochs: bool = True  # keep every epoch's weights, for the explorer of notebook 07b
 
 
 class Settings(Section):

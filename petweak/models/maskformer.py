@@ -10,8 +10,8 @@
 
 Unlike MaskFormer (Cheng et al. 2021), the paper has no feature pyramid, no positional encoding, no
 MLP on the queries before the mask product, no loss on the decoder's inner layers, and 768 hidden
-units. Ours are: binary cross-entropy for the focal loss; 2 queries, nearly equal at the start, for
-100; dropout 0.1 in the transformer, PyTorch's default.
+units. Ours are: binary cross-entropy for the focal loss, and weights of 2, 5 and 5 (Mask2Former's);
+2 queries, nearly equal at the start, for 100; dropout 0.1 in the transformer, PyTorch's default.
 
 MaskFormer-MS has more `levels` than `final`. Maps of stride 32 are stacked; one of stride 16 or 8
 joins by a lateral 1x1 convolution where the pixel decoder reaches its resolution (feature pyramid

@@ -115,7 +115,7 @@ def test_a_typed_path_counts_from_where_the_user_stands(ran, tmp_path, monkeypat
     """A notebook counts relative paths from the project."""
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
-    monkeypatch.setattr(notebooks, "series", lambda *_: [FOLDER / "07_train_maskformer.ipynb"])
+    monkeypatch.setattr(notebooks, "series", lambda *_: [FOLDER / "07b_train_maskformer.ipynb"])
     list(run_notebooks("embedded", tmp_path / "run", parameters=["external_masks=../masks"]))
     assert ran[0][2]["external_masks"] == str(tmp_path / "masks")
     assert read_values(["external_masks=a,~/b", "seed=0,1"]) == {
