@@ -118,7 +118,7 @@ def write_ablation(data: Path, out: Path) -> None:
 def answers_table(table: pd.DataFrame) -> pd.DataFrame:
     """The simplest architecture that satisfies, a row per source, as text."""
     found = answers(table)
-    found["share"] = found["share"].map("{:.1%}".format)
+    found["share"] = found["share"].map("{:.1%}".format, na_action="ignore")
     return found.rename(columns={"tenth": "a tenth of the paper's satisfies", "wants":
                                  "noisy masks want", "share": "of the paper's", "iou": "its IoU"})
 

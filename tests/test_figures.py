@@ -88,7 +88,7 @@ def test_the_grid_of_architectures_is_drawn_with_what_it_came_to(tmp_path, monke
     (tmp_path / "photos").mkdir()
     pd.DataFrame([about | {
         "source": s, "row": n, "parameters": k, "share": k / 1000, "iou": iou, "smallest": iou,
-        "largest": iou, "minus_best": iou - 0.9, "p": p,
+        "largest": iou, "minus_best": iou - 0.9, "p": p, "seeds": 3,
         "satisfies": "no" if n == "tiny" and s == "weak" else told,
         "noise": None if n == "paper" or s == "ground_truth" else 0.1, "noise_p": 0.01,
     } for s in ("ground_truth", "weak") for n, k, iou, told, p in rows]).to_csv(

@@ -253,7 +253,7 @@ def _compared(scores: dict[tuple[str, int], Scores], border: str) -> pd.DataFram
     told, above = gaps["p"] < LEVEL, gaps["value"] > -SATISFIES
     table[["minus_best", "low", "high", "p"]] = gaps[["value", "low", "high", "p"]]
     table["satisfies"] = np.select(
-        [~others | told & above & (table["seeds"] >= SEEDS), told & ~above], ["yes", "no"],
+        [(~others | told & above) & (table["seeds"] >= SEEDS), told & ~above], ["yes", "no"],
         "not told apart")
     n, iou = table["parameters"].to_numpy(), table["iou"].to_numpy()
     beaten = (n[:, None] >= n) & (iou[:, None] <= iou) & ((n[:, None] > n) | (iou[:, None] < iou))
@@ -297,13 +297,17 @@ def answers(table: pd.DataFrame) -> pd.DataFrame:
     satisfies, its `parameters`, their `share` of the paper's, its `minus_best`; `tenth`: whether a
     model with at most TENTH of the paper's parameters satisfies (`yes`, `none of the grid`,
     `not told apart`); `wants`: what noisy masks want, beside those of the first source (`simpler`
-    or `larger` models, `both`, `not told apart`), from the rows whose `noise` is told from 0."""
+    or `larger` models, `both`, `not told apart`), from the rows with SEEDS
+    seeds whose `noise` is told from 0."""
     rows = []
     for source, part in table.groupby("source", sort=False):
         best = part.loc[part["minus_best"].where(part["p"].isna()).idxmax()]
-        simplest = part[part["satisfies"] == "yes"].sort_values("parameters").iloc[0]
+        satisfied = part[part["satisfies"] == "yes"].sort_values("parameters", ignore_index=True)
+        simplest = satisfied.reindex([0]).iloc[0]  # empty where none does
         small = set(part.loc[part["share"] <= TENTH, "satisfies"])
-        told = part["noise"][part["noise_p"] < LEVEL] if "noise" in part else pd.Series(dtype=float)
+        told = pd.Series(dtype=float)
+        if "noise" in part:
+            told = part["noise"][(part["noise_p"] < LEVEL) & (part["seeds"] >= SEEDS)]
         signs = (bool((told > 0).any()), bool((told < 0).any()))
         rows.append({
             "source": source, "best": best["row"], "iou": best["iou"], "simplest": simplest["row"],

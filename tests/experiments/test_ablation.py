@@ -179,8 +179,8 @@ def test_what_gets_more_seeds_is_decided_on_val():
     assert module._contested(first, "ignore", 2) == chosen
 
 
-def answer(noisy: dict[str, tuple[int, list[float]]]) -> pd.Series:
-    found = [made(GROUND_TRUTH), made(noisy)]
+def answer(noisy: dict[str, tuple[int, list[float]]], clean: dict = GROUND_TRUTH) -> pd.Series:
+    found = [made(clean), made(noisy)]
     tables = [module._compared(s, "ignore") for s in found]
     module._add_noise(tables[1], found[1], found[0], "ignore")
     parts = [t.assign(source=s, share=t["parameters"] / 1000)
@@ -190,7 +190,8 @@ def answer(noisy: dict[str, tuple[int, list[float]]]) -> pd.Series:
 
 def test_the_answers():
     noisy = {name: (n, [0.6] * len(v)) for name, (n, v) in GROUND_TRUTH.items()}
-    found = answer(noisy)
+    noisy["poor"], clean = (40, [0.6] * 3), GROUND_TRUTH | {"poor": (40, [0.8] * 3)}
+    found = answer(noisy, clean)
     assert found["simplest"].to_dict() == {"clean": "tiny", "noisy": "torn"}
     assert found["tenth"].to_dict() == {"clean": "yes", "noisy": "yes"}
     assert found["wants"].to_dict() == {"clean": "", "noisy": "simpler"}  # `poor` is none any more
@@ -199,6 +200,10 @@ def test_the_answers():
     larger = answer(GROUND_TRUTH | {"tiny": (50, [0.7] * 3)})
     assert larger["wants"]["noisy"] == "larger"
     assert larger["tenth"]["noisy"] == "not told apart"  # `torn` and `once`
+    once = {name: (n, v[:1]) for name, (n, v) in noisy.items()}
+    early = answer(once, {name: (n, v[:1]) for name, (n, v) in clean.items()})
+    assert set(early["tenth"]) == {"not told apart"} and early["simplest"].isna().all()
+    assert early["wants"]["noisy"] == "not told apart"
     none = {"maskformer": (1000, [0.9] * 3), "tiny": (50, [0.7] * 3)}
     table = module._compared(made(none), "ignore").assign(source="clean", share=[1, 0.05])
     assert answers(table)["tenth"].tolist() == ["none of the grid"]
