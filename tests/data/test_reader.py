@@ -22,6 +22,7 @@ from petweak.data.oxford_pets import (
     describe,
     fingerprint,
     load_trimap,
+    read_lines,
     read_pets,
     require_splits,
     resize,
@@ -168,6 +169,22 @@ def test_files_are_found_by_their_stem(tmp_path):
     assert refusal(other).endswith("keep one of each: pug_3.png and pug_3.tif")
 
 
+def test_two_suffixes_count_after_the_very_stem_in_any_case(tmp_path):
+    """x.HEIC.jpg, as converters call it: the photo of x.heic in the list, and of x, if no x is
+    there."""
+    write(tmp_path, ["Bengal_1.heic.jpg 3 1", "Bengal_2 3 1", "pug_1 7 2"], TEST,
+          ["Bengal_1.HEIC.jpg", "Bengal_1.jpg", "BENGAL_2.HEIC.jpg", "pug_1.jpg", "pug_1.HEIC.png",
+           "pug_3.jpg"], {})
+    names = {s.id: s.photo.name for s in read_pets(tmp_path).samples}
+    assert names == {"Bengal_1.heic": "Bengal_1.HEIC.jpg", "Bengal_2": "BENGAL_2.HEIC.jpg",
+                     "pug_1": "pug_1.jpg", "pug_3": "pug_3.jpg"}
+
+
+def test_lines_keep_their_numbers_without_those_that_say_nothing(tmp_path):
+    (file := tmp_path / "list.txt").write_bytes(b"# Image\r\n a 1\r\rb\n#c\nd")
+    assert read_lines(file) == [(2, "a 1"), (4, "b"), (6, "d")]
+
+
 def test_two_ids_of_one_file_are_refused(tmp_path):
     root = write(tmp_path, ["Bengal_1 3 1", "bengal_1 3 1"], TEST, ["BENGAL_1.jpg", "pug_3.jpg"])
     assert refusal(tmp_path) == (f"{root}: ids that differ in case alone and have one file: "
@@ -265,7 +282,8 @@ def test_names_that_nobody_can_see_are_refused(tmp_path, official):
     path = official / "annotations" / "classes.txt"
     for odd in ("a\x00", "\u202eb", "a\x85c", "a\u2028b"):
         path.write_text(f"{odd}\nz\n", encoding="utf-8")
-        assert refusal(tmp_path).startswith(f"{path}: names with characters that nobody can see")
+        says = f"{path}: names with characters that nobody can see: {ascii(odd)}"
+        assert refusal(tmp_path) == says
     path.write_text("Maine\xa0Coon\ncaf\xe9 \u2014 \u732b\n", encoding="utf-8")
     assert read_pets(tmp_path).breeds == ("Maine\xa0Coon", "caf\xe9 \u2014 \u732b")
 
@@ -333,6 +351,17 @@ def test_trimaps_without_a_value_are_doubted(tmp_path, value, says):
     assert check(read_pets(tmp_path)).doubts == (
         f"none of the 5 trimaps in {where} has {says}, in the middle or along the frame: are they "
         "masks of another kind?",)
+
+
+def test_trimaps_with_next_to_no_pet_are_doubted(tmp_path):
+    """Two of five, beside others that are pet from edge to edge."""
+    speck, whole = np.full((30, 40), 2, np.uint8), np.ones((30, 40), np.uint8)
+    speck[15, 20] = 1
+    ids = [x.split()[0] for x in TRAIN + TEST]
+    maps = {f"{i}.png": speck if k < 2 else whole for k, i in enumerate(ids)}
+    root = write(tmp_path, TRAIN, TEST, trimaps=maps)
+    assert (f"2 of 5 trimaps in {root / 'annotations' / 'trimaps'} have next to no pet, under 0.5% "
+            "of the photo: Bengal_1; Bengal_2") in check(read_pets(tmp_path)).doubts
 
 
 @pytest.mark.parametrize("exchanged, doubted", [(2, 0), (3, 1)])

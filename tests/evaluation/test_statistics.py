@@ -141,6 +141,7 @@ def test_the_bootstrap_of_the_full_set_needs_little_memory():
 def test_holm_by_hand():
     """Holm (1979): the smallest times 4, the next times 3 and never below the one before."""
     p = pd.Series({"a": 0.04, "b": 0.01, "c": 0.03, "d": 0.5})
+    assert list(holm(p).index) == list(p.index)
     assert holm(p).to_dict() == pytest.approx({"a": 0.09, "b": 0.04, "c": 0.09, "d": 0.5})
     assert holm(pd.Series([0.9, 0.8])).tolist() == [1, 1]
     assert holm(p * 0).eq(0).all() and holm(pd.Series(dtype=float)).empty
