@@ -33,6 +33,8 @@ from petweak.experiments.cam_heads import two_by_two
 from petweak.experiments.configurations import chosen_configurations
 from petweak.experiments.mask_costs import by_hours, saved
 from petweak.experiments.self_training_gains import summary
+from petweak.experiments.supervision import answers as supervision_answers
+from petweak.experiments.supervision import both_borders
 from petweak.experiments.unseen_breeds import lost
 from petweak.experiments.unseen_breeds_tried import by_configuration
 from petweak.pseudo_masks import source_names
@@ -92,10 +94,10 @@ def write_hours(data: Path, out: Path) -> None:
     if curve is None and models is None:
         return
     points = by_hours(curve, models)
-    free = points[points["hours"] == 0].sort_values("iou").iloc[-1]
-    paid = points[points["source"] == "ground_truth"].sort_values("hours").iloc[-1]
-    title = (f"IoU {free['iou']:.2f} without annotation, {paid['iou']:.2f} "
-             f"with {paid['hours']:.1f} hours of it")
+    full = points["source"] == "ground_truth"
+    weak, paid = (points[of].sort_values("iou").iloc[-1] for of in (~full, full))
+    title = (f"IoU {weak['iou']:.2f} with {weak['hours']:.1f} hours of labels,\n{paid['iou']:.2f} "
+             f"with {paid['hours']:.1f} hours of outlines and labels")
     if curve is not None and np.isfinite(saved(curve)).all():
         least, usual = saved(curve)
         title = f"Pseudo-masks alone are worth {least:.1f} to {usual:.1f} hours of outlines"
@@ -157,12 +159,26 @@ def chosen_table(chosen: pd.DataFrame) -> pd.DataFrame:
     return shown.set_axis(["chosen on", "settings"], axis=1)
 
 
+def supervision_table(table: pd.DataFrame) -> pd.DataFrame:
+    """All models of all sources, for both treatments of the border, as text."""
+    shown = both_borders(table).drop(columns=["labels", "smallest", "largest"])
+    shown.loc[shown["of"] == "ground_truth", ["difference", "verdict"]] = None  # from itself
+    for name in ("difference", "masks", "iou", "accuracy", "semantic_miou"):
+        sign = "{:+.3f}" if name == "difference" else "{:.3f}"
+        shown[name] = shown[name].map(sign.format, na_action="ignore")
+    return shown.rename(columns={
+        "of": "source", "learnt_from": "learnt from", "masks": "its masks", "iou": "model, IoU",
+        "semantic_miou": "semantic mIoU", "difference": "minus full supervision"})
+
+
+# What a table says, in sentences that stand before it.
+SENTENCES = {"supervision": supervision_answers}
 TABLES = {  # a file in figures/data/<run>/, and the mark in the README: its table
     "results": results_table, "timings": tables.costs, "self_training_gains": summary,
     "configurations": chosen_configurations, "unseen_breeds": lost,
     "unseen_breeds_tried": lambda tried: by_configuration(tried).reset_index(),
     "cost": lambda stages: stages, "chosen": chosen_table, "cam_heads": two_by_two,
-    "ablation": answers_table,
+    "ablation": answers_table, "supervision": supervision_table,
     "mask_costs": lambda costs: costs.drop(columns=["low", "high", "n_images", "threads"]),
     "choices": lambda choices: choices.drop(columns=["source", "labels", "model", "seconds"]),
 }
@@ -179,9 +195,12 @@ def write_readme(readme: Path, out: Path) -> None:
         start, end = f"<!-- {mark} -->\n", f"<!-- /{mark} -->"
         if start not in text or end not in text:
             raise ValueError(f"{readme} has no '{start.strip()}' ... '{end}'")
-        shown = tables.readable(TABLES[file.stem](read_frame(file)))
+        table, say = read_frame(file), SENTENCES.get(file.stem, lambda _: [])
+        shown = tables.readable(TABLES[file.stem](table))
         shown = shown.to_markdown(index=False, disable_numparse=True)
-        text = f"{text.partition(start)[0]}{start}\n{shown}\n\n{end}{text.partition(end)[2]}"
+        said = "".join(f"- {sentence[0].upper()}{sentence[1:]}\n" for sentence in say(table))
+        shown = f"\n{said}\n{shown}\n\n" if said else f"\n{shown}\n\n"
+        text = f"{text.partition(start)[0]}{start}{shown}{end}{text.partition(end)[2]}"
     if text != old:
         write_text(readme, text)
 

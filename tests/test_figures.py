@@ -11,6 +11,8 @@ import pytest
 from handmade import MASK_IOU, make_run, results_of
 from PIL import Image
 
+from petweak.data.files import read_frame
+from petweak.experiments.supervision import both_borders
 from petweak.visualization.charts import ablation_points
 
 TOP = Path(__file__).resolve().parents[1]
@@ -41,6 +43,20 @@ def test_every_committed_table_has_the_names_of_today():
             assert not OLD & words and len(frame), file
     for name in draw.TABLES:
         assert any((TOP / f"figures/data/{run}/{name}.csv").is_file() for run in draw.STORED)
+
+
+def test_what_the_readme_says_of_37_breeds_is_what_the_table_says():
+    table = read_frame(TOP / "figures/data/photos37/supervision.csv")
+    shown = both_borders(table).set_index(["border", "of", "model"])
+    weak = shown.drop("ground_truth", level="of")
+    best = weak[weak.index.isin(["maskformer-ms"], level="model")].groupby("border")["iou"].idxmax()
+    assert shown.loc[best["ignore"], "verdict"] == "not told apart"
+    assert shown.loc[best["foreground"], "verdict"] == "worse"
+    cams = weak[weak.index.get_level_values("of").str.startswith("gradcam")]
+    assert set(cams["verdict"]) == {"worse"} and cams["difference"].max() < -0.1
+    assert weak["accuracy"].min() > shown.xs("ground_truth", level="of")["accuracy"].max() + 0.1
+    text = (TOP / "README.md").read_text(encoding="utf-8")
+    assert ("**One seed so\nfar**" in text) == (set(shown["seeds"]) == {1})
 
 
 def test_a_result_below_the_baseline_is_marked():

@@ -122,3 +122,36 @@ def summary(table: pd.DataFrame, border: str, labels: str = "breed") -> pd.DataF
     order = ["learnt_from", "seeds", "masks", "iou", "smallest", "largest", "accuracy",
              "semantic_miou", "difference", "verdict", "satisfies"]
     return out[order].reset_index().sort_values("iou", ascending=False, ignore_index=True)
+
+
+def both_borders(table: pd.DataFrame, labels: str = "breed") -> pd.DataFrame:
+    """The rows of `summary` for both treatments of the border, a column `border` first; of full
+    supervision the models that were trained for it."""
+    parts = []
+    for border in ("foreground", "ignore"):
+        part = summary(table, border, labels)
+        other = part["of"].isin(FULL) & ~part["of"].str.endswith(f"={border}")
+        parts.append(part[~other].assign(border=border, of=part["of"].str.replace(
+            f" border={border}", "")))
+    out = pd.concat(parts, ignore_index=True)
+    return out[["border", *out.columns.drop("border")]]
+
+
+def answers(table: pd.DataFrame, labels: str = "breed") -> list[str]:
+    """The paper's first question, a sentence per treatment of the border and architecture: the weak
+    source with the best model beside full supervision; outer limits of all seeds' intervals."""
+    out = []
+    for (border, model), part in both_borders(table, labels).groupby(["border", "model"]):
+        full, weak = (part[(part["of"] == "ground_truth") == is_full] for is_full in (True, False))
+        if full.empty or weak.empty:
+            continue
+        best, full = weak.loc[weak["iou"].idxmax()], full.iloc[0]
+        same = (table[KEYS] == best[KEYS]).all(axis=1) & (table["border"] == border)
+        gaps = table[same & (table["metric"] == GAPS[0])]
+        out.append(
+            f"border {border}, `{model}`: the best weak source is `{best['of']}`, IoU "
+            f"{best['iou']:.3f} from {best['learnt_from']} photos; full supervision has "
+            f"{full['iou']:.3f} from {full['learnt_from']}. Difference {best['difference']:+.3f} "
+            f"[{gaps['low'].min():+.3f}, {gaps['high'].max():+.3f}], seeds {best['seeds']}: "
+            f"{best['verdict']}.")
+    return out

@@ -8,7 +8,7 @@ from conftest import small
 from few import drop_trimaps, few_photos
 
 from petweak.data.files import read_json
-from petweak.experiments.supervision import GAPS, summary, supervision
+from petweak.experiments.supervision import GAPS, answers, both_borders, summary, supervision
 from petweak.study.run import Run
 
 GRADCAM = "gradcam_pretrained cam_target=top1 threshold=0.5"
@@ -86,3 +86,19 @@ def test_a_verdict_needs_every_seed():
     assert [r["verdict"] for r in (a, b, c)] == ["better", "not told apart", "worse"]
     assert [r["satisfies"] for r in (a, b, c)] == ["yes", "no", "not told apart"]
     assert a["difference"] == pytest.approx(0.175) and pd.isna(a["accuracy"])
+
+
+def test_full_supervision_stands_once_a_border_beside_the_best_weak_source(table):
+    shown = both_borders(table, "species").set_index(["border", "of", "model", "photos"])
+    full = shown.xs("ground_truth", level="of")
+    assert set(full["difference"]) == {0} and len(full) == 2 * 2
+    assert len(shown) == len(full) + 2 * 2 * 2 * 2  # sources, architectures, photos, borders
+    said = answers(table, "species")
+    assert len(said) == 4
+    weak = shown.drop("ground_truth", level="of").xs("foreground").xs("maskformer", level="model")
+    of, photos = weak["iou"].idxmax()
+    assert f"is `{of}`, IoU {weak['iou'].max():.3f} from {8 if photos == 'all' else 4}" in said[0]
+    gaps = table.query("of == @of and photos == @photos and model == 'maskformer' and border == "
+                       "'foreground' and metric == @GAPS[0]")
+    assert f"[{gaps['low'].min():+.3f}, {gaps['high'].max():+.3f}], seeds 2: " in said[0]
+    assert answers(table[~table["of"].str.startswith("ground_truth")], "species") == []
