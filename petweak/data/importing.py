@@ -93,13 +93,13 @@ def import_photos(
     found = find(source, chosen, {root, masks} - {None})
     found.source = source
     finders.name_classes(found, source if source.is_dir() else source.parent)
-    if not found.official:
-        leave_twins_out([p for p in found.photos if not p.reason])
     pair_beside(found)
     if masks:
         match_masks(found, masks)
     elif found.unclear:
         raise ValueError(found.unclear)
+    if not found.official:
+        leave_twins_out(found)
     _choose(found, chosen)
     found.species = _species(found, species)
     options = [link, test_fraction, seed, foreground, found.species, chosen]
