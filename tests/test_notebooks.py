@@ -7,6 +7,7 @@ import io
 import json
 import re
 import tokenize
+from collections import defaultdict
 from pathlib import Path
 
 import nbformat
@@ -62,6 +63,15 @@ def test_one_cell_of_parameters_literals_with_a_comment_each(path):
         assert statement.lineno in commented, ast.unparse(statement)
     common = {"profile", "run", "data_root", "seed"}
     assert ({"run"} if path.stem in ("explorers", "report") else common) <= set(parameters_of(path))
+
+
+def test_a_parameter_has_one_type_in_the_whole_series():
+    """`-p photos=FOLDER` goes to every notebook that has `photos`."""
+    types = defaultdict(lambda: defaultdict(list))
+    for path in EVERY:
+        for name, text in parameters_of(path).items():
+            types[name][type(ast.literal_eval(text))].append(path.name)
+    assert not {name: dict(of) for name, of in types.items() if len(of) > 1}
 
 
 @pytest.mark.parametrize("path", ALL, ids=IDS)

@@ -12,6 +12,7 @@ import re
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -34,12 +35,28 @@ from petweak.data.pairing import (
     set_masks_aside,
     split_of,
 )
-from petweak.data.pictures import HIDDEN, ON_SIDE, OTHER, SUFFIXES, bare, header, walk
+from petweak.data.pictures import (
+    HIDDEN,
+    LINK,
+    MASKS,
+    ON_SIDE,
+    OTHER,
+    SUFFIXES,
+    bare,
+    header,
+    load_image,
+    walk,
+)
 
 SPECIES_NAMES = dict(cat="cat", cats="cat", dog="dog", dogs="dog")
 NO_PHOTO = "listed, and there is no photo"
 _NO_NAME = re.compile(r"[\d\W_]+")  # 2023, 2023-05-01: of cats/, no class of its own
-OUTSIDE = 0.05  # of a picture's width or height, by which an outline may be beside it
+OUTSIDE = 0.1  # of a picture's width or height, by which an outline may be beside it
+# What a .json that cannot be read has in its name or content if masks or classes may be in it.
+_ANNOTATES = re.compile(r"annotation|segmentation|instances|coco|\"(images|categories)\"", re.I)
+NO_JSON = "no picture by its name, and no JSON"
+_THUMBS = re.compile(r"thumb(nail)?s?", re.I)
+THUMBNAIL = "in a folder of thumbnails, of photos elsewhere"
 _NUMBERED = re.compile(r"(.+)_\d+")  # breed_number, as the official photos are called
 
 
@@ -50,9 +67,12 @@ def find(source: Path, chosen: list[str], without: set[Path]) -> Found:
     if top != source and top.name.lower() in MASK_FOLDERS:  # annotations/x.json beside images/
         top = top.parent
     files = [(f, why) for f, why in walk(top, without) if f not in without]
-    jsons = [f for f, why in files if f.suffix.lower() == ".json" and why != HIDDEN
-             and source in (f, *f.parents)]
-    if annotated := {f: data for f in jsons if (data := _read_coco(f))}:
+    small = _thumbnails(top, [f for f, why in files if not why])
+    jsons = {f: _read_json(f, source) for f, why in files if f.suffix.lower() == ".json"
+             and why not in (HIDDEN, LINK, MASKS) and source in (f, *f.parents)}
+    says = dict.fromkeys(small, THUMBNAIL) | {f: NO_JSON for f in jsons if jsons[f] is None}
+    files = [(f, says.get(f, why)) for f, why in files]
+    if annotated := {f: data for f, data in jsons.items() if _is_coco(data)}:
         return _coco(annotated, top, files, chosen)
     if source.is_file():
         raise ValueError(f"{source}: a source is a folder (no archive), a .csv, or a .json of COCO "
@@ -62,6 +82,28 @@ def find(source: Path, chosen: list[str], without: set[Path]) -> Found:
             f.parts[-3].lower() == "annotations" or f.parent.parent == source) for f, _ in files):
         return _official(source, files, lists, chosen)
     return _folders(source, files, chosen)
+
+
+def _thumbnails(top: Path, pictures: list[Path]) -> set[Path]:
+    """The pictures in folders called thumbs or thumbnails, of which most have the stem of a larger
+    photo elsewhere: they would be in train and their photos in test."""
+    elsewhere, inside = defaultdict(list), defaultdict(list)
+    for f in pictures:
+        stem = re.sub(r"[-_. ]thumb(nail)?s?$|^thumb(nail)?s?[-_. ]", "", bare(f.stem).casefold())
+        parts = [x.casefold() for x in f.relative_to(top).parts[:-1]]
+        if any(map(_THUMBS.fullmatch, parts)):
+            inside[f.parent].append((f, stem))
+        elif not MASK_FOLDERS & set(parts):
+            elsewhere[stem].append(f)
+
+    def is_small(file: Path, stem: str) -> bool:
+        with suppress(OSError):
+            w, h = header(file).size
+            return any(w * h < np.prod(header(f).size) for f in elsewhere[stem])
+        return False
+
+    return {f for of in inside.values() if 2 * sum(is_small(*x) for x in of) > len(of)
+            for f, _ in of}
 
 
 def _photos(files: list[tuple[Path, str]], source: Path) -> list[Photo]:
@@ -158,9 +200,9 @@ def _official(source: Path, files: list[tuple[Path, str]], lists: list[Path],
     for f, why in files:
         if not why and f.parent.name.lower() == "trimaps":
             trimaps[f.stem.casefold()].append(f)
-    twins = [(first, f) for first, *more in trimaps.values() for f in more]
-    if twins and not same_foreground(*map(list, zip(*twins, strict=True))):
-        found.unclear = differ(source, sum(twins, ()))
+    of_two = defaultdict(set)  # x.heic.jpg is x's, if it is one alone
+    for stem in trimaps:
+        of_two[bare(stem)].add(stem)
     # Of the annotations, only what is in their lists is of interest: not xmls, not .mat files.
     others = [(f, why) for f, why in files if f.parent.name.lower() != "trimaps"
               and not (why and "annotations" in f.relative_to(source).as_posix().lower())]
@@ -168,7 +210,9 @@ def _official(source: Path, files: list[tuple[Path, str]], lists: list[Path],
     for p in photos:
         if not p.reason:
             stem = p.file.stem.casefold()
-            p.masks = (trimaps[stem] or trimaps[bare(stem)])[:1]
+            names = [stem, p.file.name.casefold(), bare(stem)]
+            names += of_two[bare(stem)] if len(of_two[bare(stem)]) == 1 else []
+            p.masks = trimaps[next((name for name in names if name in trimaps), "")]
             by_stem[stem].append(p)
     if not lists:
         found.photos = photos
@@ -177,6 +221,7 @@ def _official(source: Path, files: list[tuple[Path, str]], lists: list[Path],
             raise ValueError(f"{source} has trimaps, but neither trainval.txt nor photos called "
                              "BREED_NUMBER of known breeds: give class folders and --masks, or a "
                              "CSV")
+        _one_trimap_each(source, found)
         return found
     rows = _read_lists(lists)
     class_ids = {i: class_id for i, (class_id, *_) in rows.items()}
@@ -193,11 +238,30 @@ def _official(source: Path, files: list[tuple[Path, str]], lists: list[Path],
         if found.species.setdefault(p.breed, SPECIES[kind]) != SPECIES[kind]:
             raise ValueError(f"{p.breed} is a cat and a dog in the lists of {source}")
         found.photos.append(p)
+    _one_trimap_each(source, found)
     for p in (p for same in by_stem.values() for p in same):
         p.reason = "in no list"
     listed = set(map(id, found.photos))
     found.photos += [p for p in photos if id(p) not in listed]
     return found
+
+
+def _one_trimap_each(source: Path, found: Found) -> None:
+    """Of the trimaps of a photo the first that can be read; they may not differ."""
+    twins = []
+    for p in found.photos:
+        if len(p.masks) > 1 and not p.reason:
+            first, *more = [f for f in p.masks if _is_readable(f)] or p.masks[:1]
+            twins += [(first, f) for f in more]
+            p.masks = [first]
+    if twins and not same_foreground(*map(list, zip(*twins, strict=True))):
+        found.unclear = differ(source, sum(twins, ()))
+
+
+def _is_readable(file: Path) -> bool:
+    with suppress(OSError):
+        return bool(load_image(file))
+    return False
 
 
 def _is_list(file: Path) -> bool:
@@ -224,20 +288,28 @@ def _read_lists(lists: list[Path]) -> dict[str, tuple[int, int, str]]:
     return rows
 
 
-def _read_coco(file: Path) -> dict[str, Any] | None:
-    """The content of `file`, if it has what COCO's instances have. ValueError for one that is no
-    JSON: masks and classes could be in it."""
-    what = "is no file, or a link to none"
+def _read_json(file: Path, source: Path) -> Any:
+    """The content of `file`, or None where it is no JSON. ValueError if masks and classes could be
+    in that, as it stands for another file, or name or content speak of them."""
+    what, content = "is no file, or a link to none", b""
     try:
         if file.is_file():
-            what = content_of(file, "is no JSON")
-        data = json.loads(file.read_bytes() if "no file" not in what else b"")
+            what, content = content_of(file, "is no JSON"), file.read_bytes()
+        return json.loads(content)
     except (ValueError, RecursionError) as error:
+        inside = os.path.relpath(file, source.parent)
+        text = inside + content.replace(b"\0", b"").decode("latin-1")
+        if what in ("is no JSON", "is empty (0 bytes)") and source != file and (
+                not _ANNOTATES.search(text)):
+            return None
         raise ValueError(f"{file} {what} ({error}): mend it, or move it away if nothing in it is "
                          "about the photos") from None
+
+
+def _is_coco(data: Any) -> bool:
+    """Whether it has what COCO's instances have."""
     keys = ("images", "annotations", "categories")
-    return data if isinstance(data, dict) and all(isinstance(data.get(k), list) for k in keys) \
-        else None
+    return isinstance(data, dict) and all(isinstance(data.get(k), list) for k in keys)
 
 
 def _coco(annotated: dict[Path, dict], top: Path, files: list[tuple[Path, str]],
@@ -311,7 +383,8 @@ def _coco_photos(file: Path, data: dict, by_name: dict[str, list[Path]], found: 
         elif not pets:
             p.reason = "no pet is annotated"
         elif all(a.get("segmentation") for a in of):
-            p.masks = [partial(_coco_mask, of, image.get("height"), image.get("width"))]
+            p.masks = [partial(_coco_mask, of, image.get("height"), image.get("width"),
+                               found.beyond)]
         else:
             p.note = "an annotation is a box without an outline"
         if not p.reason:
@@ -324,9 +397,11 @@ def _shared(one: Sequence[str], other: Sequence[str]) -> int:
     return len(os.path.commonprefix([[x.casefold() for x in path[::-1]] for path in (one, other)]))
 
 
-def _coco_mask(annotations: list[dict], height: Any, width: Any, photo: Path) -> np.ndarray:
-    """(H, W) bool, the union of instances, in the size that the file says. ValueError for outlines
-    that are none: the library would read memory that is not its own, or leave some unwritten."""
+def _coco_mask(annotations: list[dict], height: Any, width: Any, beyond: set[str], photo: Path
+               ) -> np.ndarray:
+    """(H, W) bool, the union of instances, in the size that the file says. What goes beyond the
+    picture a little is cut, and the photo's name put into `beyond`. ValueError for outlines that
+    are none: the library would read memory that is not its own, or leave some unwritten."""
     (w, h), orientation, _ = header(photo)
     if None not in (height, width):
         h, w = int(height), int(width)
@@ -349,11 +424,13 @@ def _coco_mask(annotations: list[dict], height: Any, width: Any, photo: Path) ->
             continue
         for polygon in s:
             xy = np.asarray(polygon, np.float64).reshape(-1, 2)
-            around = np.array([w, h]) * OUTSIDE + 2
-            if not ((xy > -around) & (xy < around + [w, h])).all():  # so of no number
+            over = np.maximum(-xy, xy - [w, h])
+            if not (over < np.array([w, h]) * OUTSIDE + 2).all():  # so of no number
                 raise ValueError(f"an outline lies outside of its picture of {w} x {h} px")
             if len(xy) > 2 and xy.max() <= 1 < min(h, w):
                 raise ValueError("an outline is not in pixels, but in numbers up to 1")
+            if (over > 2).any():
+                beyond.add(photo.name)
             if len(xy) > 2:  # fewer enclose nothing
                 union |= coco.decode(coco.frPyObjects([xy.ravel().tolist()], h, w))[..., 0] > 0
     if not union.any():
@@ -414,7 +491,8 @@ def _table(file: Path) -> Found:
                              "before: a photo has one class and one split")
         other = OTHER * (path.suffix.lower() not in SUFFIXES)
         p.reason = other or OWN_MASK * bool(writer_of(path))
-        p.masks += [_beside(file, row["mask"])] if row["mask"] else []
+        if row["mask"] and (mask := _beside(file, row["mask"])) not in p.masks:
+            p.masks.append(mask)
         kind = SPECIES_NAMES.get(kind, "")
         if kind and found.species.get(breed) not in (None, "", kind):
             raise ValueError(f"{where}: {breed} is a cat and a dog")

@@ -233,6 +233,9 @@ def _write(found: Found, beside: Path, link: bool, test_fraction: float, seed: i
         pets = oxford_pets.check(pets)
         if TRIMAPS in said and any("exchanged" in doubt for doubt in pets.doubts):
             said.append("if 1 is background and 2 the pet, say --foreground 2")
+    if found.beyond:
+        said.append(f"outlines go beyond the edges of {len(found.beyond)} photos, and are cut "
+                    f"there: {some(sorted(found.beyond))}")
     wrong = [p.name for p in used if p.note.startswith(NO_OUTLINES)]
     if many(wrong, drawn := [p for p in used if p.masks or p.name in wrong]):
         said.append(f"doubt: the outlines of {len(wrong)} of {len(drawn)} photos are not right"
@@ -334,7 +337,8 @@ def _trimaps(used: list[Photo], foreground: str
             for file in (m for m in p.masks if isinstance(m, Path)):
                 load_image(file)
         except OSError as error:
-            p.masks, p.note = [], f"its mask {error.strerror or error}"
+            reason = error.strerror or str(error).removeprefix(f"{file}: ")
+            p.masks, p.note = [], f"its mask {reason}"
     faults = {p.name: fault for p in used for m in p.masks
               if isinstance(m, Path) and (fault := _no_trimap(m, p.file))}
     with_files = [p for p in used if any(isinstance(m, Path) for m in p.masks)]

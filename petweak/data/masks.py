@@ -149,9 +149,13 @@ def mask_files(folder: Path) -> list[Path]:
 
 def is_mask_beside(path: Path, photo: Path) -> bool:
     """Whether `path`, which has the name of `photo`, looks like its mask: as large, exact, and of
-    few values, but for soft edges, or cut out by its alpha."""
+    few values, but for soft edges, or cut out by its alpha. Of several pages, of which no mask is
+    made, the first one is looked at: they are no photo, either."""
     try:
-        s = _looked_at(path, file_hash(path))
+        try:
+            s = _looked_at(path, file_hash(path))
+        except OSError:
+            s = _looked_at(path, file_hash(path), True)
         fitting = fits(s.size, photo)
     except OSError:
         return False
@@ -229,8 +233,8 @@ def look(paths: Iterable[Path]) -> list[Seen]:
 
 
 @cache
-def _looked_at(path: Path, _: str) -> Seen:
-    channels, small, values = _channels(path), {}, {}
+def _looked_at(path: Path, _: str, pages: bool = False) -> Seen:
+    channels, small, values = _channels(path, pages), {}, {}
     h, w = next(iter(channels.values())).shape
     for name, channel in channels.items():
         small[name] = small_copy(channel)
@@ -251,11 +255,11 @@ def small_copy(mask: np.ndarray) -> np.ndarray:
     return mask[rows[:, None], columns]
 
 
-def _channels(path: Path) -> dict[str, np.ndarray]:
+def _channels(path: Path, pages: bool = False) -> dict[str, np.ndarray]:
     """{channel: (H, W)} of all that a mask's pixels could mean, in the orientation that a viewer
     shows: `grey` where all of the picture is grey, `index` and `colour` of a palette, `colour`
     (0xrrggbb) and `bright` (the largest of red, green and blue) of a colour picture, `alpha`."""
-    image = load_image(path)
+    image = load_image(path, pages)
     array, mode = np.asarray(image), image.mode
     if mode == "P":
         image = image.convert("RGBA" if "transparency" in image.info else "RGB")

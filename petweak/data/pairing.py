@@ -68,6 +68,7 @@ class Found:
     source: Path = Path()  # what names the classes, for errors
     official: bool = False  # named by the lists of Oxford-IIIT Pet: nothing is renamed
     read: set[Path] = field(default_factory=set)  # what else it was told by: a CSV, a .json
+    beyond: set[str] = field(default_factory=set)  # photos whose outlines reach beyond them
     unclear: str = ""  # why masks beside the photos cannot be taken, unless others are given
 
 

@@ -2,8 +2,9 @@
 
 A picture is decoded by its content, whatever its name says, and comes as a person sees it: turned
 as its EXIF orientation asks. Of an animation or a file of several pages a photo is the first one;
-a mask, of which each page may hold a part, is refused. What cannot be read is an OSError that names
-the file and the reason. No state is shared, so any number of threads may read.
+a mask, of which each page may hold a part, is refused, but for a TIFF's thumbnails. What cannot be
+read is an OSError that names the file and the reason. No state is shared, so any number of threads
+may read.
 """
 
 import os
@@ -83,9 +84,10 @@ def load_photo(file: Path | BinaryIO, least: int = 0) -> Image.Image:
         return image.convert("RGB")
 
 
-def load_image(file: Path | BinaryIO) -> Image.Image:
-    """The picture in its own mode: with its palette, alpha and depth."""
-    with _opened(file, pages=False) as image:
+def load_image(file: Path | BinaryIO, pages: bool = False) -> Image.Image:
+    """The picture in its own mode: with its palette, alpha and depth. `pages`: of several the first
+    one, where they are no error."""
+    with _opened(file, pages=pages) as image:
         return image.copy()
 
 
@@ -137,7 +139,7 @@ def _header(path: Path, size: int, modified: int) -> Header:
 @contextmanager
 def _opened(file: Path | BinaryIO, least: int = 0, pages: bool = True) -> Iterator[Image.Image]:
     with _reading(file), _open(file) as image:
-        if not pages and image.format != "MPO" and (n := getattr(image, "n_frames", 1)) > 1:
+        if not pages and image.format != "MPO" and (n := _pages(image)) > 1:
             raise OSError(f"has {n} pages, a mask of each pet perhaps: save their union as one")
         if least:
             image.draft(None, (least, least))
@@ -147,6 +149,16 @@ def _opened(file: Path | BinaryIO, least: int = 0, pages: bool = True) -> Iterat
             for key in [k for k in image.info if "exif" in k.lower() or "xmp" in k.lower()]:
                 del image.info[key]  # or a reader of these would turn it again
         yield image
+
+
+def _pages(image: Image.Image) -> int:
+    """How many pages the picture has, without small copies of the first (GIMP's thumbnail)."""
+    n, (w, h) = getattr(image, "n_frames", 1), sorted(image.size)  # which may lie on their sides
+    if n == 1 or not isinstance(image, TiffImagePlugin.TiffImageFile):
+        return n
+    sizes = [(image.seek(i), sorted(image.size))[1] for i in range(n)]
+    image.seek(0)
+    return 1 + sum(x >= w or y >= h or abs(x * h - y * w) > 2 * max(w, h) for x, y in sizes[1:])
 
 
 def _orientation(image: Image.Image) -> int:
@@ -184,7 +196,11 @@ def _open_tiff(stream: BinaryIO, head: bytes) -> Image.Image:
     if (n := tags.get(256, 0) * tags.get(257, 0)) > 2 * Image.MAX_IMAGE_PIXELS:
         raise Image.DecompressionBombError(f"Image size ({n} pixels) exceeds limit.")
     stream.seek(0)
-    values = cv2.imdecode(np.frombuffer(stream.read(), np.uint8), cv2.IMREAD_UNCHANGED)
+    level = cv2.utils.logging.setLogLevel(2)  # errors alone, no unknown tags
+    try:
+        values = cv2.imdecode(np.frombuffer(stream.read(), np.uint8), cv2.IMREAD_UNCHANGED)
+    finally:
+        cv2.utils.logging.setLogLevel(level)
     if values is None:  # else turned as its orientation asks
         raise OSError("is a TIFF that cannot be decoded: save it as PNG, of 8 or 16 bits")
     image = Image.fromarray(values.astype(np.float32) if values.ndim == 2 else

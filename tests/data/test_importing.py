@@ -19,10 +19,11 @@ from PIL import Image
 from pycocotools import mask as coco
 
 from petweak.__main__ import main
-from petweak.data import importing
+from petweak.data import finders, importing
 from petweak.data.importing import import_photos
 from petweak.data.masks import PREDICT, write_mask
 from petweak.data.oxford_pets import check, load_photo, load_trimap, read_pets
+from petweak.data.pictures import header
 
 WIDTH, HEIGHT = 48, 36
 TWO = dict(species="minka=cat,rex=dog")
@@ -358,6 +359,26 @@ def test_masks_beside_their_photos_are_no_photos(end, kind, told, tmp_path):
     assert ("left out, the mask of a photo beside it: " in report) == (not told)
     assert ("have the stem of one mask: name masks as the photos" in report) == (not told)
     assert ("rex/5.bmp, rex/5.jpg (2)" in report) == (not told)
+
+
+@pytest.mark.parametrize("end", ["{}_mask.tif", "{}.tif", "masks/{}.tif"])
+def test_a_mask_of_several_pages_is_named_and_no_photo(end, tmp_path):
+    """Each page may be a pet; one that is a small copy of the first is none."""
+    source = two_pets(tmp_path / "pets", 3)
+    for k, file in enumerate(sorted(source.rglob("*.JPG"))):
+        mask = Image.fromarray(pet(k))
+        to = file.parent / end.format(file.stem)
+        to.parent.mkdir(exist_ok=True)
+        page = mask.resize((WIDTH // 4, HEIGHT // 4)) if k else mask
+        mask.save(to, save_all=True, append_images=[page])
+    pets, report = imported(source, tmp_path / "D", **TWO)
+    assert len(pets) == 6 and sum(s.trimap is not None for s in pets.samples) == 5
+    assert ("without a mask, its mask has 2 pages, a mask of each pet perhaps: save their union as "
+            "one: minka/IMG_1000.JPG (1)") in report
+    rows = table(tmp_path / "D")
+    files = sorted(str(f.relative_to(source)) for f in source.rglob("*.JPG"))
+    for k, name in enumerate(files[1:], 1):
+        assert iou(pets, rows[name]["id"], pet(k)) == 1
 
 
 def test_masks_of_petweak_are_never_photos(tmp_path):
@@ -723,6 +744,31 @@ def test_of_several_folders_of_trimaps_none_is_taken_in_silence(lists, tmp_path)
     assert all(iou(pets, s.id, pet(int(s.id[-1]))) > 0.9 for s in pets.samples)
 
 
+def test_trimaps_of_photos_in_no_list_and_damaged_ones_do_not_differ(tmp_path):
+    source = official(tmp_path / "s", "images", "annotations")
+    copy = source / "copy" / "trimaps"
+    shutil.copytree(source / "annotations" / "trimaps", copy)
+    photo(source / "images" / "beagle_9.JPG")
+    for k, folder in enumerate((copy, source / "annotations" / "trimaps")):
+        save(folder / "beagle_9.png", np.where(pet(k), 1, 2).astype(np.uint8))
+        file = folder / f"beagle_{1 + k}.png"
+        file.write_bytes(file.read_bytes()[:60])
+    pets, _ = imported(source, tmp_path / "D")
+    assert len(pets) == 8
+    assert all(iou(pets, s.id, pet(int(s.id[-1]))) > 0.9 for s in pets.samples)
+
+
+def test_a_row_that_is_there_twice_is_one(tmp_path):
+    rows = ["file,class,mask"]
+    for i in range(6):
+        photo(tmp_path / f"{i}.jpg")
+        save(tmp_path / f"m{i}.png", pet(i).astype(np.uint8) * 255)
+        rows += [f"{i}.jpg,rex,m{i}.png"] * (1 + i % 2)
+    (tmp_path / "pets.csv").write_text("\n".join(rows))
+    pets, report = imported(tmp_path / "pets.csv", tmp_path / "D", species="dog")
+    assert all(s.trimap for s in pets.samples) and "several" not in report
+
+
 def test_one_mask_of_several_photos_is_doubted_and_has_to_fit_them_all(tmp_path):
     for i in range(6):
         photo(tmp_path / f"{i}.jpg")
@@ -941,6 +987,45 @@ def test_a_json_that_cannot_be_read_is_named_and_its_masks_not_lost(
     save(tmp_path / "s" / photos_at / "masks" / "001.png", pet(1))
     pets, _ = imported(tmp_path / "s", tmp_path / "D2", species="cat")
     assert len(pets) == 6
+
+
+@pytest.mark.parametrize("content", [
+    b"", b"// settings\n{}", b'{"a": 1}\n{"a": 2}\n', b'{"a": "M\xfcsli"}', b"\x1f\x8b\0"])
+@pytest.mark.parametrize("coco", [True, False])
+def test_a_json_of_something_else_is_named_and_costs_nothing(coco, content, tmp_path):
+    source = annotated(tmp_path / "s") if coco else two_pets(tmp_path / "s")
+    folder = source / ("images" if coco else "rex")
+    (folder / "1.jpg.json").write_bytes(content)
+    (tmp_path / "elsewhere").mkdir()
+    (folder / "old.json").symlink_to(tmp_path / "elsewhere")
+    pets, report = imported(source, tmp_path / "D", **{} if coco else TWO)
+    assert len(pets) == (5 if coco else 10) and all(s.trimap for s in pets.samples) is coco
+    assert f"no JSON: {folder.name}/1.jpg.json (1)" in report and "not followed" in report
+
+
+@pytest.mark.parametrize("content", [
+    '{"categories": [', "{'segmentation': 1}", "// of pets\n{'annotations': []}"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_a_json_of_any_name_that_speaks_of_masks_is_refused(encoding, content, tmp_path):
+    source = two_pets(tmp_path / "s")
+    (source / "rex" / "pets.json").write_text(content, encoding=encoding)
+    with pytest.raises(ValueError, match="pets.json is no JSON.* move it away"):
+        import_photos(source, tmp_path / "D", progress=False, **TWO)
+
+
+def test_outlines_a_little_beyond_the_picture_are_cut_at_its_edge(tmp_path):
+    """By 9 % of the width: said. By a pixel: rounding. By a third: of another picture."""
+    def beyond(annotations):
+        del annotations[3:]
+        for a, by in zip(annotations, (0.09 * WIDTH, 1, WIDTH / 3), strict=True):
+            a["segmentation"] = [box(20, 8, WIDTH - 20 + by, 20)]
+
+    pets, report = imported(annotated(tmp_path / "s", annotations=beyond), tmp_path / "D")
+    there = np.zeros((HEIGHT, WIDTH), bool)
+    there[8:28, 20:] = True
+    assert iou(pets, "001", there) == iou(pets, "002", there) == 1
+    assert "outlines go beyond the edges of 1 photos, and are cut there: 001.jpg" in report
+    assert pets.sample("003").trimap is None and "lies outside of its picture" in report
 
 
 def polygons(change) -> object:
@@ -1290,11 +1375,12 @@ def test_photos_with_two_suffixes_keep_their_place(tmp_path):
             assert there.breed_name == name and there.photo.read_bytes() == original.read_bytes()
 
 
-def test_photos_with_two_suffixes_are_found_by_their_lists(tmp_path):
+@pytest.mark.parametrize("end", [".png", ".HEIC.png", ".HEIC.jpg.png", ".png.png"])
+def test_photos_with_two_suffixes_are_found_by_their_lists(end, tmp_path):
     top = tmp_path / "set" / "oxford-iiit-pet"
     for k in range(4):
         photo(top / "images" / f"a_{k}.HEIC.jpg")
-        save(top / "annotations" / "trimaps" / f"a_{k}.png", np.where(pet(k), 1, 2).astype("u1"))
+        save(top / "annotations" / "trimaps" / f"a_{k}{end}", np.where(pet(k), 1, 2).astype("u1"))
     lists = {"trainval": "a_0.HEIC 1 1 1\na_1 1 1 1\n", "test": "a_2.HEIC.jpg 1 1 1\na_3 1 1 1\n"}
     for split, text in lists.items():
         (top / "annotations" / f"{split}.txt").write_text(text)
@@ -1371,6 +1457,35 @@ def test_what_systems_keep_beside_photos_is_no_photo(tmp_path):
                 image.resize((24, 18)).save(to)
     pets, report = imported(tmp_path / "own", tmp_path / "data", **TWO)
     assert len(pets) == 10 and "left out, hidden: " in report and "minka/@eaDir" in report
+
+
+@pytest.mark.parametrize("form", ["folders", "official", "coco"])
+@pytest.mark.parametrize("name", ["thumbs/{}.jpg", "Thumbnails/{}_thumb.png"])
+def test_a_folder_of_thumbnails_is_left_out(name, form, tmp_path):
+    make = dict(folders=two_pets, official=official, coco=annotated)[form]
+    files = [f for f in make(tmp_path / "own").rglob("*.*") if f.suffix.lower() == ".jpg"]
+    for file in files:
+        with Image.open(file) as image:
+            to = file.parent / name.format(file.stem)
+            to.parent.mkdir(exist_ok=True)
+            image.resize((24, 18)).save(to)
+    photo(to.parent / "of a photo that is deleted.jpg", size=(24, 18))
+    options = TWO if form == "folders" else {}
+    pets, report = imported(tmp_path / "own", tmp_path / "data", **options)
+    assert len(pets) == len(files) - (form == "coco")  # of which one shows no pet
+    assert all(header(s.photo).size == (WIDTH, HEIGHT) for s in pets.samples)
+    left = [file for file, row in table(tmp_path / "data").items()
+            if row["left_out"] == finders.THUMBNAIL]
+    assert len(left) == len(files) + 1 and all(Path(f).parts[-2] in name for f in left)
+    assert f"left out, {finders.THUMBNAIL}: " in report
+
+
+def test_a_pet_called_thumbs_stays(tmp_path):
+    for k in range(4):
+        photo(tmp_path / "own" / "Thumbs" / f"IMG_{k}.jpg")
+        photo(tmp_path / "own" / "rex" / f"IMG_{k}.jpg")
+    pets, _ = imported(tmp_path / "own", tmp_path / "data", species="dog")
+    assert pets.breeds == ("rex", "Thumbs") and len(pets) == 8
 
 
 def test_masks_beside_photos_are_not_taken_for_their_twins(tmp_path):

@@ -9,6 +9,7 @@ import sys
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -284,6 +285,28 @@ def test_a_mask_of_several_pages_is_refused(tmp_path):
     assert load_photo(path).size == left.size
     PICTURE.save(tmp_path / "m.jpg", "MPO", save_all=True, append_images=[PICTURE])
     assert load_image(tmp_path / "m.jpg").size == PICTURE.size
+
+
+def test_a_small_copy_of_a_mask_in_its_tiff_is_no_page(tmp_path):
+    """GIMP and scanners write one. What has another shape may be of another pet."""
+    path, mask = tmp_path / "m.tif", Image.fromarray(BLOCKS[..., 0] < 99)
+    for turn, seen in ((1, np.asarray(mask)), (6, np.rot90(mask, -1))):
+        more = [mask.resize(size) for size in ((20, 12), (7, 4), (4, 7))]
+        mask.save(path, save_all=True, append_images=more, tiffinfo={ORIENTATION: turn})
+        assert np.array_equal(load_array(path), seen) and np.array_equal(load_image(path), seen)
+        assert header(path).size == seen.shape[::-1]
+    mask.save(path, save_all=True, append_images=[mask.resize((20, 12)), mask.resize((20, 20))])
+    with pytest.raises(OSError, match="m.tif: has 2 pages"):
+        load_array(path)
+
+
+def test_a_tiff_of_float_colours_is_read_without_a_word(tmp_path, capfd):
+    """OpenCV warns of tags that it does not know, such as what a fourth channel is."""
+    path = tmp_path / "p.tif"
+    cv2.imwrite(str(path), np.dstack([BLOCKS, BLOCKS[..., :1]]).astype(np.float32))
+    capfd.readouterr()
+    assert np.array_equal(load_photo(path), BLOCKS[..., ::-1])
+    assert capfd.readouterr() == ("", "")
 
 
 def test_a_large_photo_is_read_without_a_warning(tmp_path):
