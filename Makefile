@@ -20,9 +20,13 @@ test: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/python -m pytest -q
 
-# What takes minutes: kills, failing writes, mutated inputs. Writes tests/RELIABILITY.md.
+# What takes minutes: kills, failing writes, mutated inputs. Writes tests/RELIABILITY.md. Full disks
+# and the rest side by side, on a core each.
+HARD := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/hard
 test-hard: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/hard
+	$(HARD)/test_full_disk.py & full=$$!; \
+	$(HARD) --ignore=tests/hard/test_full_disk.py; rest=$$?; \
+	wait $$full && exit $$rest
 
 # Small changes of the code that numbers come from, one at a time: at least nine in ten have to make
 # a test fail. Some 25 minutes; Linux and macOS. What survives is judged in tests/mutants/.
