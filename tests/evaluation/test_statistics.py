@@ -4,6 +4,7 @@ coverage."""
 from __future__ import annotations
 
 import tracemalloc
+from itertools import combinations
 from unittest import mock
 
 import numpy as np
@@ -145,6 +146,17 @@ def test_holm_by_hand():
     assert holm(p).to_dict() == pytest.approx({"a": 0.09, "b": 0.04, "c": 0.09, "d": 0.5})
     assert holm(pd.Series([0.9, 0.8])).tolist() == [1, 1]
     assert holm(p * 0).eq(0).all() and holm(pd.Series(dtype=float)).empty
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=6))
+def test_holm_is_the_closed_test_of_bonferroni(values):
+    """Marcus, Peritz & Gabriel (1976): a hypothesis is rejected where each set of hypotheses that
+    contains it is, by its smallest p times its size."""
+    p = pd.Series(values, index=[f"row {i}" for i in range(len(values))])
+    sets = [s for n in range(1, len(p) + 1) for s in combinations(p.index, n)]
+    want = [max(min(1, len(s) * p[list(s)].min()) for s in sets if i in s) for i in p.index]
+    assert holm(p).to_numpy() == pytest.approx(want)
+    assert list(holm(p).index) == list(p.index)
 
 
 def test_holm_is_wrong_in_few_families():
