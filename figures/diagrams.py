@@ -60,6 +60,11 @@ class Drawing:
             self.label((x0 + x1) / 2 + 6 * upright, (y0 + y1) / 2 - 10 * (not upright), text,
                        anchor="start" if upright else "middle")
 
+    def along(self, y: float, *ends: tuple[float, float]) -> None:
+        """Arrows in a row, from x0 to x1 each."""
+        for x0, x1 in ends:
+            self.arrow((x0, y), (x1, y))
+
     def picture(self, x: float, y: float, side: float, rows: list[list[float]],
                 colour: str = "#0072B2") -> None:
         """A square map: values in [0, 1], drawn as how dark a cell is."""
@@ -140,8 +145,7 @@ def mask_rcnn() -> Drawing:
     d.box(415, 60, 140, 60, "3 region proposal\nnetwork", "frozen")
     d.box(585, 60, 110, 60, "boxes that may\nhold an object", "data")
     d.box(725, 60, 160, 60, "RoIAlign: features\ncut out for each box")
-    for x0, x1 in ((95, 125), (235, 265), (385, 415), (555, 585), (695, 725)):
-        d.arrow((x0, 90), (x1, 90))
+    d.along(90, (95, 125), (235, 265), (385, 415), (555, 585), (695, 725))
     d.arrow((325, 60), (325, 32), (805, 32), (805, 60), text="feature maps")
     d.box(725, 165, 160, 46, "4 box head", "frozen")
     d.box(545, 165, 150, 46, "5 mask head", "frozen")
@@ -154,8 +158,7 @@ def mask_rcnn() -> Drawing:
     d.box(370, 256, 140, 50, "keep pets with\nscore ≥ 0.5")
     d.box(195, 256, 140, 50, "union: largest\nvalue per pixel")
     d.box(15, 256, 145, 50, "mask: where it\nis above 0.5", "data")
-    for x0, x1 in ((545, 510), (370, 335), (195, 160)):
-        d.arrow((x0, 281), (x1, 281))
+    d.along(281, (545, 510), (370, 335), (195, 160))
     return d
 
 
@@ -168,8 +171,7 @@ def grad_cam() -> Drawing:
     d.box(415, 40, 110, 56, "mean over\npositions")
     d.box(555, 40, 110, 56, "linear layer\nw, b", "frozen")
     d.box(695, 40, 190, 56, "score s: a class, or\nall pets together", "loss")
-    for x0, x1 in ((95, 125), (235, 265), (385, 415), (525, 555), (665, 695)):
-        d.arrow((x0, 68), (x1, 68))
+    d.along(68, (95, 125), (235, 265), (385, 415), (525, 555), (665, 695))
     d.box(430, 140, 220, 56, "gradient ∂s/∂A,\nmean over positions: weights α", "data")
     d.arrow((790, 96), (790, 168), (650, 168), dashed=True)
     d.label(796, 132, "backwards", anchor="start")
@@ -183,8 +185,7 @@ def grad_cam() -> Drawing:
     d.box(415, 292, 140, 50, "scale to [0, 1],\nupsample")
     d.box(605, 292, 110, 50, "> threshold")
     d.box(765, 292, 110, 50, "mask", "data")
-    for x0, x1 in ((365, 415), (555, 605), (715, 765)):
-        d.arrow((x0, 317), (x1, 317))
+    d.along(317, (365, 415), (555, 605), (715, 765))
     return d
 
 
@@ -195,8 +196,7 @@ def two_heads() -> Drawing:
     d.box(125, 120, 100, 56, "frozen\nbackbone", "frozen")
     d.box(255, 120, 120, 56, "final map", "data")
     d.box(405, 120, 120, 56, "pooled vector\n(mean)", "data")
-    for x0, x1 in ((95, 125), (225, 255), (375, 405)):
-        d.arrow((x0, 148), (x1, 148))
+    d.along(148, (95, 125), (225, 255), (375, 405))
     d.box(585, 50, 130, 60, "ImageNet head\n1000 outputs", "frozen")
     d.box(585, 186, 130, 60, "new head\n37 outputs", "trained")
     d.arrow((525, 140), (555, 140), (555, 80), (585, 80))

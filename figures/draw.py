@@ -28,7 +28,7 @@ from petweak.data.files import (
 )
 from petweak.data.masks import read_mask
 from petweak.data.oxford_pets import read_pets
-from petweak.experiments.ablation import answers
+from petweak.experiments.ablation import answers as ablation_answers
 from petweak.experiments.cam_heads import two_by_two
 from petweak.experiments.configurations import chosen_configurations
 from petweak.experiments.mask_costs import by_hours, saved
@@ -47,7 +47,8 @@ from petweak.visualization.overlays import gallery
 from petweak.visualization.style import save_or_show
 
 TITLES = {"embedded": "Rendered pets", "photos": "Real photos, three breeds"}
-STORED = (*TITLES, "photos37")  # folders of figures/data/ with tables; the last has no figures yet
+# Folders of figures/data/ with tables; those of the last are of experiments alone.
+STORED = (*TITLES, "photos37")
 SHOWN = 3  # photos in a figure
 ATTRIBUTION = """`photos-masks.png` and `examples/` show photos of the Oxford-IIIT Pet data set \
 (O. M. Parkhi, A. Vedaldi, A. Zisserman, C. V. Jawahar, *Cats and Dogs*, CVPR 2012), licensed \
@@ -112,16 +113,17 @@ def write_ablation(data: Path, out: Path) -> None:
     say = {"yes": "{simplest} satisfies, with {share:.1%} of the paper's parameters",
            "none of the grid": "nothing with a tenth of the paper's parameters satisfies",
            "not told apart": "not told whether a tenth of the paper's parameters is enough"}
-    found = {r["source"]: say[r["tenth"]].format(**r) for r in answers(table).to_dict("records")}
-    title = "\n".join(textwrap.fill(f"{source}: {text}", 50) for source, text in found.items())
+    rows = ablation_answers(table).to_dict("records")
+    said = {r["source"]: say[r["tenth"]].format(**r) for r in rows}
+    title = "\n".join(textwrap.fill(f"{source}: {text}", 50) for source, text in said.items())
     save_or_show(charts.ablation_points(table, title), out / f"{data.name}-ablation.png")
 
 
 def answers_table(table: pd.DataFrame) -> pd.DataFrame:
     """The simplest architecture that satisfies, a row per source, as text."""
-    found = answers(table)
-    found["share"] = found["share"].map("{:.1%}".format, na_action="ignore")
-    return found.rename(columns={"tenth": "a tenth of the paper's satisfies", "wants":
+    simplest = ablation_answers(table)
+    simplest["share"] = simplest["share"].map("{:.1%}".format, na_action="ignore")
+    return simplest.rename(columns={"tenth": "a tenth of the paper's satisfies", "wants":
                                  "noisy masks want", "share": "of the paper's", "iou": "its IoU"})
 
 

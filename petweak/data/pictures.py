@@ -176,7 +176,7 @@ def _open(file: Path | BinaryIO) -> Iterator[Image.Image]:
         try:
             image = Image.open(stream, formats=_formats())
         except UnidentifiedImageError:
-            image = _open_heic(stream)
+            image = _open_other(stream)
         with image:
             yield image
 
@@ -209,7 +209,7 @@ def _open_tiff(stream: BinaryIO, head: bytes) -> Image.Image:
     return image
 
 
-def _open_heic(stream: BinaryIO) -> Image.Image:
+def _open_other(stream: BinaryIO) -> Image.Image:
     """What Pillow cannot open. OSError says what it is, and the way out."""
     stream.seek(0)
     head = stream.read(64)

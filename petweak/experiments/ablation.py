@@ -106,9 +106,9 @@ def ablation(
         folder = one.folder / trials.TRIALS / place
         of = run.keys.scores(key(stage="ablation", version=1, of=of, ids=ids))
         if (scores := open_scores(folder, of)) is None:
-            found = ((run.pets.sample(i), p) for i, p in
+            predictions = ((run.pets.sample(i), p) for i, p in
                      predict_features(predictor, one.features, ids))
-            photos = scoring.score_model(found, run.masks_folder(source), labels)
+            photos = scoring.score_model(predictions, run.masks_folder(source), labels)
             about = {"network": row.get("network", "MaskFormer"), "train_seconds": seconds,
                      "levels": ",".join(predictor.levels)} | cost(one, predictor)
             metrics = scoring.model_rows(photos, 1, len(predictor.classes))
@@ -263,15 +263,15 @@ def _compared(scores: dict[tuple[str, int], Scores], border: str) -> pd.DataFram
 def _add_noise(table: pd.DataFrame, noisy: dict[tuple[str, int], Scores],
                clean: dict[tuple[str, int], Scores], border: str) -> None:
     """The columns `noise`... of the table of a source."""
-    found = {}
+    gaps = {}
     for base in table[table["row"].isin(BASES)].itertuples():
         like = (table["parameters"] < base.parameters) & (table["levels"] == base.levels)
         for at, name in table["row"][like].items():
             seeds = [seed for n, seed in noisy if n == name and (n, seed) in clean]
             losses = [[_ious(s[name, seed], border) - _ious(s[base.row, seed], border)
                        for s in (noisy, clean)] for seed in seeds]
-            found[at] = _paired([one - other for one, other in losses], 0)
-    noise = pd.DataFrame.from_dict(found, "index", columns=["value", "low", "high", "p"])
+            gaps[at] = _paired([one - other for one, other in losses], 0)
+    noise = pd.DataFrame.from_dict(gaps, "index", columns=["value", "low", "high", "p"])
     noise["p"] = holm(noise["p"])
     table[["noise", "noise_low", "noise_high", "noise_p"]] = noise.reindex(table.index)
 
