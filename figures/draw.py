@@ -34,7 +34,7 @@ from petweak.experiments.configurations import chosen_configurations
 from petweak.experiments.mask_costs import by_hours, saved
 from petweak.experiments.self_training_gains import summary
 from petweak.experiments.supervision import answers as supervision_answers
-from petweak.experiments.supervision import both_borders
+from petweak.experiments.supervision import both_borders, compared, counts
 from petweak.experiments.unseen_breeds import lost
 from petweak.experiments.unseen_breeds_tried import by_configuration
 from petweak.pseudo_masks import source_names
@@ -174,7 +174,8 @@ def supervision_table(table: pd.DataFrame) -> pd.DataFrame:
 
 
 # What a table says, in sentences that stand before it.
-SENTENCES = {"supervision": supervision_answers}
+SENTENCES = {"supervision": lambda table: [
+    *supervision_answers(table), *counts(compared(table, "minus_breed"), "species", "breeds")]}
 TABLES = {  # a file in figures/data/<run>/, and the mark in the README: its table
     "results": results_table, "timings": tables.costs, "self_training_gains": summary,
     "configurations": chosen_configurations, "unseen_breeds": lost,

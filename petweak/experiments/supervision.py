@@ -23,7 +23,9 @@ PHOTOS = ("all", "with_trimap")  # of train: what a weak source's model learns f
 FULL = ("ground_truth border=ignore", "ground_truth border=foreground")
 SATISFIES = 0.02  # at most so far below the best of its table (both questions of the paper)
 KEYS = ["of", "labels", "model", "photos"]
-GAPS = ("minus_ground_truth", "minus_best")
+# Paired differences: from full supervision, from what is best, of species from breed, and of all
+# photos from those with a trimap.
+GAPS = ("minus_ground_truth", "minus_best", "minus_breed", "minus_with_trimap")
 
 
 def supervision(
@@ -40,10 +42,11 @@ def supervision(
 
     Returns a row per score: `of`, `labels`, `model`, `photos`, `seed`, `learnt_from` (photos),
     `split`, `border`, `metric`, `value`, `low`, `high`, `n_images`. The rows of train are of the
-    masks alone. The metrics `minus_ground_truth` and `minus_best` are paired differences in
-    `mask_iou_gt`, means over photos: from full supervision with the same labels, model and seed,
-    and from what is best, by its mean over seeds, with the same labels. ValueError for an unknown
-    model or set of photos, and where no photo of train or test has a trimap.
+    masks alone. The metrics of GAPS are paired differences in `mask_iou_gt`, means over photos,
+    from a model with the same seed that is otherwise as this one: of full supervision; of what is
+    best, by its mean over seeds, with the same labels; with breeds for labels; learnt from the
+    photos with a trimap. ValueError for an unknown model or set of photos, where no source has such
+    labels, and where no photo of train or test has a trimap.
     """
     for given, there in ((models, MODELS), (photos, PHOTOS)):
         if unknown := ", ".join(sorted(set(given) - set(there))):
@@ -76,6 +79,9 @@ def supervision(
             rows += [about | r for r in scores.rows if r["split"] == "test"]
             rows += [about | r for r in masks.rows]
             ious[*key, seed] = scores.photos[scores.photos["split"] == "test"].set_index("id")
+    if not rows:
+        raise ValueError(f"no model of {', '.join(texts)} with labels={', '.join(labels)}: "
+                         "imagenet_only has species alone")
     table = pd.DataFrame(rows)
     return pd.concat([table, _gaps(table, ious, s.evaluation.bootstrap)], ignore_index=True)
 
@@ -86,10 +92,17 @@ def _gaps(table: pd.DataFrame, photos: dict[tuple, pd.DataFrame], resamples: int
     for (kind, border), part in scores.groupby(["labels", "border"], sort=False):
         best = part.groupby(KEYS)["value"].mean().idxmax()
         for row in part.to_dict("records"):
-            full = f"ground_truth border={border}", kind, row["model"], "with_trimap"
-            one = photos[(*(row[k] for k in KEYS), row["seed"])][f"iou/{border}"]
-            for metric, other in zip(GAPS, (full, best), strict=True):
-                if (*other, row["seed"]) in photos:
+            of, model, photos_of = (row[k] for k in ("of", "model", "photos"))
+            others = dict.fromkeys(GAPS) | {
+                GAPS[0]: (f"ground_truth border={border}", kind, model, "with_trimap"),
+                GAPS[1]: best}
+            if kind == "species":
+                others[GAPS[2]] = of, "breed", model, photos_of
+            if photos_of == "all":
+                others[GAPS[3]] = of, kind, model, "with_trimap"
+            one = photos[of, kind, model, photos_of, row["seed"]][f"iou/{border}"]
+            for metric, other in others.items():
+                if other and (*other, row["seed"]) in photos:
                     gap = (one - photos[*other, row["seed"]][f"iou/{border}"]).dropna().to_numpy()
                     low, high = bootstrap(gap, n=resamples)
                     value = {"value": gap.mean(), "low": low, "high": high}
@@ -154,4 +167,42 @@ def answers(table: pd.DataFrame, labels: str = "breed") -> list[str]:
             f"{full['iou']:.3f} from {full['learnt_from']}. Difference {best['difference']:+.3f} "
             f"[{gaps['low'].min():+.3f}, {gaps['high'].max():+.3f}], seeds {best['seeds']}: "
             f"{best['verdict']}.")
+    return out
+
+
+def compared(table: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """One of the last two GAPS, a row per border, KEYS without photos: `iou` and that of the
+    `other` model, means over the seeds that both have; `difference`, with the outer limits of its
+    intervals; `spread` over seeds, of the model that has more; and a verdict.
+
+    Intervals over photos say nothing of training again: a verdict other than `not told apart`
+    also needs a difference larger than the spread.
+    """
+    keys = ["border", "labels", "model", "of"]
+    gaps = table[(table["metric"] == metric) & table["border"].isin(("foreground", "ignore"))]
+    gaps = gaps[~gaps["of"].isin(FULL) | gaps["of"].eq("ground_truth border=" + gaps["border"])]
+    ious = table[table["metric"] == "mask_iou_gt"]
+    both = ious[[*KEYS, "seed", "border", "value"]].rename(columns={"value": "iou"}).merge(
+        gaps, on=[*KEYS, "seed", "border"])
+    out = both.assign(other=both["iou"] - both["value"]).groupby(keys, sort=False).agg(
+        iou=("iou", "mean"), other=("other", "mean"), difference=("value", "mean"),
+        low=("low", "min"), high=("high", "max"), seeds=("seed", "size"))
+    seeds = ious.groupby(["border", *KEYS])["value"].agg(lambda v: v.max() - v.min())
+    out["spread"] = seeds.groupby(["border", "model", "of"]).max().reindex(
+        out.index.droplevel("labels")).to_numpy()
+    out["verdict"] = verdicts(gaps, keys)
+    out.loc[out["difference"].abs() <= out["spread"], "verdict"] = "not told apart"
+    return out.reset_index()
+
+
+def counts(compared: pd.DataFrame, one: str, other: str) -> list[str]:
+    """What `compared` says of `one` beside `other`, a sentence per border and architecture."""
+    out = []
+    for (border, model), part in compared.groupby(["border", "model"]):
+        n = part["verdict"].value_counts()
+        out.append(
+            f"border {border}, `{model}`: {one} in place of {other}, {len(part)} sources: "
+            f"{n.get('better', 0)} better, {n.get('worse', 0)} worse, {n.get('not told apart', 0)} "
+            f"not told apart; differences in IoU from {part['difference'].min():+.3f} to "
+            f"{part['difference'].max():+.3f}, spread over seeds up to {part['spread'].max():.3f}.")
     return out

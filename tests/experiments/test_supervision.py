@@ -8,7 +8,15 @@ from conftest import small
 from few import drop_trimaps, few_photos
 
 from petweak.data.files import read_json
-from petweak.experiments.supervision import GAPS, answers, both_borders, summary, supervision
+from petweak.experiments.supervision import (
+    GAPS,
+    answers,
+    both_borders,
+    compared,
+    counts,
+    summary,
+    supervision,
+)
 from petweak.study.run import Run
 
 GRADCAM = "gradcam_pretrained cam_target=top1 threshold=0.5"
@@ -60,6 +68,8 @@ def test_differences_are_of_the_same_photos(run, table):
 def test_what_is_unknown_is_refused(run):
     with pytest.raises(ValueError, match="unknown unet: there are maskformer, maskformer-ms"):
         supervision(run, models=("unet",))
+    with pytest.raises(ValueError, match="imagenet_only with labels=breed: imagenet_only has spec"):
+        supervision(run, ("imagenet_only",), labels=("breed",))
 
 
 def rows(of: str, values: dict[int, float], gaps: dict[int, tuple], best: dict[int, tuple]):
@@ -67,7 +77,7 @@ def rows(of: str, values: dict[int, float], gaps: dict[int, tuple], best: dict[i
              "learnt_from": 9, "border": "ignore"}
     for seed, value in values.items():
         yield about | {"metric": "mask_iou_gt", "seed": seed, "value": value}
-        for metric, of_seed in zip(GAPS, (gaps, best), strict=True):
+        for metric, of_seed in zip(GAPS[:2], (gaps, best), strict=True):
             low, high = of_seed[seed]
             value = (low + high) / 2
             yield about | {"metric": metric, "seed": seed, "value": value, "low": low, "high": high}
@@ -102,3 +112,43 @@ def test_full_supervision_stands_once_a_border_beside_the_best_weak_source(table
                        "'foreground' and metric == @GAPS[0]")
     assert f"[{gaps['low'].min():+.3f}, {gaps['high'].max():+.3f}], seeds 2: " in said[0]
     assert answers(table[~table["of"].str.startswith("ground_truth")], "species") == []
+
+
+def test_all_photos_are_compared_with_those_that_have_a_trimap(table):
+    shown = compared(table, GAPS[3]).set_index(["border", "model", "of"])
+    assert set(shown.index.unique("of")) == {"gradcam_pretrained", GRADCAM}  # weak sources alone
+    assert len(shown) == 2 * 2 * 2 and set(shown["seeds"]) == {2}
+    scores = table.query("metric == 'mask_iou_gt' and split == 'test'").pivot_table(
+        "value", ["border", "model", "of"], "photos")
+    for key, row in shown.iterrows():
+        one, other = scores.loc[key, ["all", "with_trimap"]]
+        assert row[["iou", "other", "difference"]].tolist() == pytest.approx(
+            [one, other, one - other])
+        assert row["low"] <= row["difference"] <= row["high"]
+    assert compared(table, GAPS[2]).empty  # there is one kind of labels
+
+
+def both_labels(breed: dict[int, float], species: float, low: float, high: float) -> pd.DataFrame:
+    about = {"of": "a", "model": "maskformer", "photos": "all", "border": "ignore"}
+    about |= {"split": "test", "metric": "mask_iou_gt"}
+    return pd.DataFrame([
+        *(about | {"labels": "breed", "seed": n, "value": v} for n, v in breed.items()),
+        about | {"labels": "species", "seed": 0, "value": species},
+        about | {"labels": "species", "seed": 0, "metric": GAPS[2], "value": species - breed[0],
+                 "low": low, "high": high}])
+
+
+@pytest.mark.parametrize("species, low, high, verdict", [
+    (0.85, 0.02, 0.08, "better"), (0.85, -0.01, 0.11, "not told apart"),
+    (0.82, 0.01, 0.03, "not told apart"),  # the interval says better, another seed 0.03 more
+    (0.75, -0.07, -0.03, "worse")])
+def test_a_difference_has_to_be_larger_than_that_of_another_seed(species, low, high, verdict):
+    table = both_labels({0: 0.8, 1: 0.83}, species, low, high)
+    shown = compared(table, GAPS[2])
+    assert shown["verdict"].tolist() == [verdict]
+    assert shown["spread"].tolist() == pytest.approx([0.03])
+    assert counts(shown, "species", "breeds") == [
+        f"border ignore, `maskformer`: species in place of breeds, 1 sources: "
+        f"{verdict == 'better':d} better, {verdict == 'worse':d} worse, "
+        f"{verdict == 'not told apart':d} not told apart; differences in IoU from "
+        f"{species - 0.8:+.3f} to {species - 0.8:+.3f}, spread over seeds up to 0.030."]
