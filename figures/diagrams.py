@@ -278,12 +278,32 @@ def training_step() -> Drawing:
     return d
 
 
+def verdict() -> Drawing:
+    """08: from the IoU of each photo to a verdict."""
+    d = Drawing(900, 300, "From the IoU of each photo to a verdict")
+    d.box(15, 30, 140, 56, "model A:\nan IoU for each photo", "data")
+    d.box(15, 122, 140, 56, "model B:\nthe same photos", "data")
+    d.box(235, 76, 150, 56, "difference\nfor each photo")
+    d.arrow((155, 58), (195, 58), (195, 94), (235, 94))
+    d.arrow((155, 150), (195, 150), (195, 114), (235, 114))
+    d.box(465, 76, 180, 56, "draw photos with\nreplacement, 1,000 times")
+    d.box(725, 76, 160, 56, "1,000 means:\n95 % interval, p", "loss")
+    d.along(104, (385, 465), (645, 725))
+    d.box(640, 210, 245, 56, "for each seed:\ndoes the interval exclude 0?", "loss")
+    d.box(340, 210, 220, 56, "many comparisons:\nHolm's correction of p", "loss")
+    d.box(15, 210, 245, 56, "verdict: better, worse,\nor not told apart", "data")
+    d.arrow((805, 132), (805, 210))
+    d.along(238, (640, 560), (340, 260))
+    return d
+
+
 DIAGRAMS: dict[str, Callable[[], Drawing]] = {
     "01_explore_the_data": study, "02_see_what_the_backbone_sees": backbone,
     "03_make_masks_with_mask_rcnn": mask_rcnn, "04_make_masks_with_grad_cam": grad_cam,
     "05_finetune_then_grad_cam": two_heads,
     "07a_build_maskformer": maskformer,
     "07b_train_maskformer": training_step,
+    "08_read_the_results": verdict,
 }
 
 
