@@ -1,11 +1,14 @@
 """Execute the notebook series by papermill, one process each, and skip what is up to date.
 
-`python -m petweak.reporting.notebooks [NN ...] [--solutions]` refreshes notebooks in place.
+`python -m petweak.reporting.notebooks [NN ...] [--solutions]` refreshes notebooks in place;
+`--student DIR` writes the series for a class: without outputs, answers and solutions.
 """
 
 import argparse
 import ast
 import os
+import re
+import shutil
 import time
 import traceback
 from collections.abc import Iterable
@@ -15,6 +18,7 @@ from typing import Any
 
 import nbformat
 import papermill
+from nbconvert.preprocessors import ClearOutputPreprocessor, Preprocessor
 from papermill.exceptions import PapermillExecutionError
 
 import petweak
@@ -173,13 +177,70 @@ def refresh(only: Iterable[str] | None = None, solutions: bool = False) -> None:
             done.metadata = {"kernelspec": name, "language_info": {"name": "python"}}
             for cell in done.cells:
                 tags = cell.metadata.get("tags")
+                slide = cell.metadata.get("slideshow")  # of the chapters that `make slides` shows
                 cell.metadata = {"tags": tags} if tags else {}
+                cell.metadata |= {"slideshow": slide} if slide else {}
             nbformat.write(nbformat.from_dict(done), beside)
         print(f"{notebook.name}: {notebook.stat().st_size / 1000:.0f} kB")
+
+
+class Unanswered(Preprocessor):
+    """An nbconvert preprocessor: what gives an answer away is left out, with a place to write one.
+    Cells still run: of code, only the text of an answer goes, and a cell that is nothing else."""
+
+    def preprocess(self, nb: nbformat.NotebookNode, resources: dict) -> tuple:
+        for cell in nb.cells:
+            code = cell.cell_type == "code"
+            cell.source = self.code(cell.source) if code else self.prose(cell.source)
+            cell.metadata.pop("slideshow", None)
+        nb.cells = [cell for cell in nb.cells if cell.source]
+        return nb, resources
+
+    @staticmethod
+    def code(source: str) -> str:
+        source = source.replace("# NBVAL_CHECK_OUTPUT\n", "")
+        tree = ast.parse(source)
+        nodes = [n for n in ast.walk(tree) if "**Answer" in ast.unparse(n)]  # outside first
+        shown = [n.args[0] for n in nodes if isinstance(n, ast.Call) and n.args]
+        texts = shown[:1] or [n for n in nodes if isinstance(n, ast.JoinedStr | ast.Constant)][:1]
+        answers = [ast.get_source_segment(source, text) for text in texts]
+        if answers and len(tree.body) == 1:
+            return ""
+        for text in answers:
+            source = source.replace(text, '"Was your prediction right? Why?"')
+        return source
+
+    @staticmethod
+    def prose(source: str) -> str:
+        source = re.sub(r"Tried them\? \[.*?\]\(solutions/.*?\)\.?",
+                        "Add cells below this one for your work.", source, flags=re.DOTALL)
+        source = source.replace(", then look at `solutions/`", "")
+        return source + "\n\n*My prediction, and why:*" * ("**Predict" in source)
+
+
+def student_edition(folder: Path) -> None:
+    """The series, the explorers, the glossary and the figures that they show, in a new folder.
+    FileExistsError for one that holds something."""
+    if folder.exists() and any(folder.iterdir()):
+        raise FileExistsError(f"{folder} is not empty: name a new folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copy(shipped("notebooks/glossary.md"), folder)
+    for notebook in (*series(), shipped("notebooks/explorers.ipynb")):
+        nb = nbformat.read(notebook, as_version=4)
+        for step in (ClearOutputPreprocessor(), Unanswered()):
+            nb, _ = step.preprocess(nb, {})
+        for cell in nb.cells:
+            for figure in re.findall(r"\]\(\.\./(figures/.*?)\)", cell.source):
+                (folder / figure).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(shipped(figure), folder / figure)
+            cell.source = cell.source.replace("](../figures/", "](figures/")
+        nbformat.write(nb, folder / notebook.name)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="execute notebooks in place")
     parser.add_argument("only", nargs="*", metavar="NN", help="numbers, default: all")
     parser.add_argument("--solutions", action="store_true", help="those of the exercises instead")
-    refresh(**vars(parser.parse_args()))
+    parser.add_argument("--student", type=Path, metavar="DIR", help="write the edition for a class")
+    args = parser.parse_args()
+    student_edition(args.student) if args.student else refresh(args.only, args.solutions)

@@ -1,0 +1,69 @@
+"""The series as a class gets it: nothing that gives an answer away, and every cell still runs."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from petweak.reporting.notebooks import Unanswered, series, student_edition
+
+LINK = re.compile(r"\]\((?!https?://)([^)\s#]+\.\w+)[^)\s]*\)")
+
+
+@pytest.fixture(scope="module")
+def edition(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("class") / "student"
+    student_edition(folder)
+    return folder
+
+
+def cells(path: Path) -> list:
+    return nbformat.read(path, as_version=4).cells
+
+
+def names(sources: list[str]) -> set[str]:
+    """What code assigns, but for the variables of comprehensions."""
+    nodes = [n for source in sources for n in ast.walk(ast.parse(source))]
+    inside = {id(n) for c in nodes if isinstance(c, ast.comprehension) for n in ast.walk(c.target)}
+    stored = (n for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store))
+    return {n.id for n in stored if id(n) not in inside}
+
+
+@pytest.mark.parametrize("path", series(), ids=lambda path: path.name)
+def test_no_output_answer_or_way_to_a_solution_is_left(path, edition):
+    given, there = cells(path), cells(edition / path.name)
+    text = "\n".join(c.source for c in there)
+    assert "Answer.**" not in text and "olutions" not in text and "NBVAL" not in text
+    code = [c for c in there if c.cell_type == "code"]
+    assert not any(c.outputs or c.execution_count for c in code)
+    assert text.count("*My prediction") == sum("**Predict" in c.source for c in given)
+    before = [c.source for c in given if c.cell_type == "code"]
+    assert names(before) == names([c.source for c in code])  # nothing that a later cell needs
+    assert len(before) - len(code) == sum("Answer.**" in s and len(ast.parse(s).body) == 1
+                                          for s in before)
+    assert LINK.search(text)
+    for target in LINK.findall(text):
+        assert (edition / target).is_file(), target
+
+
+def test_only_the_words_of_an_answer_are_taken_from_a_cell_that_computes():
+    code = Unanswered.code
+    assert code('x = 1\nMarkdown(f"""\n**Answer.** It is {x}.\n""")') == (
+        'x = 1\nMarkdown("Was your prediction right? Why?")')
+    both = code('said = f"**Answer.** {x}"\nMarkdown(said if x else "none")')
+    assert both == 'said = "Was your prediction right? Why?"\nMarkdown(said if x else "none")'
+    whole = code('y = 2\nMarkdown("**Answer.**" + "".join(f"{k}" for k in z) + f"é {y}")')
+    assert whole == 'y = 2\nMarkdown("Was your prediction right? Why?")'
+    assert code('Markdown(f"**Answer.** {x}")') == ""
+    assert code("# NBVAL_CHECK_OUTPUT\nprint(1)") == "print(1)"
+
+
+def test_a_folder_that_holds_something_is_left_alone(tmp_path):
+    (tmp_path / "my.txt").write_text("mine")
+    with pytest.raises(FileExistsError, match="is not empty"):
+        student_edition(tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["my.txt"]

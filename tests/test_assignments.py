@@ -1,0 +1,91 @@
+"""The graded assignments by nbgrader's own commands: a solution gets all points, what is handed out
+gets none."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+from test_teaching import ASSIGNMENTS, FOLDER, table
+from traitlets.config import Config, PyFileConfigLoader
+
+pytest.importorskip("nbgrader", reason="pip install -e .[teaching]")
+
+RUBRIC = (FOLDER / "rubric.md").read_text(encoding="utf-8")
+
+
+def cells(path: Path) -> list:
+    return nbformat.read(path, as_version=4).cells
+
+
+def source(name: str) -> Path:
+    return FOLDER / "source" / name / f"{name}.ipynb"
+
+
+@pytest.mark.parametrize("name", ASSIGNMENTS)
+def test_the_rubric_has_the_points_of_every_graded_cell(name):
+    graded = [c.metadata["nbgrader"] | {"code": c.cell_type == "code"} for c in cells(source(name))
+              if c.metadata.get("nbgrader", {}).get("grade")]  # fmt: skip
+    rows = [row for row in table("Points", RUBRIC) if row[0] == f"`{name}`"]
+    says = [[f"`{g['grade_id']}`", str(g["points"]), "by tests" if g["code"] else "by hand"]
+            for g in graded]  # fmt: skip
+    assert [row[1:4] for row in rows] == says
+    total = sum(g["points"] for g in graded)
+    assert f"**{total} points**" in cells(source(name))[0].source
+    by_hand = RUBRIC.split("What the mechanism is")[1]
+    assert [f"`{g['grade_id']}`" in by_hand for g in graded] == [not g["code"] for g in graded]
+
+
+@pytest.mark.parametrize("name", ASSIGNMENTS)
+def test_every_graded_cell_has_hidden_tests_and_no_outputs_are_kept(name):
+    for cell in cells(source(name)):
+        about = cell.metadata.get("nbgrader", {})
+        if cell.cell_type == "code":
+            assert not cell.outputs and cell.execution_count is None
+            assert max(map(len, cell.source.splitlines())) <= 100
+            assert ("### BEGIN SOLUTION" in cell.source) == bool(about.get("solution"))
+            assert ("### BEGIN HIDDEN TESTS" in cell.source) == bool(about.get("grade"))
+
+
+@pytest.fixture(scope="module")
+def course(tmp_path_factory):
+    from nbgrader.apps import NbGraderAPI
+
+    root = tmp_path_factory.mktemp("course")
+    shutil.copytree(FOLDER / "source", root / "source")
+    config = PyFileConfigLoader("nbgrader_config.py", str(FOLDER)).load_config()
+    own = {"root": str(root), "db_url": f"sqlite:///{root}/gradebook.db"}
+    config.merge(Config({"CourseDirectory": own}))
+    with pytest.MonkeyPatch.context() as patch:  # it calls alembic, as in an active environment
+        bin = str(Path(sys.executable).parent)
+        patch.setenv("PATH", os.pathsep.join([bin, os.environ["PATH"]]))
+        yield root, NbGraderAPI(config=config)
+
+
+@pytest.mark.parametrize("name", ASSIGNMENTS)
+def test_a_solution_gets_all_points_and_what_is_handed_out_none(name, course):
+    root, api = course
+    done = api.generate_assignment(name)
+    assert done["success"], done
+    release = root / "release" / name / f"{name}.ipynb"
+    text = "\n".join(c.source for c in cells(release))
+    assert "raise NotImplementedError()" in text and "*Your answer:*" in text
+    for word in ("SOLUTION", "HIDDEN", "Model answer", "reference"):
+        assert word not in text
+    for student, given in {"solver": source(name), "sleeper": release}.items():
+        folder = root / "submitted" / student / name
+        folder.mkdir(parents=True)
+        shutil.copy(given, folder)
+        done = api.autograde(name, student)
+        assert done["success"], done
+    with api.gradebook as book:
+        for student in ("solver", "sleeper"):
+            grades = book.find_submission_notebook(name, name, student).grades
+            auto = [g for g in grades if g.cell.cell_type == "code"]
+            assert len(auto) == 3
+            share = 1 if student == "solver" else 0
+            assert [g.auto_score for g in auto] == [share * g.max_score for g in auto], student
