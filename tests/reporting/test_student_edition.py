@@ -37,7 +37,7 @@ def names(sources: list[str]) -> set[str]:
 def test_no_output_answer_or_way_to_a_solution_is_left(path, edition):
     given, there = cells(path), cells(edition / path.name)
     text = "\n".join(c.source for c in there)
-    assert "Answer.**" not in text and "olutions" not in text and "NBVAL" not in text
+    assert "Answer.**" not in text and "solutions/" not in text and "NBVAL" not in text
     code = [c for c in there if c.cell_type == "code"]
     assert not any(c.outputs or c.execution_count for c in code)
     assert text.count("*My prediction") == sum("**Predict" in c.source for c in given)
