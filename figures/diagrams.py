@@ -297,6 +297,26 @@ def verdict() -> Drawing:
     return d
 
 
+def label_efficiency() -> Drawing:
+    """10: three training sets from the same photos, and the curve."""
+    d = Drawing(900, 300, "Three training sets, equal steps, and the label-efficiency curve")
+    d.box(15, 40, 170, 70, "a share of train:\nground-truth masks\n(a person's minutes)", "data")
+    d.box(15, 190, 170, 70, "all of train:\npseudo-masks\n(no person)", "data")
+    for y, text in ((30, "true: ground truth alone"), (222, "pseudo: pseudo-masks\nalone"),
+                    (126, "both: ground truth where\nthere is some")):
+        d.box(265, y, 190, 50, text)
+        d.arrow((455, y + 25), (535, 150))
+    d.arrow((185, 62), (265, 55))
+    d.arrow((185, 88), (265, 142))
+    d.arrow((185, 212), (265, 160))
+    d.arrow((185, 238), (265, 247))
+    d.box(535, 115, 140, 70, "a MaskFormer each,\nequally many\ntraining steps", "trained")
+    d.box(735, 115, 150, 70, "IoU on test,\nby the number of\nground-truth masks", "loss")
+    d.along(150, (675, 735))
+    d.label(810, 222, "repeated with other seeds:\na band")
+    return d
+
+
 DIAGRAMS: dict[str, Callable[[], Drawing]] = {
     "01_explore_the_data": study, "02_see_what_the_backbone_sees": backbone,
     "03_make_masks_with_mask_rcnn": mask_rcnn, "04_make_masks_with_grad_cam": grad_cam,
@@ -304,6 +324,7 @@ DIAGRAMS: dict[str, Callable[[], Drawing]] = {
     "07a_build_maskformer": maskformer,
     "07b_train_maskformer": training_step,
     "08_read_the_results": verdict,
+    "10_count_the_labels": label_efficiency,
 }
 
 
