@@ -16,20 +16,63 @@ def backbone():
 
 
 @pytest.fixture(scope="module")
-def session(backbone):
+def session(backbone, tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(onnx.pooch, "os_cache", lambda _: tmp_path_factory.getbasetemp() / "graphs")
+        return new_session(backbone)
+
+
+def new_session(backbone):
     name, engine = make_engine(backbone, torch.rand(4, 3, 64, 64), "onnxruntime")
     assert name == "onnxruntime"
     return engine
 
 
-def test_it_gives_pytorchs_maps_and_counts_its_passes(backbone, session):
-    photos, before = torch.rand(3, 3, 64, 64), backbone.passes  # another batch size than exported
+@pytest.mark.parametrize("batch, side", [(3, 64), (2, 96), (1, 224)])  # exported with 2, 64
+def test_it_gives_pytorchs_maps_and_counts_its_passes(backbone, session, batch, side):
+    photos, before = torch.rand(batch, 3, side, side), backbone.passes
     theirs = session(photos)
-    assert backbone.passes == before + 3
+    assert backbone.passes == before + batch
     with torch.no_grad():
         ours = backbone(photos)
     for level, m in ours.items():
         torch.testing.assert_close(theirs[level], m, rtol=1e-3, atol=1e-3)
+
+
+def test_the_graph_is_exported_once(backbone, session, tmp_path_factory, tmp_path, monkeypatch):
+    kept = tmp_path_factory.getbasetemp() / "graphs"
+    (file,) = kept.glob("efficientnet_lite0-*.onnx")
+    graph = file.read_bytes()
+    monkeypatch.setattr(onnx, "_export", lambda _: b"a new graph")
+    monkeypatch.setattr(onnx.pooch, "os_cache", lambda _: kept)
+    assert onnx.onnx_graph(backbone) == graph
+    folder = tmp_path / "copy"
+    monkeypatch.setattr(onnx.pooch, "os_cache", lambda _: folder)
+    assert onnx.onnx_graph(backbone) == b"a new graph"  # nothing is there
+    (copy,) = folder.glob("*.onnx")
+    assert copy.name == file.name
+    copy.write_bytes(graph[:-9])  # damaged
+    assert onnx.onnx_graph(backbone) == b"a new graph" == copy.read_bytes()
+    (folder / copy.with_suffix(".json").name).unlink()  # nobody knows whether it is whole
+    copy.write_bytes(b"half a graph")
+    assert onnx.onnx_graph(backbone) == b"a new graph" == copy.read_bytes()
+
+
+def test_other_weights_have_another_graph(backbone, tmp_path, monkeypatch):
+    graphs = iter((b"a", b"b"))
+    monkeypatch.setattr(onnx, "_export", lambda _: next(graphs))
+    monkeypatch.setattr(onnx.pooch, "os_cache", lambda _: tmp_path)
+    other = load_backbone("efficientnet_lite0")
+    other.net.bn2.running_mean[0] += 1
+    assert [onnx.onnx_graph(b) for b in (backbone, other, backbone, other)] == [b"a", b"b"] * 2
+
+
+def test_where_the_users_cache_cannot_be_written_nothing_is_kept(backbone, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setattr(onnx, "_export", lambda _: b"graph")
+    monkeypatch.setattr(onnx.pooch, "os_cache", lambda _: tmp_path / "file" / "petweak")
+    assert onnx.onnx_graph(backbone) == b"graph"
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
 
 
 def test_pictures_on_a_gpu_come_to_the_cpu_first(backbone, session):
