@@ -79,7 +79,8 @@ class Data(Section):
     # Of train, breed by breed, for thresholds and for the choice of an epoch. With 0, models learn
     # from all of train and keep their last epoch.
     val_fraction: float = _number(0.1, 0, 0.95)
-    leave_out: str = ""  # a breed that nothing is learnt from: its photos are the split `left_out`
+    # Breeds, with commas, that nothing is learnt from: their photos are the split `left_out`.
+    leave_out: str = ""
 
 class Backbone(Section):
     """The frozen classifier and the pass that fills the feature cache."""

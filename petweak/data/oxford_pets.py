@@ -113,11 +113,11 @@ class Pets:
         """The same set, of these photos alone; the classes stay as they are."""
         return replace(self, samples=tuple(s for s in self.samples if s.id in ids))
 
-    def leaving_out(self, breed: str) -> Self:
-        """The same set with one breed in the split `left_out`. ValueError for an unknown breed."""
-        if breed not in self.breeds:
-            raise ValueError(f"leave_out={breed!r} is not one of {', '.join(self.breeds)}")
-        left = (replace(s, split="left_out") if s.breed_name == breed else s for s in self.samples)
+    def leaving_out(self, *breeds: str) -> Self:
+        """The same set with these breeds in the split `left_out`. ValueError for an unknown one."""
+        if unknown := ", ".join(b for b in breeds if b not in self.breeds):
+            raise ValueError(f"leave_out: {unknown} is not one of {', '.join(self.breeds)}")
+        left = (replace(s, split="left_out") if s.breed_name in breeds else s for s in self.samples)
         return replace(self, samples=tuple(left))
 
 

@@ -19,9 +19,11 @@ def label_efficiency(
     run: Run, source: str = "imagenet_only", labels: str = "species",
     shares: tuple[float, ...] = (0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0),
     seeds: tuple[int, ...] = (0, 1, 2), steps: int = 150, border: str = "ignore",
+    balanced: bool = False,
 ) -> pd.DataFrame:
     """The pseudo-masks are those that the last round of self-training from `source` began with; in
-    ground truth the trimap's border counts as `border`. Returns a row per model and border of its
+    ground truth the trimap's border counts as `border`; with `balanced`, every part of train has
+    about equally many photos of each breed. Returns a row per model and border of its
     score: `kind`, `share` (of train's ground truth), `masks` (how many photos that are), `seed`,
     `border`, `value` (mask_iou_gt on test)."""
     marked_train, test = (trials.scored(run, split) for split in ("train", "test"))
@@ -30,7 +32,7 @@ def label_efficiency(
     train, rows = run.pets.split("train"), []
     models = [("pseudo", 0.0), *((kind, x) for x in shares for kind in ("true", "both"))]
     for seed, (kind, share) in product(seeds, models):
-        marked = labelled_part(marked_train, share, seed) if share else []
+        marked = labelled_part(marked_train, share, seed, balanced) if share else []
         folders = {} if kind == "true" else {s.id: pseudo for s in train}
         folders |= dict.fromkeys(marked, ground_truth)
         # A pseudo-mask comes with the source's label, a ground-truth mask with the data set's.
@@ -48,9 +50,15 @@ def label_efficiency(
     return pd.DataFrame(rows)
 
 
-def labelled_part(train: tuple[Sample, ...], share: float, seed: int) -> list[str]:
-    """A seeded share of train, at least one photo; a larger share contains the smaller ones."""
+def labelled_part(
+    train: tuple[Sample, ...], share: float, seed: int, balanced: bool = False
+) -> list[str]:
+    """A seeded share of train, at least one photo; a larger share contains the smaller ones. With
+    `balanced`, one of each breed comes before a second of any."""
     order = np.random.default_rng(seed).permutation(len(train))
+    if balanced:
+        breeds = pd.Series([train[i].breed for i in order])
+        order = order[breeds.groupby(breeds).cumcount().argsort(kind="stable")]
     return sorted(train[i].id for i in order[: max(1, round(share * len(train)))])
 
 

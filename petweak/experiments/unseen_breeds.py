@@ -2,45 +2,70 @@
 
 from itertools import product
 
+import numpy as np
 import pandas as pd
 
 from petweak.evaluation import metrics
 from petweak.experiments.trials import WEAK, for_border, scored
 from petweak.study.run import Run
 
+OTHERS = ("species", {})  # the labels, and settings, of sources without self-training
+
 
 def unseen_breeds(
     run: Run, seeds: tuple[int, ...] = (0, 1, 2),
     sources: tuple[str, ...] = ("imagenet_only", "gradcam_finetuned"),
-    breeds: tuple[str, ...] = (), border: str = "ignore",
+    breeds: tuple[str, ...] = (), border: str = "ignore", draws: int = 0, together: int = 5,
 ) -> pd.DataFrame:
-    """For each of `breeds` (all that test has ground truth of unless given): masks and
-    self-training without it, scored on its test photos, beside those that have it in train; the
-    models are trained with `border`.
+    """For each of `breeds` (all that test has ground truth of unless given): masks and models
+    without it, scored on its test photos, beside those that have it in train; the models are
+    trained with `border`. The sources of WEAK are self-trained; others train one model.
+
+    breeds: `beagle+pug` are left out together.
+    draws: in place of `breeds`, so many draws of `together` of them, both species among them.
 
     Returns a row per source, seed, breed, border of the score, and what was scored (`of`: the
     source's `masks`, or the `model`), with `unseen` and `seen` (mean IoU without and with the breed
-    in train) and `n_images`."""
+    in train) and `n_images`. ValueError where breeds are unknown or too few to draw from."""
     rows, there = [], {s.breed_name for s in scored(run, "test")}
-    for (_, source, labels, flat), seed in product((w for w in WEAK if w[1] in sources), seeds):
+    groups = breeds or [*filter(there.__contains__, run.pets.breeds)]
+    if draws:
+        groups = ["+".join(drawn(run, sorted(there), together, seed)) for seed in range(draws)]
+    weak = {source: (labels, flat) for _, source, labels, flat in WEAK}
+    for source, seed in product(sources, seeds):
+        labels, flat = weak.get(source, OTHERS)
         seen = for_border(run, source, seed, border, **flat)
-        for breed in breeds or filter(there.__contains__, run.pets.breeds):
-            unseen, test = without_breed(seen, breed)
+        for group in groups:
+            unseen, test = without_breed(seen, *group.split("+"))
             for of in ("masks", "model"):
-                photos = [(r.mask_scores(source) if of == "masks" else
-                           r.self_trained_scores(source, labels)).photos for r in (unseen, seen)]
+                photos = [r.mask_scores(source).photos if of == "masks" else
+                          (r.self_trained_scores if source in weak else r.model_scores)(
+                              source, labels).photos for r in (unseen, seen)]
                 means = [p[p["id"].isin(test)].mean(numeric_only=True) for p in photos]
-                rows += [(source, labels, breed, of, b, len(scored(run, test)),
+                rows += [(source, labels, group, of, b, len(scored(run, test)),
                           *(m[f"iou/{b}"] for m in means), seed) for b in metrics.BORDERS]
     columns = ["source", "labels", "breed", "of", "border", "n_images", "unseen", "seen", "seed"]
     return pd.DataFrame(rows, columns=columns)
 
 
-def without_breed(run: Run, breed: str) -> tuple[Run, set[str]]:
-    """The run's variant that learns nothing from `breed`, and the ids of its test photos."""
-    test = {s.id for s in run.pets.split("test") if s.breed_name == breed}
-    train = {s.id for s in run.pets.split("train") if s.breed_name != breed}
-    return run.variant(f"without-{breed}", only=frozenset(train | test), leave_out=breed), test
+def drawn(run: Run, breeds: list[str], together: int, seed: int) -> list[str]:
+    """`together` of `breeds`, at random, at least one of each species."""
+    species = {s.breed_name: s.species for s in run.pets.samples}
+    order = np.random.default_rng(seed).permutation(breeds).tolist()
+    kinds = {species[b] for b in order}
+    if not len(kinds) <= together < len(breeds):
+        raise ValueError(f"together={together}: at least {len(kinds)}, one of each species, and "
+                         f"fewer than the {len(breeds)} breeds of test")
+    first = [next(b for b in order if species[b] == kind) for kind in sorted(kinds)]
+    return sorted(first + [b for b in order if b not in first][: together - len(first)])
+
+
+def without_breed(run: Run, *breeds: str) -> tuple[Run, set[str]]:
+    """The run's variant that learns nothing from `breeds`, and the ids of their test photos."""
+    test = {s.id for s in run.pets.split("test") if s.breed_name in breeds}
+    train = {s.id for s in run.pets.split("train") if s.breed_name not in breeds}
+    return run.variant(f"without-{'+'.join(breeds)}", only=frozenset(train | test),
+                       leave_out=",".join(breeds)), test
 
 
 def lost(table: pd.DataFrame, border: str = "ignore") -> pd.DataFrame:

@@ -120,8 +120,8 @@ class Run:
         oxford_pets.require_splits(pets)
         if read_json(self.folder / "run.json") is None:
             self.write_about(pets)
-        if breed := self.settings.data.leave_out:
-            pets = pets.leaving_out(breed)
+        if breeds := self.settings.data.leave_out:
+            pets = pets.leaving_out(*breeds.split(","))
         return pets if self.only is None else pets.only(self.only)
 
     def _checked(self, pets: oxford_pets.Pets) -> oxford_pets.Pets:

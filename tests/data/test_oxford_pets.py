@@ -67,7 +67,7 @@ def test_a_photo_is_asked_for_by_its_id(tmp_path):
         pets.sample("pug_1")
     left = pets.leaving_out("beagle")
     assert [s.split for s in left.samples] == ["train", "left_out", "test"]
-    with pytest.raises(ValueError, match="'pug' is not one of Abyssinian, beagle, Bengal"):
+    with pytest.raises(ValueError, match="pug is not one of Abyssinian, beagle, Bengal"):
         pets.leaving_out("pug")
 
 

@@ -32,6 +32,16 @@ def test_a_larger_share_contains_the_smaller_ones(self_trained):
     assert few < more and len(labelled_part(train, 1e-9, 0)) == 1
 
 
+def test_a_balanced_part_has_a_photo_of_each_breed_before_a_second_of_any(self_trained):
+    train = self_trained.pets.split("train")
+    breed = {s.id: s.breed for s in train}
+    share = len(set(breed.values())) / len(train)
+    part = labelled_part(train, share, 0, balanced=True)
+    assert sorted(breed[i] for i in part) == sorted(set(breed.values()))
+    assert set(part) < set(labelled_part(train, 1.5 * share, 0, balanced=True))
+    assert part != labelled_part(train, share, 1, balanced=True)
+
+
 def test_where_curves_cross():
     rows = [("pseudo", 0, 0.6), ("true", 10, 0.5), ("true", 1000, 0.7)]
     curve = pd.DataFrame(rows, columns=["kind", "masks", "value"]).assign(border="ignore")

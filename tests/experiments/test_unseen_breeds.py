@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from conftest import ROUNDS, small
 
-from petweak.experiments.unseen_breeds import lost, unseen_breeds, without_breed
+from petweak.experiments.unseen_breeds import drawn, lost, unseen_breeds, without_breed
 from petweak.study.run import Run
 
 
@@ -48,6 +48,33 @@ def test_a_breed_that_is_left_out_is_in_no_other_split(run):
 def test_an_unknown_breed_is_refused(run):
     with pytest.raises(ValueError, match="Unicorn"):
         unseen_breeds(run, seeds=(0,), sources=("imagenet_only",), breeds=("Unicorn",))
+
+
+def test_breeds_are_left_out_together_for_any_source(run):
+    table = unseen_breeds(run, seeds=(0,), sources=("ground_truth", "gradcam_pretrained"), draws=1,
+                          together=3)
+    (group,) = table["breed"].unique()
+    breeds = group.split("+")
+    assert len(breeds) == 3 and set(table["source"]) == {"ground_truth", "gradcam_pretrained"}
+    assert set(table["n_images"]) == {3} and table[["unseen", "seen"]].notna().all(axis=None)
+    masks = table.query("source == 'ground_truth' and of == 'masks' and border == 'ignore'")
+    assert (masks[["unseen", "seen"]] == 1).all(axis=None)
+    without, test = without_breed(run, *breeds)
+    learnt = {s.id for part in without.taught("ground_truth") for s in part}
+    of = {i: run.pets.sample(i).breed_name for i in learnt | test}
+    assert not {of[i] for i in learnt} & set(breeds)
+    assert {of[i] for i in test} == set(breeds)
+
+
+def test_a_draw_has_both_species(run):
+    species = {s.breed_name: s.species for s in run.pets.samples}
+    draws = [drawn(run, sorted(species), 5, seed) for seed in range(20)]
+    assert all(len(set(d)) == 5 and {species[b] for b in d} == {0, 1} for d in draws)
+    assert len({tuple(d) for d in draws}) > 15
+    assert all({species[b] for b in drawn(run, sorted(species), 2, s)} == {0, 1} for s in range(20))
+    for together in (1, len(species)):
+        with pytest.raises(ValueError, match=f"together={together}: at least 2"):
+            drawn(run, sorted(species), together, 0)
 
 
 def test_what_an_unseen_breed_costs_is_a_mean_over_breeds_then_seeds():
