@@ -188,7 +188,7 @@ def test_executed_clean_and_small(path):
 def test_nothing_of_the_machine_is_kept(path):
     nb = read(path)
     assert set(nb.metadata) <= {"kernelspec", "language_info"}
-    assert all(set(c.metadata) <= {"tags"} for c in nb.cells)
+    assert all(set(c.metadata) <= {"tags", "slideshow"} for c in nb.cells)
 
 
 def test_the_stored_run_times_are_of_every_chapter():

@@ -21,7 +21,7 @@ def match(
     costs. Raises ValueError where there are more objects than queries.
     """
     with torch.no_grad():
-        cost = _costs(output, classes, masks, valid, weights)
+        cost = costs(output, classes, masks, valid, weights)
     if classes.shape[1] == 1:  # the cheapest query, without a copy from the GPU
         return cost.argmin(1)
     indices = torch.empty_like(classes)
@@ -31,9 +31,9 @@ def match(
     return indices
 
 
-def _costs(output: dict[str, Tensor], classes: Tensor, masks: Tensor, valid: Tensor,
-           weights: tuple[float, float, float]) -> Tensor:
-    """Of every pair, (B, Q, T)."""
+def costs(output: dict[str, Tensor], classes: Tensor, masks: Tensor, valid: Tensor,
+          weights: tuple[float, float, float]) -> Tensor:
+    """The weighted cost of every pair, (B, Q, T); arguments as in `match`."""
     logits = output["mask_logits"].float().flatten(2)  # (B, Q, HW)
     targets = masks.flatten(2)  # (B, T, HW)
     if logits.shape[1] < targets.shape[1]:

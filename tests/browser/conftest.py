@@ -3,7 +3,6 @@ it: `make test-browser`."""
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import socket
@@ -15,9 +14,14 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from papermill import execute_notebook
+
+from petweak.reporting.notebooks import parameters_of
+from petweak.study.run import reopen
 
 HERE = Path(__file__).resolve().parents[2]
 RUN = Path(os.environ.get("PETWEAK_RUN", HERE / "runs" / "embedded"))
+CHAPTERS = {"04": "cam", "07a": "matcher", "07b": "maskformer"}  # and the explorer in each
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 
@@ -57,10 +61,11 @@ def screenshots(run_folder) -> Path:
 def lab(run_folder, tmp_path_factory):
     """The address of a JupyterLab over a copy of the notebooks, whose explorers show the run."""
     root = tmp_path_factory.mktemp("lab")
-    nb = json.loads((HERE / "notebooks" / "explorers.ipynb").read_text())
-    (cell,) = [c for c in nb["cells"] if "parameters" in c["metadata"].get("tags", [])]
-    cell["source"] = [f"run = {str(run_folder)!r}"]
-    (root / "explorers.ipynb").write_text(json.dumps(nb))
+    given = {"run": str(run_folder), "data_root": str(reopen(run_folder).data_root)}
+    for name in ("explorers", *CHAPTERS):
+        (file,) = (HERE / "notebooks").glob(f"{name}*.ipynb")
+        there = {k: v for k, v in given.items() if k in parameters_of(file)}
+        execute_notebook(file, root / f"{name}.ipynb", there, prepare_only=True)
     with serve(["jupyter", "lab"], root, tmp_path_factory) as address:
         yield address
 
@@ -75,6 +80,10 @@ class serve:
         config = tmp_path_factory.mktemp("jupyter")
         self.address, self.ready = f"http://127.0.0.1:{self.port}", ready
         self.log = (config / "log").open("w")
+        # All cells are on the page, also where nobody has scrolled to.
+        tracker = config / "settings" / "@jupyterlab" / "notebook-extension"
+        tracker.mkdir(parents=True)
+        (tracker / "tracker.jupyterlab-settings").write_text('{"windowingMode": "none"}')
         environment = os.environ | {"JUPYTER_CONFIG_DIR": str(config), "TQDM_DISABLE": "1",
                                     "JUPYTERLAB_SETTINGS_DIR": str(config / "settings"),
                                     "JUPYTERLAB_WORKSPACES_DIR": str(config / "w")}  # fmt: skip

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import HERE, serve
+from conftest import CHAPTERS, HERE, serve
 from PIL import Image
 
 from petweak.study.run import reopen
@@ -44,23 +45,36 @@ def pixels(page) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(content)).convert("RGB")).astype(int)
 
 
+def changed(page, box: str, before: str) -> None:
+    """Waits until no picture of the box is the one `before`."""
+    page.wait_for_function(
+        "([box, before]) => { const all = [...document.querySelectorAll(box + ' img')];"
+        " return all.length && all.every(i => i.src !== before); }", arg=[box, before]
+    )  # fmt: skip
+
+
 def upload(page, file) -> None:
     with page.expect_file_chooser() as chooser:
         page.locator(".petweak-photo-explorer .widget-upload").click()
     chooser.value.set_files(file)
 
 
-@pytest.fixture(scope="module")
-def opened(page, lab):
-    """The explorers' notebook in JupyterLab, all cells run."""
-    page.goto(f"{lab}/lab/tree/explorers.ipynb?reset")
+def run_all(page, address: str) -> None:
+    """Opens a notebook in JupyterLab and runs all of its cells."""
+    page.goto(f"{address}?reset")
     page.locator(".jp-Notebook").wait_for()
     page.get_by_text("Python 3 (ipykernel) | Idle").wait_for()
     if (news := page.get_by_role("button", name="No", exact=True)).count():
         news.first.click()
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_text("Run All Cells", exact=True).click()
-    for name in ("cam", "maskformer", "results", "photo"):
+
+
+@pytest.fixture(scope="module")
+def opened(page, lab):
+    """The explorers' notebook in JupyterLab, all cells run."""
+    run_all(page, f"{lab}/lab/tree/explorers.ipynb")
+    for name in ("cam", "maskformer", "matcher", "results", "photo"):
         box = page.locator(f".petweak-{name}-explorer")
         box.wait_for(state="attached", timeout=180_000)
     return page
@@ -107,6 +121,31 @@ def test_masks_form_as_the_slider_goes_through_training(opened, screenshots):
     )
     assert box.locator("img").nth(1).get_attribute("src") != before
     box.screenshot(path=screenshots / "maskformer.png")
+
+
+def assigned(box) -> list[str]:
+    """Which queries the cheapest assignment gives to the pets A and B."""
+    return re.findall(r"by query (\d)", box.locator(".petweak-costs").inner_text())[:2]
+
+
+def test_query_masks_that_change_places_change_the_assignment(opened, screenshots):
+    box = opened.locator(".petweak-matcher-explorer")
+    box.scroll_into_view_if_needed()
+    box.locator(".petweak-scene img").wait_for()
+    assert assigned(box) == ["0", "1"]
+    box.screenshot(path=screenshots / "matcher-before.png")
+    handles, tracks = box.locator(".noUi-handle"), box.locator(".noUi-base")
+    for slider, to in ((0, 1), (3, 0)):  # `right` of both queries, by the mouse, to the end
+        before = box.locator(".petweak-scene img").get_attribute("src")
+        at, track = handles.nth(slider).bounding_box(), tracks.nth(slider).bounding_box()
+        assert track["width"] > 100
+        opened.mouse.move(at["x"] + at["width"] / 2, at["y"] + at["height"] / 2)
+        opened.mouse.down()
+        opened.mouse.move(track["x"] + to * track["width"], at["y"] + 5, steps=8)
+        opened.mouse.up()
+        changed(opened, ".petweak-matcher-explorer", before)
+    assert assigned(box) == ["1", "0"]
+    box.screenshot(path=screenshots / "matcher-after.png")
 
 
 def test_another_metric_changes_the_bars_and_a_chosen_breed_stays(opened, screenshots):
@@ -164,3 +203,24 @@ def test_voila_serves_the_explorers_without_code(page, run_folder, screenshots, 
         assert page.locator(".petweak-photo-explorer").count() == 1
         assert "open_run(" not in page.locator("body").inner_text()
         page.screenshot(path=screenshots / "voila.png")
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_the_cell_of_a_chapter_follows_its_control(chapter, page, lab, screenshots):
+    """The chapters' own cells, after all cells above them have run."""
+    run_all(page, f"{lab}/lab/tree/{chapter}.ipynb")
+    box = f".petweak-{CHAPTERS[chapter]}-explorer"
+    page.locator(box).wait_for(state="attached", timeout=400_000)
+    page.locator(box).scroll_into_view_if_needed()
+    part = {"cam": ".petweak-overlay img", "matcher": ".petweak-scene img", "maskformer": "img"}
+    # Of the maskformer's pictures, the one after the photo: all queries together.
+    image = page.locator(f"{box} {part[CHAPTERS[chapter]]}").nth(int(chapter == "07b"))
+    image.wait_for()
+    before, words = image.get_attribute("src"), page.locator(box).inner_text()
+    handle = page.locator(f"{box} .noUi-handle").first
+    handle.focus()
+    handle.press("Home" if chapter == "07b" else "PageUp")
+    changed(page, box, before)
+    assert image.get_attribute("src") != before
+    assert page.locator(box).inner_text() != words
+    page.locator(box).screenshot(path=screenshots / f"chapter-{chapter}.png")
