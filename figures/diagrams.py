@@ -317,13 +317,92 @@ def label_efficiency() -> Drawing:
     return d
 
 
+def refine() -> Drawing:
+    """09a: what each refinement step looks at, and where the choice is made."""
+    d = Drawing(900, 400, "Refinement: a CAM, steps that look at colours or features, a mask")
+    d.box(20, 150, 90, 60, "photo", "data", NORMAL)
+    d.box(160, 150, 110, 60, "frozen\nbackbone", "frozen")
+    d.along(180, (110, 160))
+    d.box(330, 150, 120, 60, "CAM\n(final map)", "data")
+    d.box(330, 262, 120, 60, "feature maps\n(stride 16 and 8)", "data")
+    d.along(180, (270, 330))
+    d.arrow((215, 210), (215, 292), (330, 292))
+    d.box(508, 24, 214, 132, "")
+    d.arrow((65, 150), (65, 62), (508, 62), text="colours")
+    d.box(520, 32, 190, 36, "PAMR: neighbours")
+    d.box(520, 72, 190, 36, "GrabCut: colour models")
+    d.box(520, 112, 190, 36, "dense CRF: all pairs")
+    d.label(615, 12, "steps that compare colours", bold=True)
+    d.box(520, 268, 190, 48, "random walk: positions\nwith similar features")
+    d.label(615, 334, "a step that compares features", bold=True)
+    d.arrow((450, 292), (520, 292))
+    d.arrow((450, 166), (480, 166), (480, 110), (508, 110))
+    d.arrow((450, 194), (480, 194), (480, 280), (520, 280))
+    d.box(760, 150, 120, 60, "probability\nmap", "data")
+    d.arrow((722, 86), (820, 86), (820, 150))
+    d.arrow((710, 292), (790, 292), (790, 210))
+    d.box(760, 350, 120, 38, "mask: > 0.5", "data")
+    d.arrow((850, 210), (850, 350))
+    d.box(440, 350, 260, 38, "selection criteria: which pipeline?", "loss")
+    d.arrow((760, 369), (700, 369))
+    d.arrow((760, 170), (660, 170), (660, 156), dashed=True)
+    d.arrow((760, 190), (660, 190), (660, 268), dashed=True)
+    d.label(648, 212, "next step of\na pipeline", anchor="end")
+    return d
+
+
+def self_training() -> Drawing:
+    """09b: the rounds of self-training."""
+    d = Drawing(900, 330, "Self-training: a model's refined predictions become the next masks")
+    d.box(20, 40, 150, 60, "first masks\n(refined CAMs)", "data")
+    d.box(240, 40, 150, 60, "keep the photos with\nthe most confident\nmasks", "loss")
+    d.box(460, 40, 170, 60, "train a new\nMaskFormer (student)", "trained")
+    d.box(710, 40, 160, 60, "its predictions\non train", "data")
+    d.along(70, (170, 240), (390, 460), (630, 710))
+    d.box(710, 170, 160, 60, "refine: PAMR,\nthen a short walk")
+    d.arrow((790, 100), (790, 170), text="as teacher")
+    d.box(460, 170, 170, 60, "masks of the\nnext round", "data")
+    d.arrow((710, 200), (630, 200))
+    d.box(220, 170, 190, 60, "confidence: IoU before\nand after refinement", "loss")
+    d.arrow((710, 216), (670, 216), (670, 256), (315, 256), (315, 230))
+    d.arrow((460, 186), (410, 186))
+    d.arrow((315, 170), (315, 100), text="next round")
+    d.box(460, 276, 170, 40, "IoU with ground truth", "loss")
+    d.label(650, 296, "only looked at: nothing is chosen by it", anchor="start")
+    d.arrow((545, 230), (545, 276), dashed=True)
+    return d
+
+
+def comparison() -> Drawing:
+    """06: sources side by side on the same photos."""
+    d = Drawing(900, 300, "A fair comparison: the same photos, paired differences, and the cost")
+    d.box(20, 112, 110, 60, "photo i\nof test", "data")
+    for y, name in ((20, "Mask R-CNN\n(compact)"), (115, "Grad-CAM,\nImageNet head"),
+                    (210, "Grad-CAM,\nfinetuned head")):
+        d.box(200, y, 140, 54, name, "frozen")
+        d.arrow((130, 142), (165, 142), (165, y + 27), (200, y + 27))
+        d.box(400, y, 90, 54, "mask", "data")
+        d.box(560, y, 110, 54, "IoU with\nground truth", "loss")
+        d.along(y + 27, (340, 400), (490, 560))
+    d.box(740, 60, 140, 64, "difference on\nphoto i: paired,\nmean, interval", "loss")
+    d.box(740, 170, 140, 64, "seconds and\nparameters:\nwhat a mask costs", "loss")
+    d.arrow((670, 47), (705, 47), (705, 82), (740, 82))
+    d.arrow((670, 142), (705, 142), (705, 102), (740, 102))
+    d.arrow((270, 264), (270, 284), (810, 284), (810, 234), text="the time that a source takes",
+            dashed=True)
+    return d
+
+
 DIAGRAMS: dict[str, Callable[[], Drawing]] = {
     "01_explore_the_data": study, "02_see_what_the_backbone_sees": backbone,
     "03_make_masks_with_mask_rcnn": mask_rcnn, "04_make_masks_with_grad_cam": grad_cam,
     "05_finetune_then_grad_cam": two_heads,
+    "06_compare_the_masks": comparison,
     "07a_build_maskformer": maskformer,
     "07b_train_maskformer": training_step,
     "08_read_the_results": verdict,
+    "09a_refine_the_masks": refine,
+    "09b_self_train": self_training,
     "10_count_the_labels": label_efficiency,
 }
 
