@@ -393,6 +393,30 @@ def comparison() -> Drawing:
     return d
 
 
+def own_photos() -> Drawing:
+    """11: what the import checks between a folder of photos and a data set, and what follows."""
+    d = Drawing(900, 330, "From a folder of photos to a data set, to masks and a model")
+    d.box(15, 40, 140, 70, "your folder:\na folder of photos\nfor each pet", "data")
+    d.box(205, 40, 190, 70, "read every file: broken\nones and copies are left out,\n"
+          "sideways photos turned")
+    d.box(445, 40, 190, 70, "classes by folder names;\na split drawn class by class")
+    d.box(685, 40, 200, 70, "data set: photos, classes,\nsplit, and a list of what\nwas left out",
+          "data")
+    d.along(75, (155, 205), (395, 445), (635, 685))
+    d.box(15, 160, 140, 56, "masks of some\nphotos, if any", "data")
+    d.box(205, 160, 430, 56, "match each mask with its photo; check size, values, and whether\n"
+          "foreground and background are exchanged: if so, refuse")
+    d.arrow((155, 188), (205, 188))
+    d.arrow((635, 188), (720, 188), (720, 110), text="trimaps")
+    d.arrow((835, 110), (835, 250))
+    d.box(735, 250, 150, 56, "masks of two\nsources", "frozen")
+    d.box(505, 250, 160, 56, "where they disagree:\nlook first", "loss")
+    d.box(275, 250, 160, 56, "a small MaskFormer", "trained")
+    d.box(45, 250, 160, 56, "masks of further\nphotos", "data")
+    d.along(278, (735, 665), (505, 435), (275, 205))
+    return d
+
+
 DIAGRAMS: dict[str, Callable[[], Drawing]] = {
     "01_explore_the_data": study, "02_see_what_the_backbone_sees": backbone,
     "03_make_masks_with_mask_rcnn": mask_rcnn, "04_make_masks_with_grad_cam": grad_cam,
@@ -404,6 +428,7 @@ DIAGRAMS: dict[str, Callable[[], Drawing]] = {
     "09a_refine_the_masks": refine,
     "09b_self_train": self_training,
     "10_count_the_labels": label_efficiency,
+    "11_bring_your_own_photos": own_photos,
 }
 
 
