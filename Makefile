@@ -69,9 +69,9 @@ $(READY): pyproject.toml requirements.txt
 	touch $@
 
 # After a change of pyproject.toml; what it allows stays as it was, unless UPGRADE=--upgrade. All
-# extras, for Linux, macOS and Windows and every Python from 3.11 on.
+# extras but benchmark, for Linux, macOS and Windows and every Python from 3.11 on.
 lock:
-	$(BIN)/uv pip compile -q $(UPGRADE) pyproject.toml --all-extras --universal --python-version 3.11 \
+	$(BIN)/uv pip compile -q $(UPGRADE) pyproject.toml --extra test --extra mutants --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --custom-compile-command "make lock" -o requirements.txt
 
 # Known vulnerabilities of what is installed. It asks PyPI's advisories over the network, and fails

@@ -35,6 +35,7 @@ EXPERIMENTS = {  # a module is imported when its experiment is run
     "memorised_masks": "Which faulty masks does a model learn by heart, as that of Table 3 did?",
     "input_faults": "What does a detector detect in photos that are fed to it wrongly?",
     "mask_costs": "How many seconds does a mask take each network, as torchvision has it?",
+    "benchmark": "How fast is all this, beside what people would use instead?",
     "cost": "How many seconds does self-training take, from the photos to the last model?",
 }
 

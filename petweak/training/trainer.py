@@ -96,17 +96,9 @@ def train_model(features: Features, train: Targets, val: Targets, classes: tuple
     `config.json` with `about` into `folder`. Returns the config. FloatingPointError with the
     photos' ids where a loss is not finite. `build` makes the network of what the settings say of
     it: a MaskFormer, or a module with its `forward`, `config`, `loss` and `read`."""
-    s, m, seed = settings.training, settings.model, settings.data.seed
+    s, seed = settings.training, settings.data.seed
     torch.manual_seed(seed)
-    channels = tuple(features.map(level).shape[2] for level in m.levels)
-    dropout = 0.0 if m.levels == ("final",) else m.channel_dropout
-    config = MaskFormerConfig(len(classes), channels, **vars(m) | {"channel_dropout": dropout})
-    model = build(config).to(device)
-    precision = mixed_precision(settings, device)
-    if precision is torch.bfloat16:  # its convolutions are faster with the channels last
-        model.to(memory_format=torch.channels_last)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=s.lr, weight_decay=s.weight_decay)
-    scaler = torch.amp.GradScaler(device.type, enabled=precision is torch.float16)
+    model, optimizer, scaler = prepare(features, len(classes), settings, device, build)
     checkpoint = folder / "checkpoint.safetensors"
     history, best = _resume(checkpoint, key, model, optimizer, scaler, settings.system.save_epochs)
     if not history:
@@ -126,7 +118,7 @@ def train_model(features: Features, train: Targets, val: Targets, classes: tuple
             lr = learning_rate(step / (s.epochs * steps), settings)
             optimizer.param_groups[0]["lr"] = lr
             mirror = torch.rand(len(rows), generator=generator) < 0.5
-            terms = _step(model, features, train, rows, mirror, settings, optimizer, scaler)
+            terms = train_step(model, features, train, rows, mirror, settings, optimizer, scaler)
             for term, value in terms.items():
                 sums[term] = sums.get(term, 0.0) + value * len(rows) / len(train.ids)
         iou = val_mask_iou(model, features, val, s.batch_size) if val.ids else None
@@ -201,8 +193,30 @@ def cached_maps(model: MaskFormer, features: Features, ids: list[str],
     return [features.half(level, ids, mirror).to(device).float() for level in model.config.levels]
 
 
-def _step(model, features, train, rows, mirror, settings, optimizer, scaler) -> dict[str, float]:
-    """One step of the optimizer; returns the terms of the loss."""
+def prepare(
+    features: Features, classes: int, settings: Settings, device: torch.device,
+    build: Callable[[MaskFormerConfig], Any] = MaskFormer,
+) -> tuple[Any, torch.optim.Optimizer, torch.amp.GradScaler]:
+    """A new model of `classes` for these features, its optimizer, and the scaler of its gradients,
+    which float16 alone needs."""
+    s, m = settings.training, settings.model
+    channels = tuple(features.map(level).shape[2] for level in m.levels)
+    dropout = 0.0 if m.levels == ("final",) else m.channel_dropout
+    config = MaskFormerConfig(classes, channels, **vars(m) | {"channel_dropout": dropout})
+    model, precision = build(config).to(device), mixed_precision(settings, device)
+    if precision is torch.bfloat16:  # its convolutions are faster with the channels last
+        model.to(memory_format=torch.channels_last)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=s.lr, weight_decay=s.weight_decay)
+    scaler = torch.amp.GradScaler(device.type, enabled=precision is torch.float16)
+    return model, optimizer, scaler
+
+
+def train_step(
+    model: Any, features: Features, train: Targets, rows: Tensor, mirror: Tensor,
+    settings: Settings, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler,
+) -> dict[str, float]:
+    """One step of the optimizer on these rows of `train`, mirrored where `mirror` (B,) is true;
+    returns the terms of the loss. FloatingPointError where it is not finite."""
     s, device = settings.training, next(model.parameters()).device
     ids = [train.ids[r] for r in rows]
     maps = cached_maps(model, features, ids, mirror.numpy())
@@ -213,9 +227,10 @@ def _step(model, features, train, rows, mirror, settings, optimizer, scaler) -> 
     weights = (s.class_weight, s.mask_weight, s.dice_weight)
     terms = model.loss(output, classes, masks, valid, weights, s.no_object_weight)
     loss = sum(terms.values())
-    values = {k: v.item() for k, v in terms.items()}
-    if not torch.isfinite(loss):
-        raise FloatingPointError(f"the loss is {loss.item()} (terms {values}) on the photos "
+    # one wait for a GPU, not one a term
+    values = dict(zip(terms, torch.stack([*terms.values()]).tolist(), strict=True))
+    if not math.isfinite(total := sum(values.values())):
+        raise FloatingPointError(f"the loss is {total} (terms {values}) on the photos "
                                  f"{', '.join(ids)}. Lower lr ({s.lr}) or look at their masks.")
     optimizer.zero_grad(set_to_none=True)
     scaler.scale(loss).backward()

@@ -1,0 +1,260 @@
+"""How fast is training on cached features, beside what people would use instead?
+
+Each part times petweak and its rivals one after another in every round, so that whatever else the
+machine does slows all of them. Rivals get photos that are decoded already. transformers and
+segmentation_models_pytorch are needed here alone: `pip install -e .[benchmark]`.
+"""
+
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torchvision.transforms.functional import normalize
+
+from petweak.data.feature_cache import photo_tensor
+from petweak.data.oxford_pets import Sample, load_photo
+from petweak.experiments.trials import scored
+from petweak.models import losses
+from petweak.models.backbones import Backbone
+from petweak.pseudo_masks import cam as cams
+from petweak.study.run import Run
+from petweak.training.inference import Predictor, predict_photo
+from petweak.training.targets import Targets, load_targets
+from petweak.training.trainer import prepare, train_step
+
+OURS = "petweak"  # what ratios are to
+Calls = dict[str, Callable[[], Any]]
+CAM_BATCH = 32
+
+
+def benchmark(
+    run: Run, parts: tuple[str, ...] = ("epoch", "cams", "predict", "start"), photos: int = 64,
+    rounds: int = 5, seed: int = 0,
+) -> pd.DataFrame:
+    """Time each part on `photos` of train that have a trimap, on the run's device; nothing else
+    should run beside.
+
+    epoch: an epoch of training, on cached features, with the backbone in every step, by
+        transformers' MaskFormer, and by segmentation_models_pytorch's FPN and U-Net, whose encoders
+        are the run's backbone and learn;
+    cams: Grad-CAM of the predicted class, from the cache and from the photos, and by
+        pytorch-grad-cam, one by one and in batches; ValueError where they differ;
+    predict: a decoded photo's mask; start: processes that import petweak, print its help, predict.
+
+    Returns a row per part and what was timed: `seconds` (median over rounds, of all photos), the
+    quartiles `low` and `high`, `ratio` (of the median to that of the part's first row), `rounds`,
+    `n_images`, `threads`, `device`. ValueError for an unknown part.
+    """
+    if unknown := ", ".join(sorted(set(parts) - set(PARTS))):
+        raise ValueError(f"unknown {unknown}: there are {', '.join(PARTS)}")
+    train = scored(run, "train")
+    chosen = np.random.default_rng(seed).permutation(len(train))[:photos]
+    samples, rows = [train[i] for i in chosen], []
+    for part in parts:
+        taken = alternate(PARTS[part](run, samples), rounds, run.device)
+        quartiles = taken.quantile([0.25, 0.5, 0.75])
+        rows.append(pd.DataFrame({
+            "part": part, "what": taken.columns, "seconds": quartiles.loc[0.5],
+            "low": quartiles.loc[0.25], "high": quartiles.loc[0.75],
+            "ratio": quartiles.loc[0.5] / quartiles.loc[0.5].iloc[0], "rounds": rounds,
+            "n_images": 1 if part == "start" else len(samples)}))
+    name = platform.processor() or platform.machine()
+    device = torch.cuda.get_device_name() if run.device.type == "cuda" else name
+    return pd.concat(rows, ignore_index=True).assign(
+        threads=torch.get_num_threads(), device=device)
+
+
+def alternate(calls: Calls, rounds: int, device: torch.device) -> pd.DataFrame:
+    """Seconds of each call, a row per round, after one for warming up; each begins a round in
+    turn."""
+    taken: dict[str, list[float]] = {what: [] for what in calls}
+    for k in range(rounds + 1):
+        for what in np.roll(list(calls), k):
+            start = time.perf_counter()
+            calls[what]()
+            if device.type == "cuda":
+                torch.cuda.synchronize()
+            taken[what].append(time.perf_counter() - start)
+    return pd.DataFrame(taken).iloc[1:]
+
+
+class InEveryStep:
+    """As `Features`, but the backbone runs for every batch."""
+
+    def __init__(self, run: Run, samples: list[Sample]) -> None:
+        self.run, self.photos = run, dict(zip((s.id for s in samples), pictures(run, samples),
+                                              strict=True))
+        self.map = run.features.map
+
+    @torch.no_grad()
+    def half(self, level: str, ids: list[str], mirror: np.ndarray) -> Tensor:
+        if level == self.run.settings.model.levels[0]:  # the first of a step
+            x = torch.stack([self.photos[i] for i in ids])
+            x = torch.where(torch.as_tensor(mirror)[:, None, None, None], x.flip(-1), x)
+            self.maps = self.run.backbone(x.to(self.run.device).float() / 255)
+        return self.maps[level].half()
+
+
+def pictures(run: Run, samples: list[Sample]) -> Tensor:
+    """(N, 3, S, S) of 0 ... 255, decoded and resized."""
+    size = run.settings.backbone.image_size
+    photos = [photo_tensor(load_photo(s.photo), size) for s in samples]
+    return (255 * torch.stack(photos)).round().to(torch.uint8)
+
+
+def _epoch(run: Run, samples: list[Sample]) -> Calls:
+    run.masks("ground_truth")
+    size, labels = run.settings.backbone.image_size, run.settings.labels[0]
+    targets = load_targets(run.masks_folder("ground_truth"), [s.id for s in samples],
+                           [s.label(labels) for s in samples], size // 2)
+    classes = len(run.pets.classes(labels))
+
+    def ours(features: Any) -> Callable[[], None]:
+        parts = prepare(features, classes, run.settings, run.device)
+
+        def epoch() -> None:
+            parts[0].train()
+            for rows in batches(run, samples):
+                mirror = torch.zeros(len(rows), dtype=torch.bool)
+                train_step(parts[0], features, targets, rows, mirror, run.settings, *parts[1:])
+        return epoch
+
+    live = InEveryStep(run, samples)
+    calls = {OURS: ours(run.features), "the backbone in every step": ours(live)}
+    photos = pictures(run, samples)
+    for name, (net, loss) in rivals(run.backbone, classes).items():
+        net = net.to(run.device).train()
+        optimizer = torch.optim.AdamW(net.parameters(), lr=run.settings.training.lr)
+        calls[name] = partial(_rival_epoch, run, samples, photos, targets, net, loss, optimizer)
+    return calls
+
+
+def batches(run: Run, samples: list[Sample]) -> Iterator[Tensor]:
+    yield from torch.arange(len(samples)).split(run.settings.training.batch_size)
+
+
+def _rival_epoch(run: Run, samples: list[Sample], photos: Tensor, targets: Targets,
+                 net: torch.nn.Module, loss: Callable, optimizer: torch.optim.Optimizer) -> None:
+    for rows in batches(run, samples):
+        classes, masks, _ = targets.batch(rows, torch.zeros(len(rows), dtype=torch.bool))
+        x = normalize(photos[rows].to(run.device).float() / 255, run.backbone.mean,
+                      run.backbone.std)
+        masks = F.interpolate(masks.to(run.device), x.shape[-2:])
+        value = loss(net, x, masks, classes.to(run.device))
+        optimizer.zero_grad(set_to_none=True)
+        value.backward()
+        optimizer.step()
+
+
+def rivals(backbone: Backbone, classes: int) -> dict[str, tuple[torch.nn.Module, Callable]]:
+    """{name: (network, its loss from photos, masks (B, 1, S, S) and classes (B, 1))}: encoders of
+    the backbone's class, with its weights where the network takes them."""
+    try:
+        import segmentation_models_pytorch as smp
+        import transformers
+    except ImportError as error:
+        raise ValueError(f"the part epoch needs {error.name}: pip install -e .[benchmark]"
+                         ) from error
+    name = backbone.name if backbone.name == "resnet50" else f"tf_{backbone.name}"
+
+    def binary(net, x: Tensor, masks: Tensor, classes: Tensor) -> Tensor:
+        logits, valid = net(x)[:, 0], torch.ones_like(masks[:, 0])
+        terms = losses.mask_loss, losses.dice_loss
+        return sum(term(logits, masks[:, 0], valid).mean() for term in terms)
+
+    def universal(kind: type) -> torch.nn.Module:
+        net = kind(encoder_name=f"tu-{name}", encoder_weights=None, classes=1)
+        # timm's network without its last layers
+        missing, _ = net.encoder.model.load_state_dict(backbone.net.state_dict(), strict=False)
+        if missing:
+            raise ValueError(f"{kind.__name__} lacks weights of {name}: {missing[:3]}")
+        return net
+
+    def matched(net, x: Tensor, masks: Tensor, classes: Tensor) -> Tensor:
+        return net(pixel_values=x, mask_labels=list((masks > 0.5).float()),
+                   class_labels=list(classes)).loss.sum()
+
+    body = transformers.TimmBackboneConfig(
+        backbone=name, out_indices=[1, 2, 3, 4], use_pretrained_backbone=False)
+    whole = transformers.MaskFormerForInstanceSegmentation(
+        transformers.MaskFormerConfig(backbone_config=body, num_labels=classes))
+    return {"transformers MaskFormer": (whole, matched),
+            "smp FPN": (universal(smp.FPN), binary), "smp U-Net": (universal(smp.Unet), binary)}
+
+
+def _cams(run: Run, samples: list[Sample]) -> Calls:
+    head, size = run.context.classifier(), run.settings.backbone.image_size
+    network = cams.Network(run.backbone, head.to(run.device))
+    ids, parts = [s.id for s in samples], range(0, len(samples), CAM_BATCH)
+
+    def cached() -> Tensor:
+        maps = (run.features.batch("final", ids[k : k + CAM_BATCH]) for k in parts)
+        return torch.cat([cams.grad_cam(m, head.cpu(), cams.top1) for m in maps])
+
+    def photos_of(k: int, n: int) -> Tensor:
+        return torch.stack([photo_tensor(load_photo(s.photo), size) for s in samples[k : k + n]]
+                           ).to(run.device)
+
+    def whole() -> Tensor:
+        maps = (run.backbone(photos_of(k, CAM_BATCH))["final"].cpu() for k in parts)
+        return torch.cat([cams.grad_cam(m, head.cpu(), cams.top1) for m in maps])
+
+    def library(n: int) -> Tensor:
+        head.to(run.device)
+        return torch.cat([cams.library_cam("gradcam", network, run.backbone.last_layer,
+                                           photos_of(k, n), cams.top1).cpu()
+                          for k in range(0, len(samples), n)])
+
+    calls = {f"{OURS}, from the cache": cached, f"{OURS}, from the photos": whole,
+             "pytorch-grad-cam, one by one": partial(library, 1),
+             f"pytorch-grad-cam, batches of {CAM_BATCH}": partial(library, CAM_BATCH)}
+    first, *others = (cams.min_max(cams.upsample(call(), size)) for call in calls.values())
+    for what, soft in zip([*calls][1:], others, strict=True):
+        if (largest := (soft - first).abs().max().item()) > 0.02:  # the cache is float16
+            raise ValueError(f"{what} gives other maps than {[*calls][0]}: up to {largest:.3f}")
+    return calls
+
+
+def _predict(run: Run, samples: list[Sample]) -> Calls:
+    labels = run.settings.labels[0]
+    model, *_ = prepare(run.features, len(run.pets.classes(labels)), run.settings, run.device)
+    s, photos = run.settings.backbone, [load_photo(s.photo) for s in samples]
+    predictor = Predictor(model.eval(), run.pets.classes(labels), s.backbone, s.image_size,
+                          run.settings.inference.predict_mirror)
+
+    def one_by_one() -> list[np.ndarray]:
+        return [predict_photo(predictor, photo, run.backbone).mask(photo.height, photo.width)
+                for photo in photos]
+
+    return {OURS: one_by_one}
+
+
+def _start(run: Run, samples: list[Sample]) -> Calls:
+    source, labels = run.settings.sources[0], run.settings.labels[0]
+    model = run.model(source, labels)  # trained if it is missing
+
+    def python(*words: str) -> None:
+        subprocess.run([sys.executable, *words], check=True, capture_output=True)
+
+    def predict(n: int) -> None:
+        with tempfile.TemporaryDirectory() as out:
+            python("-m", "petweak", "predict", *(str(s.photo) for s in samples[:n]), "--model",
+                   str(model), "--out", out)
+
+    return {"import petweak": partial(python, "-c", "import petweak"),
+            "petweak --help": partial(python, "-m", "petweak", "--help"),
+            "petweak predict, 1 photo": partial(predict, 1),
+            "petweak predict, 16 photos": partial(predict, 16)}
+
+
+PARTS = {"epoch": _epoch, "cams": _cams, "predict": _predict, "start": _start}

@@ -1,0 +1,85 @@
+"""Petweak and its rivals in turn: the same photos, the same maps, and a row for each."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+import torch
+from conftest import small
+
+from petweak.experiments.benchmark import InEveryStep, alternate, benchmark, rivals
+from petweak.study.run import Run
+
+LEVELS = "final,penultimate,stride16,stride8"
+
+
+@pytest.fixture(scope="module")
+def run(rendered, tmp_path_factory) -> Run:
+    flat = dict(sources="ground_truth", labels="species", levels=LEVELS, batch_size=4)
+    return Run(tmp_path_factory.mktemp("benchmark"), rendered, small(**flat))
+
+
+def test_each_is_timed_in_every_round_and_begins_one_in_turn():
+    order: list[str] = []
+    calls = {name: lambda name=name: order.append(name) for name in "abc"}
+    taken = alternate(calls, 2, torch.device("cpu"))
+    assert taken.shape == (2, 3) and (taken > 0).all(axis=None)
+    assert "".join(order[:3]) == "abc"
+    assert [order[0], order[3], order[6]] == ["a", "c", "b"] and len(order) == 9
+
+
+def test_the_backbone_in_every_step_gives_the_maps_of_the_cache(run):
+    samples = run.pets.split("train")[:3]
+    live, ids, mirror = InEveryStep(run, samples), [s.id for s in samples], np.array([0, 1, 0]) > 0
+    before = run.backbone.passes
+    for level in run.settings.model.levels:
+        one, cached = live.half(level, ids, mirror), run.features.half(level, ids, mirror)
+        assert one.dtype == torch.float16
+        torch.testing.assert_close(one.float(), cached.float(), rtol=0.01, atol=0.03)
+    assert run.backbone.passes == before + 3  # once for all levels of a step
+
+
+def test_cams_and_predictions(run):
+    table = benchmark(run, parts=("cams", "predict"), photos=3, rounds=1)
+    assert table["what"].str.startswith("pytorch-grad-cam").sum() == 2 and len(table) == 5
+    first = table.groupby("part").first()
+    assert (first["ratio"] == 1).all() and (table["seconds"] > 0).all()
+    assert set(table["n_images"]) == {3} and set(table["threads"]) == {torch.get_num_threads()}
+    assert (table["low"] <= table["high"]).all()
+
+
+def test_an_epoch_beside_those_of_others(run):
+    pytest.importorskip("transformers")
+    pytest.importorskip("segmentation_models_pytorch")
+    table = benchmark(run, parts=("epoch",), photos=5, rounds=1)
+    assert table["what"].tolist() == ["petweak", "the backbone in every step",
+                                      "transformers MaskFormer", "smp FPN", "smp U-Net"]
+    nets = rivals(run.backbone, 2)
+    for name in ("smp FPN", "smp U-Net"):
+        stem = nets[name][0].encoder.model.conv_stem.weight
+        assert torch.equal(stem, run.backbone.net.conv_stem.weight), "the backbone's weights"
+        assert stem.requires_grad
+
+
+def test_processes(run, monkeypatch):
+    ran: list[list[str]] = []
+    monkeypatch.setattr("subprocess.run", lambda words, **_: ran.append(words[1:]))
+    table = benchmark(run, parts=("start",), photos=16, rounds=1)
+    assert table["what"].tolist() == ["import petweak", "petweak --help",
+                                      "petweak predict, 1 photo", "petweak predict, 16 photos"]
+    assert set(table["n_images"]) == {1}
+    predicts = sorted((w for w in ran if "predict" in w), key=len)
+    photos = [sum(word.endswith(".jpg") for word in w) for w in predicts]
+    assert photos == [1, 1, 16, 16]
+    model = predicts[0][predicts[0].index("--model") + 1]
+    assert model == str(run.folder / "models" / "ground_truth-species-ms")
+
+
+def test_what_cannot_be_timed_is_told(run, monkeypatch):
+    with pytest.raises(ValueError, match="unknown training: there are epoch, cams, predict, start"):
+        benchmark(run, parts=("training",))
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    with pytest.raises(ValueError, match=r"needs .*: pip install -e \.\[benchmark\]"):
+        rivals(run.backbone, 2)
