@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
+from hashlib import blake2b
 from pathlib import Path
 
 import cv2
@@ -56,6 +57,8 @@ def write_mask(path: Path, mask: np.ndarray, writer: str = RUN) -> None:
     """Write (H, W) uint8 as a PNG, whole or not at all."""
     about = PngInfo()
     about.add_text("Software", writer)
+    if writer == PREDICT:  # a run knows the hashes of its masks; these lie in a user's folder
+        about.add_text("Comment", _digest(mask))
     with replacing(path) as beside:
         Image.fromarray(mask).save(beside, format="PNG", compress_level=1, pnginfo=about)
 
@@ -69,6 +72,19 @@ def writer_of(path: Path) -> str:
     except Exception:  # Pillow's many kinds
         return ""
     return writer if writer in (RUN, PREDICT) else ""
+
+
+def is_edited(path: Path) -> bool:
+    """Whether the pixels of a mask of `petweak predict` are others than it wrote: some tools keep
+    the text of a PNG that they change."""
+    with Image.open(path, formats=["PNG"]) as image:
+        wrote = image.info.get("Comment", "")  # nothing is noted by older versions
+        return bool(wrote) and wrote != _digest(np.asarray(image))
+
+
+def _digest(mask: np.ndarray) -> str:
+    about = f"{mask.shape} {mask.dtype} ".encode()
+    return blake2b(about + np.ascontiguousarray(mask).tobytes(), digest_size=16).hexdigest()
 
 
 @dataclass(frozen=True)

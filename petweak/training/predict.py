@@ -18,7 +18,15 @@ import pandas as pd
 import torch
 
 from petweak.data.files import write_frame
-from petweak.data.masks import BACKGROUND, FOREGROUND, OWN_MASK, PREDICT, write_mask, writer_of
+from petweak.data.masks import (
+    BACKGROUND,
+    FOREGROUND,
+    OWN_MASK,
+    PREDICT,
+    is_edited,
+    write_mask,
+    writer_of,
+)
 from petweak.data.pictures import PASSED_OVER, load_photo, walk
 from petweak.models.backbones import load_backbone
 from petweak.training.inference import load_model, predict_photo
@@ -26,6 +34,7 @@ from petweak.training.inference import load_model, predict_photo
 log = logging.getLogger(__name__)
 TABLE = "predictions.csv"
 FOREIGN = "is there, and petweak predict did not write it: choose another --out, or move it away"
+EDITED = "was edited since petweak predict wrote it: choose another --out, or move it away"
 COLUMNS = ["photo", "mask", "class", "probability", "foreground"]
 
 
@@ -143,6 +152,8 @@ def _refuse_foreign(targets: list[Path], photos: list[Path]) -> None:
                              "--out")
         if os.path.lexists(target) and writer_of(target) != PREDICT:
             raise ValueError(f"{target} {FOREIGN}")
+        if target.exists() and is_edited(target):
+            raise ValueError(f"{target} {EDITED}")
 
 
 def _inode(path: Path) -> tuple[int, int]:

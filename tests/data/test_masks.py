@@ -37,6 +37,7 @@ from petweak.data.masks import (
     RUN,
     Reading,
     find_masks,
+    is_edited,
     is_mask_beside,
     listed,
     read_foreground,
@@ -370,12 +371,32 @@ def test_a_size_that_fits_the_stored_pixels_alone_turns_a_mask(stored, mask, tur
 # --- petweak's own, and masks beside photos
 
 
+def test_a_mask_of_predict_that_was_edited_is_told_from_one_that_was_not(tmp_path):
+    path, about = tmp_path / "pet.png", PngInfo()
+    write_mask(path, MASK, PREDICT)
+    assert not is_edited(path)
+    with Image.open(path) as image:
+        for name, text in image.text.items():  # a tool that keeps the text
+            about.add_text(name, text)
+    Image.fromarray(MASK).save(path, pnginfo=about, compress_level=9)
+    assert not is_edited(path)  # the same pixels in other bytes
+    edited = MASK.copy()
+    edited[0, 0] ^= 255
+    for changed in (edited, MASK[:-1], np.stack([MASK] * 3, -1)):
+        Image.fromarray(changed).save(path, pnginfo=about)
+        assert is_edited(path) and writer_of(path) == PREDICT
+    plain = PngInfo()
+    plain.add_text("Software", PREDICT)
+    Image.fromarray(MASK).save(path, pnginfo=plain)  # as older versions wrote them
+    assert not is_edited(path)
+
+
 def test_the_file_of_a_mask_says_who_wrote_it(tmp_path):
     path = tmp_path / "pet.png"
     for writer in (RUN, PREDICT):
         write_mask(path, RINGED, writer)
         assert writer_of(path) == writer and np.array_equal(read_mask(path), RINGED)
-        assert Image.open(path).text == {"Software": writer}
+        assert Image.open(path).text["Software"] == writer
     write_mask(path, MASK)
     assert writer_of(path) == RUN == "petweak"
     other = PngInfo()

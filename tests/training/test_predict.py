@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from test_inference import backbone, folder, photo  # noqa: F401 - fixtures
 from toy import HEIGHT, WIDTH
 
@@ -282,6 +283,24 @@ def test_a_file_that_comes_meanwhile_stays(folder, tmp_path):  # noqa: F811
     with pytest.raises(ValueError, match="b.png is there"):
         next(masks)
     assert not writer_of(mine) and (tmp_path / "out" / "predictions.csv").is_file()
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_mask_that_was_edited_stays(folder, tmp_path):  # noqa: F811
+    photos, out = [draw(tmp_path / "a.jpg")], tmp_path / "out"
+    (mask,) = predict_files(photos, folder, out)
+    (again,) = predict_files(photos, folder, out)  # its own is replaced
+    assert again == mask
+    with Image.open(mask) as image:
+        about = PngInfo()
+        for name, text in image.text.items():
+            about.add_text(name, text)
+        image = Image.fromarray(255 - np.asarray(image))
+    image.save(mask, pnginfo=about)
+    content = mask.read_bytes()
+    with pytest.raises(ValueError, match="a.png was edited since petweak predict wrote it"):
+        list(predict_files(photos, folder, out))
+    assert mask.read_bytes() == content
 
 
 def test_nothing_is_written_where_nothing_can_be_read(folder, tmp_path):  # noqa: F811
