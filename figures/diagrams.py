@@ -417,6 +417,28 @@ def own_photos() -> Drawing:
     return d
 
 
+def clues() -> Drawing:
+    """12: the five steps from a feature map to a score, and the clues that a fault has to fit."""
+    d = Drawing(900, 330, "Five steps from a feature map to a score, and four clues")
+    d.box(15, 50, 120, 70, "feature map A,\nlinear layer W", "frozen")
+    x = 135
+    for step, text in (("1 explain", "which class?"), ("2 scale", "to [0, 1], enlarge"),
+                       ("3 decide", "threshold"), ("4 target", "trimap: pet"),
+                       ("5 score", "IoU")):
+        d.arrow((x, 85), (x + 25, 85))
+        d.box(x + 25, 50, 125, 70, f"{step}\n{text}", "loss" if step == "5 score" else "plain")
+        x += 150
+    d.box(160, 170, 725, 40, "a fault: another version of one of these steps", "trained")
+    for k in range(5):
+        d.arrow((222 + 150 * k, 170), (222 + 150 * k, 120), dashed=True)
+    texts = ("Table 3: the pretrained\nhead scores 0.09", "Table 4: the finetuned\nhead keeps 0.54",
+             "0.0900 on train\nand on test", "a model of the masks\nforgets them on test")
+    for k, text in enumerate(texts):
+        d.box(15 + 222 * k, 262, 204, 50, text, "data")
+    d.label(450, 240, "clues: one fault, at one threshold, has to fit all of them", bold=True)
+    return d
+
+
 DIAGRAMS: dict[str, Callable[[], Drawing]] = {
     "01_explore_the_data": study, "02_see_what_the_backbone_sees": backbone,
     "03_make_masks_with_mask_rcnn": mask_rcnn, "04_make_masks_with_grad_cam": grad_cam,
@@ -429,6 +451,7 @@ DIAGRAMS: dict[str, Callable[[], Drawing]] = {
     "09b_self_train": self_training,
     "10_count_the_labels": label_efficiency,
     "11_bring_your_own_photos": own_photos,
+    "12_take_a_score_apart": clues,
 }
 
 
