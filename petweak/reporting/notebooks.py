@@ -199,14 +199,13 @@ class Unanswered(Preprocessor):
     @staticmethod
     def code(source: str) -> str:
         source = source.replace("# NBVAL_CHECK_OUTPUT\n", "")
-        tree = ast.parse(source)
-        nodes = [n for n in ast.walk(tree) if "**Answer" in ast.unparse(n)]  # outside first
-        shown = [n.args[0] for n in nodes if isinstance(n, ast.Call) and n.args]
-        texts = shown[:1] or [n for n in nodes if isinstance(n, ast.JoinedStr | ast.Constant)][:1]
-        answers = [ast.get_source_segment(source, text) for text in texts]
-        if answers and len(tree.body) == 1:
-            return ""
-        for text in answers:
+        while "**Answer" in ast.unparse(tree := ast.parse(source)):
+            if len(tree.body) == 1:
+                return ""
+            nodes = [n for n in ast.walk(tree) if "**Answer" in ast.unparse(n)]  # outside first
+            shown = [n.args[0] for n in nodes if isinstance(n, ast.Call) and n.args]
+            texts = shown or [n for n in nodes if isinstance(n, ast.JoinedStr | ast.Constant)]
+            text = ast.get_source_segment(source, texts[0])
             source = source.replace(text, '"Was your prediction right? Why?"')
         return source
 

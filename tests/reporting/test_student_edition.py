@@ -56,6 +56,8 @@ def test_only_the_words_of_an_answer_are_taken_from_a_cell_that_computes():
         'x = 1\nMarkdown("Was your prediction right? Why?")')
     both = code('said = f"**Answer.** {x}"\nMarkdown(said if x else "none")')
     assert both == 'said = "Was your prediction right? Why?"\nMarkdown(said if x else "none")'
+    two = code('a = "**Answer.** 1"\nif b:\n    a = f"**Answer.** {b}"\nMarkdown(a)')
+    assert "Answer" not in two and two.count("Was your prediction right") == 2
     whole = code('y = 2\nMarkdown("**Answer.**" + "".join(f"{k}" for k in z) + f"é {y}")')
     assert whole == 'y = 2\nMarkdown("Was your prediction right? Why?")'
     assert code('Markdown(f"**Answer.** {x}")') == ""
