@@ -439,7 +439,42 @@ def clues() -> Drawing:
     return d
 
 
+def series() -> Drawing:
+    """00: the chapters, what follows from what, and the short path."""
+    d = Drawing(900, 330, "The chapters of the series, from data to conclusions")
+    d.label(75, 22, "data", bold=True)
+    d.box(15, 40, 120, 56, "01\ndata, scores", "trained")
+    d.box(15, 150, 120, 56, "02\nbackbone, features")
+    d.label(265, 22, "masks", bold=True)
+    d.box(195, 40, 140, 56, "03\nMask R-CNN")
+    d.box(195, 130, 140, 56, "04\nGrad-CAM", "trained")
+    d.box(195, 220, 140, 56, "05\nfinetuned Grad-CAM")
+    d.box(375, 130, 120, 56, "06\nmasks compared")
+    d.label(600, 22, "a model", bold=True)
+    d.box(535, 80, 130, 56, "07a\nMaskFormer", "trained")
+    d.box(535, 180, 130, 56, "07b\nits training")
+    d.label(790, 22, "conclusions", bold=True)
+    d.box(715, 40, 170, 50, "08\nresults, both questions", "trained")
+    d.box(715, 104, 170, 50, "09a, 09b\nwithout annotations")
+    d.box(715, 168, 170, 50, "10\nhow many labels?")
+    d.box(715, 232, 80, 50, "11\nyour photos", size=12)
+    d.box(805, 232, 80, 50, "12\na score", size=12)
+    d.arrow((75, 96), (75, 150))
+    d.arrow((135, 68), (195, 68))
+    for y in (158, 240):
+        d.arrow((135, 178), (165, 178), (165, y), (195, y))
+    for y, to in ((68, 145), (158, 158), (248, 171)):
+        d.arrow((335, y), (355, y), (355, to), (375, to))
+    d.arrow((495, 158), (515, 158), (515, 108), (535, 108))
+    d.arrow((600, 136), (600, 180))
+    for y in (65, 129, 193, 257):
+        d.arrow((665, 208), (690, 208), (690, y), (715, y))
+    d.label(450, 308, "orange: the short path. Each chapter runs alone.")
+    return d
+
+
 DIAGRAMS: dict[str, Callable[[], Drawing]] = {
+    "00_start_here": series,
     "01_explore_the_data": study, "02_see_what_the_backbone_sees": backbone,
     "03_make_masks_with_mask_rcnn": mask_rcnn, "04_make_masks_with_grad_cam": grad_cam,
     "05_finetune_then_grad_cam": two_heads,
