@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 
 .PHONY: demo test test-hard test-browser test-gpu mutants lab app install lock audit licences notebooks \
-  figures docs clean
+  slides figures docs clean
 
 # Which finished run `make app` shows: make app RUN=runs/mine
 RUN ?= runs/embedded
@@ -88,6 +88,14 @@ notebooks: $(READY)
 	$(BIN)/python -m petweak.reporting.notebooks
 	$(BIN)/python -m petweak.reporting.notebooks --solutions
 
+# Two chapters for a lecture: slides/*.html. Cells say by their metadata on which slide they are; of
+# those tagged `hide-input`, only the output is shown. They load reveal.js and MathJax from the web.
+slides: $(READY)
+	$(BIN)/jupyter nbconvert --to slides --output-dir slides --SlidesExporter.reveal_scroll=True \
+	  --SlidesExporter.reveal_width=1280 --SlidesExporter.reveal_height=800 \
+	  --TagRemovePreprocessor.enabled=True --TagRemovePreprocessor.remove_input_tags=hide-input \
+	  notebooks/04_*.ipynb notebooks/07a_*.ipynb
+
 figures: $(READY)
 	$(BIN)/python figures/draw.py
 
@@ -97,4 +105,4 @@ docs: $(READY)
 
 # What make itself made: other runs, and photos in data/, are the user's.
 clean:
-	rm -rf $(VENV) runs/embedded data/rendered site
+	rm -rf $(VENV) runs/embedded data/rendered site slides

@@ -209,4 +209,4 @@ def test_servers_of_the_makefile_are_for_this_machine_and_ask_for_a_token():
 def test_make_clean_leaves_the_users_photos_and_runs():
     text = (TOP / "Makefile").read_text(encoding="utf-8")
     (removed,) = re.findall(r"^clean:\n\trm -rf (.*)$", text, re.M)
-    assert set(removed.split()) == {"$(VENV)", "runs/embedded", "data/rendered", "site"}
+    assert set(removed.split()) == {"$(VENV)", "runs/embedded", "data/rendered", "site", "slides"}

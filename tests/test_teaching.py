@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import ast
 import re
+import subprocess
+import sys
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import nbformat
+import pandas as pd
 import pytest
+from conftest import small
 
+from petweak.data.files import file_hash
 from petweak.reporting.notebooks import number, series
+from petweak.study.run import Run
 
 TOP = Path(__file__).resolve().parents[1]
 FOLDER = TOP / "notebooks" / "teaching"
@@ -104,3 +111,93 @@ def test_colab_and_binder_open_files_that_exist():
 def test_links_inside_the_project_lead_somewhere(page):
     for link in re.findall(r"\]\((?!http)(\S+?)\)", page.read_text(encoding="utf-8")):
         assert (page.parent / link).exists(), link
+
+
+def on_slides(path: Path) -> list[list]:
+    """The cells on each slide, one below another or beside it."""
+    slides = []
+    for cell in nbformat.read(path, as_version=4).cells:
+        kind = cell.metadata.get("slideshow", {}).get("slide_type")
+        assert kind in (None, "slide", "subslide", "skip")
+        if kind in ("slide", "subslide"):
+            slides.append([])
+        if kind != "skip":
+            slides[-1].append(cell)
+    return slides
+
+
+@pytest.fixture(scope="module")
+def slides(tmp_path_factory) -> Path:
+    """What `make slides` writes."""
+    out = tmp_path_factory.mktemp("slides")
+    text = (TOP / "Makefile").read_text().replace("\\\n", " ")
+    (command,) = re.findall(r"^slides:.*\n\t(.+)$", text, re.M)
+    program = f"{sys.executable} -m nbconvert"
+    command = command.replace("$(BIN)/jupyter nbconvert", program)
+    command = command.replace("--output-dir slides", f"--output-dir {out}")
+    subprocess.run(command, shell=True, cwd=TOP, check=True, capture_output=True)
+    return out
+
+
+@pytest.mark.parametrize("chapter", ["04", "07a"])
+def test_slides_keep_a_prediction_apart_from_its_answer(chapter, slides):
+    (path,) = series([chapter])
+    cells = on_slides(path)
+    for slide in cells:
+        text = "\n".join(c.source for c in slide)
+        assert not ("**Predict" in text and "**Answer.**" in text), text[:200]
+        shown = [c for c in slide if "hide-input" not in c.metadata.get("tags", [])]
+        assert sum(len(c.source.splitlines()) for c in shown) <= 40, text[:200]
+    page = (slides / f"{path.stem}.slides.html").read_text(encoding="utf-8")
+    down, across = page.count("<section"), len(re.findall(r"<section>\s*<section", page))
+    assert down - across == len(cells) > 20 and across > 8
+    assert "What it cost" not in page
+    for cell in (c for c in sum(cells, []) if "**Answer" in c.source and c.cell_type == "code"):
+        only = len(ast.parse(cell.source).body) == 1
+        assert not only or "hide-input" in cell.metadata.get("tags", []), cell.source
+    assert all(f'src="{link}' in page for link in re.findall(
+        r"!\[[^]]*\]\((\S+)\)", "".join(c.source for slide in cells for c in slide)))  # fmt: skip
+
+
+def test_the_page_for_a_class_server_shows_the_measured_table():
+    page = (FOLDER / "class_server.md").read_text(encoding="utf-8")
+    for name in ("class_server.csv", "shared.csv"):
+        measured = pd.read_csv(FOLDER / name, dtype=str)
+        assert page.count(as_page(measured)) == 1, f"{name}: python notebooks/teaching/measure.py"
+    chapters = pd.read_csv(FOLDER / "class_server.csv")["chapter"]
+    assert sorted(chapters) == [*(number(p) for p in series()[1:]), "jupyterlab"]
+
+
+def as_page(table: pd.DataFrame) -> str:
+    return table.to_markdown(index=False, disable_numparse=True)
+
+
+@pytest.fixture
+def linked(rendered, tmp_path) -> tuple[Path, Path]:
+    """A finished run that nobody writes to, and a student's folder of links to it."""
+    shared, own = tmp_path / "shared", tmp_path / "own"
+    study = Run(shared, rendered, small())
+    study.model("gradcam_pretrained", "species")
+    study.model_scores("gradcam_pretrained", "species")
+    page = (FOLDER / "class_server.md").read_text(encoding="utf-8")
+    (link,) = re.findall(r"^cp -rs (\S+) \S+ ~/petweak/runs/embedded$", page, re.M)
+    subprocess.run(f'cp -rs {link} "{shared}" "{own}"', shell=True, check=True)
+    for lock in own.rglob(".lock*"):
+        lock.unlink()
+    return shared, own
+
+
+def test_a_run_of_links_is_read_and_written_beside_the_shared_one(linked, rendered):
+    shared, own = linked
+    before = {p: file_hash(p) for p in shared.rglob("*") if p.is_file()}
+    model = own / "models" / "gradcam_pretrained-species" / "model.safetensors"
+    study = Run(own, rendered, small())
+    study.model("gradcam_pretrained", "species")
+    assert study.model_scores("gradcam_pretrained", "species").rows
+    assert model.is_symlink()  # what is there is used
+    other = Run(own, rendered, small(epochs=1))
+    other.model("gradcam_pretrained", "species")
+    assert model.is_file() and not model.is_symlink()  # what is new is the student's
+    assert (own / "features").is_dir() and all(
+        p.is_symlink() for p in (own / "features").rglob("*") if p.is_file())  # fmt: skip
+    assert {p: file_hash(p) for p in shared.rglob("*") if p.is_file()} == before
