@@ -29,10 +29,10 @@ def source(name: str) -> Path:
 @pytest.mark.parametrize("name", ASSIGNMENTS)
 def test_the_rubric_has_the_points_of_every_graded_cell(name):
     graded = [c.metadata["nbgrader"] | {"code": c.cell_type == "code"} for c in cells(source(name))
-              if c.metadata.get("nbgrader", {}).get("grade")]  # fmt: skip
+              if c.metadata.get("nbgrader", {}).get("grade")]
     rows = [row for row in table("Points", RUBRIC) if row[0] == f"`{name}`"]
     says = [[f"`{g['grade_id']}`", str(g["points"]), "by tests" if g["code"] else "by hand"]
-            for g in graded]  # fmt: skip
+            for g in graded]
     assert [row[1:4] for row in rows] == says
     total = sum(g["points"] for g in graded)
     assert f"**{total} points**" in cells(source(name))[0].source
@@ -89,3 +89,43 @@ def test_a_solution_gets_all_points_and_what_is_handed_out_none(name, course):
             assert len(auto) == 3
             share = 1 if student == "solver" else 0
             assert [g.auto_score for g in auto] == [share * g.max_score for g in auto], student
+
+
+WRONG = [
+    ("iou_dice", "if union else 1.0", "if union else 0.0"),
+    ("iou_dice", "(prediction & target & valid)", "(prediction & target)"),
+    ("iou_dice", "2 * value / (1 + value)", "value / (2 - value)"),
+    ("iou_dice", 'if border == "foreground":', 'if border != "background":'),
+    ("grad_cam", "    hook.remove()\n", ""),
+    ("grad_cam", "kept[\"A\"].detach()).relu()[0]", "kept[\"A\"].detach())[0]"),
+    ("grad_cam", "/ A[0].numel(), A).relu()\n    ### END", ", A).relu()\n    ### END"),
+    ("grad_cam", "share * (1 - share) * gap**2", "gap**2"),
+    ("grad_cam", "soft = (cam - cam.min()) / (cam.max() - cam.min())", "soft = cam"),
+    ("matcher", "F.logsigmoid(-z)", "(1 - z.sigmoid()).log()"),
+    ("matcher", "+ 1) / (m.sum()", "+ 0) / (m.sum()"),
+    ("matcher", "-weights[0] * p[q, k]", "-weights[0] * p[q, k].log()"),
+    ("matcher", "return list(min(options", "return sorted(min(options"),
+    ("matcher", "[0.2, 0.3], [0.4, 0.9]", "[0.2, 0.9], [0.9, 0.2]"),
+    ("self_training", "* valid[chosen]).sum() / valid[chosen].sum()", ").mean()"),
+    ("self_training", "valid, most_confident(soft, keep))", "valid, torch.arange(len(soft)))"),
+    ("self_training", "((soft < low) | (soft > high))", "((soft <= low) | (soft >= high))"),
+    ("self_training", "descending=True", "descending=False"),
+]
+
+
+@pytest.mark.parametrize("name, right, wrong", WRONG)
+def test_a_likely_mistake_loses_points(name, right, wrong):
+    """What the tests would not notice, a student would never learn."""
+    solved = [c for c in cells(source(name)) if c.cell_type == "code"]
+    assert sum(right in c.source for c in solved if "BEGIN SOLUTION" in c.source) == 1
+    names, failed = {}, 0
+    for cell in solved:
+        code = cell.source
+        if "BEGIN SOLUTION" in code:
+            code = code.replace(right, wrong)
+        try:
+            exec(code, names)
+        except (AssertionError, RuntimeError):
+            assert cell.metadata["nbgrader"]["grade"]
+            failed += 1
+    assert failed, "no test fails"

@@ -56,7 +56,7 @@ def measured(notebook: Path, run: Path, data_root: Path) -> dict:
     watch.start()
     papermill.execute_notebook(
         notebook, None, {k: v for k, v in given.items() if k in parameters_of(notebook)},
-        cwd=notebook.parent, progress_bar=False, **KERNEL)  # fmt: skip
+        cwd=notebook.parent, progress_bar=False, **KERNEL)
     watch.done.set()
     return {"chapter": number(notebook), "seconds": round(time.perf_counter() - start),
             "peak_rss_mb": watch.rss // 10**6, "own_memory_mb": watch.own // 10**6,

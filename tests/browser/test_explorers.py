@@ -50,7 +50,7 @@ def changed(page, box: str, before: str) -> None:
     page.wait_for_function(
         "([box, before]) => { const all = [...document.querySelectorAll(box + ' img')];"
         " return all.length && all.every(i => i.src !== before); }", arg=[box, before]
-    )  # fmt: skip
+    )
 
 
 def upload(page, file) -> None:
