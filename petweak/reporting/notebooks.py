@@ -224,15 +224,20 @@ def student_edition(folder: Path) -> None:
         raise FileExistsError(f"{folder} is not empty: name a new folder")
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copy(shipped("notebooks/glossary.md"), folder)
-    for notebook in (*series(), shipped("notebooks/explorers.ipynb")):
+    notebooks = [*series(), shipped("notebooks/explorers.ipynb")]
+    there = {"glossary.md", *(notebook.name for notebook in notebooks)}
+    for notebook in notebooks:
         nb = nbformat.read(notebook, as_version=4)
         for step in (ClearOutputPreprocessor(), Unanswered()):
             nb, _ = step.preprocess(nb, {})
-        for cell in nb.cells:
-            for figure in re.findall(r"\]\(\.\./(figures/.*?)\)", cell.source):
+        for cell in [c for c in nb.cells if c.cell_type == "markdown"]:
+            cell.source = cell.source.replace("](../figures/", "](figures/")
+            for figure in re.findall(r"\]\((figures/.*?)\)", cell.source):
                 (folder / figure).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(shipped(figure), folder / figure)
-            cell.source = cell.source.replace("](../figures/", "](figures/")
+            cell.source = re.sub(  # of a link to what is not there, its words
+                r"\[([^\]]*)\]\(((?!https?:|figures/)[^)\s]+\.\w+)\)",
+                lambda link: link[0] if link[2] in there else link[1], cell.source)
         nbformat.write(nb, folder / notebook.name)
 
 

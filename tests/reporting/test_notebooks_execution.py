@@ -186,11 +186,14 @@ def test_a_full_disk_leaves_the_line_of_no_bar_open(tmp_path, monkeypatch, capfd
 def test_refreshing_replaces_a_notebook_by_its_clean_self(tmp_path, monkeypatch):
     bar = "import tqdm.notebook\nfor _ in tqdm.notebook.tqdm(range(2)): pass\nprint('x')"
     notebook = write(tmp_path / "01_x.ipynb", TEXT, bar)
+    given = nbformat.read(notebook, as_version=4)
+    given.cells[1].metadata = {"slideshow": {"slide_type": "slide"}, "editable": True}
+    nbformat.write(given, notebook)
     monkeypatch.setattr(notebooks, "series", lambda *_: [notebook])
     notebooks.refresh(["01"])
     done = nbformat.read(notebook, as_version=4)
-    assert done.cells[0].metadata["tags"] == ["parameters", "y"]
-    assert all(set(c.metadata) <= {"tags"} for c in done.cells)
+    assert done.cells[0].metadata == {"tags": ["parameters", "y"]}
+    assert done.cells[1].metadata == {"slideshow": {"slide_type": "slide"}}
     assert set(done.metadata) == {"kernelspec", "language_info"}
     assert [o.output_type for o in done.cells[1].outputs] == ["stream"]  # no widget
     text = io.StringIO()
