@@ -36,8 +36,8 @@ def random_walk(soft: Tensor, transitions: Tensor, steps: int) -> Tensor:
 
 
 class Walk(RefinementStep):
-    """A long walk separates the two parts that the features themselves form (a normalised cut), and
-    the map only decides which of them is the foreground."""
+    """A long walk keeps what changes slowly between similar positions, the leading eigenvectors of
+    the transitions (normalised cuts split by these alone); the map decides what is foreground."""
     centres = True
 
     @classmethod
