@@ -77,13 +77,18 @@ def replacing(path: str | Path) -> Iterator[Path]:
             beside.unlink(missing_ok=True)
 
 
-def make_run_folder(folder: Path) -> None:
-    """Make a run's folder where it is missing. PermissionError, with the way out, where nothing can
-    be written there."""
+def require_writable(folder: Path, option: str) -> None:
+    """PermissionError, with the way out, where nothing can be written in `folder`, or nothing can
+    be made in the one above."""
     there = next(p for p in (folder, *folder.parents) if os.path.exists(p))
     if not os.access(there, os.W_OK):  # of root, too, on a disk that is mounted read-only
         raise PermissionError(f"{folder} cannot be written to ({there} is read-only, or another "
-                              "user's): choose another folder, --run R")
+                              f"user's): choose another folder, {option}")
+
+
+def make_run_folder(folder: Path) -> None:
+    """Make a run's folder where it is missing. PermissionError as in `require_writable`."""
+    require_writable(folder, "--run R")
     folder.mkdir(parents=True, exist_ok=True)
 
 
@@ -258,6 +263,20 @@ def read_frame(path: str | Path) -> Any:
 
     return pd.read_csv(path, dtype=dict.fromkeys(_TEXTS, str), keep_default_na=False,
                        na_values=[""], encoding="utf-8")
+
+
+def set_aside(path: Path, known: Collection[str] = ()) -> None:
+    """Rename a file that has none of these hashes, because petweak did not write it or somebody has
+    changed it since, to `<name>.kept`, with a warning. FileExistsError where that is taken."""
+    if not path.is_file() or not path.stat().st_size or file_hash(path) in known:
+        return
+    kept = path.with_name(f"{path.name}.kept")
+    if kept.exists():
+        raise FileExistsError(f"{path} was not written by petweak, or has been changed since, and "
+                              f"{kept} is there: move one of them away")
+    os.replace(path, kept)
+    log.warning("%s was not written by petweak, or has been changed since: kept as %s", path,
+                kept.name)
 
 
 def text_hash(text: str) -> str:

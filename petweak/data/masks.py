@@ -53,12 +53,13 @@ def read_mask(path: Path) -> np.ndarray:
     return mask
 
 
-def write_mask(path: Path, mask: np.ndarray, writer: str = RUN) -> None:
-    """Write (H, W) uint8 as a PNG, whole or not at all."""
+def write_mask(path: Path, mask: np.ndarray, writer: str = RUN, text: str = "") -> None:
+    """Write (H, W) uint8 as a PNG, whole or not at all, with a `text` about a prediction."""
     about = PngInfo()
     about.add_text("Software", writer)
     if writer == PREDICT:  # a run knows the hashes of its masks; these lie in a user's folder
         about.add_text("Comment", _digest(mask))
+        about.add_text("Description", text)
     with replacing(path) as beside:
         Image.fromarray(mask).save(beside, format="PNG", compress_level=1, pnginfo=about)
 
@@ -80,6 +81,12 @@ def is_edited(path: Path) -> bool:
     with Image.open(path, formats=["PNG"]) as image:
         wrote = image.info.get("Comment", "")  # nothing is noted by older versions
         return bool(wrote) and wrote != _digest(np.asarray(image))
+
+
+def text_of(path: Path) -> str:
+    """That `write_mask` wrote; nothing where it did not."""
+    with Image.open(path, formats=["PNG"]) as image:
+        return image.info.get("Description", "")
 
 
 def _digest(mask: np.ndarray) -> str:

@@ -29,6 +29,7 @@ from petweak.data.files import (
     project_path,
     read_json,
     replacing,
+    set_aside,
     shipped,
     write_json,
 )
@@ -133,17 +134,25 @@ def _key(notebook: Path, values: dict[str, Any]) -> str:
 
 
 def execute(notebook: Path, out: Path, values: dict[str, Any]) -> None:
-    """Execute a notebook in a process of its own; `out`, and a JSON file of its name with key and
-    seconds, are written when it has run to its end. NotebookError where a cell fails."""
+    """Execute a notebook in a process of its own; `out`, and a JSON file of its name with key,
+    seconds and hash, are written when it has run to its end. What somebody has written into an
+    earlier `out` is set aside. NotebookError where a cell fails."""
     note, start = {"key": _key(notebook, values)}, time.perf_counter()
+    about = out.with_suffix(".json")
+    before = read_json(about) or {}
     figures = Path(os.path.relpath(shipped("figures"), out.parent)).as_posix()
     with replacing(out) as beside:
         done = _executed(notebook, beside, values)
         for cell in done.cells:
             cell.source = cell.source.replace("](../figures/", f"]({figures}/")
         nbformat.write(done, beside)
+        note["files"] = [file_hash(beside)]
+        if known := before.get("files"):  # nothing is noted by older versions
+            set_aside(out, known)
+        # Both are known while one takes the other's place.
+        write_json(about, before | {"files": [*(known or [])[-1:], *note["files"]]})
     note["seconds"] = round(time.perf_counter() - start, 1)
-    write_json(out.with_suffix(".json"), note)
+    write_json(about, note)
 
 
 def _executed(notebook: Path, out: Path, values: dict[str, Any]) -> nbformat.NotebookNode:

@@ -35,6 +35,7 @@ from petweak.data.files import (
     is_whole,
     read_json,
     replacing,
+    set_aside,
     shipped,
     text_hash,
     write_json,
@@ -122,14 +123,7 @@ def _set_aside(folder: Path, name: str, new: str = "") -> None:
     or that somebody has changed, is kept as `<name>.kept`, with a warning."""
     note, path, wrote = folder / WRITTEN, folder / name, read_json(folder / WRITTEN) or {}
     known = [*wrote.get(name, []), new]
-    if path.is_file() and path.stat().st_size and file_hash(path) not in known:
-        kept = path.with_name(f"{path.name}.kept")
-        if kept.exists():
-            raise FileExistsError(f"{path} was not written by petweak, or has been changed since, "
-                                  f"and {kept} is there: move one of them away")
-        os.replace(path, kept)
-        log.warning("%s was not written by petweak, or has been changed since: kept as %s", path,
-                    kept.name)
+    set_aside(path, known)
     if new:
         write_json(note, wrote | {name: known[-2:]})
 

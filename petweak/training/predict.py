@@ -17,13 +17,14 @@ import numpy as np
 import pandas as pd
 import torch
 
-from petweak.data.files import write_frame
+from petweak.data.files import require_writable, set_aside, write_frame
 from petweak.data.masks import (
     BACKGROUND,
     FOREGROUND,
     OWN_MASK,
     PREDICT,
     is_edited,
+    text_of,
     write_mask,
     writer_of,
 )
@@ -46,13 +47,19 @@ def predict_files(photos: Iterable[str | Path], model: str | Path, out: str | Pa
     calls: `photo`, `mask` (from `out`), `class`, `probability`, `foreground` (share of the pixels).
 
     ValueError, before any work, where there is no photo, where two masks would have one name, and
-    where one would replace a photo or a file that is not petweak's. What cannot be read is
-    passed over, and named in warnings and an OSError at the end."""
+    where one would replace a photo, another photo's mask, or a file that is not petweak's. A table
+    with other values than were predicted is set aside. What cannot be read is passed over, and
+    named in warnings and an OSError at the end."""
     out = Path(out)
     found, bad = find_photos(photos, out)
     masks = name_masks(found)
     _refuse_foreign([out / name for name in masks], list(found))
+    require_writable(out.absolute(), "--out")
     rows = _earlier_rows(out)
+    _refuse_others(out, masks, rows)
+    there = [(out / name, row) for name in masks if (row := rows.get(_key(name)))]
+    if any(path.exists() and text_of(path) not in ("", _about(row)) for path, row in there):
+        set_aside(out / TABLE)
     predictor = load_model(model, device)
     backbone = load_backbone(predictor.backbone).to(device)
     try:
@@ -66,10 +73,11 @@ def predict_files(photos: Iterable[str | Path], model: str | Path, out: str | Pa
             mask = prediction.mask(photo.height, photo.width)
             _refuse_foreign([out / name], [])  # it may have come meanwhile
             pixels = np.where(mask, FOREGROUND, BACKGROUND).astype(np.uint8)
-            write_mask(out / name, pixels, PREDICT)
-            k, key = int(prediction.classes.argmax()), _text(name.as_posix())
+            k, key = int(prediction.classes.argmax()), _key(name)
             shares = round(float(prediction.classes[k]), 4), round(float(mask.mean()), 4)
-            rows[key] = (_text(path), key, predictor.classes[k], *shares)
+            row = (_text(path), key, predictor.classes[k], *shares)
+            write_mask(out / name, pixels, PREDICT, _about(row))
+            rows[key] = row
             yield out / name
     finally:  # when it was stopped half-way, too
         if rows:
@@ -156,6 +164,25 @@ def _refuse_foreign(targets: list[Path], photos: list[Path]) -> None:
             raise ValueError(f"{target} {EDITED}")
 
 
+def _refuse_others(out: Path, masks: dict[Path, Path], rows: dict[str, tuple]) -> None:
+    """ValueError where a mask that is there is that of another photo, which is still there, too."""
+    for name, photo in masks.items():
+        other = rows.get(_key(name), ("",))[0]
+        if other not in ("", _text(photo)) and (out / name).exists() and os.path.exists(other):
+            raise ValueError(f"{out / name} is the mask of {other}, and would be replaced by that "
+                             f"of {photo}: choose another --out")
+
+
+def _key(name: Path) -> str:
+    """Of the row of a mask, by its path from `out`."""
+    return _text(name.as_posix())
+
+
+def _about(row: tuple) -> str:
+    """A row's prediction as text, which its mask has, too."""
+    return " ".join(map(str, row[2:]))
+
+
 def _inode(path: Path) -> tuple[int, int]:
     """Of the file, whatever links lead there: `os.path.samefile` for many."""
     about = path.stat()
@@ -163,7 +190,7 @@ def _inode(path: Path) -> tuple[int, int]:
 
 
 def _earlier_rows(out: Path) -> dict[str, tuple]:
-    """{mask: row} of the table, of masks that are still there."""
+    """{mask: row} of the table."""
     table = out / TABLE
     if not os.path.lexists(table):
         return {}
@@ -174,8 +201,7 @@ def _earlier_rows(out: Path) -> dict[str, tuple]:
         header, rows = None, []
     if header != COLUMNS:
         raise ValueError(f"{table} {FOREIGN}")
-    return {row[1]: tuple(row) for row in rows if len(row) == len(COLUMNS)
-            and (out / row[1]).is_file()}
+    return {row[1]: tuple(row) for row in rows if len(row) == len(COLUMNS)}
 
 
 def _text(path: Path | str) -> str:

@@ -67,6 +67,23 @@ def test_the_executed_copy_shows_the_diagrams_of_the_project(tmp_path):
     assert (tmp_path / "out" / target).resolve() == FOLDER.parent / "figures"
 
 
+def test_what_somebody_wrote_into_an_executed_notebook_is_set_aside(tmp_path, caplog, monkeypatch):
+    notebook, out = write(tmp_path / "01_x.ipynb", TEXT), tmp_path / "out" / "01_x.ipynb"
+    monkeypatch.setattr(notebooks, "_executed", lambda *_: nbformat.read(notebook, as_version=4))
+    for _ in range(2):  # its own is replaced
+        execute(notebook, out, {})
+    assert sorted(p.name for p in out.parent.iterdir()) == ["01_x.ipynb", "01_x.json"]
+    mine = nbformat.read(out, as_version=4)
+    mine.cells.append(nbformat.v4.new_markdown_cell("my notes"))
+    nbformat.write(mine, out)
+    execute(notebook, out, {})
+    assert "my notes" not in out.read_text() and "kept as 01_x.ipynb.kept" in caplog.text
+    assert "my notes" in (out.parent / "01_x.ipynb.kept").read_text()
+    caplog.clear()
+    execute(notebook, out, {})
+    assert not caplog.text
+
+
 @pytest.mark.parametrize(
     "options, says",
     [

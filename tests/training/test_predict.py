@@ -97,9 +97,40 @@ def test_the_same_command_again_and_another_one_keep_all_rows(folder, tmp_path):
     table = pd.read_csv(out / "predictions.csv")
     assert table["mask"].tolist() == ["a.png", "b.png"]
     assert table["class"].tolist() == ["cat"] * 2 and table["foreground"].tolist() == [0.5] * 2
-    (out / "a.png").unlink()
+    (out / "a.png").rename(tmp_path / "sorted.png")
     write([two], folder, out)
-    assert pd.read_csv(out / "predictions.csv")["mask"].tolist() == ["b.png"]
+    assert pd.read_csv(out / "predictions.csv")["mask"].tolist() == ["a.png", "b.png"]
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_mask_of_another_photo_stays(folder, tmp_path):  # noqa: F811
+    (tmp_path / "A").mkdir(), (tmp_path / "B").mkdir()
+    one, other = draw(tmp_path / "A" / "x.jpg"), draw(tmp_path / "B" / "x.jpg")
+    (mask,) = predict_files([one], folder, tmp_path / "out")
+    before, table = mask.read_bytes(), (tmp_path / "out" / "predictions.csv").read_bytes()
+    with pytest.raises(ValueError, match=f"x.png is the mask of {one}, .* another --out"):
+        list(predict_files([other], folder, tmp_path / "out"))
+    assert mask.read_bytes() == before
+    assert (tmp_path / "out" / "predictions.csv").read_bytes() == table
+    one.rename(tmp_path / "moved.jpg")  # as where all photos are moved
+    assert list(predict_files([other], folder, tmp_path / "out")) == [mask]
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_table_that_was_corrected_is_set_aside(folder, tmp_path, caplog):  # noqa: F811
+    photos, out = [draw(tmp_path / f"{name}.jpg") for name in "ab"], tmp_path / "out"
+    list(predict_files(photos, folder, out))
+    list(predict_files(photos, folder, out))
+    table = out / "predictions.csv"
+    assert [p.name for p in sorted(out.iterdir())] == ["a.png", "b.png", "predictions.csv"]
+    corrected = table.read_text().replace(",cat,", ",my own word,", 1)
+    table.write_text(corrected)
+    list(predict_files(photos[1:], folder, out))  # another photo than the corrected one
+    assert "my own word" in table.read_text() and not list(out.glob("*.kept"))
+    list(predict_files(photos, folder, out))
+    assert "my own word" in (out / "predictions.csv.kept").read_text()
+    assert "kept as predictions.csv.kept" in caplog.text
+    assert pd.read_csv(table)["class"].tolist() == ["cat"] * 2
 
 
 # --- what is found
@@ -301,6 +332,13 @@ def test_a_mask_that_was_edited_stays(folder, tmp_path):  # noqa: F811
     with pytest.raises(ValueError, match="a.png was edited since petweak predict wrote it"):
         list(predict_files(photos, folder, out))
     assert mask.read_bytes() == content
+
+
+def test_a_folder_that_cannot_be_written_to_is_told(folder, tmp_path, monkeypatch):  # noqa: F811
+    photos = [draw(tmp_path / "a.jpg")]
+    monkeypatch.setattr("petweak.data.files.os.access", lambda *_: False)
+    with pytest.raises(PermissionError, match="out cannot be written to .* folder, --out"):
+        list(predict_files(photos, folder, tmp_path / "out"))
 
 
 def test_nothing_is_written_where_nothing_can_be_read(folder, tmp_path):  # noqa: F811
