@@ -231,7 +231,7 @@ def _write(found: Found, beside: Path, link: bool, test_fraction: float, seed: i
     pets = oxford_pets.read_pets(beside)
     if {TRIMAPS, OUTLINES} & set(said):  # of other masks the doubts are known
         pets = oxford_pets.check(pets)
-        if TRIMAPS in said and any("exchanged" in doubt for doubt in pets.doubts):
+        if TRIMAPS in said and any("1 and 2 exchanged" in doubt for doubt in pets.doubts):
             said.append("if 1 is background and 2 the pet, say --foreground 2")
     if found.beyond:
         said.append(f"outlines go beyond the edges of {len(found.beyond)} photos, and are cut "

@@ -24,7 +24,7 @@ import numpy as np
 from PIL import Image
 
 from petweak.data.files import file_hash, shipped, text_hash, what_is
-from petweak.data.mask_checks import FAINT, is_lines, many
+from petweak.data.mask_checks import FAINT, exchanged, is_lines, many
 from petweak.data.masks import small_copy
 from petweak.data.orientation import are_stored, evidence, is_untold, turned
 from petweak.data.pictures import SUFFIXES, TURNS, as_seen, bare, header, load_array, load_photo
@@ -321,8 +321,8 @@ def _named(path: Path, ids: list[int]) -> dict[int, str]:
 @dataclass(frozen=True)
 class _Found:
     """What one photo and its trimap are: a fault, other values than a trimap's, or the shares of
-    foreground and of background in the trimap's frame and in its middle, (2, 2), a small copy, and
-    whether it is lines."""
+    foreground and of background in the trimap's frame and in its middle, (2, 2), a small copy,
+    whether it is lines, and the roles that its values seem to have exchanged."""
 
     fault: Quarantined | None = None
     values: str = ""
@@ -330,6 +330,7 @@ class _Found:
     upright: float | None = None  # `orientation.evidence`, where the size does not tell
     small: np.ndarray | None = None  # (masks.SIDE, masks.SIDE) bool: all but background
     lines: bool = False
+    roles: tuple[int, int, int] | None = None  # `mask_checks.exchanged`
 
 
 def check(pets: Pets) -> Pets:
@@ -372,18 +373,27 @@ def _examine(s: Sample, photo_hash: str, trimap_hash: str | None) -> _Found:
     shares = tuple(tuple(float((p == v).mean()) for v in values) for p in parts)
     pet = trimap != TRIMAP_BACKGROUND
     upright = evidence(s.photo, pet) if is_untold(s.photo) else None
-    return _Found(shares=shares, upright=upright, small=small_copy(pet), lines=is_lines(pet))
+    return _Found(shares=shares, upright=upright, small=small_copy(pet), lines=is_lines(pet),
+                  roles=exchanged(trimap))
 
 
 def _doubts(pets: Pets, found: dict[str, _Found]) -> tuple[str, ...]:
-    """Of a set: trimaps that have 1 and 2 exchanged, or one of them nowhere, that are lines, turned
-    or mirrored; breeds that nothing can be learnt of."""
+    """Of a set: trimaps that have values exchanged, or 1 or 2 nowhere, that are lines, turned or
+    mirrored; breeds that nothing can be learnt of, or that are cats and dogs."""
     doubts, n, shares = [], len(found), [f.shares for f in found.values()]
     if found:
         where = next(s.trimap for s in pets.samples if s.trimap).parent
         (frame, around), (middle, background) = np.moveaxis(np.array(shares), 0, -1)
         # Of the official trimaps, 0.3 % have more pet along the frame than in the middle.
-        if (odd := int(((frame > middle) & (background > 0)).sum())) > max(1, n / 20):
+        odd = int(((frame > middle) & (background > 0)).sum())
+        others = Counter(filter(None, (f.roles for f in found.values())))
+        if (other := others.total()) > max(1, n / 20):
+            pet, back, border = others.most_common(1)[0][0]
+            doubts.append(f"in {other} of {n} trimaps in {where} the border, which is thin, seems "
+                          f"to be {border}, the pet {pet} and the background {back}, in place of "
+                          "3, 1 and 2: are values exchanged? `petweak data import SOURCE --to D "
+                          f"--foreground {pet}` reads {pet} alone as the pet")
+        elif odd > max(1, n / 20):
             doubts.append(f"{odd} of {n} trimaps in {where} have more pet (1) along the frame than "
                           "in the middle: are 1 and 2 exchanged?")
         for value, share in (("pet (1)", frame + middle), ("background (2)", background + around)):
@@ -403,6 +413,13 @@ def _doubts(pets: Pets, found: dict[str, _Found]) -> tuple[str, ...]:
     if alone := [breed for breed in pets.breeds if breed not in train]:
         doubts.append(f"nothing is learnt of these breeds, of which train has no photo that can be "
                       f"used: {_first(alone)}")
+    for breed in pets.breeds:
+        cats, dogs = ([s.id for s in pets.samples if (s.breed_name, s.species) == (breed, k)]
+                      for k in range(len(SPECIES)))
+        if cats and dogs:
+            few = _first(min(cats, dogs, key=len))
+            doubts.append(f"{breed} is a cat in {len(cats)} lines of the lists and a dog in "
+                          f"{len(dogs)}: a class has one SPECIES, 1 or 2. Look at {few}")
     return tuple(doubts)
 
 
@@ -430,10 +447,11 @@ def describe(pets: Pets) -> Iterator[str]:
         yield (f"{without} photos have no trimap: every source but ground_truth makes masks of "
                "them and teaches models with them; they are not scored")
     of = {split: Counter(s.breed_name for s in part) for split, part in parts.items()}
-    species = {s.breed_name: SPECIES[s.species] for s in pets.samples}
+    pairs = {(s.breed_name, s.species) for s in pets.samples}
     for breed in pets.breeds:
         counts = ", ".join(f"{n[breed]} in {split}" for split, n in of.items())
-        yield f"  {breed} ({species.get(breed, 'no photo')}): {counts}"
+        species = " and ".join(name for k, name in enumerate(SPECIES) if (breed, k) in pairs)
+        yield f"  {breed} ({species or 'no photo'}): {counts}"
     yield from (f"doubt: {doubt}" for doubt in pets.doubts)
     yield f"{len(pets.quarantine)} left out"
     yield from (f"  {q.file}: {q.reason}" for q in pets.quarantine)

@@ -695,6 +695,14 @@ def test_trimaps_that_are_exchanged_or_bad_are_doubted_or_left_out(tmp_path):
     assert ".partial" not in report and len(pets) == 8
     mended, _ = imported(source, tmp_path / "D2", foreground="2")
     assert iou(mended, "beagle_2", pet(2)) == 1 and not mended.doubts
+    for file in trimaps.glob("[!.]*.png"):  # 1 border, 2 background, 3 pet
+        mask = cv2.dilate(pet(int(file.stem[-1])).astype(np.uint8), np.ones((3, 3)))
+        save(file, (2 + mask - 2 * (mask - cv2.erode(mask, np.ones((3, 3))))).astype(np.uint8))
+    pets, report = imported(source, tmp_path / "D4")
+    assert "the border, which is thin, seems to be 1, the pet 3 and the background 2" in report
+    assert "--foreground 3`" in report and "--foreground 2" not in report
+    mended, _ = imported(source, tmp_path / "D5", foreground="3")
+    assert iou(mended, "beagle_2", pet(2)) == 1 and not mended.doubts
     official(tmp_path / "s2")
     bad = next((tmp_path / "s2").rglob("beagle_3.png"))
     save(bad, pet(3).astype(np.uint8) * 255)

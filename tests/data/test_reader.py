@@ -331,6 +331,26 @@ def test_trimaps_with_1_and_2_exchanged_are_doubted_from_two_on(tmp_path, exchan
     assert doubts == (text,) * doubted
 
 
+@pytest.mark.parametrize("pet, back, border", [(1, 3, 2), (3, 2, 1), (2, 3, 1), (3, 1, 2)])
+def test_trimaps_with_a_border_that_is_not_3_are_doubted_and_a_pet_that_is_thin_is_not(
+        tmp_path, pet, back, border):
+    """Beside three sound ones two; a single one is no doubt, nor are pets and borders as thin."""
+    values, ids = np.array([0, pet, back, border], np.uint8), [x.split()[0] for x in TRAIN + TEST]
+    thin = np.full((30, 40), 2, np.uint8)
+    thin[14:16, 5:35], thin[13, 5:35], thin[16, 5:35] = 1, 3, 3
+    for odd, doubted in ((1, 0), (2, 1), (5, 1)):
+        maps = {f"{i}.png": values[trimap_of()] if k < odd else thin if k == 4 else trimap_of()
+                for k, i in enumerate(ids)}
+        root = write(tmp_path / str(odd), TRAIN, TEST, trimaps=maps)
+        doubts = check(read_pets(root)).doubts
+        assert len(doubts) == doubted
+        for doubt in doubts:
+            assert doubt.startswith(f"in {odd} of 5 trimaps in {root / 'annotations' / 'trimaps'} "
+                                    f"the border, which is thin, seems to be {border}, the pet "
+                                    f"{pet} and the background {back}")
+            assert f"--foreground {pet}`" in doubt
+
+
 def test_a_close_portrait_is_no_doubt_and_half_of_the_set_is_not_most(tmp_path):
     """A pet that fills the photo but for its middle is odd; one without background is not."""
     odd, close = trimap_of(2), np.where(trimap_of() == 1, 3, 1).astype(np.uint8)
@@ -390,6 +410,14 @@ def test_a_breed_without_a_photo_in_train_is_doubted(tmp_path):
     assert check(read_pets(tmp_path)).doubts == (
         "nothing is learnt of these breeds, of which train has no photo that can be used: beagle; "
         "pug",)
+
+
+def test_a_breed_that_is_cat_and_dog_is_doubted(tmp_path):
+    write(tmp_path, [*TRAIN[:2], "Bengal_3 3 2", *TRAIN[2:]], TEST)
+    pets = check(read_pets(tmp_path))
+    assert pets.doubts == ("Bengal is a cat in 2 lines of the lists and a dog in 1: a class has "
+                           "one SPECIES, 1 or 2. Look at Bengal_3",)
+    assert "  Bengal (cat and dog): 3 in train, 0 in test" in describe(pets)
 
 
 def test_a_set_is_described_line_by_line(tmp_path):
