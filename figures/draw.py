@@ -35,6 +35,7 @@ from petweak.experiments.mask_costs import by_hours, saved
 from petweak.experiments.self_training_gains import summary
 from petweak.experiments.supervision import answers as supervision_answers
 from petweak.experiments.supervision import both_borders, compared, counts
+from petweak.experiments.supervision import summary as supervision_summary
 from petweak.experiments.unseen_breeds import lost
 from petweak.experiments.unseen_breeds_tried import by_configuration
 from petweak.pseudo_masks import source_names
@@ -173,6 +174,18 @@ def supervision_table(table: pd.DataFrame) -> pd.DataFrame:
         "semantic_miou": "semantic mIoU", "difference": "minus full supervision"})
 
 
+def without_labels_table(table: pd.DataFrame) -> pd.DataFrame:
+    """Models that learnt from no annotation of the data set, each scored as it was trained."""
+    of = {"foreground": "imagenet_only", "ignore": "imagenet_only background_threshold=0.5"}
+    parts = [part[part["of"] == of[border]].assign(border=border) for border in of
+             for part in [supervision_summary(table, border, "species")]]
+    shown = pd.concat(parts)[["border", "of", "model", "learnt_from", "seeds", "masks", "iou",
+                              "accuracy", "semantic_miou"]].round(3)
+    return shown.rename(columns={
+        "of": "source", "learnt_from": "learnt from", "masks": "its masks", "iou": "model, IoU",
+        "semantic_miou": "semantic mIoU"})
+
+
 # What a table says, in sentences that stand before it.
 SENTENCES = {"supervision": lambda table: [
     *supervision_answers(table), *counts(compared(table, "minus_breed"), "species", "breeds")]}
@@ -182,6 +195,7 @@ TABLES = {  # a file in figures/data/<run>/, and the mark in the README: its tab
     "unseen_breeds_tried": lambda tried: by_configuration(tried).reset_index(),
     "cost": lambda stages: stages, "chosen": chosen_table, "cam_heads": two_by_two,
     "ablation": answers_table, "supervision": supervision_table,
+    "supervision_cpu": without_labels_table,
     "mask_costs": lambda costs: costs.drop(columns=["low", "high", "n_images", "threads"]),
     "choices": lambda choices: choices.drop(columns=["source", "labels", "model", "seconds"]),
 }

@@ -56,6 +56,11 @@ def test_what_the_readme_says_of_37_breeds_is_what_the_table_says():
     assert set(cams["verdict"]) == {"worse"} and cams["difference"].max() < -0.1
     assert weak["accuracy"].min() > shown.xs("ground_truth", level="of")["accuracy"].max() + 0.1
     assert set(shown["seeds"]) == {3}
+    full = both_borders(table, "species").query("of == 'ground_truth' and model == 'maskformer-ms'")
+    alone = draw.without_labels_table(
+        read_frame(TOP / "figures/data/photos37/supervision_cpu.csv")).set_index("border")
+    gaps = full.set_index("border")["iou"] - alone["model, IoU"]
+    assert len(gaps) == 2 and gaps.between(0, 0.02).all() and set(alone["seeds"]) == {1}
 
 
 def test_a_cpu_gives_the_scores_of_the_gpu():
