@@ -15,10 +15,13 @@ from tqdm.auto import tqdm
 
 from petweak.data.files import (
     content_of,
+    file_hash,
     from_json,
+    is_as_written,
     is_whole,
     on_disk,
     read_json,
+    set_aside,
     to_json,
     write_json,
     write_text,
@@ -52,11 +55,13 @@ def to_mask(soft: Tensor, shape: tuple[int, int], threshold: float | str,
 
 def open_manifest(folder: Path, key: str) -> dict | None:
     """What was written when the masks in `folder` were finished, if that was with `key` and all of
-    them are still there, and whole."""
+    them are still there, and as they were written."""
     manifest = read_json(folder / MANIFEST)
     if manifest is None or manifest.get("key") != key:
         return None
-    return manifest if all(is_whole(folder / f"{i}.png") for i in manifest["ids"]) else None
+    wrote = manifest.get("hashes", {})  # older versions noted none
+    same = (is_as_written(folder / f"{i}.png", wrote.get(i, "")) for i in manifest["ids"])
+    return manifest if all(same) else None
 
 
 def prepare(source: Source) -> dict[str, Any]:
@@ -121,7 +126,7 @@ class Progress:
     that earlier runs finished with the same key count; an empty folder where there are none.
 
     confidence, agreements: {id: value}; of each mask, and, of a round's, with that of the round
-    before; seconds: that they took, over all the runs that it took.
+    before; hashes: of its file; seconds: that they took, over all the runs that it took.
     """
 
     def __init__(self, folder: Path, key: str) -> None:
@@ -133,46 +138,56 @@ class Progress:
         same = [note for note in notes if isinstance(note, dict) and note.get("key") == key]
         if not same:
             _clear(folder, notes)
-        self.confidence, self.agreements = {}, {}
+        self.confidence, self.agreements, self.hashes = {}, {}, {}
         for note in same:
             self.confidence |= note["confidence"]
             self.agreements |= note.get("agreements", {})
+            self.hashes |= note.get("hashes", {})
         self._start = time.perf_counter() - (same[-1]["seconds"] if same else 0.0)
         folder.mkdir(parents=True, exist_ok=True)
         # Whole: a kill here costs no mask.
-        write_text(folder / PROGRESS, self._line(self.confidence, self.agreements))
+        write_text(folder / PROGRESS, self._line(self.confidence, self.agreements, self.hashes))
         (folder / MANIFEST).unlink(missing_ok=True)
 
     @property
     def seconds(self) -> float:
         return time.perf_counter() - self._start
 
-    def _line(self, confidence: dict[str, float], agreements: dict[str, float]) -> str:
+    def _line(self, confidence: dict[str, float], agreements: dict[str, float],
+              hashes: dict[str, str]) -> str:
         return to_json({"key": self.key, "confidence": confidence, "agreements": agreements,
-                        "seconds": self.seconds})
+                        "hashes": hashes, "seconds": self.seconds})
 
     def missing(self, ids: list[str]) -> list[str]:
-        return [i for i in ids if i not in self.confidence
-                or not is_whole(self.folder / f"{i}.png")]
+        """Those that are to be made. A mask that somebody has changed is set aside first."""
+        wrote = {i: self.hashes.get(i, "") for i in ids if i in self.confidence}
+        missing = [i for i in ids if i not in wrote
+                   or not is_as_written(self.folder / f"{i}.png", wrote[i])]
+        _keep_changed(self.folder, {i: wrote[i] for i in missing if i in wrote})
+        return missing
 
     def note(self, confidence: dict[str, float], agreements: dict[str, float] | None = None
              ) -> None:
         """These masks are written."""
         self.confidence |= confidence
         self.agreements |= agreements or {}
+        hashes = {i: file_hash(self.folder / f"{i}.png") for i in confidence}
+        self.hashes |= hashes
         file = self.folder / PROGRESS
         with on_disk(file), file.open("a", encoding="utf-8", newline="\n") as lines:
-            lines.write(self._line(confidence, agreements or {}))
+            lines.write(self._line(confidence, agreements or {}, hashes))
 
     def finish(self, manifest: dict[str, Any]) -> dict[str, Any]:
         """All are: `manifest` says what of."""
+        manifest |= {"hashes": {i: self.hashes[i] for i in manifest["ids"] if i in self.hashes}}
         write_json(self.folder / MANIFEST, manifest)
         (self.folder / PROGRESS).unlink()
         return manifest
 
 
 def _clear(folder: Path, notes: list[dict | None]) -> None:
-    """Delete the masks that petweak wrote, as they or `notes` tell, and their scores."""
+    """Delete the masks that petweak wrote, as they or `notes` tell, and their scores. Those that
+    somebody has changed since are set aside."""
     known = {f"{i}.png" for note in notes if note for i in note["confidence"]}
     masks = list(folder.glob("[!.]*.png"))
     others = (p for p in masks if p.name not in known and writer_of(p) != RUN)
@@ -180,8 +195,20 @@ def _clear(folder: Path, notes: list[dict | None]) -> None:
     if foreign := sorted(p.name for p in others if not content_of(p, "")):
         raise ValueError(f"{folder} is where petweak writes masks, and it did not write "
                          f"{foreign[0]}, which is there: move your files to a folder of their own")
+    wrote: dict[str, str] = {}
+    for note in filter(None, notes):
+        wrote |= note.get("hashes", {})
+    _keep_changed(folder, wrote)
     for file in (*masks, *(folder / name for name in SCORES)):
         file.unlink(missing_ok=True)
+
+
+def _keep_changed(folder: Path, wrote: dict[str, str]) -> None:
+    """Set aside the masks {id: hash} with another content, but for damaged ones; an older version
+    noted no hash, and its masks are as they are."""
+    for image_id, noted in wrote.items():
+        if noted and is_whole(file := folder / f"{image_id}.png"):
+            set_aside(file, [noted])
 
 
 def _check(soft: Tensor, name: str, ids: list[str]) -> None:

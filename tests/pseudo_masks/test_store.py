@@ -4,8 +4,10 @@ resumed."""
 from __future__ import annotations
 
 import re
+import shutil
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from PIL import Image
 from torch.nn import functional as F
 from toy import HEIGHT, WIDTH, Squares, names, world
 
+from petweak.data.files import write_json
 from petweak.data.masks import PREDICT, read_mask, write_mask
 from petweak.pseudo_masks import store
 from petweak.pseudo_masks.selection import confidence
@@ -230,6 +233,70 @@ def test_a_deleted_mask_alone_comes_back(tmp_path):
     assert again.batches == [["pet_03"]]
     assert (tmp_path / "m" / "pet_03.png").read_bytes() == before
     assert back["confidence"] == manifest["confidence"]
+
+
+def change(file: Path) -> bytes:
+    """Another valid mask in its place; the new content."""
+    Image.fromarray(np.full((HEIGHT, WIDTH), 255, np.uint8)).save(file)
+    return file.read_bytes()
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_mask_that_somebody_has_changed_is_set_aside_and_made_anew(tmp_path, killed, caplog):
+    """It was learnt from as it was, without a word."""
+    context, folder = world(tmp_path), tmp_path / "m"
+    alone = run(Watched(context), tmp_path / "alone", 6)
+    source = Watched(context)
+    if killed:
+        source.stop = "pet_04"
+        with pytest.raises(KeyboardInterrupt):
+            run(source, folder, 6)
+    else:
+        run(source, folder, 6)
+    mine = change(folder / "pet_01.png")
+    assert open_manifest(folder, "key") is None
+    again = Watched(context)
+    manifest = run(again, folder, 6)
+    rest = ["pet_02", "pet_03", "pet_04", "pet_05"] if killed else []  # the last batch, too
+    assert {i for batch in again.batches for i in batch} - {"pet_01"} <= set(rest)
+    assert (folder / "pet_01.png.kept").read_bytes() == mine
+    assert f"{folder / 'pet_01.png'} was not written by petweak, or has been changed" in caplog.text
+    assert open_manifest(folder, "key") == manifest
+    assert manifest | {"seconds": 0} == alone | {"seconds": 0}
+    for i in names(6):
+        written = (tmp_path / "alone" / f"{i}.png").read_bytes()
+        assert (folder / f"{i}.png").read_bytes() == written
+    change(folder / "pet_01.png")
+    with pytest.raises(FileExistsError, match=r"pet_01\.png\.kept is there: move one of them away"):
+        run(Watched(context), folder, 6)
+    assert (folder / "pet_01.png").read_bytes() == mine
+    (folder / "pet_01.png.kept").unlink()
+    assert run(Watched(context), folder, 6)["confidence"] == alone["confidence"]
+
+
+def test_a_changed_mask_outlives_other_settings_and_a_damaged_one_does_not(tmp_path):
+    context, folder = world(tmp_path), tmp_path / "m"
+    run(Watched(context), folder, 6)
+    mine = change(folder / "pet_01.png")
+    (folder / "pet_02.png").write_bytes(mine[:-5])
+    make_masks(Squares(context), "squares", names(6), folder, "other")
+    assert [p.name for p in folder.glob("*.kept")] == ["pet_01.png.kept"]
+    assert (folder / "pet_01.png.kept").read_bytes() == mine != (folder / "pet_01.png").read_bytes()
+
+
+def test_masks_that_were_copied_or_noted_without_hashes_stay(tmp_path):
+    """Older versions noted none: what is there is what was written."""
+    context, folder = world(tmp_path), tmp_path / "m"
+    manifest = run(Watched(context), folder, 6)
+    shutil.copytree(folder, tmp_path / "copy", copy_function=shutil.copyfile)
+    assert open_manifest(tmp_path / "copy", "key") == manifest
+    hashes = manifest.pop("hashes")
+    write_json(folder / "manifest.json", manifest)
+    change(folder / "pet_01.png")
+    (folder / "pet_05.png").unlink()
+    again = Watched(context)
+    assert run(again, folder, 6)["hashes"] == {"pet_05": hashes["pet_05"]}
+    assert again.batches == [["pet_05"]] and not list(folder.glob("*.kept"))
 
 
 # --- refinement

@@ -438,6 +438,24 @@ def test_a_killed_round_goes_on(rounds, tmp_path, monkeypatch):
     assert first.stat().st_mtime_ns == before
 
 
+def test_changed_masks_of_a_source_and_of_a_round_are_not_learnt_from(rounds, tmp_path):
+    """They are set aside, the ones that teach are as they were, and so is what is learnt."""
+    shutil.copytree(rounds.folder, tmp_path / "run")
+    other = Run(tmp_path / "run", rounds.data_root, rounds.settings)
+    last, result = other.rounds(*FREE)[-1], other.model(*FREE)
+    for folder in (other.masks_folder(FREE[0]), last.masks):
+        file = sorted(folder.glob("*.png"))[0]
+        before = file.read_bytes()
+        Image.fromarray(255 - np.asarray(Image.open(file))).save(file)
+        changed = file.read_bytes()
+        shutil.rmtree(last.model)
+        shutil.rmtree(result)
+        again = Run(other.folder, rounds.data_root, rounds.settings)
+        assert equal(again.model(*FREE), rounds.model(*FREE))
+        assert file.read_bytes() == before
+        assert file.with_name(f"{file.name}.kept").read_bytes() == changed
+
+
 # --- self-training
 
 
