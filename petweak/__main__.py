@@ -170,6 +170,7 @@ def data(args: argparse.Namespace) -> Iterator:
     from petweak.data.download import fetch_official
     from petweak.data.files import project_path
     from petweak.data.oxford_pets import check, describe, read_pets, require_splits
+    from petweak.data.pairing import Photo, twins_apart
     from petweak.rendered import make_rendered
 
     profile = {"make": "embedded", "fetch": "paper", "check": "photos"}[args.action]
@@ -182,6 +183,8 @@ def data(args: argparse.Namespace) -> Iterator:
     else:
         pets = check(read_pets(root))
         yield from describe(pets)
+        yield from twins_apart([Photo(s.photo, s.photo.name, s.breed_name, s.split)
+                                for s in pets.samples])
         require_splits(pets)
 
 
@@ -190,8 +193,7 @@ def importing(args: argparse.Namespace) -> Iterator:
 
     yield from import_photos(
         args.source, args.to, masks=args.masks, link=args.link, test_fraction=args.test_fraction,
-        seed=args.seed, foreground=args.foreground, species=",".join(args.species),
-        classes=",".join(args.classes))
+        seed=args.seed, foreground=args.foreground, species=args.species, classes=args.classes)
 
 
 def masks(args: argparse.Namespace) -> Iterator:

@@ -78,17 +78,20 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
 
 def require_writable(folder: Path, option: str) -> None:
-    """PermissionError, with the way out, where nothing can be written in `folder`, or nothing can
-    be made in the one above."""
-    there = next(p for p in (folder, *folder.parents) if os.path.exists(p))
+    """PermissionError where nothing can be written in `folder`, or nothing can be made in the one
+    above, NotADirectoryError where a file is in its way; both with the way out."""
+    there = next(p for p in (folder, *folder.parents) if os.path.lexists(p))
+    if not there.is_dir():
+        raise NotADirectoryError(f"{folder} cannot be made or written to, as {there} is no folder: "
+                                 f"choose another folder, {option}")
     if not os.access(there, os.W_OK):  # of root, too, on a disk that is mounted read-only
         raise PermissionError(f"{folder} cannot be written to ({there} is read-only, or another "
                               f"user's): choose another folder, {option}")
 
 
-def make_run_folder(folder: Path) -> None:
-    """Make a run's folder where it is missing. PermissionError as in `require_writable`."""
-    require_writable(folder, "--run R")
+def make_run_folder(folder: Path, option: str = "--run R") -> None:
+    """Make a run's folder where it is missing. Errors as of `require_writable`."""
+    require_writable(folder, option)
     folder.mkdir(parents=True, exist_ok=True)
 
 

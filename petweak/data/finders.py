@@ -13,6 +13,7 @@ import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from difflib import get_close_matches
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -22,7 +23,7 @@ from pycocotools import mask as coco
 
 from petweak.data import oxford_pets
 from petweak.data.files import content_of
-from petweak.data.masks import OWN_MASK, writer_of
+from petweak.data.masks import OWN_MASK, some, writer_of
 from petweak.data.oxford_pets import BREED_NAMES, SPECIES, SPLITS
 from petweak.data.pairing import (
     MASK_FOLDERS,
@@ -49,6 +50,7 @@ from petweak.data.pictures import (
 )
 
 SPECIES_NAMES = dict(cat="cat", cats="cat", dog="dog", dogs="dog")
+COLUMNS = ("file", "class", "split", "mask", "species")  # of a CSV; the first two are needed
 NO_PHOTO = "listed, and there is no photo"
 _NO_NAME = re.compile(r"[\d\W_]+")  # 2023, 2023-05-01: of cats/, no class of its own
 OUTSIDE = 0.1  # of a picture's width or height, by which an outline may be beside it
@@ -354,28 +356,35 @@ def _coco_photos(file: Path, data: dict, by_name: dict[str, list[Path]], found: 
     names, of_image = {}, defaultdict(list)
     words = re.findall("[a-z]+", f"{file.stem} {file.parent.name}".lower())
     split, used = next(filter(None, map(split_of, words)), ""), {
-        a["category_id"] for a in data["annotations"]}
-    for c in (c for c in data["categories"] if c["id"] in used):  # Roboflow's first has its name
-        name = " ".join(c["name"].split())
-        if names.setdefault(c["id"], name) != name or list(names.values()).count(name) > 1:
+        _id(a["category_id"]) for a in data["annotations"]}
+    for c in (c for c in data["categories"] if _id(c["id"]) in used):  # Roboflow's first has its
+        name = " ".join(c["name"].split())  # name
+        if names.setdefault(_id(c["id"]), name) != name or list(names.values()).count(name) > 1:
             raise ValueError(f"{file}: two categories with annotations have the name {name!r} or "
                              f"the id {c['id']}: rename one, or give them one id")
-    groups = {c["id"]: str(c.get("supercategory", "")) for c in data["categories"]}
+    groups = {_id(c["id"]): str(c.get("supercategory", "")) for c in data["categories"]}
+    listed, lost = {_id(image["id"]) for image in data["images"]}, []
     for a in data["annotations"]:
-        name = names[a["category_id"]]
-        found.species[name] = SPECIES_NAMES.get(groups[a["category_id"]].lower(), "")
-        if not chosen or name in chosen:
-            of_image[a["image_id"]].append(a)
+        category, image_id = _id(a["category_id"]), _id(a["image_id"])
+        name = names[category]
+        found.species[name] = SPECIES_NAMES.get(groups[category].lower(), "")
+        if image_id not in listed:
+            lost.append(f"{a['image_id']!r}")
+        elif not chosen or name in chosen:
+            of_image[image_id].append(a)
+    if lost:
+        found.notes.append(f"doubt: {len(lost)} annotations in {file} are of no photo that is in "
+                           f"its images, by their image_id: {some(sorted(set(lost)))}")
     for image in data["images"]:
         parts, pets = PurePosixPath(image["file_name"].replace("\\", "/")).parts, Counter()
-        same, of = by_name.get(parts[-1].casefold(), []), of_image[image["id"]]
+        same, of = by_name.get(parts[-1].casefold(), []), of_image[_id(image["id"])]
         shared = [_shared(f.parts, parts) for f in same]  # the path may be of another machine
         same = [f for f, n in zip(same, shared, strict=True) if n == max(shared)]
         same = [f for f in same if split and split in f.parent.name.lower()] or same
         same = [f for f in same if f.parent.name.lower() not in MASK_FOLDERS] or same
         for a in of:
             box = a.get("bbox") or [0, 0, 0, 0]
-            pets[names[a["category_id"]]] += (a.get("area") or box[2] * box[3]) * 1.0
+            pets[names[_id(a["category_id"])]] += (a.get("area") or box[2] * box[3]) * 1.0
         p = Photo(same[0] if same else file.parent / parts[-1], str(PurePosixPath(*parts)))
         p.split, p.breed = split, pets.most_common(1)[0][0] if pets else ""
         if len(same) != 1:
@@ -390,6 +399,11 @@ def _coco_photos(file: Path, data: dict, by_name: dict[str, list[Path]], found: 
         if not p.reason:
             counts += Counter(several=bool(p.masks) and len(of) > 1, mixed=len(pets) > 1)
         yield p
+
+
+def _id(value: Any) -> str:
+    """Ids are the same whether a program has written 7, 7.0 or "7"."""
+    return str(int(value) if isinstance(value, float) and value.is_integer() else value)
 
 
 def _shared(one: Sequence[str], other: Sequence[str]) -> int:
@@ -422,8 +436,11 @@ def _coco_mask(annotations: list[dict], height: Any, width: Any, beyond: set[str
             rle = coco.frPyObjects({"size": [h, w], "counts": counts}, h, w)
             union |= coco.decode(rle).astype(bool)
             continue
-        for polygon in s:
-            xy = np.asarray(polygon, np.float64).reshape(-1, 2)
+        # One outline that is in no list of outlines: x, y, x, y, ... or pairs of x and y
+        for polygon in [s] if all(np.size(part) < 3 for part in s) else s:
+            if (n := np.size(xy := np.asarray(polygon, np.float64))) % 2:
+                raise ValueError(f"an outline has {n} numbers, which are no pairs of x and y")
+            xy = xy.reshape(-1, 2)
             over = np.maximum(-xy, xy - [w, h])
             if not (over < np.array([w, h]) * OUTSIDE + 2).all():  # so of no number
                 raise ValueError(f"an outline lies outside of its picture of {w} x {h} px")
@@ -458,8 +475,12 @@ def _counts(text: str) -> list[int]:
 
 
 def _table(file: Path) -> Found:
-    """A CSV of `file` and `class`, and `split`, `mask`, `species` if they are there."""
+    """A CSV of `file` and `class`, and `split`, `mask`, `species` if they are there. ValueError
+    for what would be lost: a second column of a name, one of nearly a name, cells without one."""
     text, first = oxford_pets.read_text(file), 2
+    if not text.strip():
+        raise ValueError(f"{file} is empty: it takes a line of names, file,class and if you like "
+                         "split,mask,species, and a line for each photo")
     if excel := re.match(r"sep=(.)\r?\n", text):
         text, first = text[excel.end():], 3
     delimiter = excel[1] if excel else max(",;\t", key=text.partition("\n")[0].count)
@@ -472,7 +493,22 @@ def _table(file: Path) -> Found:
     if not {"file", "class"} <= set(names):
         raise ValueError(f"{file} has the columns {', '.join(header)}: it takes file and class, "
                          "and if you like split, mask, species")
+    if twice := [name for name, n in Counter(filter(None, names)).items() if n > 1]:
+        raise ValueError(f"{file} has two columns called {' and '.join(map(repr, twice))}: rename "
+                         f"or delete one of them; {', '.join(COLUMNS)} are read")
+    unread = [name for name in names if name and name not in COLUMNS]
+    for name in unread:
+        if like := get_close_matches(name, [c for c in COLUMNS if c not in names], 1):
+            raise ValueError(f"{file} has a column {name!r}: did you mean {like[0]}? Call it so; "
+                             f"or, if it is something else, by a name unlike {', '.join(COLUMNS)},"
+                             " which are read, or delete it")
     for n, values in enumerate(rows, first):
+        if more := list(filter(None, map(str.strip, values[len(names):]))):
+            raise ValueError(f"{file}, row {n}: {len(values)} cells, and the line of names has "
+                             f"{len(names)}, so that {', '.join(more)} would be lost: a cell with "
+                             f"{delimiter!r} in it needs quotation marks around it")
+        if "" in names and any(v.strip() for k, v in zip(names, values, strict=False) if not k):
+            unread += ["one without a name"] * ("one without a name" not in unread)
         row = defaultdict(str, zip(names, (v.strip() for v in values), strict=False))
         if not any(row.values()):
             continue
@@ -498,6 +534,9 @@ def _table(file: Path) -> Found:
             raise ValueError(f"{where}: {breed} is a cat and a dog")
         found.species[breed] = kind or found.species.get(breed, "")
     found.photos = list(by_file.values())
+    if unread:
+        found.notes.append(f"columns of {file.name} that are not read: {', '.join(unread)} "
+                           f"({', '.join(COLUMNS)} are)")
     if n := sum(len(p.masks) > 1 for p in found.photos):
         found.notes.append(f"{n} photos have several masks: their union is taken")
     return found

@@ -13,7 +13,8 @@ import shlex
 import shutil
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,15 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from petweak.data import finders, oxford_pets
-from petweak.data.files import file_hash, on_disk, read_json, text_hash, write_json, write_text
+from petweak.data.files import (
+    file_hash,
+    make_run_folder,
+    on_disk,
+    read_json,
+    text_hash,
+    write_json,
+    write_text,
+)
 from petweak.data.finders import find, plain
 from petweak.data.mask_checks import doubts, many
 from petweak.data.masks import (
@@ -47,6 +56,7 @@ from petweak.data.pairing import (
     leave_twins_out,
     match_masks,
     pair_beside,
+    twins_apart,
 )
 from petweak.data.pictures import bare, header, load_image, load_photo
 
@@ -61,7 +71,7 @@ NO_OUTLINES = "its outlines are not right"
 def import_photos(
     source: str | Path, data_root: str | Path, *, masks: str | Path | None = None,
     link: bool = False, test_fraction: float = 0.2, seed: int = 0, foreground: str = "",
-    species: str = "", classes: str = "", progress: bool = True,
+    species: str | Sequence[str] = "", classes: str | Sequence[str] = "", progress: bool = True,
 ) -> list[str]:
     """Write `source` as `data_root/oxford-iiit-pet`, and return the lines of a report.
 
@@ -72,12 +82,15 @@ def import_photos(
     or stem, or all of its name, photo.jpg.png. link: symbolic links instead of copies.
     test_fraction: of each class, where the source has no split. foreground: as in
     `petweak.data.masks`. species: "minka=cat,rex=dog", or "cat" for all that nothing else tells.
-    classes: the ones to take, with commas; default: all.
+    classes: the ones to take, with commas; default: all. Both may be lists of such texts, in which
+    one may be of a class with a comma in its name.
 
-    A set that the same call made from the same files is left as it is. Raises FileNotFoundError for
-    a source that is not there, FileExistsError where `data_root` holds anything else, and
-    ValueError, before anything is written, for what cannot be understood: no usable photo, unknown
-    species, two classes of one name, masks that fit no photo or whose values are not clear.
+    A set that the same call made from the same files is left as it is, but for files that are
+    missing, which are made anew; a line names those that have changed. Raises FileNotFoundError for
+    a source that is not there, FileExistsError where `data_root` holds anything else, another
+    OSError where that cannot be written to, and ValueError, before anything is written, for what
+    cannot be understood: no usable photo, unknown species, two classes of one name, masks that fit
+    no photo or whose values are not clear.
     """
     source, root = (Path(os.path.abspath(p)) for p in (source, data_root))
     masks = masks and Path(os.path.abspath(masks))
@@ -89,8 +102,10 @@ def import_photos(
         if there.is_dir() and root.resolve().is_relative_to(there.resolve()):
             raise ValueError(f"{root} lies inside of {there}, where nothing is written: give "
                              "another folder")
-    chosen = [c.strip() for c in classes.split(",") if c.strip()]
-    found = find(source, chosen, {root, masks} - {None})
+    wanted = [classes] if isinstance(classes, str) else list(classes)
+    parts = [[c.strip() for c in text.split(",") if c.strip()] for text in wanted]
+    found = find(source, list(dict.fromkeys(filter(None, (*wanted, *sum(parts, []))))),
+                 {root, masks} - {None})
     found.source = source
     finders.name_classes(found, source if source.is_dir() else source.parent)
     pair_beside(found)
@@ -100,27 +115,49 @@ def import_photos(
         raise ValueError(found.unclear)
     if not found.official:
         leave_twins_out(found)
+    chosen = sum(([text] if text in found.species else part
+                  for text, part in zip(wanted, parts, strict=True)), [])
     _choose(found, chosen)
-    found.species = _species(found, species)
+    found.species = _species(found, [species] if isinstance(species, str) else species)
     options = [link, test_fraction, seed, foreground, found.species, chosen]
     record = {"kind": "import", "source": str(source), "content": _content(found, options)}
     target = root / "oxford-iiit-pet"
-    report, first = _before(root, target, record), "has been imported before; nothing was written"
-    if not report:
-        root.mkdir(parents=True, exist_ok=True)
+    first = "has been imported before; nothing was written"
+    before, missing = _before(root, target, record)
+    if missing or not before:
+        make_run_folder(root, "--to D")
         with FileLock(root / ".import.lock"):
-            if not (report := _before(root, target, record)):  # of a process that was faster
-                first, beside = "is imported", root / ".import.partial"
-                shutil.rmtree(beside, ignore_errors=True)  # of a killed process
+            before, missing = _before(root, target, record)  # of a process that was faster
+            if missing or not before:
+                first = (f"has been imported before; {len(missing)} of its files were missing, and "
+                         f"are made anew: {some(missing)}" if before else "is imported")
+                beside = _own_folder(root)
+                note = Path("annotations", RECORD)
                 try:
+                    write_json(beside / note, {"kind": "import"})  # whose the folder is
                     with on_disk(target):
                         report = _write(
                             found, beside, link, test_fraction, seed, foreground, progress)
                         report = [line.replace(str(beside), str(target)) for line in report]
-                        write_json(beside / "annotations" / RECORD, record | {"report": report})
-                        os.rename(beside, target)
+                        files = {f.relative_to(beside).as_posix(): file_hash(f)
+                                 for f in sorted(beside.rglob("*")) if not f.is_dir()}
+                        del files[note.as_posix()]
+                        wrote = before.get("files", {}) | {f: files[f] for f in missing or files}
+                        before = record | {"report": report, "files": wrote}
+                        write_json(beside / note, before)
+                        for file in (*missing, *[note.as_posix()] * bool(missing)):
+                            (target / file).parent.mkdir(parents=True, exist_ok=True)
+                            os.replace(beside / file, target / file)
+                        if not missing:
+                            os.rename(beside, target)
                 finally:
                     shutil.rmtree(beside, ignore_errors=True)
+    report = before["report"]
+    if changed := [f for f, wrote in before.get("files", {}).items()
+                   if file_hash(target / f) not in (wrote, "missing")]:
+        report = [f"doubt: {len(changed)} files of the set have changed since they were imported, "
+                  f"and are left as they are: {some(changed)}. Delete them, and import again, for "
+                  "those that were imported; the lines below are of these", *report]
     here = Path(os.path.relpath(root)) if root.is_relative_to(Path.cwd()) else root
     run = shlex.join(["--data-root", str(here), "--run", f"runs/{root.name}"])
     return [f"{target} {first}", *report,
@@ -128,18 +165,31 @@ def import_photos(
             f"next: petweak study --profile photos {run}"]
 
 
-def _before(root: Path, target: Path, record: dict[str, Any]) -> list[str]:
-    """The report of this import, if it has been made; FileExistsError where something else is."""
+def _own_folder(root: Path) -> Path:
+    """A folder in `root` to write to, without what a killed import has left in it. One that no
+    import has made is the user's, and stays."""
+    for n in count(1):
+        beside = root / f".import{f'.{n}' * (n > 1)}.partial"
+        if (read_json(beside / "annotations" / RECORD) or {}).get("kind") == "import":
+            shutil.rmtree(beside, ignore_errors=True)
+        if not os.path.lexists(beside):
+            return beside
+
+
+def _before(root: Path, target: Path, record: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """What this import has noted, if it has been made, else an empty dict, and what is missing of
+    the files that it wrote; FileExistsError where something else is."""
     before = read_json(target / "annotations" / RECORD)
     if isinstance(before, dict) and record.items() <= before.items():
-        return before["report"]
+        wrote = before.get("files", {})  # of older versions none
+        return before, [f for f in wrote if not os.path.lexists(target / f)]
     if isinstance(before, dict) and before.get("kind") == "import":
         raise FileExistsError(
             f"{target} was imported from {before.get('source')} with other options, or the files "
             "there have changed since. It is left alone: give another folder, or delete it")
     if target.exists() or root.is_dir() and any(p.name[0] != "." for p in root.iterdir()):
         raise FileExistsError(f"{root} holds other files and is left alone: give a new folder")
-    return []
+    return {}, []
 
 
 def _content(found: Found, options: list) -> str:
@@ -175,10 +225,19 @@ def _choose(found: Found, chosen: list[str]) -> None:
                              "the same name: rename one of them")
 
 
-def _species(found: Found, option: str) -> dict[str, str]:
+def _species(found: Found, options: Sequence[str]) -> dict[str, str]:
     """The species of every class: the option's, what the source says, what the name says."""
-    said, rest, hints = {}, "", found.species
-    for part in filter(None, (p.strip() for p in option.split(","))):
+    said, rest, hints, parts = {}, "", found.species, []
+    for text in options:
+        name, _, value = text.rpartition("=")
+        whole = name.strip() in hints and value.strip().lower() in finders.SPECIES_NAMES
+        begun = ""  # of a name with commas
+        for part in [text] if whole else text.split(","):
+            part = (f"{begun},{part}" if begun else part).strip()
+            done = "=" in part or part.lower() in finders.SPECIES_NAMES
+            parts, begun = parts + [part] * done, "" if done else part
+        parts.append(begun)
+    for part in filter(None, parts):
         name, _, value = part.rpartition("=")
         if (kind := finders.SPECIES_NAMES.get(value.strip().lower())) is None:
             raise ValueError(f"species {part!r}: write NAME=cat or NAME=dog, or one for all")
@@ -190,7 +249,10 @@ def _species(found: Found, option: str) -> dict[str, str]:
     known = {name: said.get(name) or hint or finders.SPECIES_NAMES.get(name.lower())
              or official.get(plain(name)) or rest for name, hint in hints.items()}
     if asked := [name for name, kind in known.items() if not kind]:
-        answer = ",".join(f"{name}=cat" for name in asked[:8]) + ",..." * (len(asked) > 8)
+        typed = [f"{name}=cat" for name in asked[:8]]
+        odd = any("," in name or shlex.quote(name) != name for name in asked[:8])
+        answer = (" ".join(map(shlex.quote, typed)) + " ..." * (len(asked) > 8) if odd else
+                  ",".join(typed) + ",..." * (len(asked) > 8))
         raise ValueError(
             f"{found.source}: cat or dog? Nothing says so of {', '.join(asked[:8])}"
             f"{' ...' * (len(asked) > 8)}: say --species {answer}, with dog where it is one, or "
@@ -228,6 +290,7 @@ def _write(found: Found, beside: Path, link: bool, test_fraction: float, seed: i
     if link and links < len(used):
         lines.append(f"{len(used) - links} photos are copies: no links can be made here")
     _write_lists(found, used, notes)
+    lines += twins_apart(used)
     pets = oxford_pets.read_pets(beside)
     if {TRIMAPS, OUTLINES} & set(said):  # of other masks the doubts are known
         pets = oxford_pets.check(pets)

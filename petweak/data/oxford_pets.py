@@ -354,6 +354,9 @@ def check(pets: Pets) -> Pets:
 def _examine(s: Sample, photo_hash: str, trimap_hash: str | None) -> _Found:
     file = s.photo
     try:
+        if photo_hash == "missing" and file.is_symlink():
+            raise OSError(f"is a link to {os.readlink(file)}, where no file is: put it back, or "
+                          "import the photos from where they are into a new folder")
         if photo_hash == "missing":
             raise OSError("there is no picture of this name, whatever its suffix")
         load_photo(s.photo)

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from petweak.data.masks import IGNORE, is_mask_beside, read_foreground, recognise, same_shape
+from petweak.data.masks import IGNORE, is_mask_beside, read_foreground, recognise, same_shape, some
 from petweak.data.pictures import bare, header, load_photo, walk
 
 # train, validation, training_set, test1, val2017, train_images, images_train
@@ -96,6 +96,24 @@ def leave_twins_out(found: Found) -> None:
     found.notes += grouped("doubt", [Photo(p.file, p.name, reason=(
         "the same picture as one beside it, and both stay, as a list names them or each has a mask:"
         " one may be in train, one in test")) for p in kept], "reason")
+
+
+def twins_apart(photos: Sequence[Photo]) -> list[str]:
+    """Doubts: pairs of files that are one picture and lie in train and in test, whose scores are
+    then too good, or in two classes, of which one is then wrong. Every pair is compared by 16 x 16
+    pixels, and those that are alike by `_look_alike`."""
+    small = [cv2.resize(_look(p.file), (16, 16), None, 0, 0, cv2.INTER_AREA).ravel()
+             for p in photos]
+    looks = np.array([x / (np.linalg.norm(x) or 1) for x in small], np.float32)
+    pairs: dict[str, list[str]] = {"in train and in test": [], "in two classes": []}
+    for k, p in enumerate(photos):
+        for q in (photos[i] for i in np.flatnonzero(looks[:k] @ looks[k] > NEAR)):
+            apart = p.split != q.split, p.breed != q.breed
+            if any(apart) and _look_alike(p.file, q.file):
+                for of in (of for of, yes in zip(pairs.values(), apart, strict=True) if yes):
+                    of.append(f"{q.name} = {p.name}")
+    return [f"doubt: {len(of)} pairs of files are the same picture {where}: {some(of)}. Delete one "
+            "of each, or put both into one split and class" for where, of in pairs.items() if of]
 
 
 NEAR = 0.9  # correlation, of twins at least 0.98

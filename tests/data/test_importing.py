@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -274,6 +275,22 @@ def test_species_are_asked_for_in_one_line_or_known_by_name(tmp_path):
     known, _ = imported(tmp_path / "known", tmp_path / "D4")
     assert {s.breed_name: s.species for s in known.samples} == {
         "felix": 0, "tom": 0, "rex": 1, "Siamese": 0, "shiba inu": 1}
+
+
+def test_classes_with_commas_and_spaces_are_said_as_the_error_says_it(tmp_path):
+    for name in ("minka", "Mix, brown", "cat, the 2nd"):
+        for i in range(3):
+            photo(tmp_path / "pets" / name / f"{name[:3]}{i}.jpg")
+    with pytest.raises(ValueError, match="cat or dog") as error:
+        import_photos(tmp_path / "pets", tmp_path / "D", progress=False)
+    typed = shlex.split(re.search("--species (.*), with dog", str(error.value))[1])
+    assert typed == ["cat, the 2nd=cat", "minka=cat", "Mix, brown=cat"]
+    for k, species in enumerate((typed, "cat,minka=cat,Mix, brown=cat")):
+        pets, _ = imported(tmp_path / "pets", tmp_path / f"D{k}", species=species)
+        assert pets.breeds == ("cat, the 2nd", "minka", "Mix, brown")
+    pets, _ = imported(tmp_path / "pets", tmp_path / "D3", species=["Mix, brown=dog", "cat"],
+                       classes=["Mix, brown", "minka"])
+    assert {s.breed_name: s.species for s in pets.samples} == {"minka": 0, "Mix, brown": 1}
 
 
 @pytest.mark.parametrize("text", ["1 Minka\n2 Rex\n", "Minka\nRex\n"])
@@ -929,6 +946,36 @@ def test_coco_entries_whose_photo_is_missing_take_no_other(tmp_path):
     assert len(pets) == 4 and pets.sample("001").breed_name == "cat"
 
 
+@pytest.mark.parametrize("change", [str, float])
+def test_coco_ids_are_the_same_as_numbers_and_as_texts(change, tmp_path):
+    def changed(annotations):
+        for a in annotations:
+            a["image_id"], a["category_id"] = change(a["image_id"]), change(a["category_id"])
+
+    pets, report = imported(annotated(tmp_path / "s", annotations=changed), tmp_path / "D")
+    assert len(pets) == 5 and all(s.trimap for s in pets.samples) and "doubt" not in report
+
+
+def test_coco_annotations_of_no_photo_are_doubted(tmp_path):
+    def lost(annotations):
+        annotations[0]["image_id"] = 77
+
+    pets, report = imported(annotated(tmp_path / "s", annotations=lost), tmp_path / "D")
+    assert len(pets) == 4
+    assert re.search("doubt: 1 annotations in .*instances.json are of no photo .*: 77", report)
+
+
+@pytest.mark.parametrize("outline", [
+    box(10, 5, 15, 10), [[10, 5], [25, 5], [25, 15], [10, 15]],
+    [[[10, 5], [25, 5], [25, 15], [10, 15]]]])
+def test_a_coco_outline_in_no_list_of_outlines_is_one(outline, tmp_path):
+    source = annotated(tmp_path / "s", annotations=lambda a: a[0].update(segmentation=outline))
+    pets, _ = imported(source, tmp_path / "D")
+    cut = np.zeros((HEIGHT, WIDTH), bool)
+    cut[5:15, 10:25] = True
+    assert iou(pets, "001", cut) == 1
+
+
 BROKEN = {
     "RLE of another size": lambda a: a[1]["segmentation"].update(size=[3, 3]),
     "counts": lambda a: a[2]["segmentation"].update(counts=[5, 5]),
@@ -1155,7 +1202,11 @@ def test_a_csv_of_file_class_split_and_mask(tmp_path):
 
 
 @pytest.mark.parametrize("text, says", [
-    ("image,label\na.jpg,rex\n", "image, label"), ("", "no CSV"),
+    ("image,label\na.jpg,rex\n", "image, label"), ("", "is empty"), (" \n\n", "is empty"),
+    ("file,class,splits\na.jpg,rex,test\n", "pets.csv has a column 'splits': did you mean split"),
+    ("file;Class;Masks\na.jpg;rex;m.png\n", "'masks': did you mean mask"),
+    ("file,class,class\na.jpg,rex,\n", "pets.csv has two columns called 'class'"),
+    ("file,class\na.jpg,rex\na.jpg,Shorthair, grey\n", "row 3: 3 cells.*has 2.*grey would be lost"),
     ("file,class\na.jpg,\n", "row 2"), ("file,class,split\na.jpg,rex,holdout\n", "holdout"),
     ("file,class\na.jpg,rex\na.jpg,minka\n", "row 3"),
     ("file,class,species\na.jpg,rex,bird\n", "bird")])
@@ -1217,6 +1268,17 @@ def test_a_csv_of_one_photo_of_a_class_that_is_test_is_refused(tmp_path):
     (tmp_path / "pets.csv").write_text("file,class,split\na.jpg,rex,test\nb.jpg,tom,test\n")
     with pytest.raises(ValueError, match="train or test is empty .given: 2 test.*leave"):
         import_photos(tmp_path / "pets.csv", tmp_path / "D", species="dog", progress=False)
+
+
+def test_columns_of_a_csv_that_are_not_read_are_named(tmp_path):
+    two_pets(tmp_path, 3)
+    rows = [f"{k},{f.relative_to(tmp_path)},{f.parent.name},train,{k % 2},,"
+            for k, f in enumerate(tmp_path.rglob("*.JPG"))]
+    file = tmp_path / "pets.csv"
+    file.write_text("\n".join([",file,class,split,fold,", *rows]), encoding="utf-8")
+    pets, report = imported(file, tmp_path / "D", **TWO)  # empty cells at the end are no loss
+    assert len(pets) == 6
+    assert "columns of pets.csv that are not read: fold, one without a name (file, class" in report
 
 
 def test_a_csv_as_excel_begins_it(tmp_path):
@@ -1320,9 +1382,70 @@ def test_an_import_that_stops_leaves_nothing(at, tmp_path, monkeypatch):
         patch.setattr(importing, at, stop)
         import_photos(source, tmp_path / "D", progress=False, **TWO)
     assert calls and not list((tmp_path / "D").glob("[!.]*"))
-    (tmp_path / "D" / ".import.partial" / "images").mkdir(parents=True)  # as SIGKILL leaves it
+    notes = tmp_path / "D" / ".import.partial" / "annotations"
+    notes.mkdir(parents=True)  # as SIGKILL leaves it
+    (notes / importing.RECORD).write_text('{"kind": "import"}')
     pets, _ = imported(source, tmp_path / "D", **TWO)
     assert len(pets) == 10 and not (tmp_path / "D" / ".import.partial").exists()
+
+
+def test_a_folder_that_is_called_as_that_of_an_import_is_the_users(tmp_path):
+    mine = tmp_path / "D" / ".import.partial" / "notes.txt"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("precious")
+    pets, _ = imported(two_pets(tmp_path / "pets"), tmp_path / "D", **TWO)
+    assert len(pets) == 10 and mine.read_text() == "precious"
+    assert not list((tmp_path / "D").glob(".import.2*"))
+
+
+@pytest.mark.parametrize("link", [False, True])
+def test_files_that_went_are_made_anew_and_changed_ones_are_named(link, tmp_path):
+    source, masks = two_pets(tmp_path / "pets"), tmp_path / "masks"
+    for i in range(4):
+        save(masks / "rex" / f"IMG_{1000 + i}.png", 255 * pet(i).astype(np.uint8))
+    to, options = tmp_path / "D", TWO | dict(masks=masks, link=link)
+    imported(source, to, **options)
+    before, top = state(to), to / "oxford-iiit-pet"
+    lost = [*top.glob("images/minka*"), *top.glob("annotations/trimaps/*"), top / "annotations" /
+            "trainval.txt"]
+    shutil.rmtree(top / "annotations" / "trimaps")
+    for file in lost:
+        file.unlink(missing_ok=True)
+    changed = top / "annotations" / "test.txt"
+    changed.write_text(changed.read_text() + "# mine\n")
+    report = import_photos(source, to, progress=False, **options)
+    assert f"{len(lost)} of its files were missing, and are made anew: " in report[0]
+    said = "doubt: 1 files of the set have changed.*left as they are: annotations/test.txt.*Delete"
+    assert re.match(said, report[1]) and changed.read_text().endswith("# mine\n")
+    again = import_photos(source, to, progress=False, **options)
+    assert "nothing was written" in again[0] and re.match(said, again[1])
+    changed.unlink()
+    import_photos(source, to, progress=False, **options)
+    assert state(to) == before and not list(to.glob(".import.p*"))
+
+
+def test_a_file_in_the_place_of_the_new_folder_is_named(tmp_path):
+    (tmp_path / "D").write_text("mine")
+    for to in (tmp_path / "D", tmp_path / "D" / "set"):
+        with pytest.raises(NotADirectoryError, match=f"as {tmp_path / 'D'} is no folder.*--to D"):
+            import_photos(two_pets(tmp_path / "pets"), to, progress=False, **TWO)
+    assert (tmp_path / "D").read_text() == "mine"
+
+
+def test_a_disk_that_is_read_only_is_named_with_the_way_out(tmp_path, monkeypatch):
+    monkeypatch.setattr(importing.os, "access", lambda path, mode: False)
+    with pytest.raises(PermissionError, match="D cannot be written to.*--to D"):
+        import_photos(two_pets(tmp_path / "pets"), tmp_path / "D", progress=False, **TWO)
+
+
+def test_links_to_photos_that_were_moved_are_named_with_their_target(tmp_path):
+    source = two_pets(tmp_path / "pets")
+    imported(source, tmp_path / "D", link=True, **TWO)
+    source.rename(tmp_path / "elsewhere")
+    bad = check(read_pets(tmp_path / "D")).quarantine
+    assert len(bad) == 10
+    for q in bad:
+        assert f"is a link to {source}" in q.reason and "where no file is: put it back" in q.reason
 
 
 @pytest.mark.parametrize("make, says", [
@@ -1452,6 +1575,24 @@ def test_one_photo_in_two_files_is_one_photo(tmp_path):
             assert stands == f"minka/{plain}"
     with_mask = [s.id for s in pets.samples if s.trimap]
     assert with_mask == [rows[s]["id"] for s in ("minka/IMG_1.HEIC",)]
+
+
+@pytest.mark.parametrize("one, other, says", [
+    ("train/rex/x.jpg", "test/rex/y.png", "in train and in test"),
+    ("train/minka/x.jpg", "train/rex/x.png", "in two classes")])
+def test_one_picture_in_two_splits_or_classes_is_doubted(one, other, says, tmp_path, capsys):
+    for k in range(8):
+        breed, split = ("minka", "rex")[k % 2], ("train", "test")[k // 2 % 2]
+        scene(tmp_path / "own" / split / breed / f"{k}.jpg", k)
+    for file in (one, other):
+        scene(tmp_path / "own" / file, 9)
+    pets, report = imported(tmp_path / "own", tmp_path / "D", **TWO)
+    said = "doubt: 1 pairs of files are the same picture"
+    assert len(pets) == 10 and report.count(said) == 1
+    assert f"{said} {says}: " in report and (
+        f"{one} = {other}" in report or f"{other} = {one}" in report)
+    assert main(["data", "check", "--data-root", str(tmp_path / "D")]) == 0
+    assert f"{said} {says}: " in capsys.readouterr().out
 
 
 def test_what_systems_keep_beside_photos_is_no_photo(tmp_path):
