@@ -533,6 +533,8 @@ def _table(file: Path) -> Found:
         if kind and found.species.get(breed) not in (None, "", kind):
             raise ValueError(f"{where}: {breed} is a cat and a dog")
         found.species[breed] = kind or found.species.get(breed, "")
+    if not by_file:
+        raise ValueError(f"{file} lists no photo: below the names it takes a line for each")
     found.photos = list(by_file.values())
     if unread:
         found.notes.append(f"columns of {file.name} that are not read: {', '.join(unread)} "

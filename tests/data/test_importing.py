@@ -1203,6 +1203,7 @@ def test_a_csv_of_file_class_split_and_mask(tmp_path):
 
 @pytest.mark.parametrize("text, says", [
     ("image,label\na.jpg,rex\n", "image, label"), ("", "is empty"), (" \n\n", "is empty"),
+    ("file,class\n,\n", "pets.csv lists no photo"),
     ("file,class,splits\na.jpg,rex,test\n", "pets.csv has a column 'splits': did you mean split"),
     ("file;Class;Masks\na.jpg;rex;m.png\n", "'masks': did you mean mask"),
     ("file,class,class\na.jpg,rex,\n", "pets.csv has two columns called 'class'"),
