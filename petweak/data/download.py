@@ -32,6 +32,7 @@ OFFICIAL_PHOTOS = 7349  # trainval.txt and test.txt together
 RETRIES = 2  # of each address
 # The official archives unpack to 0.8 GB in 14,800 files. Beyond these it is a bomb.
 MAX_BYTES, MAX_FILES = 4 << 30, 100_000
+_OURS = ".petweak-unpacks-here"
 _MARKER = ".unpacked"  # in each folder: its archive's md5, and how many files it had
 
 
@@ -133,8 +134,7 @@ def _unpack(archive: Path, folder: Path, md5: str) -> None:
     """Unpack the archive's folder to `folder`, which is absent or whole at every moment. One that
     has lost files gets them back; what else is in it may have been changed by the user, and stays.
     """
-    beside = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(beside, ignore_errors=True)  # of a killed process
+    beside = _own_folder(folder)
     try:
         try:
             with tarfile.open(archive, "r:gz") as tar:
@@ -156,6 +156,19 @@ def _unpack(archive: Path, folder: Path, md5: str) -> None:
                 os.replace(file, there)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+
+
+def _own_folder(folder: Path) -> Path:
+    """A new folder beside, without what a killed process has left there. One that petweak has not
+    made is the user's, and stays."""
+    for n in count(1):
+        beside = folder.with_name(f".{folder.name}{f'.{n}' * (n > 1)}.partial")
+        if (beside / _OURS).is_file():
+            shutil.rmtree(beside, ignore_errors=True)
+        if not os.path.lexists(beside):
+            beside.mkdir(parents=True)
+            (beside / _OURS).touch()
+            return beside
 
 
 def _refuse_bomb(tar: tarfile.TarFile, archive: Path) -> None:

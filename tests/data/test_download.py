@@ -222,9 +222,14 @@ def test_a_killed_extraction_leaves_no_half_folder(server, tmp_path):
     with patch.object(download, "_count", side_effect=SystemExit), pytest.raises(SystemExit):
         server.fetch(tmp_path)
     assert list((tmp_path / "oxford-iiit-pet").iterdir()) == []
-    # What a kill that runs no clean-up leaves behind is swept away.
-    (tmp_path / "oxford-iiit-pet" / ".images.partial").mkdir()
+    # What a kill that runs no clean-up leaves behind is swept away; a user's folder stays.
+    left, mine = (tmp_path / "oxford-iiit-pet" / f".{n}.partial" for n in ("images", "annotations"))
+    left.mkdir()
+    (left / download._OURS).touch()
+    mine.mkdir()
+    (mine / "notes.txt").write_text("mine")
     assert_whole(server.fetch(tmp_path))
+    assert not left.exists() and (mine / "notes.txt").read_text() == "mine"
 
 
 def test_others_wait_and_return_what_is_there(server, tmp_path):
