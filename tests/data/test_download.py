@@ -3,6 +3,7 @@
 import hashlib
 import io
 import re
+import shutil
 import tarfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -228,8 +229,10 @@ def test_a_killed_extraction_leaves_no_half_folder(server, tmp_path):
     (left / download._OURS).touch()
     mine.mkdir()
     (mine / "notes.txt").write_text("mine")
-    assert_whole(server.fetch(tmp_path))
+    folder = server.fetch(tmp_path)
     assert not left.exists() and (mine / "notes.txt").read_text() == "mine"
+    shutil.rmtree(mine)
+    assert_whole(folder)
 
 
 def test_others_wait_and_return_what_is_there(server, tmp_path):
