@@ -188,7 +188,9 @@ def without_labels_table(table: pd.DataFrame) -> pd.DataFrame:
 
 # What a table says, in sentences that stand before it.
 SENTENCES = {"supervision": lambda table: [
-    *supervision_answers(table), *counts(compared(table, "minus_breed"), "species", "breeds")]}
+    *supervision_answers(table), *counts(compared(table, "minus_breed"), "species", "breeds")],
+    "supervision_cpu": lambda table: counts(
+        compared(table, "minus_with_trimap"), "all photos", "those with a trimap")}
 TABLES = {  # a file in figures/data/<run>/, and the mark in the README: its table
     "results": results_table, "timings": tables.costs, "self_training_gains": summary,
     "configurations": chosen_configurations, "unseen_breeds": lost,

@@ -4,6 +4,7 @@ The first question of the paper: sources, architectures and sets of photos cross
 trained for as many steps as any other, and differences taken photo by photo.
 """
 
+import math
 import re
 from itertools import product
 
@@ -176,7 +177,7 @@ def compared(table: pd.DataFrame, metric: str) -> pd.DataFrame:
     intervals; `spread` over seeds, of the model that has more; and a verdict.
 
     Intervals over photos say nothing of training again: a verdict other than `not told apart`
-    also needs a difference larger than the spread.
+    also needs a difference larger than the spread, where there is one (NaN for one seed).
     """
     keys = ["border", "labels", "model", "of"]
     gaps = table[(table["metric"] == metric) & table["border"].isin(("foreground", "ignore"))]
@@ -187,7 +188,8 @@ def compared(table: pd.DataFrame, metric: str) -> pd.DataFrame:
     out = both.assign(other=both["iou"] - both["value"]).groupby(keys, sort=False).agg(
         iou=("iou", "mean"), other=("other", "mean"), difference=("value", "mean"),
         low=("low", "min"), high=("high", "max"), seeds=("seed", "size"))
-    seeds = ious.groupby(["border", *KEYS])["value"].agg(lambda v: v.max() - v.min())
+    seeds = ious.groupby(["border", *KEYS])["value"].agg(
+        lambda v: v.max() - v.min() if len(v) > 1 else math.nan)
     out["spread"] = seeds.groupby(["border", "model", "of"]).max().reindex(
         out.index.droplevel("labels")).to_numpy()
     out["verdict"] = verdicts(gaps, keys)
@@ -199,10 +201,11 @@ def counts(compared: pd.DataFrame, one: str, other: str) -> list[str]:
     """What `compared` says of `one` beside `other`, a sentence per border and architecture."""
     out = []
     for (border, model), part in compared.groupby(["border", "model"]):
-        n = part["verdict"].value_counts()
+        n, spread = part["verdict"].value_counts(), part["spread"].max()
+        said = "one seed" if math.isnan(spread) else f"spread over seeds up to {spread:.3f}"
         out.append(
             f"border {border}, `{model}`: {one} in place of {other}, {len(part)} sources: "
             f"{n.get('better', 0)} better, {n.get('worse', 0)} worse, {n.get('not told apart', 0)} "
             f"not told apart; differences in IoU from {part['difference'].min():+.3f} to "
-            f"{part['difference'].max():+.3f}, spread over seeds up to {part['spread'].max():.3f}.")
+            f"{part['difference'].max():+.3f}, {said}.")
     return out

@@ -126,6 +126,8 @@ def test_all_photos_are_compared_with_those_that_have_a_trimap(table):
             [one, other, one - other])
         assert row["low"] <= row["difference"] <= row["high"]
     assert compared(table, GAPS[2]).empty  # there is one kind of labels
+    one = table[table["seed"] == 0]
+    assert counts(compared(one, GAPS[3]), "all", "few")[0].endswith(", one seed.")
 
 
 def both_labels(breed: dict[int, float], species: float, low: float, high: float) -> pd.DataFrame:
