@@ -3,6 +3,7 @@
 import math
 import os
 import re
+import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -128,8 +129,9 @@ def _look_alike(one: Path, other: Path) -> bool:
     a, b = _look(one), _look(other)
     if (a * b).mean() < NEAR or not _of_one_shape(one, other):
         return False
-    off = min(cv2.blur(np.abs(y - np.polyval(np.polyfit(x.ravel(), y.ravel(), 3), x)), (5, 5)).max()
-              for x, y in ((a, b), (b, a)))
+    with warnings.catch_warnings(action="ignore", category=np.exceptions.RankWarning):  # flat ones
+        fits = [(x, y, np.polyfit(x.ravel(), y.ravel(), 3)) for x, y in ((a, b), (b, a))]
+    off = min(cv2.blur(np.abs(y - np.polyval(fit, x)), (5, 5)).max() for x, y, fit in fits)
     return off < 0.4
 
 

@@ -100,8 +100,10 @@ def batches(draw):
 @settings(deadline=None, max_examples=50)
 @given(batches(), st.tuples(*[st.floats(0.5, 8)] * 3))
 def test_the_match_costs_what_the_cheapest_assignment_costs(batch, weights):
+    every = matcher.costs(*batch, weights)
     for b, matched in enumerate(match(*batch, weights).tolist()):
         table = cost_table(batch, b, weights)
+        torch.testing.assert_close(every[b], torch.tensor(table), rtol=1e-4, atol=1e-4)
         assert len(set(matched)) == len(matched)  # a query has one object at most
         ours, best = (sum(table[q][t] for t, q in enumerate(qs))
                       for qs in (matched, cheapest(batch, b, weights)))
