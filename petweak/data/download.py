@@ -18,7 +18,7 @@ import pooch
 import requests
 from filelock import FileLock
 
-from petweak.data.files import replacing
+from petweak.data.files import partial_folder, replacing
 from petweak.data.oxford_pets import read_pets
 
 ARCHIVES = {
@@ -134,7 +134,9 @@ def _unpack(archive: Path, folder: Path, md5: str) -> None:
     """Unpack the archive's folder to `folder`, which is absent or whole at every moment. One that
     has lost files gets them back; what else is in it may have been changed by the user, and stays.
     """
-    beside = _own_folder(folder)
+    beside = partial_folder(folder.parent, folder.name, lambda left: (left / _OURS).is_file())
+    beside.mkdir(parents=True)
+    (beside / _OURS).touch()
     try:
         try:
             with tarfile.open(archive, "r:gz") as tar:
@@ -156,19 +158,6 @@ def _unpack(archive: Path, folder: Path, md5: str) -> None:
                 os.replace(file, there)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
-
-
-def _own_folder(folder: Path) -> Path:
-    """A new folder beside, without what a killed process has left there. One that petweak has not
-    made is the user's, and stays."""
-    for n in count(1):
-        beside = folder.with_name(f".{folder.name}{f'.{n}' * (n > 1)}.partial")
-        if (beside / _OURS).is_file():
-            shutil.rmtree(beside, ignore_errors=True)
-        if not os.path.lexists(beside):
-            beside.mkdir(parents=True)
-            (beside / _OURS).touch()
-            return beside
 
 
 def _refuse_bomb(tar: tarfile.TarFile, archive: Path) -> None:

@@ -6,10 +6,12 @@ import json
 import logging
 import os
 import re
+import shutil
 import zlib
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from functools import cache
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -266,6 +268,17 @@ def read_frame(path: str | Path) -> Any:
 
     return pd.read_csv(path, dtype=dict.fromkeys(_TEXTS, str), keep_default_na=False,
                        na_values=[""], encoding="utf-8")
+
+
+def partial_folder(parent: Path, name: str, is_left: Callable[[Path], bool]) -> Path:
+    """A path in `parent` that is free for what is not complete yet. What a killed process has left
+    there, as `is_left` tells, is deleted; a folder of the user's with that name stays."""
+    for n in count(1):
+        beside = parent / f".{name}{f'.{n}' * (n > 1)}.partial"
+        if is_left(beside):
+            shutil.rmtree(beside, ignore_errors=True)
+        if not os.path.lexists(beside):
+            return beside
 
 
 def set_aside(path: Path, known: Collection[str] = ()) -> None:

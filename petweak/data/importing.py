@@ -14,7 +14,6 @@ import shutil
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +28,7 @@ from petweak.data.files import (
     file_hash,
     make_run_folder,
     on_disk,
+    partial_folder,
     read_json,
     text_hash,
     write_json,
@@ -131,7 +131,7 @@ def import_photos(
             if missing or not before:
                 first = (f"has been imported before; {len(missing)} of its files were missing, and "
                          f"are made anew: {some(missing)}" if before else "is imported")
-                beside = _own_folder(root)
+                beside = partial_folder(root, "import", _is_left)
                 note = Path("annotations", RECORD)
                 try:
                     write_json(beside / note, {"kind": "import"})  # whose the folder is
@@ -165,15 +165,9 @@ def import_photos(
             f"next: petweak study --profile photos {run}"]
 
 
-def _own_folder(root: Path) -> Path:
-    """A folder in `root` to write to, without what a killed import has left in it. One that no
-    import has made is the user's, and stays."""
-    for n in count(1):
-        beside = root / f".import{f'.{n}' * (n > 1)}.partial"
-        if (read_json(beside / "annotations" / RECORD) or {}).get("kind") == "import":
-            shutil.rmtree(beside, ignore_errors=True)
-        if not os.path.lexists(beside):
-            return beside
+def _is_left(folder: Path) -> bool:
+    """Whether an import that was killed has made it."""
+    return (read_json(folder / "annotations" / RECORD) or {}).get("kind") == "import"
 
 
 def _before(root: Path, target: Path, record: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:

@@ -81,8 +81,8 @@ def supervision(
             rows += [about | r for r in masks.rows]
             ious[*key, seed] = scores.photos[scores.photos["split"] == "test"].set_index("id")
     if not rows:
-        raise ValueError(f"no model of {', '.join(texts)} with labels={', '.join(labels)}: "
-                         "imagenet_only has species alone")
+        has = (f"{t} has {', '.join(source_class(t.split()[0]).labels)}" for t in texts)
+        raise ValueError(f"no model with labels={', '.join(labels)}: {'; '.join(has)}")
     table = pd.DataFrame(rows)
     return pd.concat([table, _gaps(table, ious, s.evaluation.bootstrap)], ignore_index=True)
 

@@ -68,7 +68,7 @@ def test_differences_are_of_the_same_photos(run, table):
 def test_what_is_unknown_is_refused(run):
     with pytest.raises(ValueError, match="unknown unet: there are maskformer, maskformer-ms"):
         supervision(run, models=("unet",))
-    with pytest.raises(ValueError, match="imagenet_only with labels=breed: imagenet_only has spec"):
+    with pytest.raises(ValueError, match="no model with labels=breed: imagenet_only has species"):
         supervision(run, ("imagenet_only",), labels=("breed",))
 
 
