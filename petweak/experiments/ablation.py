@@ -24,7 +24,7 @@ from petweak.evaluation import scoring
 from petweak.evaluation.statistics import holm
 from petweak.experiments import trials
 from petweak.experiments.opponents import PerPixel, UNet, fit_prototypes
-from petweak.experiments.supervision import SATISFIES
+from petweak.experiments.supervision import PHOTOS, SATISFIES
 from petweak.models.maskformer import MaskFormer, MaskFormerConfig
 from petweak.study.cache import key
 from petweak.study.run import Run, Scores, open_scores
@@ -52,7 +52,7 @@ def grid() -> dict[str, dict[str, Any]]:
 def ablation(
     run: Run, rows: tuple[str, ...] = (),
     sources: tuple[str, ...] = ("ground_truth", "gradcam_pretrained"), labels: str = "breed",
-    seeds: tuple[int, ...] = (0, 1, 2), contested: int = 6,
+    seeds: tuple[int, ...] = (0, 1, 2), contested: int = 6, photos: str = "all",
 ) -> pd.DataFrame:
     """Train every architecture on the masks of each source, and score it on test.
 
@@ -77,8 +77,13 @@ def ablation(
 
     Differences are of the same photos and seeds. Intervals are the widest of all seeds, p-values
     (of a bootstrap over photos, two-sided) the largest, corrected by Holm over the rows of a
-    source. ValueError for an unknown row, and where no photo of val or test has a trimap.
+    source. ValueError for an unknown row or set of photos, and where no photo of val or test has a
+    trimap.
     """
+    if photos not in PHOTOS:
+        raise ValueError(f"unknown photos={photos}: there are {', '.join(PHOTOS)}")
+    if photos != PHOTOS[0]:
+        run = trials.with_trimap(run, photos)
     chosen, test = grid(), trials.scored(run, "test")
     if unknown := ", ".join(sorted(set(rows) - set(chosen))):
         raise ValueError(f"unknown row {unknown}: there are {', '.join(chosen)}")

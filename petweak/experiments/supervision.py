@@ -13,7 +13,7 @@ import pandas as pd
 from petweak.config import LEVELS, parse_assignments
 from petweak.data.files import read_json
 from petweak.evaluation.statistics import bootstrap
-from petweak.experiments.trials import scored, verdicts
+from petweak.experiments.trials import scored, verdicts, with_trimap
 from petweak.pseudo_masks import source_class
 from petweak.study.run import Run
 from petweak.training.trainer import CONFIG
@@ -52,9 +52,8 @@ def supervision(
     for given, there in ((models, MODELS), (photos, PHOTOS)):
         if unknown := ", ".join(sorted(set(given) - set(there))):
             raise ValueError(f"unknown {unknown}: there are {', '.join(there)}")
-    taught, train, test = scored(run, "train"), run.pets.split("train"), scored(run, "test")
-    few = frozenset(s.id for s in (*taught, *test))
-    s, more = run.settings, len(train) / len(taught)
+    scored(run, "test")
+    s, more = run.settings, len(run.pets.split("train")) / len(scored(run, "train"))
     longer = {"epochs": round(s.training.epochs * more),
               "round_epochs": round(s.self_training.round_epochs * more),
               "last_epochs": round(s.self_training.last_epochs * more)}
@@ -73,7 +72,8 @@ def supervision(
             flat = {level: MODELS[model], "seed": seed} | parse_assignments(own)
             parts = [f"seed-{seed}", key[3], *own, *[model] * source.self_trained]
             folder = re.sub(r"[^\w.]+", "-", "-".join(parts))
-            one = run.variant(folder, few if fewer else None, **flat | (longer if fewer else {}))
+            one = (with_trimap(run, folder, **flat | longer) if fewer
+                   else run.variant(folder, **flat))
             scores, masks = one.model_scores(name, kind), one.mask_scores(name)
             about = dict(zip([*KEYS, "seed"], (*key, seed), strict=True))
             about["learnt_from"] = read_json(one.model_folder(name, kind) / CONFIG)["n_images"]

@@ -75,6 +75,12 @@ def scored(run: Run, of: str | Iterable[str]) -> tuple[Sample, ...]:
     return there
 
 
+def with_trimap(run: Run, name: str, **flat: Any) -> Run:
+    """The run's variant that learns from photos with ground truth alone, whatever the source."""
+    few = (s.id for split in ("train", "test") for s in scored(run, split))
+    return run.variant(name, frozenset(few), **flat)
+
+
 def ious(run: Run, masks: Mapping[str, np.ndarray], border: str = "foreground") -> pd.Series:
     """IoU with ground truth of any masks {id: boolean (H, W), the photo's size}, by id, of the
     photos that have it. ValueError where there are photos and none has."""
