@@ -22,6 +22,7 @@ EXPERIMENTS = {  # a module is imported when its experiment is run
     "supervision": "How does a model of each source compare with full supervision?",
     "ablation": "Which architecture is the simplest that satisfies, also with noisy masks?",
     "self_training_gains": "What does self-training reach without masks, beside full supervision?",
+    "unlabelled_photos": "Do more photos without labels help, and each step of self-training?",
     "label_efficiency": "How many ground-truth masks do the pseudo-masks replace?",
     "unseen_breeds": "How well is a breed segmented that nothing was learnt from?",
     "unseen_breeds_tried": "Would another configuration segment an unseen breed better?",
