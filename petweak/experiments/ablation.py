@@ -24,7 +24,7 @@ from petweak.evaluation import scoring
 from petweak.evaluation.statistics import holm
 from petweak.experiments import trials
 from petweak.experiments.opponents import PerPixel, UNet, fit_prototypes
-from petweak.experiments.supervision import PHOTOS, SATISFIES
+from petweak.experiments.supervision import SATISFIES
 from petweak.models.maskformer import MaskFormer, MaskFormerConfig
 from petweak.study.cache import key
 from petweak.study.run import Run, Scores, open_scores
@@ -80,10 +80,7 @@ def ablation(
     source. ValueError for an unknown row or set of photos, and where no photo of val or test has a
     trimap.
     """
-    if photos not in PHOTOS:
-        raise ValueError(f"unknown photos={photos}: there are {', '.join(PHOTOS)}")
-    if photos != PHOTOS[0]:
-        run = trials.with_trimap(run, photos)
+    run = trials.learning_from(run, photos)
     chosen, test = grid(), trials.scored(run, "test")
     if unknown := ", ".join(sorted(set(rows) - set(chosen))):
         raise ValueError(f"unknown row {unknown}: there are {', '.join(chosen)}")

@@ -13,13 +13,12 @@ import pandas as pd
 from petweak.config import LEVELS, parse_assignments
 from petweak.data.files import read_json
 from petweak.evaluation.statistics import bootstrap
-from petweak.experiments.trials import scored, verdicts, with_trimap
+from petweak.experiments.trials import PHOTOS, scored, verdicts, with_trimap
 from petweak.pseudo_masks import source_class
 from petweak.study.run import Run
 from petweak.training.trainer import CONFIG
 
 MODELS = {"maskformer": ("final",), "maskformer-ms": LEVELS}
-PHOTOS = ("all", "with_trimap")  # of train: what a weak source's model learns from
 # Full supervision is trained for each treatment of the border that it is compared in.
 FULL = ("ground_truth border=ignore", "ground_truth border=foreground")
 SATISFIES = 0.02  # at most so far below the best of its table (both questions of the paper)

@@ -32,6 +32,7 @@ from petweak.training.trainer import is_trained, train_model
 
 Folders = Path | dict[str, Path]  # of masks `<id>.png`: one, or one an id
 TRIALS = "experiments/trials"  # in a run's folder
+PHOTOS = ("all", "with_trimap")  # of train: what a weak source's model learns from
 DEFAULT = "default"  # the configuration that changes nothing
 # What learns without masks: a name, the source, its labels, and settings beside the run's.
 WEAK = (
@@ -79,6 +80,13 @@ def with_trimap(run: Run, name: str, **flat: Any) -> Run:
     """The run's variant that learns from photos with ground truth alone, whatever the source."""
     few = (s.id for split in ("train", "test") for s in scored(run, split))
     return run.variant(name, frozenset(few), **flat)
+
+
+def learning_from(run: Run, photos: str) -> Run:
+    """The run, or its variant, for one of PHOTOS. ValueError for another one."""
+    if photos not in PHOTOS:
+        raise ValueError(f"unknown photos={photos}: there are {', '.join(PHOTOS)}")
+    return run if photos == PHOTOS[0] else with_trimap(run, photos)
 
 
 def ious(run: Run, masks: Mapping[str, np.ndarray], border: str = "foreground") -> pd.Series:

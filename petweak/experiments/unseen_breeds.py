@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from petweak.evaluation import metrics
-from petweak.experiments.trials import WEAK, for_border, scored
+from petweak.experiments.trials import WEAK, for_border, learning_from, scored
 from petweak.study.run import Run
 
 OTHERS = ("species", {})  # the labels, and settings, of sources without self-training
@@ -16,6 +16,7 @@ def unseen_breeds(
     run: Run, seeds: tuple[int, ...] = (0, 1, 2),
     sources: tuple[str, ...] = ("imagenet_only", "gradcam_finetuned"),
     breeds: tuple[str, ...] = (), border: str = "ignore", draws: int = 0, together: int = 5,
+    photos: str = "all",
 ) -> pd.DataFrame:
     """For each of `breeds` (all that test has ground truth of unless given): masks and models
     without it, scored on its test photos, beside those that have it in train; the models are
@@ -23,10 +24,12 @@ def unseen_breeds(
 
     breeds: `beagle+pug` are left out together.
     draws: in place of `breeds`, so many draws of `together` of them, both species among them.
+    photos: one of `trials.PHOTOS`; with those that have a trimap, all sources learn from the same.
 
     Returns a row per source, seed, breed, border of the score, and what was scored (`of`: the
     source's `masks`, or the `model`), with `unseen` and `seen` (mean IoU without and with the breed
     in train) and `n_images`. ValueError where breeds are unknown or too few to draw from."""
+    run = learning_from(run, photos)
     rows, there = [], {s.breed_name for s in scored(run, "test")}
     groups = breeds or [*filter(there.__contains__, run.pets.breeds)]
     if draws:
@@ -38,10 +41,10 @@ def unseen_breeds(
         for group in groups:
             unseen, test = without_breed(seen, *group.split("+"))
             for of in ("masks", "model"):
-                photos = [r.mask_scores(source).photos if of == "masks" else
+                scores = [r.mask_scores(source).photos if of == "masks" else
                           (r.self_trained_scores if source in weak else r.model_scores)(
                               source, labels).photos for r in (unseen, seen)]
-                means = [p[p["id"].isin(test)].mean(numeric_only=True) for p in photos]
+                means = [p[p["id"].isin(test)].mean(numeric_only=True) for p in scores]
                 rows += [(source, labels, group, of, b, len(scored(run, test)),
                           *(m[f"iou/{b}"] for m in means), seed) for b in metrics.BORDERS]
     columns = ["source", "labels", "breed", "of", "border", "n_images", "unseen", "seen", "seed"]

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import torch
 from conftest import small
+from few import drop_trimaps, few_photos
 
 from petweak.data.oxford_pets import load_trimap
 from petweak.experiments import trials
@@ -45,6 +46,22 @@ def test_masks_on_disk_and_a_fitted_source_have_the_runs_scores(run):
     assert not np.allclose(trials.source_ious(run, other, test), ious)
     again = trials.source_ious(run, other, test, threshold=0.3)
     assert np.allclose(again, ious) and run.settings.cam.threshold == "0.3"
+
+
+def test_all_sources_can_learn_from_the_photos_with_ground_truth(rendered, tmp_path):
+    root = few_photos(rendered, tmp_path / "data")
+    run = Run(tmp_path / "run", root, small(val_fraction=0.0, threshold="otsu"))
+    every = [s.id for s in run.pets.split("train")]
+    test = [s.id for s in run.pets.split("test")]
+    drop_trimaps(root, {*every[::2], *test})
+    run = Run(tmp_path / "run", root, run.settings)
+    few = trials.learning_from(run, "with_trimap")
+    assert trials.learning_from(run, "all") is run
+    for source in ("ground_truth", "gradcam_pretrained"):
+        assert {s.id for part in few.taught(source) for s in part} == set(every[::2])
+    assert [s.id for s in few.pets.split("test")] == test
+    with pytest.raises(ValueError, match="unknown photos=some: there are all, with_trimap"):
+        trials.learning_from(run, "some")
 
 
 def test_targets_are_of_train_alone_and_keep_their_order(run):

@@ -52,14 +52,14 @@ def test_an_unknown_breed_is_refused(run):
 
 def test_breeds_are_left_out_together_for_any_source(run):
     table = unseen_breeds(run, seeds=(0,), sources=("ground_truth", "gradcam_pretrained"), draws=1,
-                          together=3)
+                          together=3, photos="with_trimap")
     (group,) = table["breed"].unique()
     breeds = group.split("+")
     assert len(breeds) == 3 and set(table["source"]) == {"ground_truth", "gradcam_pretrained"}
     assert set(table["n_images"]) == {3} and table[["unseen", "seen"]].notna().all(axis=None)
     masks = table.query("source == 'ground_truth' and of == 'masks' and border == 'ignore'")
     assert (masks[["unseen", "seen"]] == 1).all(axis=None)
-    without, test = without_breed(run, *breeds)
+    without, test = without_breed(run.variant("with_trimap"), *breeds)
     learnt = {s.id for part in without.taught("ground_truth") for s in part}
     of = {i: run.pets.sample(i).breed_name for i in learnt | test}
     assert not {of[i] for i in learnt} & set(breeds)
