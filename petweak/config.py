@@ -262,7 +262,7 @@ class Settings(Section):
                     and (n := get_close_matches(k, TYPES))]
             new = "; ".join(new) or f"there are {', '.join(sorted(TYPES))}"
             raise ValueError(f"unknown setting {', '.join(unknown)}: {new}")
-        flat = self.flat() | {k: _parse(k, v, TYPES[k]) for k, v in changes.items()}
+        flat = self.flat() | {k: parse_value(k, v, TYPES[k]) for k, v in changes.items()}
         sections = (k(*(flat[f.name] for f in fields(k))) for k in SECTIONS.values())
         return Settings(*(flat[k] for k in ("profile", *GRID)), *sections)
 
@@ -342,8 +342,8 @@ def from_here(name: str, text: str) -> str:
     return ",".join(f"{of}={path}" if of else path for of, path in paths)
 
 
-def _parse(name: str, value: Any, kind: Any) -> Any:
-    """`value`, which may be text, as the setting's type."""
+def parse_value(name: str, value: Any, kind: Any) -> Any:
+    """`value`, which may be text, as the type of a setting or option; ValueError if that fails."""
     try:
         if kind is bool:
             parsed = {"true": True, "false": False, "1": True, "0": False}[str(value).lower()]

@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 
 from petweak import __version__
+from petweak.config import parse_value
 from petweak.data.files import write_frame, write_json
 from petweak.study.run import Run
 
@@ -73,12 +74,7 @@ def run_experiment(name: str, run: Run, **options: Any) -> pd.DataFrame:
 def _parsed(name: str, value: Any, kind: Any) -> Any:
     """Text as an option's type. Items of a tuple stand between commas; configurations, whose values
     may have commas, between semicolons."""
-    if not isinstance(value, str):
-        return value
-    try:
-        if getattr(kind, "__origin__", None) is tuple:
-            items = (item.strip() for item in value.split(";" if "=" in value else ","))
-            return tuple(map(kind.__args__[0], filter(None, items)))
-        return kind(value)
-    except ValueError:
-        raise ValueError(f"{name}={value!r}: not a value of type {kind}") from None
+    if isinstance(value, str) and getattr(kind, "__origin__", None) is tuple:
+        items = (item.strip() for item in value.split(";" if "=" in value else ","))
+        return tuple(parse_value(name, item, kind.__args__[0]) for item in items if item)
+    return parse_value(name, value, kind)

@@ -41,8 +41,9 @@ def test_without_ground_truth_an_experiment_is_refused_before_it_begins(name, ba
 def two(monkeypatch, rendered, tmp_path) -> Run:
     """A run, and an experiment `two` in place of all others."""
 
-    def two(run: Run, seeds: tuple[int, ...] = (0, 1), names: tuple[str, ...] = ("a",), x: int = 1):
-        return pd.DataFrame({"seed": seeds, "name": ";".join(names), "x": x})
+    def two(run: Run, seeds: tuple[int, ...] = (0, 1), names: tuple[str, ...] = ("a",), x: int = 1,
+            whole: bool = True):
+        return pd.DataFrame({"seed": seeds, "name": ";".join(names), "x": x, "whole": whole})
 
     monkeypatch.setattr(experiments, "EXPERIMENTS", {"two": "Two?"})
     monkeypatch.setattr(experiments, "import_module", lambda name: type("module", (), {"two": two}))
@@ -53,7 +54,7 @@ def test_it_writes_its_table_and_what_it_was_made_with(two):
     table = run_experiment("two", two, x=5)
     assert pd.read_csv(two.folder / "experiments" / "two.csv").equals(table)
     about = json.loads((two.folder / "experiments" / "two.json").read_text())
-    assert about["options"] == {"seeds": [0, 1], "names": ["a"], "x": 5}
+    assert about["options"] == {"seeds": [0, 1], "names": ["a"], "x": 5, "whole": True}
     assert about["settings"]["backbone"]["image_size"] == 64 and about["data"] == two.content
 
 
@@ -62,12 +63,16 @@ def test_options_may_be_text(two):
     assert table["seed"].tolist() == [3, 4] and set(table["x"]) == {7}
     assert table["name"][0] == "rounds=1;keep_fractions=1,1"
     assert len(run_experiment("two", two, seeds="9")) == 1
+    for text, on in (("false", False), ("0", False), ("true", True), ("1", True)):
+        assert run_experiment("two", two, whole=text)["whole"].unique().tolist() == [on]
+    with pytest.raises(ValueError, match="whole='perhaps'"):
+        run_experiment("two", two, whole="perhaps")
 
 
 def test_what_is_unknown_is_refused_with_what_there_is(two):
     with pytest.raises(ValueError, match="unknown experiment 'three': there are two"):
         run_experiment("three", two)
-    with pytest.raises(ValueError, match="unknown option y: there are seeds, names, x"):
+    with pytest.raises(ValueError, match="unknown option y: there are seeds, names, x, whole"):
         run_experiment("two", two, y=1)
     with pytest.raises(ValueError, match="seeds='a'"):
         run_experiment("two", two, seeds="a")
