@@ -17,13 +17,12 @@ import psutil
 import pytest
 import torch
 from few import few_photos
-from torchvision.models import resnet50
+from torchvision.models import detection, resnet50
 from torchvision.models.detection import maskrcnn_resnet50_fpn, maskrcnn_resnet50_fpn_v2
 
 from petweak.config import settings
 from petweak.data.files import read_json
 from petweak.models import weights
-from petweak.pseudo_masks import mask_rcnn
 from petweak.pseudo_masks.mask_rcnn import COCO_PETS, load_detector
 from petweak.study.results import run_study
 from petweak.study.run import open_run
@@ -52,7 +51,7 @@ def _study(run: Path, root: Path) -> None:
     detector.roi_heads.box_predictor.cls_score.bias.data[CAT] = 12.0
     torch.save(detector.state_dict(), weights.cached_path("mask_rcnn_v1"))
     del detector
-    mask_rcnn.maskrcnn_resnet50_fpn = partial(maskrcnn_resnet50_fpn, **SMALL_DETECTOR)
+    detection.maskrcnn_resnet50_fpn = partial(maskrcnn_resnet50_fpn, **SMALL_DETECTOR)
     run_study(open_run("paper", run, root, **LESS))
 
 
@@ -97,5 +96,5 @@ def test_version_2_of_the_detector_is_read_the_same_way(torch_home):
 
 
 def test_coco_calls_them_cat_and_dog():
-    names = weights.TORCHVISION["mask_rcnn_v1"].meta["categories"]
+    names = weights.torchvision_enums()["mask_rcnn_v1"].meta["categories"]
     assert [names[i] for i in COCO_PETS] == ["cat", "dog"]

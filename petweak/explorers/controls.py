@@ -15,7 +15,8 @@ from petweak.pseudo_masks import source_class, source_names
 from petweak.pseudo_masks.base import Context, Source
 from petweak.pseudo_masks.refinement import Pipeline
 from petweak.pseudo_masks.store import MANIFEST
-from petweak.study.run import FEATURES_FROM, Run
+from petweak.study.folder import FEATURES_FROM
+from petweak.study.run import Run
 
 AS_ON_DISK = "as in the run"  # the refinement pipeline of the masks on disk
 

@@ -15,8 +15,7 @@ from petweak.explorers import controls, screen
 from petweak.models.maskformer import foreground
 from petweak.study.run import Run
 from petweak.training.inference import load_model
-from petweak.training.trainer import WEIGHTS, saved_epochs
-from petweak.visualization.charts import finished_models
+from petweak.training.trainer import WEIGHTS, finished_models, saved_epochs
 
 LIKELIEST, MOST = 3, 12  # classes that are named, queries that are shown
 THUMB = 110  # pixels, the mask of a query

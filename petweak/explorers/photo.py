@@ -25,7 +25,7 @@ from petweak.pseudo_masks.external import External
 from petweak.pseudo_masks.store import to_mask
 from petweak.study.run import Run
 from petweak.training.inference import load_model, predict_features
-from petweak.visualization.charts import finished_models
+from petweak.training.trainer import finished_models
 from petweak.visualization.overlays import overlay
 from petweak.visualization.style import palette
 

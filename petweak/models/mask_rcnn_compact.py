@@ -19,14 +19,14 @@ from torchvision.models import detection
 from torchvision.models.detection import MaskRCNN, rpn
 from torchvision.ops import FeaturePyramidNetwork, MultiScaleRoIAlign
 
-from petweak.data.files import file_hash, replacing
+from petweak.data.files import replacing
 from petweak.models.backbones import load_backbone
+from petweak.models.weights import MASK_RCNN_COMPACT as WEIGHTS
 
 CLASSES = ("background", "cat", "dog")
 PETS = (1, 2)  # the labels of a detection that are pets
 SIZE = 256  # pixels: what the network sees is SIZE x SIZE, whatever the photo's size
 CHANNELS = 64
-WEIGHTS = Path(__file__).with_suffix(".safetensors")
 MODULE = "petweak.rendered.train_detector"
 
 
@@ -176,8 +176,3 @@ def load(path: Path = WEIGHTS) -> MaskRCNN:
         raise ValueError(f"{path} does not fit the compact Mask R-CNN at {first}; {remake}")
     model.load_state_dict(state, strict=False)
     return model.eval()
-
-
-def fingerprint(path: Path = WEIGHTS) -> str:
-    """A hash of the weights file, for the keys of masks that are made with it."""
-    return file_hash(path)

@@ -5,7 +5,6 @@ section 3.3). Every photo has equally many objects T (one pet), so a batch's cos
 """
 
 import torch
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -24,6 +23,8 @@ def match(
         cost = costs(output, classes, masks, valid, weights)
     if classes.shape[1] == 1:  # the cheapest query, without a copy from the GPU
         return cost.argmin(1)
+    from scipy.optimize import linear_sum_assignment  # takes a while, and few ask for it
+
     indices = torch.empty_like(classes)
     for b, matrix in enumerate(cost.cpu().numpy()):
         rows, columns = linear_sum_assignment(matrix)

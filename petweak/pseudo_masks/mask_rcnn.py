@@ -1,12 +1,11 @@
-"""Masks of instance segmenters that were never trained on this data set (paper, section 3.1)."""
+"""Masks of instance segmenters that were never trained on this data set (paper, section 3.1).
+torchvision takes a second to import, so it is when a mask is made."""
 
 import torch
 from torch import Tensor, nn
-from torchvision.models.detection import maskrcnn_resnet50_fpn, maskrcnn_resnet50_fpn_v2
-from torchvision.transforms.functional import pil_to_tensor
 
 from petweak.config import Settings
-from petweak.models import mask_rcnn_compact, weights
+from petweak.models import weights
 from petweak.pseudo_masks.base import Batch, Source
 
 COCO_PETS = (17, 18)  # cat, dog
@@ -14,9 +13,13 @@ COCO_PETS = (17, 18)  # cat, dog
 
 def load_detector(name: str) -> tuple[nn.Module, tuple[int, ...]]:
     """`v1`, `v2` or `compact` in eval mode, and the labels of its detections that are pets."""
+    from torchvision.models import detection
+
     if name == "compact":
+        from petweak.models import mask_rcnn_compact
+
         return mask_rcnn_compact.load(), mask_rcnn_compact.PETS
-    build = {"v1": maskrcnn_resnet50_fpn, "v2": maskrcnn_resnet50_fpn_v2}[name]
+    build = {"v1": detection.maskrcnn_resnet50_fpn, "v2": detection.maskrcnn_resnet50_fpn_v2}[name]
     model = build(weights=None, weights_backbone=None)
     weights.fill(model, f"mask_rcnn_{name}")
     return model.eval(), COCO_PETS
@@ -41,6 +44,8 @@ class MaskRCNN(Source):
 
     @torch.inference_mode()
     def probabilities(self, batch: Batch) -> Tensor:
+        from torchvision.transforms.functional import pil_to_tensor
+
         device = self.context.device
         photos = [pil_to_tensor(p).to(device, torch.float32) / 255 for p in batch.images()]
         return torch.stack([self._union(d) for d in self._model(photos)])
@@ -62,7 +67,3 @@ class MaskRCNNCompact(MaskRCNN):
     @classmethod
     def detector(cls, settings: Settings) -> str:
         return "compact"
-
-    @classmethod
-    def depends_on(cls, settings: Settings) -> dict[str, object]:
-        return {"weights": mask_rcnn_compact.fingerprint()}

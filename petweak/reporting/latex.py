@@ -14,13 +14,14 @@ import textwrap
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from petweak.data.files import read_json, write_json
-from petweak.visualization.style import SIZES, Figure, save_or_show
 
-ENDS = {"tables": [".tex"], "figures": [f"-{w}.{k}" for w in SIZES[1:] for k in ("pdf", "png")]}
+WIDTHS = ("one", "two")  # columns of a paper
+ENDS = {"tables": [".tex"], "figures": [f"-{w}.{k}" for w in WIDTHS for k in ("pdf", "png")]}
 SMALL = "\\scriptsize\\setlength{\\tabcolsep}{4pt}\n"
 LINE, INCH, PAGE = 120, 17.9, 45  # characters of it in 7 inches and in one, rows on a page
 LONG = 26  # characters, above which a column's text is broken
@@ -47,9 +48,11 @@ def numeric(column: pd.Series) -> bool:
     return bool(texts) and all(t[0] in "+0123456789\N{MINUS SIGN}" for t in texts)
 
 
-def write_figure(folder: Path, name: str, draw: Callable[..., Figure]) -> None:
+def write_figure(folder: Path, name: str, draw: Callable[..., Any]) -> None:
     """Write `figures/<name>-one.pdf`, `-one.png`, `-two.pdf` and `-two.png`."""
-    for width in SIZES[1:]:
+    from petweak.visualization.style import save_or_show  # imports matplotlib
+
+    for width in WIDTHS:
         fig = draw(size=width)
         for kind in ("pdf", "png"):
             save_or_show(fig, folder / "figures" / f"{name}-{width}.{kind}")

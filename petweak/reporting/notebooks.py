@@ -1,25 +1,21 @@
 """Execute the notebook series by papermill, one process each, and skip what is up to date.
 
 `python -m petweak.reporting.notebooks [NN ...] [--solutions]` refreshes notebooks in place;
-`--student DIR` writes the series for a class: without outputs, answers and solutions.
+Jupyter's packages take two seconds to import, so they are where a notebook is executed.
 """
+
+from __future__ import annotations
 
 import argparse
 import ast
+import json
 import os
-import re
-import shutil
 import time
 import traceback
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
-
-import nbformat
-import papermill
-from nbconvert.preprocessors import ClearOutputPreprocessor, Preprocessor
-from papermill.exceptions import PapermillExecutionError
+from typing import TYPE_CHECKING, Any
 
 import petweak
 from petweak.config import from_here, parse_assignments
@@ -34,7 +30,10 @@ from petweak.data.files import (
     write_json,
 )
 from petweak.study.cache import key
-from petweak.study.run import claim
+from petweak.study.folder import claim
+
+if TYPE_CHECKING:
+    import nbformat
 
 NUMBERED = "[0-9][0-9]*_*.ipynb"
 NOT_NUMBERED = ("notebooks/_template.ipynb", "notebooks/explorers.ipynb")
@@ -72,11 +71,26 @@ def _is_part(notebook: str, of: str) -> bool:
 
 def parameters_of(notebook: Path) -> dict[str, str]:
     """The names in the `parameters` cell, with the code of their defaults. ValueError where there
-    is not exactly one such cell: papermill would only run on."""
-    cells = nbformat.read(notebook, as_version=4).cells
-    if (n := sum("parameters" in c.metadata.get("tags", []) for c in cells)) != 1:
+    is not exactly one such cell, or it is no Python: papermill would only run on."""
+    cells = [c for c in _cells(notebook) if "parameters" in c["metadata"].get("tags", [])]
+    if (n := len(cells)) != 1:
         raise ValueError(f"{notebook}: {n} cells are tagged `parameters`, it takes one")
-    return {k: v["default"] for k, v in papermill.inspect_notebook(str(notebook)).items()}
+    try:
+        lines = ast.parse("".join(cells[0]["source"])).body
+    except SyntaxError as error:
+        raise ValueError(f"{notebook}: the cell tagged `parameters` is no Python: {error}"
+                         ) from None
+    assigned = [n for n in lines if isinstance(n, ast.Assign | ast.AnnAssign) and n.value]
+    return {ast.unparse(name): ast.unparse(line.value) for line in assigned
+            for name in getattr(line, "targets", None) or [line.target]}
+
+
+def _cells(notebook: Path) -> list[dict[str, Any]]:
+    """Its cells as they are in the file. ValueError for what is no notebook."""
+    try:
+        return json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    except (ValueError, KeyError, TypeError):
+        raise ValueError(f"{notebook} is no notebook of format 4") from None
 
 
 def typed(values: dict[str, str], defaults: dict[str, str]) -> dict[str, Any]:
@@ -128,7 +142,7 @@ def is_executed(notebook: Path, out: Path, values: dict[str, Any]) -> bool:
 
 
 def _key(notebook: Path, values: dict[str, Any]) -> str:
-    cells = [cell.source for cell in nbformat.read(notebook, as_version=4).cells]
+    cells = ["".join(cell["source"]) for cell in _cells(notebook)]
     code = [file_hash(file) for file in sorted(PACKAGE.rglob("*.py"))]
     return key(cells=cells, values=values, code=code)
 
@@ -137,6 +151,8 @@ def execute(notebook: Path, out: Path, values: dict[str, Any]) -> None:
     """Execute a notebook in a process of its own; `out`, and a JSON file of its name with key,
     seconds and hash, are written when it has run to its end. What somebody has written into an
     earlier `out` is set aside. NotebookError where a cell fails."""
+    import nbformat
+
     note, start = {"key": _key(notebook, values)}, time.perf_counter()
     about = out.with_suffix(".json")
     before = read_json(about) or {}
@@ -156,6 +172,9 @@ def execute(notebook: Path, out: Path, values: dict[str, Any]) -> None:
 
 
 def _executed(notebook: Path, out: Path, values: dict[str, Any]) -> nbformat.NotebookNode:
+    import papermill
+    from papermill.exceptions import PapermillExecutionError
+
     os.environ["TQDM_DISABLE"] = "1"  # for the kernel, too
     # In a notebook of the wheel, relative paths count from where the user stands.
     cwd = Path.cwd() if PACKAGE in notebook.parents else notebook.parent
@@ -177,6 +196,8 @@ def _executed(notebook: Path, out: Path, values: dict[str, Any]) -> nbformat.Not
 def refresh(only: Iterable[str] | None = None, solutions: bool = False) -> None:
     """Execute the series (without `only` the template and the explorers, too) or the solutions in
     place, with the parameters as they stand; what differs from machine to machine is left out."""
+    import nbformat
+
     others = () if only or solutions else NOT_NUMBERED
     for notebook in (*series(only, solutions), *map(shipped, others)):
         parameters_of(notebook)
@@ -193,67 +214,9 @@ def refresh(only: Iterable[str] | None = None, solutions: bool = False) -> None:
         print(f"{notebook.name}: {notebook.stat().st_size / 1000:.0f} kB")
 
 
-class Unanswered(Preprocessor):
-    """An nbconvert preprocessor: what gives an answer away is left out, with a place to write one.
-    Cells still run: of code, only the text of an answer goes, and a cell that is nothing else."""
-
-    def preprocess(self, nb: nbformat.NotebookNode, resources: dict) -> tuple:
-        for cell in nb.cells:
-            code = cell.cell_type == "code"
-            cell.source = self.code(cell.source) if code else self.prose(cell.source)
-            cell.metadata.pop("slideshow", None)
-        nb.cells = [cell for cell in nb.cells if cell.source]
-        return nb, resources
-
-    @staticmethod
-    def code(source: str) -> str:
-        source = source.replace("# NBVAL_CHECK_OUTPUT\n", "")
-        while "**Answer" in ast.unparse(tree := ast.parse(source)):
-            if len(tree.body) == 1:
-                return ""
-            nodes = [n for n in ast.walk(tree) if "**Answer" in ast.unparse(n)]  # outside first
-            shown = [n.args[0] for n in nodes if isinstance(n, ast.Call) and n.args]
-            texts = shown or [n for n in nodes if isinstance(n, ast.JoinedStr | ast.Constant)]
-            text = ast.get_source_segment(source, texts[0])
-            source = source.replace(text, '"Was your prediction right? Why?"')
-        return source
-
-    @staticmethod
-    def prose(source: str) -> str:
-        source = re.sub(r"Tried them\? \[.*?\]\(solutions/.*?\)\.?",
-                        "Add cells below this one for your work.", source, flags=re.DOTALL)
-        source = source.replace(", then look at `solutions/`", "")
-        return source + "\n\n*My prediction, and why:*" * ("**Predict" in source)
-
-
-def student_edition(folder: Path) -> None:
-    """The series, the explorers, the glossary and the figures that they show, in a new folder.
-    FileExistsError for one that holds something."""
-    if folder.exists() and any(folder.iterdir()):
-        raise FileExistsError(f"{folder} is not empty: name a new folder")
-    folder.mkdir(parents=True, exist_ok=True)
-    shutil.copy(shipped("notebooks/glossary.md"), folder)
-    notebooks = [*series(), shipped("notebooks/explorers.ipynb")]
-    there = {"glossary.md", *(notebook.name for notebook in notebooks)}
-    for notebook in notebooks:
-        nb = nbformat.read(notebook, as_version=4)
-        for step in (ClearOutputPreprocessor(), Unanswered()):
-            nb, _ = step.preprocess(nb, {})
-        for cell in [c for c in nb.cells if c.cell_type == "markdown"]:
-            cell.source = cell.source.replace("](../figures/", "](figures/")
-            for figure in re.findall(r"\]\((figures/.*?)\)", cell.source):
-                (folder / figure).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy(shipped(figure), folder / figure)
-            cell.source = re.sub(  # of a link to what is not there, its words
-                r"\[([^\]]*)\]\(((?!https?:|figures/)[^)\s]+\.\w+)\)",
-                lambda link: link[0] if link[2] in there else link[1], cell.source)
-        nbformat.write(nb, folder / notebook.name)
-
-
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="execute notebooks in place")
     parser.add_argument("only", nargs="*", metavar="NN", help="numbers, default: all")
     parser.add_argument("--solutions", action="store_true", help="those of the exercises instead")
-    parser.add_argument("--student", type=Path, metavar="DIR", help="write the edition for a class")
     args = parser.parse_args()
-    student_edition(args.student) if args.student else refresh(args.only, args.solutions)
+    refresh(args.only, args.solutions)

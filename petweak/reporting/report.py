@@ -6,8 +6,11 @@
     report.html, .pdf, .md       the whole, as asked for; latex/: see `petweak.reporting.latex`
 
 Everything in it comes from the run's files, the paper's tables and the photos: written twice from
-the same files, it is the same twice.
+the same files, it is the same twice. What writes it takes seconds to import, and is where a report
+is written: most studies find theirs up to date.
 """
+
+from __future__ import annotations
 
 import html
 import io
@@ -21,14 +24,11 @@ from base64 import b64decode, b64encode
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import nbconvert
-import nbformat
 import pandas as pd
 from IPython.display import display
 from PIL import Image
-from traitlets.config import Config
 
 from petweak.data.files import (
     file_hash,
@@ -46,9 +46,13 @@ from petweak.evaluation.metrics import target
 from petweak.reporting import latex
 from petweak.reporting.notebooks import execute
 from petweak.study import cache
+from petweak.study.folder import claim
 from petweak.study.results import read_results
-from petweak.study.run import claim
-from petweak.visualization.style import Figure, png, save_or_show
+
+if TYPE_CHECKING:
+    import nbformat
+
+    from petweak.visualization.style import Figure
 
 log = logging.getLogger(__name__)
 NOTEBOOK = "notebooks/report.ipynb"  # of the project, and, executed, of a run
@@ -77,6 +81,8 @@ def write_report(run_folder: str | Path, formats: Sequence[str] = ("html",)) -> 
     Raises FileNotFoundError where there is no results.csv or run.json, or no browser to print a
     PDF; ValueError for an unknown format, and for a page above `MAX_BYTES`.
     """
+    import nbformat
+
     folder = Path(run_folder).resolve()
     if unknown := [f for f in formats if f not in FORMATS] or not formats:
         raise ValueError(f"unknown format {unknown}: there are {', '.join(FORMATS)}")
@@ -179,6 +185,8 @@ class Page:
                photos: bool = False) -> None:
         """`draw(dark=, size=)` makes it, `alt` says what is on it to those who cannot see it;
         `photos`: as JPEG, and without forms for phones and paper."""
+        from petweak.visualization.style import png, save_or_show
+
         save_or_show(fig := draw(), self.folder / "figures" / f"{name}.png")
         forms = {DARK: FORMS[DARK]} if photos else FORMS
         shown = "".join(f'<source media="{media}" srcset="{_inline(png(draw(**form)), photos)}">'
@@ -232,6 +240,9 @@ def captions(notebook: nbformat.NotebookNode) -> dict[str, dict[str, dict[str, s
 
 def _convert(notebook: nbformat.NotebookNode, kind: str, title: str) -> str:
     """The headings and outputs of the executed notebook, by nbconvert and our template."""
+    import nbconvert
+    from traitlets.config import Config
+
     shown = {"latex": "text/plain"}.get(kind, f"text/{kind}")
     template = Path(__file__).with_name("templates") / f"report.{kind}.j2"
     exporter = nbconvert.get_exporter(kind)(

@@ -20,7 +20,8 @@ from petweak.data.files import text_hash, write_frame, write_json, write_text
 from petweak.pseudo_masks import source_names
 from petweak.reporting import notebooks
 from petweak.study import results
-from petweak.study.run import FEATURES_FROM, claim, reopen
+from petweak.study.folder import FEATURES_FROM, claim
+from petweak.study.run import reopen
 from petweak.study.tables import final
 
 

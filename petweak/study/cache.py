@@ -16,7 +16,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-import pandas as pd
 import psutil
 from filelock import FileLock, Timeout
 
@@ -98,6 +97,8 @@ def note_time(folder: Path, stage: Stage, n: int, seconds: float, peak: float | 
               ) -> None:
     """Put the stage's row into timings.csv in the place of an earlier one. Without `peak`, the
     stage was made before, and a row is written only where it is missing or of another making."""
+    import pandas as pd  # takes a while, and a key is asked for without it
+
     path = folder / "timings.csv"
     row = dict(zip(TIMINGS, (*stage, n, round(seconds, 3)), strict=False))
     new = {"images_per_second": round(n / max(seconds, 1e-9), 2), "peak_rss_mb": peak}

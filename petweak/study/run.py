@@ -49,6 +49,7 @@ from petweak.pseudo_masks.store import make_masks, open_manifest, prepare
 from petweak.rendered import make_rendered
 from petweak.study.about import about_run, pick_device
 from petweak.study.cache import ensure, note_time, peak_rss_mb
+from petweak.study.folder import FEATURES_FROM, MARK, check_folder
 from petweak.study.keys import Keys
 from petweak.training import self_training
 from petweak.training.inference import load_model, predict_features
@@ -57,9 +58,6 @@ from petweak.training.targets import Targets, load_targets
 from petweak.training.trainer import CONFIG, is_trained, publish, train_model
 
 log = logging.getLogger(__name__)
-# In a run's folder, optional: the features/ folders of other runs, which may hold the same pass.
-FEATURES_FROM = "features_from.json"
-MARK = ".petweak"  # in a run's folder: that petweak made it
 
 
 @dataclass(frozen=True)
@@ -510,36 +508,6 @@ def check_source(name: str, settings: Settings) -> None:
     refinement.check_pipeline(steps, source, settings)
     if source.self_trained:
         self_training.check(settings)
-
-
-def check_folder(folder: Path) -> None:
-    """ValueError where files are in `folder` and nothing there says that petweak wrote them: a run
-    replaces and deletes what it finds under the names that it uses."""
-    ours = any((folder / name).is_file() for name in (MARK, FEATURES_FROM))
-    ours |= _holds(folder / "run.json", "settings") or _holds(folder / "data.json", "quarantine")
-    if ours or not folder.exists():
-        return
-    there = [folder.name]
-    if folder.is_dir():  # hidden files are the system's, and no names of a run's
-        there = sorted(p.name for p in folder.iterdir() if not p.name.startswith("."))
-    if there:
-        raise ValueError(f"{folder} is no run of petweak's, and {there[0]} is there: a run needs a "
-                         "new or an empty folder (--run R)")
-
-
-def claim(folder: Path) -> None:
-    """Make `folder` a run's, before other files come there. ValueError as in `check_folder`,
-    PermissionError where nothing can be written."""
-    check_folder(folder)
-    make_run_folder(folder)
-    (folder / MARK).touch()
-
-
-def _holds(path: Path, key: str) -> bool:
-    try:
-        return key in (read_json(path) or {})
-    except (OSError, ValueError):  # no JSON
-        return False
 
 
 def open_run(profile: str = "embedded", run: str | Path = "", data_root: str | Path = "",

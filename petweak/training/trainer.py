@@ -66,6 +66,14 @@ def is_single_round(config: dict[str, Any]) -> bool:
     return config.get("round") is not None and not config.get("published", False)
 
 
+def finished_models(run_folder: str | Path, rounds: bool = True) -> dict[Path, dict[str, Any]]:
+    """{folder: config} of the models of a run, but for those of an older version of petweak;
+    `rounds`: of single rounds of self-training, too."""
+    files = sorted(Path(run_folder).glob("models/*/config.json"))
+    configs = {f.parent: c for f in files if "levels" in (c := read_json(f)).get("model", {})}
+    return {f: c for f, c in configs.items() if rounds or not is_single_round(c)}
+
+
 def publish(model: Path, folder: Path, key: str) -> dict[str, Any]:
     """Copy a finished model to another folder, under another key; returns its config."""
     _retire(folder)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,10 +11,10 @@ from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from petweak.data.files import read_frame, read_json
+from petweak.data.files import read_frame
 from petweak.evaluation.metrics import BASELINES, NO_BORDER
 from petweak.study import tables
-from petweak.training.trainer import is_single_round
+from petweak.training.trainer import finished_models
 from petweak.visualization.style import SOURCE_COLOURS, Figure, canvas, palette, styled
 
 LINES = {"breed": "-", "species": "--"}  # of the labels that a model learns
@@ -57,14 +56,6 @@ def overview_bars(results: pd.DataFrame, split: str = "test", paper: bool = True
     for name, dashes in zip(BASELINES, ("--", ":"), strict=True):
         ax.axvline(table.loc[(name, NO_BORDER), value], ls=dashes, lw=1.4, label=name)
     return fig
-
-
-def finished_models(run_folder: str | Path, rounds: bool = True) -> dict[Path, dict[str, Any]]:
-    """{folder: config} of the models of a run, but for those of an older version of petweak;
-    `rounds`: of single rounds of self-training, too."""
-    files = sorted(Path(run_folder).glob("models/*/config.json"))
-    configs = {f.parent: c for f in files if "levels" in (c := read_json(f)).get("model", {})}
-    return {f: c for f, c in configs.items() if rounds or not is_single_round(c)}
 
 
 @styled

@@ -155,9 +155,9 @@ class Page(http.server.BaseHTTPRequestHandler):
 def test_a_proxys_page_is_not_kept_as_weights(torch_home, monkeypatch):
     server = http.server.HTTPServer(("127.0.0.1", 0), Page)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    official = weights.TORCHVISION["resnet50"].url
+    official = weights.torchvision_enums()["resnet50"].url
     url = f"http://127.0.0.1:{server.server_port}/{official.rsplit('/', 1)[-1]}"
-    monkeypatch.setitem(weights.TORCHVISION, "resnet50", type("Weights", (), {"url": url}))
+    monkeypatch.setitem(weights.torchvision_enums(), "resnet50", type("Weights", (), {"url": url}))
     with pytest.raises(FileNotFoundError, match="invalid hash.*Put the file there"):
         weights.torchvision_weights("resnet50")
     server.shutdown()

@@ -148,7 +148,7 @@ def test_the_detectors_union_is_of_pets_above_the_score(folder):
 
 
 def test_labels_of_pets_are_the_cat_and_the_dog_of_each_detector():
-    categories = weights.TORCHVISION["mask_rcnn_v1"].meta["categories"]
+    categories = weights.torchvision_enums()["mask_rcnn_v1"].meta["categories"]
     assert [categories[i] for i in mask_rcnn.COCO_PETS] == ["cat", "dog"]
     assert [mask_rcnn_compact.CLASSES[i] for i in mask_rcnn_compact.PETS] == ["cat", "dog"]
 

@@ -53,7 +53,7 @@ FOUND = {"is a web page": b"<!DOCTYPE html><title>Sign in</title>", "is empty (0
 def test_a_damaged_weights_file_is_named_with_the_way_out(what, name, torch_home, monkeypatch):
     """In place of the file, and the command puts a whole one there."""
     path = torch_home / "lite.pth"
-    if name in weights.TORCHVISION:
+    if name in weights.torchvision_enums():
         path = weights.cached_path(name)
     else:
         monkeypatch.setattr(weights, "available", lambda name: path)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 from pathlib import Path
 
 import nbformat
+import papermill
 import pytest
 
 from petweak.config import PATHS, from_here
@@ -39,6 +42,39 @@ def test_a_notebook_without_its_parameters_cell_is_refused(tmp_path):
     nbformat.write(nb, tmp_path / "01_x.ipynb")
     with pytest.raises(ValueError, match="0 cells are tagged"):
         parameters_of(tmp_path / "01_x.ipynb")
+
+
+@pytest.mark.parametrize("text, says", [
+    ("{}", "no notebook of format 4"), ("cut {", "no notebook of format 4"),
+    ('{"cells": [{"source": ["%run x"], "metadata": {"tags": ["parameters"]}}]}', "no Python")])
+def test_a_file_that_is_no_notebook_is_refused(tmp_path, text, says):
+    (tmp_path / "01_x.ipynb").write_text(text)
+    with pytest.raises(ValueError, match=f"01_x.ipynb.* is {says}"):
+        parameters_of(tmp_path / "01_x.ipynb")
+
+
+def test_parameters_are_papermills(tmp_path):
+    text = f"{TEXT}\nshare: float = 0.5\nfree = [1, 'a']"
+    notebook = write(tmp_path / "01_x.ipynb", text)
+    theirs = {k: v["default"] for k, v in papermill.inspect_notebook(str(notebook)).items()}
+    assert parameters_of(notebook) == theirs and len(theirs) == 5
+
+
+def test_what_is_executed_already_is_found_without_jupyter(tmp_path):
+    notebook, out = write(tmp_path / "01_x.ipynb", TEXT), tmp_path / "out.ipynb"
+    out.write_text("{}\n")
+    out.with_suffix(".json").write_text('{"key": "of other cells"}')
+    code = """if 1:
+        import sys
+        from pathlib import Path
+        from petweak.reporting.notebooks import is_executed, parameters_of
+        notebook, out = map(Path, sys.argv[1:])
+        print(is_executed(notebook, out, {}), *parameters_of(notebook), *sys.modules)"""
+    command = [sys.executable, "-c", code, str(notebook), str(out)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    answer, *words = done.stdout.split()
+    assert answer == "False" and words[:3] == ["profile", "run", "count"]
+    assert not {"nbformat", "nbconvert", "papermill", "torch", "pandas"} & set(words)
 
 
 def test_a_chapter_in_parts_is_chosen_as_a_whole_or_by_its_letter(tmp_path, monkeypatch):

@@ -9,7 +9,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from petweak.reporting.notebooks import Unanswered, series, student_edition
+from petweak.reporting.notebooks import series
+from petweak.reporting.student import Unanswered, student_edition
 
 LINK = re.compile(r"\]\((?!https?://)([^)\s#]+\.\w+)[^)\s]*\)")
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -66,6 +68,26 @@ def test_the_columns_are_the_studys(done):
     header = (done.folder / "timings.csv").read_text().splitlines()[0]
     assert header == "stage,source,labels,n_images,seconds,images_per_second,peak_rss_mb"
     assert header.split(",") == TIMINGS
+
+
+COMPLETE = """
+import sys
+import petweak.reporting.report
+from petweak.reporting.cards import write_cards
+from petweak.study.results import run_study
+from petweak.study.run import reopen
+run_study(run := reopen(sys.argv[1]))
+write_cards(run)
+print(*sys.modules)
+"""
+
+
+def test_a_complete_study_imports_nothing_that_only_makes_things(copy):
+    command = [sys.executable, "-c", COMPLETE, str(copy)]
+    loaded = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    assert "torch" in loaded  # with which keys are made
+    assert not {"timm", "torchvision", "onnx", "scipy.optimize", "matplotlib", "nbformat",
+                "nbconvert", "papermill"} & set(loaded)
 
 
 def test_every_score_of_the_grid_is_there_once(done):

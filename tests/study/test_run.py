@@ -30,7 +30,7 @@ from petweak.study.run import FEATURES_FROM, MARK, Run, open_run, reopen
 from petweak.training import self_training, trainer
 from petweak.training.inference import load_model, predict_features
 from petweak.training.targets import load_targets
-from petweak.visualization.charts import finished_models
+from petweak.training.trainer import finished_models
 
 # One source, one kind of labels, maps at two sizes.
 SCALES = dict(sources="gradcam_pretrained", labels="species", refinement="multiscale",
