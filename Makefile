@@ -57,12 +57,28 @@ app: $(READY)
 
 install: $(READY)
 
+# make install CPU=1: of torch and torchvision the wheels without CUDA, in place of those of the list
+# and of NVIDIA's libraries: a third of the size on Linux, which alone gets these by default. pip
+# compares them with the hashes of their index, as the list knows other files of theirs; the rest has
+# the list's. An environment that was made so stays so.
+CPU ?= $(if $(wildcard $(VENV)/.cpu),1)
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+TORCH := $(shell sed -nE 's/^(torch|torchvision)==([^ ]+).*/\1==\2+cpu/p' requirements.txt)
+CUDA := ^(torch|torchvision|triton|nvidia-.*|cuda-.*)==
+
 # Installed anew when the list of dependencies changes: every file of it has the hash that it had
 # when the list was made. Where that list has none (another platform, a mirror that builds its own
 # wheels): pip install -e .[test], which takes what pyproject.toml allows.
 $(READY): pyproject.toml requirements.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+ifeq ($(CPU),1)
+	$(BIN)/python -m pip install -q --no-deps --index-url $(TORCH_INDEX) $(TORCH)
+	awk '/^[^ #]/ {of_cuda = /$(CUDA)/} !of_cuda' requirements.txt > $(VENV)/requirements.txt
+	$(BIN)/python -m pip install -q --require-hashes -r $(VENV)/requirements.txt
+	touch $(VENV)/.cpu
+else
 	$(BIN)/python -m pip install -q --require-hashes -r requirements.txt
+endif
 	$(BIN)/python -m pip install -q --no-deps --no-build-isolation -e .
 	$(BIN)/python -c "import torch, torchvision; torchvision.ops.nms(torch.rand(1, 4), torch.rand(1), 0.5)" \
 	  || (echo "torch and torchvision do not match: pip install --force-reinstall -e .[test]"; exit 1)

@@ -4,15 +4,19 @@ and the imports follow it; the wheel carries what the package reads."""
 from __future__ import annotations
 
 import ast
+import hashlib
 import importlib.util
 import json
+import os
 import re
 import runpy
 import shlex
+import shutil
 import subprocess
 import sys
 import threading
 import tomllib
+import zipfile
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -129,6 +133,72 @@ def audit(lock: Path, service: str) -> subprocess.CompletedProcess:
     words = shlex.split(command.replace("requirements.txt", str(lock))) + shlex.split(service)
     return subprocess.run([sys.executable, "-m", "pip_audit", *words], capture_output=True,
                           text=True, encoding="utf-8", timeout=120)
+
+
+def wheel(folder: Path, name: str, version: str, code: str = "") -> Path:
+    """A package of one module, as a wheel."""
+    module, about = name.replace("-", "_"), f"{name.replace('-', '_')}-{version}.dist-info"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{module}-{version}-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr(f"{module}.py", code)
+        file.writestr(f"{about}/METADATA", f"Metadata-Version: 2.1\nName: {name}\n"
+                                           f"Version: {version}\n")
+        file.writestr(f"{about}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\n"
+                                        "Tag: py3-none-any\n")
+        file.writestr(f"{about}/RECORD", "")
+    return path
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere torch comes without CUDA")
+def test_without_cuda_the_rest_of_the_list_is_installed_with_its_hashes(tmp_path):
+    """`make install CPU=1`, but for petweak itself, on stand-ins for PyTorch's index and PyPI."""
+    def index(name: str, *wheels: Path) -> str:
+        links = "".join(f"<a href='{w.as_uri()}'>{w.name}</a>" for w in wheels)
+        (page := tmp_path / name / wheels[0].name.split("-")[0] / "index.html").parent.mkdir()
+        page.write_text(links)
+        return (tmp_path / name).as_uri()
+
+    (tmp_path / "torch").mkdir(), (tmp_path / "pypi").mkdir()
+    nms = "import types\nops = types.SimpleNamespace(nms=lambda *of: None)"
+    rand = "rand = lambda *of: None"
+    index("torch", wheel(tmp_path / "w", "torch", "2.0.0+cpu", rand),
+          wheel(tmp_path / "cuda", "torch", "2.0.0", "raise OSError('libcudart')"))
+    of_torch = index("torch", wheel(tmp_path / "w", "torchvision", "0.15.0+cpu", nms))
+    rest = wheel(tmp_path / "w", "torchmetrics", "1.0")
+    of_pypi = index("pypi", rest)
+    right, wrong = hashlib.sha256(rest.read_bytes()).hexdigest(), "0" * 64
+    names = ["torch==2.0.0", "torchvision==0.15.0", "nvidia-cublas==1 ; sys_platform == 'linux'",
+             "cuda-toolkit==1", "triton==1 ; python_full_version < '3.15'"]
+    lines = "".join(f"{n} \\\n    --hash=sha256:{wrong}\n    # via petweak\n" for n in names)
+    list_of = f"# made\n{lines}torchmetrics==1.0 \\\n    --hash=sha256:{{}}\n    # via petweak\n"
+    shutil.copy(TOP / "Makefile", tmp_path)
+    shutil.copy(TOP / "pyproject.toml", tmp_path)
+    plain = {k: v for k, v in os.environ.items() if not k.startswith("PIP_")}
+    plain |= {"PIP_CONFIG_FILE": os.devnull, "PIP_INDEX_URL": of_pypi}
+
+    def install(*words: str) -> subprocess.CompletedProcess:
+        command = ["make", "-n", "install", f"PYTHON={sys.executable}", *words]
+        lines = subprocess.check_output(command, cwd=tmp_path, text=True, env=plain)
+        lines = "".join(x for x in lines.splitlines(True) if not x.endswith(" -e .\n"))
+        return subprocess.run(["sh", "-ec", lines], cwd=tmp_path, env=plain, text=True,
+                              capture_output=True)
+
+    def there() -> set[str]:
+        return {p.name for p in tmp_path.glob(".venv/lib/*/site-packages/*.dist-info")}
+
+    of_cpu = {"torch-2.0.0+cpu.dist-info", "torchvision-0.15.0+cpu.dist-info"}
+    (tmp_path / "requirements.txt").write_text(list_of.format(wrong))
+    done = install("CPU=1", f"TORCH_INDEX={of_torch}")
+    assert done.returncode and "HASHES" in done.stderr and of_cpu <= there()
+    (tmp_path / "requirements.txt").write_text(list_of.format(right))
+    done = install("CPU=1", f"TORCH_INDEX={of_torch}")
+    assert not done.returncode, done.stderr
+    assert of_cpu < there() and "torchmetrics-1.0.dist-info" in there()
+    assert not [n for n in there() if n.startswith(("nvidia", "cuda", "triton"))]
+    # The next time, it is known how the environment was made.
+    (tmp_path / ".venv" / ".installed").unlink()
+    assert not install(f"TORCH_INDEX={of_torch}").returncode
 
 
 def test_licences_are_listed():
