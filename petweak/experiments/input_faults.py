@@ -14,7 +14,6 @@ from petweak.data.oxford_pets import load_photo
 from petweak.experiments.trials import ious, scored
 from petweak.models.backbones import Backbone
 from petweak.pseudo_masks import source_class
-from petweak.pseudo_masks.base import Source
 from petweak.pseudo_masks.mask_rcnn import load_detector
 from petweak.study.run import Run
 from petweak.training.targets import Targets
@@ -58,17 +57,6 @@ def batch_statistics(backbone: Backbone) -> Backbone:
         if isinstance(layer, nn.BatchNorm2d):
             layer.train()
     return copied
-
-
-def shuffled_labels(run: Run, source: str = "gradcam_finetuned", seed: int = 0) -> Source:
-    """The source, fitted to permuted labels of train: each class is as frequent as before, and no
-    label says anything about its photo."""
-    context, ids = copy.copy(run.context), sorted(run.context.train_labels)
-    pairs = zip(ids, np.random.default_rng(seed).permutation(ids), strict=True)
-    context.train_labels = {i: run.context.train_labels[k] for i, k in pairs}
-    fitted = source_class(source)(context)
-    fitted.fit()
-    return fitted
 
 
 class Unmirrored(Targets):

@@ -6,13 +6,7 @@ import pytest
 import torch
 from conftest import small
 
-from petweak.experiments.input_faults import (
-    INPUTS,
-    Unmirrored,
-    batch_statistics,
-    input_faults,
-    shuffled_labels,
-)
+from petweak.experiments.input_faults import INPUTS, Unmirrored, batch_statistics, input_faults
 from petweak.models.backbones import load_backbone
 from petweak.study.run import Run
 from petweak.training.targets import Targets
@@ -53,16 +47,6 @@ def test_a_network_with_batch_statistics_depends_on_the_batch_and_the_original_d
     weights = dict(copied.named_parameters())
     assert all(torch.equal(p, weights[n]) for n, p in frozen.named_parameters())
     assert all(torch.equal(v, before[k]) for k, v in frozen.state_dict().items())
-
-
-def test_labels_are_permuted_not_invented_and_the_run_keeps_its_own(run):
-    wrong = shuffled_labels(run)
-    right, dealt = run.context.train_labels, wrong.context.train_labels
-    train = run.pets.split("train")
-    assert right == {s.id: {"breed": s.breed, "species": s.species} for s in train}
-    assert set(right) == set(dealt) and right != dealt
-    breeds = [sorted(v["breed"] for v in labels.values()) for labels in (right, dealt)]
-    assert breeds[0] == breeds[1] and wrong.head.out_features == 37
 
 
 def test_unmirrored_targets_ignore_the_mirror_alone():
