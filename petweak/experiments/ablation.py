@@ -121,11 +121,10 @@ def ablation(
             scores = open_scores(folder, of)
         return scores
 
-    tables, scores = [], {}
+    names, tables, scores = list(rows or chosen), [], {}
+    again = set().union(*(_contested({name: score(source, name, seeds[0]) for name in names},
+                                     border, contested) for source in sources))
     for source in sources:
-        names = list(rows or chosen)
-        first = {name: score(source, name, seeds[0]) for name in names}
-        again = _contested(first, border, contested)
         scores[source] = {(name, seed): score(source, name, seed) for name in names
                           for seed in (seeds if name in again else seeds[:1])}
         table = _compared(scores[source], border)

@@ -56,6 +56,7 @@ def test_each_source_has_all_rows_and_the_bases_all_seeds(table):
     seeds = table.set_index(["source", "row"])["seeds"]
     for source in ("ground_truth", "gradcam_pretrained"):
         assert seeds[source, "maskformer"] == 2 and set(seeds[source]) == {1, 2}
+    assert seeds["ground_truth"].equals(seeds["gradcam_pretrained"])  # so that they are compared
     paper = table[table["row"] == "paper"]
     assert (paper["share"] == 1).all() and (table["share"] < 1).sum() == len(table) - 2
     told = table["noise_p"].notna()
