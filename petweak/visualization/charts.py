@@ -20,7 +20,7 @@ from petweak.visualization.style import SOURCE_COLOURS, Figure, canvas, palette,
 LINES = {"breed": "-", "species": "--"}  # of the labels that a model learns
 KINDS = {  # of petweak.experiments.label_efficiency: legend, colour, look
     "true": ("ground-truth masks alone", SOURCE_COLOURS["ground_truth"], "o-"),
-    "both": ("pseudo-masks, and these of ground truth", SOURCE_COLOURS["gradcam_finetuned"], "s-"),
+    "both": ("ground-truth masks, else pseudo-masks", SOURCE_COLOURS["gradcam_finetuned"], "s-"),
     "pseudo": ("pseudo-masks alone", SOURCE_COLOURS["imagenet_only"], "--"),
 }
 
