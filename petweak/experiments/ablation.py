@@ -188,7 +188,7 @@ def cost(run: Run, predictor: Predictor) -> dict[str, float]:
     def keep(tensor: torch.Tensor) -> torch.Tensor:
         storage = tensor.untyped_storage()
         kept[storage.data_ptr()] = storage.nbytes()
-        return tensor
+        return tensor.detach()  # an output that holds its own graph would never be freed
 
     masks = torch.zeros(len(ids), size // 2, size // 2, device=device)
     classes = torch.zeros(len(ids), 1, dtype=torch.long, device=device)
