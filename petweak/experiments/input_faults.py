@@ -16,7 +16,6 @@ from petweak.models.backbones import Backbone
 from petweak.pseudo_masks import source_class
 from petweak.pseudo_masks.mask_rcnn import load_detector
 from petweak.study.run import Run
-from petweak.training.targets import Targets
 
 # From a photo (3, H, W) in [0, 1] to the detector's input. torchvision's detectors normalise by
 # themselves and expect the channels in the order red, green, blue.
@@ -57,10 +56,3 @@ def batch_statistics(backbone: Backbone) -> Backbone:
         if isinstance(layer, nn.BatchNorm2d):
             layer.train()
     return copied
-
-
-class Unmirrored(Targets):
-    """Targets that are not mirrored where the photo is."""
-
-    def batch(self, rows: Tensor, mirror: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        return super().batch(rows, torch.zeros_like(mirror))

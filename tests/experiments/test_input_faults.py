@@ -6,10 +6,9 @@ import pytest
 import torch
 from conftest import small
 
-from petweak.experiments.input_faults import INPUTS, Unmirrored, batch_statistics, input_faults
+from petweak.experiments.input_faults import INPUTS, batch_statistics, input_faults
 from petweak.models.backbones import load_backbone
 from petweak.study.run import Run
-from petweak.training.targets import Targets
 
 
 @pytest.fixture(scope="module")
@@ -47,16 +46,3 @@ def test_a_network_with_batch_statistics_depends_on_the_batch_and_the_original_d
     weights = dict(copied.named_parameters())
     assert all(torch.equal(p, weights[n]) for n, p in frozen.named_parameters())
     assert all(torch.equal(v, before[k]) for k, v in frozen.state_dict().items())
-
-
-def test_unmirrored_targets_ignore_the_mirror_alone():
-    masks = torch.tensor([[[0, 255]]], dtype=torch.uint8)
-    pairs = zip(masks, torch.ones_like(masks), strict=True)
-    right = Targets.pack(["a"], torch.tensor([3]), pairs)
-    wrong = Unmirrored(**vars(right))
-    rows = torch.tensor([0])
-    for mirror, target in ((False, [0, 1]), (True, [1, 0])):
-        flags = torch.tensor([mirror])
-        assert right.batch(rows, flags)[1].flatten().tolist() == target
-        assert wrong.batch(rows, flags)[1].flatten().tolist() == [0, 1]
-        assert wrong.batch(rows, flags)[0].item() == 3
