@@ -302,7 +302,7 @@ def label_efficiency() -> Drawing:
     d = Drawing(900, 300, "Three training sets, equal steps, and the label-efficiency curve")
     d.box(15, 40, 170, 70, "a share of train:\nground-truth masks\n(a person's minutes)", "data")
     d.box(15, 190, 170, 70, "all of train:\npseudo-masks\n(no person)", "data")
-    for y, text in ((30, "true: ground truth alone"), (222, "pseudo: pseudo-masks\nalone"),
+    for y, text in ((30, "ground truth alone"), (222, "pseudo-masks alone"),
                     (126, "both: ground truth where\nthere is some")):
         d.box(265, y, 190, 50, text)
         d.arrow((455, y + 25), (535, 150))

@@ -89,20 +89,35 @@ def write_figures(run_folder: Path, name: str, out: Path) -> None:
         write_text(out / "ATTRIBUTION.md", ATTRIBUTION + photos)
 
 
+def hours_title(points: pd.DataFrame) -> str:
+    """What the best model of each kind of annotation reaches, from `mask_costs.by_hours`. Detectors
+    and segmenters learnt from outlines of other photos, which the hours do not count."""
+    best = points.sort_values("iou").groupby(points["source"]).last()
+    weak = best.drop("ground_truth").query("hours > 0")
+    others = weak.index.str.startswith(("external", "mask_rcnn"))
+    said = {"{hours:.1f} h of outlines and labels: {iou:.3f}": best.loc[["ground_truth"]],
+            "{hours:.1f} h of labels, others' outlines of other photos: {iou:.3f}": weak[others],
+            "{hours:.1f} h of labels alone: {iou:.3f}": weak[~others],
+            "No annotation of these photos: {iou:.3f}": best.query("hours == 0")}
+    return "\n".join(text.format(**part.loc[part["iou"].idxmax()])
+                     for text, part in said.items() if len(part))
+
+
 def write_hours(data: Path, out: Path) -> None:
     """Draw IoU by hours of annotation from the tables of a run in `data`, where it has them."""
-    tables_of = {n: data / f"{n}.csv" for n in ("label_efficiency", "supervision")}
-    curve, models = (read_frame(f) if f.is_file() else None for f in tables_of.values())
+    names = "label_efficiency", "supervision", "supervision_cpu"
+    curve, models, cpu = (read_frame(f) if (f := data / f"{n}.csv").is_file() else None
+                          for n in names)
     if curve is None and models is None:
         return
+    if models is not None and cpu is not None:  # what was trained on a CPU alone
+        models = pd.concat([models, cpu[~cpu["of"].isin(models["of"])]])
     points = by_hours(curve, models)
-    full = points["source"] == "ground_truth"
-    weak, paid = (points[of].sort_values("iou").iloc[-1] for of in (~full, full))
-    title = (f"IoU {weak['iou']:.2f} with {weak['hours']:.1f} hours of labels,\n{paid['iou']:.2f} "
-             f"with {paid['hours']:.1f} hours of outlines and labels")
     if curve is not None and np.isfinite(saved(curve)).all():
         least, usual = saved(curve)
         title = f"Pseudo-masks alone are worth {least:.1f} to {usual:.1f} hours of outlines"
+    else:
+        title = hours_title(points)
     save_or_show(charts.annotation_hours(points, title), out / f"{data.name}-annotation_hours.png")
 
 

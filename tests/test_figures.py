@@ -114,6 +114,18 @@ def test_hours_of_annotation_are_drawn_where_there_is_a_table(tmp_path):
     assert Image.open(drawn).size == Image.open(stored).size
 
 
+def test_the_title_of_the_hours_says_whose_outlines_a_score_rests_on(tmp_path, monkeypatch):
+    titles, drawn = [], draw.charts.annotation_hours
+    monkeypatch.setattr(draw.charts, "annotation_hours",
+                        lambda points, title: titles.append(title) or drawn(points, title))
+    draw.write_hours(TOP / "figures" / "data" / "photos37", tmp_path)
+    scores = {line.split(": ")[0].split(" of ", 1)[1]: float(line.split(": ")[1])
+              for line in titles[0].splitlines()}
+    others, free = "labels, others' outlines of other photos", "these photos"
+    assert set(scores) == {"outlines and labels", others, "labels alone", free}
+    assert scores["labels alone"] < scores[free] < scores[others]
+
+
 def test_the_grid_of_architectures_is_drawn_with_what_it_came_to(tmp_path, monkeypatch):
     draw.write_ablation(tmp_path / "none", tmp_path)
     assert not list(tmp_path.glob("*.png"))

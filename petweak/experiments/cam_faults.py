@@ -2,8 +2,8 @@
 
 An answer is a conjecture about somebody's run. Five steps lead from the cached feature maps to an
 IoU, see `Pipeline`, and a fault is another version of one. `FAULTS["none"]` is the paper's section
-3.2 as it is written: the class that the classifier names, a map normalised to [0, 1], one threshold
-for all photos, the border as foreground.
+3.2 as we read it: the class that the classifier names, a map normalised to [0, 1], one threshold
+for all photos, the border as foreground (the paper names no threshold and no border).
 
 The paper gives four clues. Table 3 has 0.0900; it has it on train and on test; Table 4, the same
 pipeline with a finetuned head, has 0.54; and the model of Table 3 has an IoU with its masks of 0.50

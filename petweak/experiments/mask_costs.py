@@ -119,10 +119,11 @@ def by_hours(
     curve: pd.DataFrame | None = None, models: pd.DataFrame | None = None, border: str = "ignore"
 ) -> pd.DataFrame:
     """IoU of models by the `hours` that people annotated for them, from the tables of
-    `label_efficiency` (`curve`) and `supervision` (`models`): its MaskFormer-MS for breeds.
+    `label_efficiency` (`curve`) and `supervision` (`models`): its MaskFormer-MS for breeds, for
+    species where the source needs no annotation of the data.
 
     A ground-truth mask is an outline and a label; a model of another source has a label for each
-    photo it learnt from, but for those that need no annotation of the data. Returns `name`,
+    photo it learnt from. Of models for one border each, that for `border` is taken. Returns `name`,
     `source`, `series` (points of one name that are a line), `hours`, mean `iou` over seeds with the
     `smallest` and the `largest`.
     """
@@ -137,17 +138,20 @@ def by_hours(
             rows.append({"name": name, "source": source, "series": kind != "pseudo",
                          "hours": hours(masks, masks), **row})
     if models is not None:
-        part = models.query("labels == 'breed' and model == 'maskformer-ms' and split == 'test' and"
-                            " metric == 'mask_iou_gt' and border == @border")
-        for (text, photos, n), row in part.groupby(["of", "photos", "learnt_from"], sort=False)[
-                "value"].agg(**over).iterrows():
+        part = models.query("model == 'maskformer-ms' and split == 'test' and border == @border and"
+                            " metric == 'mask_iou_gt'")
+        last = ["background_threshold=0.5"] * (border == "ignore")  # masks that are not widened
+        groups = part.groupby(["of", "labels", "photos", "learnt_from"], sort=False)["value"]
+        for (text, labels, photos, n), row in groups.agg(**over).iterrows():
             name, *own = text.split()
             source = source_class(name)
-            if source.reads_trimaps and own == [f"border={border}"] or (
-                    not source.reads_trimaps and photos == "all"):
-                labels = n * (not source.self_trained)
-                rows.append({"name": "\n".join([name, *own]), "source": name, "series": False,
-                             "hours": hours(n * source.reads_trimaps, labels), **row})
+            paid, drawn = not source.self_trained, source.reads_trimaps  # labels, outlines
+            variant = [f"border={border}"] if drawn else own if paid else last
+            if (labels, own) == ("breed" if paid else "species", variant) and (
+                    drawn or photos == "all"):
+                shown = [name, *own] if paid else [name, "(no person)"]
+                rows.append({"name": "\n".join(shown), "source": name, "series": False,
+                             "hours": hours(n * drawn, n * paid), **row})
     return pd.DataFrame(rows)
 
 

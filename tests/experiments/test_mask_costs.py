@@ -89,14 +89,19 @@ def test_models_by_hours():
     rows = [("ground_truth border=ignore", "with_trimap", 170, 0.93),
             ("ground_truth border=foreground", "with_trimap", 170, 0.9),
             ("gradcam_finetuned", "all", 1600, 0.7), ("gradcam_finetuned", "with_trimap", 170, 0.6),
-            ("imagenet_only", "all", 1600, 0.91)]
+            ("imagenet_only", "all", 1600, 0.8),
+            ("imagenet_only background_threshold=0.5", "all", 1600, 0.91)]
     table = pd.DataFrame([
-        {"of": of, "photos": photos, "learnt_from": n, "labels": "breed", "split": "test",
-         "model": model, "metric": "mask_iou_gt", "border": "ignore", "seed": seed, "value": value}
+        {"of": of, "photos": photos, "learnt_from": n, "labels": labels, "split": "test",
+         "model": model, "metric": "mask_iou_gt", "border": border, "seed": seed, "value": value}
         for of, photos, n, value in rows for seed in (0, 1)
-        for model in ("maskformer", "maskformer-ms")])
+        for labels in (["species"] if of.startswith("imagenet") else ["breed", "species"])
+        for border in ("ignore", "foreground") for model in ("maskformer", "maskformer-ms")])
     points = by_hours(models=table).set_index("source")
     assert points["iou"].to_dict() == pytest.approx(
         {"ground_truth": 0.93, "gradcam_finetuned": 0.7, "imagenet_only": 0.91})
     assert points["hours"].to_dict() == pytest.approx(
         {"ground_truth": hours(170, 170), "gradcam_finetuned": hours(0, 1600), "imagenet_only": 0})
+    wide = by_hours(models=table, border="foreground").set_index("source")["iou"].to_dict()
+    assert wide == pytest.approx(
+        {"ground_truth": 0.9, "gradcam_finetuned": 0.7, "imagenet_only": 0.8})

@@ -48,21 +48,22 @@ def test_the_suspects_are_faults():
 
 
 def test_a_fault_fits_if_it_fits_everything_at_one_threshold():
-    yes, no = [True] * 4, [False] * 4
+    yes, no, low = [True] * 4, [False] * 4, [True, True, True, False]
     rows = {"none": [no, no], "all": [yes, no], "apart": [[True, True, False, False], [False, True,
-            True, True]], "predicted": [yes, no], "not tried": [yes, no]}
+            True, True]], "low": [low, [False, True, True, True]], "predicted": [yes, no],
+            "not tried": [yes, no]}
     columns = ["near", "same", "spared", "table_4"]
     clues = pd.DataFrame([{"fault": fault, "threshold": t} | dict(zip(columns, said, strict=True))
                           for fault, of in rows.items()
                           for t, said in zip((0.2, 0.5), of, strict=True)])
-    kept = {"none": 0.9, "all": 0.05, "apart": 0.05, "predicted": 0.9}
+    kept = {"none": 0.9, "all": 0.05, "apart": 0.05, "low": 0.05, "predicted": 0.9}
     memorised = pd.DataFrame([{"fault": fault, "split": split, "mask_iou": iou}
                               for fault, share in kept.items()
                               for split, iou in (("train", 0.5), ("test", 0.5 * share))])
     table = fitting(clues, memorised)
-    assert table["fits"].to_dict() == {
-        "all": True, "apart": False, "predicted": False, "not tried": False}
-    assert table["shared"].to_dict() == {
-        "all": True, "apart": False, "predicted": True, "not tried": True}
-    assert table.loc["apart", ["near", "spared"]].tolist() == [True, True]
+    true = {column: {*table.index[table[column]]} for column in table.columns if column != "kept"}
+    assert true["fits"] == {"all"}
+    assert true["shared"] == {"all", "low", "predicted", "not tried"}
+    assert true["table_4"] == true["shared"] - {"low"}  # Table 4's score at another threshold
+    assert true["near"] == set(rows) - {"none"}
     assert table["kept"].isna().to_dict()["not tried"] and table.loc["all", "kept"] < FORGETS
