@@ -37,6 +37,8 @@ EXPERIMENTS = {  # a module is imported when its experiment is run
     "memorised_masks": "Which faulty masks does a model learn by heart, as that of Table 3 did?",
     "input_faults": "What does a detector detect in photos that are fed to it wrongly?",
     "mask_costs": "How many seconds does a mask take each network, as torchvision has it?",
+    "time_to_quality": "How many seconds is it to an IoU, beside networks whose encoders learn?",
+    "growth": "How do time and memory grow with photos, classes, side and queries?",
     "benchmark": "How fast is all this, beside what people would use instead?",
     "cost": "How many seconds does self-training take, from the photos to the last model?",
 }

@@ -1,11 +1,11 @@
 """How many seconds does self-training take, from nothing but train photos to the last model?"""
 
-import shutil
 import time
 
 import pandas as pd
 
 from petweak.data.files import read_frame
+from petweak.experiments.trials import scratch
 from petweak.study.run import Run
 
 
@@ -13,13 +13,11 @@ def cost(run: Run, source: str = "imagenet_only", labels: str = "species") -> pd
     """Self-train from `source` in an empty folder, on train alone; nothing else should run beside.
     A row per stage as timings.csv has it (`stage`, `photos`, `seconds`), then `else` (what no stage
     counts: reading files, masks between rounds) and `all`, the elapsed time."""
-    folder = run.folder / "experiments" / "cost"
-    shutil.rmtree(folder, ignore_errors=True)
-    alone, start = Run(folder, run.data_root, run.settings), time.perf_counter()
-    alone.only = frozenset(s.id for s in run.pets.split("train"))
-    alone.self_trained(source, labels)
-    elapsed, stages = time.perf_counter() - start, read_frame(folder / "timings.csv")
-    shutil.rmtree(folder)
+    with scratch(run.folder / "experiments" / "cost") as folder:
+        alone, start = Run(folder, run.data_root, run.settings), time.perf_counter()
+        alone.only = frozenset(s.id for s in run.pets.split("train"))
+        alone.self_trained(source, labels)
+        elapsed, stages = time.perf_counter() - start, read_frame(folder / "timings.csv")
     rows = [(" ".join(p for p in row[:3] if p != "-"), row.n_images, row.seconds)
             for row in stages.itertuples(index=False)]
     photos, counted = len(alone.only), stages["seconds"].sum()

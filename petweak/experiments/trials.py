@@ -5,7 +5,9 @@ same targets and settings is opened and not trained again.
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ import torch
 from torch.nn import functional as F
 
 from petweak.config import Settings, parse_assignments
+from petweak.data.files import read_json, write_json
 from petweak.data.masks import FOREGROUND, read_mask
 from petweak.data.oxford_pets import Sample, load_trimap
 from petweak.data.pictures import header
@@ -140,6 +143,24 @@ def source_ious(
     one is given."""
     cut = fitted.threshold() if threshold is None else threshold
     return ious(run, source_masks(run, fitted, ids, cut))
+
+
+@contextmanager
+def scratch(folder: Path) -> Iterator[Path]:
+    """`folder`, empty, though a killed process may have left something there; nothing is left."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def kept(file: Path, known: str, make: Callable[[], Any]) -> Any:
+    """What `make` returns, from `file` where that holds it with the key `known`."""
+    if (there := read_json(file) or {}).get("key") != known:
+        write_json(file, there := {"key": known, "made": make()})
+    return there["made"]
 
 
 def verdicts(

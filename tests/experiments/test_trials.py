@@ -133,3 +133,17 @@ def test_rounds_with_other_settings_begin_with_the_runs_masks(run):
     assert not (run.folder / "models").exists()
     with pytest.raises(ValueError, match="round_refinement is empty"):
         trials.self_train(run, "none", "gradcam_pretrained", "species", round_refinement=())
+
+
+def test_scratch_is_empty_though_a_kill_left_something(tmp_path):
+    (tmp_path / "point" / "left").mkdir(parents=True)
+    with pytest.raises(KeyError), trials.scratch(tmp_path / "point") as folder:
+        assert folder.is_dir() and not list(folder.iterdir())
+        raise KeyError
+    assert not folder.exists()
+
+
+def test_what_is_kept_is_made_once_a_key(tmp_path):
+    made = iter(range(9))
+    of = [trials.kept(tmp_path / "a.json", known, lambda: next(made)) for known in "kkxxk"]
+    assert of == [0, 0, 1, 1, 2]

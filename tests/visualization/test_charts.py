@@ -16,6 +16,7 @@ from petweak.visualization.charts import (
     breed_points,
     clue_lines,
     cost_bars,
+    growth_lines,
     label_efficiency_lines,
     learning_curves,
     overview_bars,
@@ -267,7 +268,7 @@ def test_probe_bars():
 def test_every_chart_comes_in_every_size_and_dark():
     drawn = {n: f for n, f in vars(charts).items() if "return" in getattr(f, "__annotations__", {})}
     drawn = {n: f for n, f in drawn.items() if f.__annotations__["return"] == "Figure"}
-    assert len(drawn) == 12 and all(
+    assert len(drawn) == 13 and all(
         hasattr(f, "__wrapped__") for n, f in drawn.items() if n != "canvas"
     )
 
@@ -290,3 +291,18 @@ def test_ablation_points():
     lines = [list(line.get_xdata()) for line in ax.lines]
     assert [40, 500, 1000] in lines and [100, 100] in lines
     assert fig.get_suptitle() == "Small ones do"
+
+
+def test_growth_lines():
+    axes = ("photos", "side")
+    rows = [(axis, n, 1.0 * n, 2.0 * n, 900.0, 500.0) for axis in axes for n in (2, 8)]
+    names = ["axis", "value", "features", "all", "rss_mb", "own_mb"]
+    fits = pd.DataFrame({"all": [1.0, 2.25], "own_mb": [0.0, 0.5]}, index=axes)
+    fig = growth_lines(pd.DataFrame(rows, columns=names), fits)
+    assert len(fig.axes) == 4 and {ax.get_xscale() for ax in fig.axes} == {"log"}
+    assert [len(ax.lines) for ax in fig.axes] == [2, 2, 2, 2]
+    assert fig.axes[0].lines[1].get_ydata().tolist() == [4.0, 16.0]
+    titles = [ax.get_title("left") for ax in fig.axes]
+    assert titles[0] == "exponent of all: 1.00" and titles[3] == "exponent of own: 0.50"
+    assert fig.axes[0].get_xticks().tolist() == [2, 8] and fig.axes[1].get_ylim()[0] == 0
+    assert texts(fig) == ["features", "all", "rss, MB", "own, MB"]

@@ -1,0 +1,105 @@
+"""What grows with what: points measured once, exponents of known powers, the set's form."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import small
+
+from petweak.data.files import read_json
+from petweak.data.oxford_pets import check, read_pets
+from petweak.experiments import growth as module
+from petweak.experiments import run_experiment
+from petweak.experiments.growth import exponents, growth, own_memory, write_set
+from petweak.study.run import Run
+
+BASE = "photos=12 classes=3 side=64 queries=2"
+TINY = dict(classes="", side="", queries="2", photos="12,30", base=BASE, repeats=1)
+
+
+@pytest.fixture(scope="module")
+def run(rendered, tmp_path_factory) -> Run:
+    flat = dict(finetune_epochs=1, levels="final,penultimate", val_fraction=0.2)
+    return Run(tmp_path_factory.mktemp("growth"), rendered, small(**flat))
+
+
+@pytest.fixture(scope="module")
+def table(run) -> pd.DataFrame:
+    return run_experiment("growth", run, **TINY)
+
+
+def test_a_row_per_point_and_nothing_is_left_of_the_studies(run, table):
+    assert table[["axis", "value"]].values.tolist() == [
+        ["photos", 12], ["photos", 30], ["queries", 2]]
+    stages = ["features", "masks", "train", "evaluate"]
+    assert table.columns[2:9].tolist() == [*stages, "all", "rss_mb", "own_mb"]
+    assert (table[stages] > 0).all(axis=None) and (table[stages].sum(axis=1) < table["all"]).all()
+    assert (table["own_mb"].between(50, table["rss_mb"])).all()
+    assert table.loc[0, "all"] == table.loc[2, "all"], "the base is measured once for all axes"
+    assert set(table["distinct"]) == {12, 30} and len(run.pets) == 111
+
+
+def test_what_is_measured_is_not_measured_again(run, table, monkeypatch):
+    monkeypatch.setattr("subprocess.run", lambda *_: pytest.fail("again"))
+    pd.testing.assert_frame_equal(run_experiment("growth", run, **TINY), table)
+    files = sorted((run.folder / "experiments" / "growth").iterdir())
+    assert [f.stem for f in files] == [
+        f"photos_{n}-classes_3-side_64-queries_2-0" for n in (12, 30)]
+    assert set(read_json(files[0])) == {"key", "made"}
+    with pytest.raises(pytest.fail.Exception):  # other settings, other seconds
+        run_experiment("growth", run, **TINY | {"epochs": 2})
+
+
+def test_a_study_that_was_killed_is_told_and_leaves_nothing(run, monkeypatch):
+    monkeypatch.setattr(module.sys, "executable", "false")
+    with pytest.raises(OSError, match="photos_6-classes_3-.* ended with the exit code 1"):
+        growth(run, photos=(6,), classes=(), side=(), queries=(), base=BASE, repeats=1)
+    assert not [f for f in (run.folder / "experiments" / "growth").iterdir() if f.is_dir()]
+
+
+def test_the_median_is_over_repeats(run, monkeypatch):
+    taken = iter([3.0, 1.0, 2.0])
+    monkeypatch.setattr(module, "_kept", lambda *_: {"features": next(taken)})
+    table = growth(run, photos=(12,), classes=(), side=(), queries=(), base=BASE, repeats=3)
+    assert table["features"].tolist() == [2.0] and table["repeats"].tolist() == [3]
+
+
+def test_a_base_without_a_size_is_refused(run):
+    for wrong in ("photos=3", f"{BASE} breeds=2"):
+        with pytest.raises(ValueError, match="say photos=N, classes=N, side=N, queries=N"):
+            growth(run, base=wrong)
+
+
+def test_exponents_are_those_of_powers():
+    n = np.array([2, 10, 100])
+    one = pd.DataFrame({"axis": "photos", "value": n, "features": 3.0 * n, "all": 0.1 * n**2,
+                        "own_mb": 700.0, "repeats": 1})
+    two = pd.DataFrame({"axis": "side", "value": [64], "features": 1.0, "all": 1, "own_mb": 1})
+    fits = exponents(pd.concat([one, two]))
+    assert fits.index.tolist() == ["photos"]
+    assert fits.columns.tolist() == ["features", "all", "own_mb"]
+    assert np.allclose(fits.loc["photos"], [1, 2, 0])
+
+
+def test_the_set_is_one_that_is_read_without_a_fault(run, tmp_path):
+    write_set(tmp_path, run.pets.samples, 130, 5)
+    pets = check(read_pets(tmp_path))
+    assert len(pets) == 130 and not pets.quarantine and len(pets.breeds) == 5
+    assert len(pets.split("test")) == 21 and {s.breed for s in pets.split("train")} == set(range(5))
+    first, again = (pets.sample(f"{k:06}") for k in (0, 111))
+    assert first.photo.read_bytes() == again.photo.read_bytes() and first.trimap
+    assert {s.species for s in pets.samples if s.breed == 1} == {1}
+
+
+def test_own_memory_sees_what_was_held_for_a_moment():
+    with own_memory(0.001) as own:
+        while not own:
+            time.sleep(0.001)
+        held, seen = np.ones(60 << 20, np.uint8), len(own)
+        while len(own) < seen + 3:
+            time.sleep(0.001)
+        del held
+    assert max(own) > own[0] + 40
