@@ -29,6 +29,7 @@ from petweak.data.files import (
 from petweak.data.masks import read_mask
 from petweak.data.oxford_pets import read_pets
 from petweak.experiments.ablation import answers as ablation_answers
+from petweak.experiments.ablation import sentences as ablation_sentences
 from petweak.experiments.cam_heads import two_by_two
 from petweak.experiments.configurations import chosen_configurations
 from petweak.experiments.growth import exponents
@@ -210,7 +211,7 @@ def without_labels_table(table: pd.DataFrame) -> pd.DataFrame:
 
 
 # What a table says, in sentences that stand before it.
-SENTENCES = {"supervision": lambda table: [
+SENTENCES = {"ablation": ablation_sentences, "supervision": lambda table: [
     *supervision_answers(table), *counts(compared(table, "minus_breed"), "species", "breeds")],
     "supervision_cpu": lambda table: counts(
         compared(table, "minus_with_trimap"), "all photos", "those with a trimap")}

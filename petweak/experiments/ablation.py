@@ -318,3 +318,34 @@ def answers(table: pd.DataFrame) -> pd.DataFrame:
             "wants": {(True, False): "simpler", (False, True): "larger", (True, True): "both"}.get(
                 signs, "not told apart") if source != table["source"][0] else ""})
     return pd.DataFrame(rows)
+
+
+def sentences(table: pd.DataFrame) -> list[str]:
+    """The same in words, one or two sentences per source."""
+    out = []
+    for said in answers(table).to_dict("records"):
+        part = table[table["source"] == said["source"]]
+        simplest = "none is told to satisfy"
+        if isinstance(said["simplest"], str):
+            simplest = (
+                f"the simplest that satisfies is `{said['simplest']}` with {said['share']:.1%} of "
+                f"the paper's parameters ({said['minus_best']:+.3f})")
+        few = part[(part["share"] <= TENTH) & (part["seeds"] == part["seeds"].max())]
+        if len(few):
+            least = few.loc[few["iou"].idxmax()]
+            simplest += (
+                f". Of those with at most a tenth of them, `{least['row']}` ({least['share']:.1%}) "
+                f"has the most: {least['minus_best']:+.3f} [{least['low']:+.3f}, "
+                f"{least['high']:+.3f}] from the best, seeds {least['seeds']}, satisfies: "
+                f"{least['satisfies']}")
+        out.append(f"masks of `{said['source']}`: the best of {len(part)} architectures is "
+                   f"`{said['best']}` (IoU {said['iou']:.3f}); {simplest}.")
+        if "noise" in part and len(noisy := part[part["noise"].notna() & (part["seeds"] >= SEEDS)]):
+            told = noisy["noise"][noisy["noise_p"] < LEVEL]
+            out.append(
+                f"with masks of `{said['source']}` in place of `{table['source'][0]}`, of "
+                f"{len(noisy)} smaller architectures with {SEEDS} seeds {(told > 0).sum()} lose "
+                f"less to the one that they are made from, {(told < 0).sum()} lose more (change of "
+                f"the loss from {noisy['noise'].min():+.3f} to {noisy['noise'].max():+.3f}): noisy "
+                f"masks want: {said['wants']}.")
+    return out

@@ -22,6 +22,7 @@ from petweak.experiments.ablation import (
     answers,
     cost,
     grid,
+    sentences,
 )
 from petweak.models.maskformer import MaskFormer, MaskFormerConfig
 from petweak.study.run import Run, Scores
@@ -199,13 +200,20 @@ def test_what_gets_more_seeds_is_decided_on_val():
     assert module._contested(first, "ignore", 2) == chosen
 
 
-def answer(noisy: dict[str, tuple[int, list[float]]], clean: dict = GROUND_TRUTH) -> pd.Series:
+Ious = dict[str, tuple[int, list[float]]]
+
+
+def two_tables(noisy: Ious, clean: Ious) -> pd.DataFrame:
     found = [made(clean), made(noisy)]
     tables = [module._compared(s, "ignore") for s in found]
     module._add_noise(tables[1], found[1], found[0], "ignore")
     parts = [t.assign(source=s, share=t["parameters"] / 1000)
              for t, s in zip(tables, ("clean", "noisy"), strict=True)]
-    return answers(pd.concat(parts, ignore_index=True)).set_index("source")
+    return pd.concat(parts, ignore_index=True)
+
+
+def answer(noisy: Ious, clean: Ious = GROUND_TRUTH) -> pd.DataFrame:
+    return answers(two_tables(noisy, clean)).set_index("source")
 
 
 def test_the_answers():
@@ -227,3 +235,19 @@ def test_the_answers():
     none = {"maskformer": (1000, [0.9] * 3), "tiny": (50, [0.7] * 3)}
     table = module._compared(made(none), "ignore").assign(source="clean", share=[1, 0.05])
     assert answers(table)["tenth"].tolist() == ["none of the grid"]
+
+
+def test_the_answers_in_words():
+    noisy = {name: (n, [0.6] * len(v)) for name, (n, v) in GROUND_TRUTH.items()}
+    noisy["poor"], clean = (40, [0.6] * 3), GROUND_TRUTH | {"poor": (40, [0.8] * 3)}
+    first, second, third = sentences(two_tables(noisy, clean))
+    assert first.startswith("masks of `clean`: the best of")
+    assert "the simplest that satisfies is `tiny` with 5.0% of the paper's parameters" in first
+    assert second.startswith("masks of `noisy`") and "satisfies: yes" in second
+    assert third.endswith("noisy masks want: simpler.") and " 2 lose less" in third
+    none = {"maskformer": (1000, [0.9] * 3), "tiny": (50, [0.7] * 3)}
+    table = module._compared(made(none), "ignore").assign(source="clean", share=[1, 0.05])
+    (text,) = sentences(table)
+    assert "satisfies is `maskformer` with 100.0%" in text and "satisfies: no." in text
+    once = {name: (n, v[:1]) for name, (n, v) in clean.items()}
+    assert "none is told to satisfy" in sentences(two_tables(once, once))[0]
