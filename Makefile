@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 
-.PHONY: demo test test-hard test-browser test-gpu mutants lab app install lock audit licences notebooks \
+.PHONY: demo test test-hard test-browser test-gpu test-ray mutants lab app install lock audit licences notebooks \
   slides figures docs clean
 
 # Which finished run `make app` shows: make app RUN=runs/mine
@@ -44,6 +44,12 @@ test-browser: $(READY)
 # Every stage on a CUDA GPU beside the CPU; each test is skipped, with its reason, where there is none.
 test-gpu: $(READY)
 	$(BIN)/python -m pytest -q -rs tests/gpu
+
+# Study, sweep and experiment on a Ray cluster of two workers, one of which is killed. `make test` skips
+# this where Ray is not installed: it is large, and for clusters alone.
+test-ray: $(READY)
+	$(BIN)/python -m pip install -q -e .[ray]
+	$(BIN)/python -m pytest -q -rs tests/study/test_on_ray.py
 
 lab: $(READY)
 	$(BIN)/jupyter lab --ServerApp.ip=127.0.0.1 --ServerApp.tornado_settings='$(LARGE)' notebooks/00_start_here.ipynb
@@ -85,7 +91,7 @@ endif
 	touch $@
 
 # After a change of pyproject.toml; what it allows stays as it was, unless UPGRADE=--upgrade. All
-# extras but benchmark, for Linux, macOS and Windows and every Python from 3.11 on.
+# extras but benchmark and ray, for Linux, macOS and Windows and every Python from 3.11 on.
 lock:
 	$(BIN)/uv pip compile -q $(UPGRADE) pyproject.toml --extra test --extra mutants --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --custom-compile-command "make lock" -o requirements.txt

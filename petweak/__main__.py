@@ -239,9 +239,11 @@ def study(args: argparse.Namespace) -> Iterator:
     from petweak.reporting.report import ensure_report
     from petweak.study.results import run_study
     from petweak.study.tables import models
+    from petweak.study.tasks import cluster
 
     run = _run(args, sources=args.sources, labels=args.labels, seed=args.seed)
-    results = run_study(run)
+    with cluster(args.on, args.task, run.folder):
+        results = run_study(run)
     write_cards(run)
     report = ensure_report(run.folder)
     yield (run.folder / "tables.md").read_text(encoding="utf-8")
@@ -254,9 +256,12 @@ def study(args: argparse.Namespace) -> Iterator:
 
 def experiment(args: argparse.Namespace) -> Iterator:
     from petweak.experiments import run_experiment
+    from petweak.study.tasks import cluster
 
-    options = parse_assignments(args.options)
-    yield run_experiment(args.name, _run(args), **options).to_string(index=False)
+    options, run = parse_assignments(args.options), _run(args)
+    with cluster(args.on, args.task, run.folder):
+        table = run_experiment(args.name, run, **options)
+    yield table.to_string(index=False)
 
 
 def predict(args: argparse.Namespace) -> Iterator:
@@ -332,6 +337,10 @@ def parser() -> argparse.ArgumentParser:
             add("--set", dest="settings", nargs="+", action="extend", default=[], metavar="k=v")
         if "parameters" in groups:
             add("-p", dest="parameters", action="append", default=[], metavar="k=v")
+        if "cluster" in groups:
+            add("--on", default="", metavar="ray[://HOST:PORT]", help="a cluster to work on")
+            add("--task", nargs="+", action="extend", default=[], metavar="k=v",
+                help="what a task takes of it; default: cpus=1 memory=2 (GiB) gpus=1, if there are")
         return add
 
     command("doctor", "reporting.doctor:doctor", "what is here, and what is missing", "data")
@@ -368,7 +377,8 @@ def parser() -> argparse.ArgumentParser:
         add = command(name, call, f"{name} one model and score it", "run", "settings")
         add("--source", required=True, help="where the pseudo-labels come from")
         add("--labels", choices=("breed", "species"), default=default, help=f"default: {default}")
-    add = command("study", study, "the whole grid, results.csv and the report", "run", "settings")
+    groups = "run", "settings", "cluster"
+    add = command("study", study, "the whole grid, results.csv and the report", *groups)
     add("--sources", nargs="+", metavar="S", help="default: the profile's four")
     add("--labels", nargs="+", metavar="L", help="default: breed species")
     add("--seed", type=int, help="default: 0")
@@ -377,7 +387,7 @@ def parser() -> argparse.ArgumentParser:
     add("--only", nargs="+", metavar="NN", help="numbers of notebooks, default: all")
     add("--solutions", action="store_true", help="the solutions of the exercises instead")
     about = "one notebook, for every combination of parameters"
-    add = command("sweep", "reporting.sweep:sweep", about, "run", "parameters")
+    add = command("sweep", "reporting.sweep:sweep", about, "run", "parameters", "cluster")
     add("notebook", type=_path, help="takes -p key=value,value or -p key='v,v;v'")
     add = command("report", "reporting.report:write_report", "write the report anew")
     add("run_folder", type=_path, metavar="R", help="the run's folder")
@@ -388,7 +398,7 @@ def parser() -> argparse.ArgumentParser:
     add("--out", type=_path, required=True, metavar="D", help="for masks and predictions.csv")
     add("--device", default="auto", help="auto (CUDA, else the CPU), cpu, cuda, cuda:1")
     about = "answer a further question by a table"
-    add = command("experiment", experiment, about, "run", "settings")
+    add = command("experiment", experiment, about, *groups)
     add("name", metavar="NAME", help="a name of petweak.experiments.EXPERIMENTS")
     add("-o", dest="options", nargs="+", action="extend", default=[], metavar="k=v",
         help="options of the experiment")

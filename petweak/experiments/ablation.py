@@ -8,8 +8,9 @@ import hashlib
 import re
 import time
 import tomllib
-from functools import cache
+from functools import cache, partial
 from importlib.resources import files
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ from petweak.experiments.supervision import SATISFIES
 from petweak.models.maskformer import MaskFormer, MaskFormerConfig
 from petweak.study.cache import key
 from petweak.study.run import Run, Scores, open_scores
+from petweak.study.tasks import ahead
 from petweak.training.inference import Predictor, predict_features
 from petweak.training.targets import Targets
 from petweak.training.trainer import CONFIG, cached_maps
@@ -122,11 +124,13 @@ def ablation(
         return scores
 
     names, tables, scores = list(rows or chosen), [], {}
+    ahead(partial(score, *of, seeds[0]) for of in product(sources, names))
     again = set().union(*(_contested({name: score(source, name, seeds[0]) for name in names},
                                      border, contested) for source in sources))
+    each = [(name, seed) for name in names for seed in (seeds if name in again else seeds[:1])]
+    ahead(partial(score, source, *of) for source in sources for of in each if of[1] != seeds[0])
     for source in sources:
-        scores[source] = {(name, seed): score(source, name, seed) for name in names
-                          for seed in (seeds if name in again else seeds[:1])}
+        scores[source] = {of: score(source, *of) for of in each}
         table = _compared(scores[source], border)
         table.insert(4, "share", table["parameters"] / paper_parameters(run, labels))
         if source != sources[0]:

@@ -10,6 +10,7 @@ from petweak.experiments.supervision import MODELS
 from petweak.experiments.trials import changes, scored
 from petweak.pseudo_masks import source_class
 from petweak.study.run import Run
+from petweak.study.tasks import ahead, with_masks
 from petweak.training.trainer import CONFIG
 
 
@@ -28,10 +29,16 @@ def choices(
     val is empty or no photo of it has a trimap.
     """
     rows, level = [], "self_training_levels" if source_class(source).self_trained else "levels"
-    for seed, configuration in product(seeds, configurations):
+
+    def variant(seed: int, configuration: str) -> Run:
         flat = {level: MODELS[model], "seed": seed} | changes(configuration)
         name = re.sub(r"[^\w.]+", "-", f"{configuration}-{model}-seed-{seed}")
-        one = run.variant(f"choices/{name}", **flat)
+        return run.variant(f"choices/{name}", **flat)
+
+    each = list(product(seeds, configurations))
+    ahead(with_masks((variant(*of).model_scores, source, labels) for of in each))
+    for seed, configuration in each:
+        one = variant(seed, configuration)
         there = [s.id for s in scored(one, sorted(one.val_ids))]
         scores = one.model_scores(source, labels).photos.set_index("id")
         masks = one.mask_scores(source).photos.set_index("id")

@@ -3,6 +3,7 @@ of train and nothing else (`true`), from pseudo-masks of all of train (`pseudo`)
 (`both`): by equally many steps, and without val, where ground truth would be further labels."""
 
 import math
+from functools import partial
 from itertools import product
 
 import numpy as np
@@ -12,7 +13,8 @@ from petweak.data.oxford_pets import Sample
 from petweak.evaluation.scoring import mean_iou
 from petweak.experiments import trials
 from petweak.study.run import Run
-from petweak.training.inference import predict_features
+from petweak.study.tasks import ahead
+from petweak.training.inference import Predictor, predict_features
 
 
 def label_efficiency(
@@ -31,7 +33,8 @@ def label_efficiency(
     pseudo, ground_truth = run.rounds(source, labels)[-1].masks, trials.ground_truth(run, border)
     train, rows = run.pets.split("train"), []
     models = [("pseudo", 0.0), *((kind, x) for x in shares for kind in ("true", "both"))]
-    for seed, (kind, share) in product(seeds, models):
+
+    def trained(seed: int, kind: str, share: float) -> tuple[Predictor, int]:
         marked = labelled_part(marked_train, share, seed, balanced) if share else []
         folders = {} if kind == "true" else {s.id: pseudo for s in train}
         folders |= dict.fromkeys(marked, ground_truth)
@@ -43,9 +46,15 @@ def label_efficiency(
         name = f"{'true' if len(marked) == len(train) else kind}-{share:g}-{seed}"
         model = trials.train(run, name, targets, labels, seed=seed, epochs=1,
                              levels=s.self_training.self_training_levels)
+        return model, len(marked)
+
+    each = [(seed, *of) for seed, of in product(seeds, models)]
+    ahead(partial(trained, *of) for of in each)
+    for seed, kind, share in each:
+        model, n = trained(seed, kind, share)
         predictions = predict_features(model, run.features, [s.id for s in test])
         values = mean_iou(zip(test, (p for _, p in predictions), strict=True))
-        row = {"kind": kind, "share": share, "masks": len(marked), "seed": seed}
+        row = {"kind": kind, "share": share, "masks": n, "seed": seed}
         rows += [row | {"border": b, "value": v} for b, v in values.items()]
     return pd.DataFrame(rows)
 

@@ -1,12 +1,14 @@
 """What does self-training reach without masks, beside full supervision? Over several seeds."""
 
+from collections.abc import Callable
 from itertools import product
 
 import pandas as pd
 
 from petweak.experiments.trials import WEAK, for_border, scored
 from petweak.study.results import score
-from petweak.study.run import Run
+from petweak.study.run import Run, Scores
+from petweak.study.tasks import ahead, with_masks
 
 BORDERS = ("ignore", "foreground")  # a model for each, trained and scored with it
 
@@ -29,12 +31,17 @@ def self_training_gains(
     levels = run.settings.self_training.self_training_levels
     as_long = {"levels": levels, "epochs": epochs, "val_fraction": 0.0}
     full, rows = ("ground truth", "ground_truth", "species", as_long), []
-    for seed, (what, source, labels, flat), border in product(seeds, (*WEAK, full), BORDERS):
-        if source not in sources:
-            continue
-        one = for_border(run, source, seed, border, background_threshold, **flat)
-        masks, weak = one.mask_scores(source), source != "ground_truth"
-        scores = (one.self_trained_scores if weak else one.model_scores)(source, labels)
+
+    def scored_by(seed: int, what: tuple, border: str) -> Callable[[str, str], Scores]:
+        one = for_border(run, what[1], seed, border, background_threshold, **what[3])
+        return one.model_scores if what is full else one.self_trained_scores
+
+    each = list(product(seeds, [w for w in (*WEAK, full) if w[1] in sources], BORDERS))
+    ahead(with_masks((scored_by(*of), *of[1][1:3]) for of in each))
+    for seed, of, border in each:
+        (what, source, labels, _), model = of, scored_by(seed, of, border)
+        one, weak = model.__self__, of is not full
+        masks, scores = one.mask_scores(source), model(source, labels)
         first = score(pd.DataFrame(masks.rows), "pseudo_iou_gt", split="train", border=border)
         last = score(pd.DataFrame(scores.rows), "mask_iou_gt", border=border)
         rounds = len(one.rounds(source, labels)) if weak else 0

@@ -6,6 +6,7 @@ trained for as many steps as any other, and differences taken photo by photo.
 
 import math
 import re
+from collections.abc import Iterator
 from itertools import product
 
 import pandas as pd
@@ -16,6 +17,7 @@ from petweak.evaluation.statistics import bootstrap
 from petweak.experiments.trials import PHOTOS, scored, verdicts, with_trimap
 from petweak.pseudo_masks import source_class
 from petweak.study.run import Run
+from petweak.study.tasks import ahead, with_masks
 from petweak.training.trainer import CONFIG
 
 MODELS = {"maskformer": ("final",), "maskformer-ms": LEVELS}
@@ -58,27 +60,33 @@ def supervision(
               "last_epochs": round(s.self_training.last_epochs * more)}
     texts = [t for text in of or s.sources for t in (FULL if text == "ground_truth" else [text])]
     rows, ious = [], {}
-    for kind, text, model, what in product(labels, texts, models, photos):
-        name, *own = text.split()
-        source, key = source_class(name), (text, kind, model, what)
-        if kind not in source.labels or source.reads_trimaps and what != photos[0]:
-            continue
-        if source.reads_trimaps:
-            key = *key[:3], "with_trimap"
-        fewer = key[3] == "with_trimap"
-        for seed in seeds if kind == "breed" else species_seeds:
-            level = "self_training_levels" if source.self_trained else "levels"
-            flat = {level: MODELS[model], "seed": seed} | parse_assignments(own)
-            parts = [f"seed-{seed}", key[3], *own, *[model] * source.self_trained]
-            folder = re.sub(r"[^\w.]+", "-", "-".join(parts))
-            one = (with_trimap(run, folder, **flat | longer) if fewer
-                   else run.variant(folder, **flat))
-            scores, masks = one.model_scores(name, kind), one.mask_scores(name)
-            about = dict(zip([*KEYS, "seed"], (*key, seed), strict=True))
-            about["learnt_from"] = read_json(one.model_folder(name, kind) / CONFIG)["n_images"]
-            rows += [about | r for r in scores.rows if r["split"] == "test"]
-            rows += [about | r for r in masks.rows]
-            ious[*key, seed] = scores.photos[scores.photos["split"] == "test"].set_index("id")
+
+    def each() -> Iterator[tuple[Run, str, str, tuple]]:
+        for kind, text, model, what in product(labels, texts, models, photos):
+            name, *own = text.split()
+            source, key = source_class(name), (text, kind, model, what)
+            if kind not in source.labels or source.reads_trimaps and what != photos[0]:
+                continue
+            if source.reads_trimaps:
+                key = *key[:3], "with_trimap"
+            fewer = key[3] == "with_trimap"
+            for seed in seeds if kind == "breed" else species_seeds:
+                level = "self_training_levels" if source.self_trained else "levels"
+                flat = {level: MODELS[model], "seed": seed} | parse_assignments(own)
+                parts = [f"seed-{seed}", key[3], *own, *[model] * source.self_trained]
+                folder = re.sub(r"[^\w.]+", "-", "-".join(parts))
+                one = (with_trimap(run, folder, **flat | longer) if fewer
+                       else run.variant(folder, **flat))
+                yield one, name, kind, (*key, seed)
+
+    ahead(with_masks((one.model_scores, name, kind) for one, name, kind, _ in each()))
+    for one, name, kind, key in each():
+        scores, masks = one.model_scores(name, kind), one.mask_scores(name)
+        about = dict(zip([*KEYS, "seed"], key, strict=True))
+        about["learnt_from"] = read_json(one.model_folder(name, kind) / CONFIG)["n_images"]
+        rows += [about | r for r in scores.rows if r["split"] == "test"]
+        rows += [about | r for r in masks.rows]
+        ious[key] = scores.photos[scores.photos["split"] == "test"].set_index("id")
     if not rows:
         has = (f"{t} has {', '.join(source_class(t.split()[0]).labels)}" for t in texts)
         raise ValueError(f"no model with labels={', '.join(labels)}: {'; '.join(has)}")

@@ -26,7 +26,7 @@ from petweak.evaluation import metrics
 from petweak.models.maskformer import MaskFormer, MaskFormerConfig
 from petweak.pseudo_masks.base import Source
 from petweak.pseudo_masks.store import to_mask
-from petweak.study.cache import key
+from petweak.study.cache import ensure, key
 from petweak.study.run import Run
 from petweak.training import self_training
 from petweak.training.inference import Predictor, load_model, predict_features
@@ -208,10 +208,12 @@ def train(
     def build(config: MaskFormerConfig) -> MaskFormer:
         return network(replace(config, **shape or {}))
 
-    if not is_trained(folder, trial):
+    def make() -> None:
         about = {"source": name, "labels": labels, "variant": "experiment", "round": None}
         train_model(run.features, targets, val or no_targets(), run.pets.classes(labels), s, folder,
                     trial, run.device, about, build)
+
+    ensure(folder, ("trial", name, labels), lambda: is_trained(folder, trial) or None, make)
     predictor = load_model(folder, run.device, build)
     predictor.mirror = s.inference.predict_mirror
     return predictor

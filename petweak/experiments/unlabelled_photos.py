@@ -4,6 +4,8 @@ Photos are drawn without their labels, a larger number contains the smaller ones
 numbers take about as many steps. Then steps are taken away, one at a time.
 """
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 
@@ -11,6 +13,7 @@ from petweak.evaluation.statistics import bootstrap
 from petweak.experiments import trials
 from petweak.experiments.self_training_gains import BORDERS
 from petweak.study.run import Run
+from petweak.study.tasks import ahead
 from petweak.training.inference import load_model
 
 # What is left without: the vote of refined maps, later rounds, the choice of confident masks, PAMR
@@ -64,7 +67,9 @@ def unlabelled_photos(
     for seed in seeds:
         sizes = [(n, trials.DEFAULT, drawn(n, seed, steps_of)) for n in photos]
         without = [(at, c, drawn(at, seed, at)) for c in (trials.DEFAULT, *configurations)]
-        for group in (sizes, without if configurations else []):
+        groups = (sizes, without if configurations else [])
+        ahead(partial(score, one, c) for group in groups for _, c, one in group)
+        for group in groups:
             base: dict[str, pd.Series] = {}
             for n, configuration, one in group:
                 masks, ious = score(one, configuration)

@@ -1,5 +1,6 @@
 """How well is a breed segmented that masks, finetuning and models learnt nothing from?"""
 
+from collections.abc import Callable
 from itertools import product
 
 import numpy as np
@@ -7,7 +8,8 @@ import pandas as pd
 
 from petweak.evaluation import metrics
 from petweak.experiments.trials import WEAK, for_border, learning_from, scored
-from petweak.study.run import Run
+from petweak.study.run import Run, Scores
+from petweak.study.tasks import ahead, with_masks
 
 OTHERS = ("species", {})  # the labels, and settings, of sources without self-training
 
@@ -35,15 +37,22 @@ def unseen_breeds(
     if draws:
         groups = ["+".join(drawn(run, sorted(there), together, seed)) for seed in range(draws)]
     weak = {source: (labels, flat) for _, source, labels, flat in WEAK}
-    for source, seed in product(sources, seeds):
-        labels, flat = weak.get(source, OTHERS)
-        seen = for_border(run, source, seed, border, **flat)
+
+    def scored_by(one: Run, source: str) -> Callable[[str, str], Scores]:
+        return one.self_trained_scores if source in weak else one.model_scores
+
+    each = [(s, seed, for_border(run, s, seed, border, **weak.get(s, OTHERS)[1]))
+            for s, seed in product(sources, seeds)]
+    ahead(with_masks(
+        (scored_by(one, source), source, weak.get(source, OTHERS)[0]) for source, _, seen in each
+        for one in (seen, *(without_breed(seen, *g.split("+"))[0] for g in groups))))
+    for source, seed, seen in each:
+        labels, _ = weak.get(source, OTHERS)
         for group in groups:
             unseen, test = without_breed(seen, *group.split("+"))
             for of in ("masks", "model"):
                 scores = [r.mask_scores(source).photos if of == "masks" else
-                          (r.self_trained_scores if source in weak else r.model_scores)(
-                              source, labels).photos for r in (unseen, seen)]
+                          scored_by(r, source)(source, labels).photos for r in (unseen, seen)]
                 means = [p[p["id"].isin(test)].mean(numeric_only=True) for p in scores]
                 rows += [(source, labels, group, of, b, len(scored(run, test)),
                           *(m[f"iou/{b}"] for m in means), seed) for b in metrics.BORDERS]

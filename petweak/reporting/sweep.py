@@ -11,6 +11,7 @@ import json
 import re
 import traceback
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -23,6 +24,7 @@ from petweak.study import results
 from petweak.study.folder import FEATURES_FROM, claim
 from petweak.study.run import reopen
 from petweak.study.tables import final
+from petweak.study.tasks import cluster, failures
 
 
 def read_values(pairs: list[str]) -> dict[str, list[str]]:
@@ -40,12 +42,14 @@ def read_values(pairs: list[str]) -> dict[str, list[str]]:
     return lists
 
 
-def sweep(notebook: Path, parameters, profile="embedded", run=None, data_root=None) -> Iterator:
+def sweep(notebook: Path, parameters, profile="embedded", run=None, data_root=None, on="", task=()
+          ) -> Iterator:
     """Execute a notebook for every combination of the values in `parameters` (see `read_values`),
     the first slowest; yields a line for each, and the path of sweep.csv, which holds this call's.
     A combination that is finished (same cells, values, and code) is not executed again; one that
     fails is noted, the others go on, and NotebookError ends the call. ValueError, before anything
-    runs, for a notebook that is not there or opens no run, and for a bad parameter."""
+    runs, for a notebook that is not there or opens no run, and for a bad parameter. `on` and
+    `task`: the combinations are tasks of a cluster (`petweak.study.tasks.cluster`)."""
     if not notebook.is_file():
         raise ValueError(f"{notebook}: no such notebook")
     defaults, lists = notebooks.parameters_of(notebook), read_values(parameters)
@@ -58,12 +62,20 @@ def sweep(notebook: Path, parameters, profile="embedded", run=None, data_root=No
     combinations = [notebooks.typed(shared | product, defaults) for product in products]
     claim(top.parents[1])
     (top / "sweep.csv").unlink(missing_ok=True)  # of another call, perhaps
+    calls = {}
     for values in combinations:
         name = " ".join(f"{k}={values[k]}" for k in lists)
         readable = re.sub(r"[^A-Za-z0-9.+-]+", "_", name.replace("=", "-"))[:60]
         folder = top / f"{readable}-{text_hash(json.dumps(values, sort_keys=True))[:8]}"
+        calls[name] = partial(_execute, notebook, folder, values | {"run": str(folder)})
+    with cluster(on, task, top.parents[1]):
+        there = failures(calls.values())
+    for values, (name, execute) in zip(combinations, calls.items(), strict=True):
+        folder = execute.args[1]
         try:
-            done = _execute(notebook, folder, values | {"run": str(folder)})
+            if execute in there:
+                raise there[execute]
+            done = execute()
             frames.append(_rows(folder))
         except Exception as error:  # whatever it is, the other combinations are not to be lost
             text = "".join(traceback.format_exception(error))

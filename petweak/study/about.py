@@ -17,15 +17,18 @@ PACKAGES = ("torch", "torchvision", "timm", "grad-cam", "numpy", "onnxruntime")
 def about_run(settings: Settings, data_root: Path, dataset: str, n_photos: int, device: str
               ) -> dict[str, Any]:
     """The content of run.json."""
-    versions = {"petweak": petweak.__version__, "python": platform.python_version()}
-    for name in PACKAGES:
-        versions[name] = next((d.version for d in distributions(name=name)), None)
     gpu = torch.cuda.get_device_name(0) if torch.cuda.is_available() else None
     return {"profile": settings.profile, "dataset": dataset, "data_root": str(data_root),
             "n_photos": n_photos, "settings": settings.to_dict(), "seed": settings.data.seed,
-            "versions": versions, "git_commit": _git_commit(), "device": device,
+            "versions": versions(), "git_commit": git_commit(), "device": device,
             "hardware": {"machine": platform.machine(), "system": platform.system(),
                          "threads": torch.get_num_threads(), "gpu": gpu}}
+
+
+def versions() -> dict[str, str | None]:
+    """Of petweak, Python, and the PACKAGES that numbers depend on."""
+    packages = {n: next((d.version for d in distributions(name=n)), None) for n in PACKAGES}
+    return {"petweak": petweak.__version__, "python": platform.python_version(), **packages}
 
 
 def pick_device(name: str) -> torch.device:
@@ -42,7 +45,8 @@ def pick_device(name: str) -> torch.device:
     return device
 
 
-def _git_commit() -> str | None:
+def git_commit() -> str | None:
+    """Of the files that run, where they lie in a repository."""
     git = {"cwd": Path(__file__).parent, "encoding": "utf-8", "stderr": subprocess.DEVNULL}
     try:
         return subprocess.check_output(["git", "rev-parse", "HEAD"], **git).strip()

@@ -8,6 +8,7 @@ keys of the stages above it.
 import json
 import logging
 import os
+import re
 import socket
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -36,6 +37,9 @@ except ImportError:  # Windows
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+# In a task of `petweak.study.tasks`: the run is locked by the process that handed it out, and what
+# is made here shares it with other tasks, each of which locks its stage.
+in_task = False
 Stage = tuple[str, str, str]  # its name, source and labels
 STAGES = ("features", "masks", "train", "evaluate", "report")
 TIMINGS = ["stage", "source", "labels", "n_images", "seconds", "images_per_second", "peak_rss_mb"]
@@ -66,13 +70,21 @@ def ensure(folder: Path, stage: Stage, read: Callable[[], T | None], make: Calla
     return value
 
 
+def _lock(folder: Path, what: str) -> FileLock:
+    if in_task:
+        make_run_folder(folder := folder / ".locks")
+    name = re.sub(r"[^\w.@-]+", "-", what) if in_task else ".lock"
+    return FileLock(folder / name, is_singleton=True)  # the same process may take it again
+
+
 @contextmanager
 def locked(folder: Path, what: str) -> Iterator[None]:
-    """Alone among the processes that write into the run in `folder`. One that has to wait says for
-    whom, for what and since when that one has been at work."""
+    """Alone among the processes that write into the run in `folder`; in a task, among those that
+    make the same. One that has to wait says for whom, for what and since when that one has been at
+    work."""
     make_run_folder(folder)
-    lock = FileLock(folder / ".lock", is_singleton=True)  # the same process may take it again
-    holder = folder / ".lock.json"
+    lock = _lock(folder, what)
+    holder = Path(f"{lock.lock_file}.json")
     try:
         lock.acquire(timeout=0)
     except Timeout:
@@ -112,7 +124,7 @@ def note_time(folder: Path, stage: Stage, n: int, seconds: float, peak: float | 
     if peak is None and any(row.items() <= r.items() for r in rows()):
         return
     try:
-        with FileLock(folder / ".lock", is_singleton=True).acquire(timeout=0):
+        with _lock(folder, "timings").acquire(timeout=60 if in_task else 0):
             others = [r for r in rows() if tuple(r[k] for k in TIMINGS[:3]) != stage]
             table = sorted([*others, row | new], key=lambda r: STAGES.index(r["stage"]))
             write_frame(path, pd.DataFrame(table, columns=TIMINGS))

@@ -1,6 +1,8 @@
 """results.csv: every score of a run in one long table."""
 
 import logging
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from petweak.models.maskformer import model_name
 from petweak.pseudo_masks import source_class, source_names
 from petweak.study.run import Run, Scores, open_scores
 from petweak.study.tables import final, model_folder, models, read_table
+from petweak.study.tasks import Unmade, ahead
 from petweak.training.self_training import Round
 from petweak.training.trainer import CONFIG
 
@@ -32,7 +35,8 @@ def grid(settings: Settings) -> list[tuple[str, str]]:
 
 def run_study(run: Run) -> pd.DataFrame:
     """Make every stage of the grid `sources` x `labels` that is missing; write results.csv. Ground
-    truth is left out, with a warning, where no photo of train has a trimap."""
+    truth is left out, with a warning, where no photo of train has a trimap. Where tasks of a
+    cluster fail, results.csv has what the others came to, and `tasks.Unmade` is raised."""
     chosen, s = grid(run.settings), run.settings
     if not chosen:
         raise ValueError(f"none of {', '.join(s.sources)} has the labels {', '.join(s.labels)}")
@@ -41,17 +45,30 @@ def run_study(run: Run) -> pd.DataFrame:
         run.taught(s.sources[0])  # raises
     for source in sources:
         run.check_masks(source)
-    run.features  # noqa: B018 - they, and their time, come back where nothing else asks for them
-    for name in BASELINES:
-        run.baseline_scores(name)
-    for source in sources:
-        run.mask_scores(source)
-    chosen = [(source, labels) for source, labels in chosen if source in sources]
-    for source, labels in tqdm(chosen, desc="study", unit="model"):
-        run.model_scores(source, labels)
-        if source_class(source).self_trained:
-            score_rounds(run, source, labels)
+    stages = _stages(run, sources, [c for c in chosen if c[0] in sources])
+    try:
+        ahead(stages)
+        for make in tqdm(stages, desc="study", unit="stage"):
+            make()
+    except Unmade:
+        collect_results(run)
+        raise
     return collect_results(run)
+
+
+def _stages(run: Run, sources: list[str], chosen: list[tuple[str, str]]
+            ) -> dict[Callable, list[Callable]]:
+    """All that makes the masks of `sources` and the models `chosen`, each with what it needs."""
+    features = partial(run.more_features)  # they come back even where nothing else asks for them
+    masks = {source: partial(run.mask_scores, source) for source in sources}
+    stages = {partial(run.baseline_scores, name): [] for name in BASELINES}
+    stages = {features: [], **stages, **{make: [features] for make in masks.values()}}
+    for source, labels in chosen:
+        model = partial(run.model_scores, source, labels)
+        stages[model] = [masks[source]]
+        if source_class(source).self_trained:
+            stages[partial(score_rounds, run, source, labels)] = [model]
+    return stages
 
 
 def _can_teach(run: Run, source: str) -> bool:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import torch
 from filelock import FileLock
 from torch import Tensor
 
@@ -84,6 +85,14 @@ class Run:
         self.parent: Run | None = None
         self.only: frozenset[str] | None = None  # the photos of a variant that does not need all
         self._opened = cache(self._pass)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What another process makes this run of; maps and networks it opens itself."""
+        kept = ("folder", "data_root", "settings", "made_on", "parent", "only")
+        return {k: getattr(self, k) for k in kept} | {"device": torch.device(self.device.type)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _opened=cache(self._pass))
 
     def variant(self, name: str, only: frozenset[str] | None = None, **changes: Any) -> "Run":
         """The same study with other settings, on all photos or on some, in a folder of its own:
