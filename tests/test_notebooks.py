@@ -161,6 +161,17 @@ def test_the_glossary_is_linked_and_leads_to_where_a_word_is_explained():
         assert 1 <= len(re.findall(r"[.?!](?=\s|$)", meaning)) <= 3, term
 
 
+@every([*EVERY, *sorted(FOLDER.glob("teaching/source/**/*.ipynb"))])
+def test_no_line_of_a_formula_begins_a_list(path):
+    """Markdown makes a list, a quotation or a heading of it, and the formula is torn."""
+    for cell in read(path).cells:
+        if cell.cell_type == "markdown":
+            text = re.sub(r"```.*?```|`[^`\n]*`", "", cell.source, flags=re.S)
+            for formula in re.findall(r"\$\$.+?\$\$|(?<![\\$])\$(?!\$).+?\$", text, flags=re.S):
+                torn = re.search(r"\n[ ]{0,3}([-+*>#]|\d+[.)])(\s|$)", formula)
+                assert not torn and "\n\n" not in formula, (cell.id, formula)
+
+
 @every(READ)
 def test_cells_can_be_read_at_a_glance(path):
     for cell in code_cells(path):
