@@ -207,11 +207,13 @@ def ablation_points(table: pd.DataFrame, title: str) -> Figure:
         front = table[here & table["pareto"]].sort_values("parameters")
         ax.plot(front["parameters"], front["iou"], color=colours[source], lw=1)
         part = table[here].sort_values("parameters")
-        named = {part["iou"].idxmax(), *part.index[part["satisfies"] == "yes"][:1],
-                 *part.index[part["row"] == "paper"]}
+        best, satisfying = part.index[part["p"].isna()], part.index[part["satisfies"] == "yes"]
+        named = dict.fromkeys((*best, *part.index[part["row"] == "paper"]), "left")
+        named |= {at: "right" for at in satisfying[:1] if at not in best}  # two texts, two sides
         for row in part.loc[list(named)].itertuples():
-            ax.annotate(row.row, (row.parameters, row.iou), (0, 9), fontsize="small", zorder=4,
-                        ha="right" if row.share > 0.1 else "center", textcoords="offset points",
+            side = "right" if row.share > 0.5 else named[row.Index]
+            ax.annotate(row.row, (row.parameters, row.iou), (4 if side == "left" else -4, 8),
+                        textcoords="offset points", fontsize="small", ha=side, zorder=4,
                         bbox={"fc": rcParams["axes.facecolor"], "lw": 0, "pad": 1, "alpha": 0.8})
         ax.margins(y=0.12)
         ax.axvline(0.1 * (table["parameters"] / table["share"]).iloc[0], ls=":", color=text)
