@@ -280,7 +280,7 @@ def test_ablation_points():
     table = pd.DataFrame(rows, columns=["row", "levels", "parameters", "iou", "satisfies"])
     table = table.assign(source="ground_truth", network="MaskFormer", smallest=table["iou"] - 0.01,
                          largest=table["iou"] + 0.02, share=table["parameters"] / 1000,
-                         pareto=table["row"] != "ms")
+                         pareto=table["row"] != "ms", p=[None, 0.01, 0.01, 0.01])
     fig = ablation_points(table, "Small ones do")
     (ax,) = fig.axes
     points = {tuple(np.ravel(c.lines[0].get_xydata())): c.lines[0] for c in ax.containers}
