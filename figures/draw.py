@@ -211,8 +211,10 @@ def without_labels_table(table: pd.DataFrame) -> pd.DataFrame:
 
 
 # What a table says, in sentences that stand before it.
-SENTENCES = {"ablation": ablation_sentences, "supervision": lambda table: [
-    *supervision_answers(table), *counts(compared(table, "minus_breed"), "species", "breeds")],
+SENTENCES = {
+    "ablation": ablation_sentences, "ablation_ground_truth": ablation_sentences,
+    "supervision": lambda table: [*supervision_answers(table), *counts(
+        compared(table, "minus_breed"), "species", "breeds")],
     "supervision_cpu": lambda table: counts(
         compared(table, "minus_with_trimap"), "all photos", "those with a trimap")}
 TABLES = {  # a file in figures/data/<run>/, and the mark in the README: its table
@@ -220,7 +222,8 @@ TABLES = {  # a file in figures/data/<run>/, and the mark in the README: its tab
     "configurations": chosen_configurations, "unseen_breeds": lost,
     "unseen_breeds_tried": lambda tried: by_configuration(tried).reset_index(),
     "cost": lambda stages: stages, "chosen": chosen_table, "cam_heads": two_by_two,
-    "ablation": answers_table, "supervision": supervision_table,
+    "ablation": answers_table, "ablation_ground_truth": answers_table,
+    "supervision": supervision_table,
     "supervision_cpu": without_labels_table,
     "mask_costs": lambda costs: costs.drop(columns=["low", "high", "n_images", "threads"]),
     "choices": lambda choices: choices.drop(columns=["source", "labels", "model", "seconds"]),
