@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     stop = Stop("goes on from here" if args.goes_on else "starts again")
     try:
         with stop:
-            for line in args.call(args):
+            for line in _called(args):
                 print(line, flush=True)
         return 0
     except KeyboardInterrupt as stopped:
@@ -156,6 +156,21 @@ def without_home() -> None:
             atexit.register(shutil.rmtree, folder, ignore_errors=True)
             for name in ("MPLCONFIGDIR", "IPYTHONDIR"):
                 os.environ.setdefault(name, folder)
+
+
+def _called(args: argparse.Namespace) -> Iterator:
+    """What the command yields. Of the processes that torchrun has started, all but the first yield
+    nothing and help it (`petweak.data.distributed`)."""
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return args.call(args)
+    if first := os.environ["RANK"] == "0":
+        if not args.shares:
+            raise ValueError("this command has nothing to share: call it without torchrun")
+    else:
+        os.environ["TQDM_DISABLE"] = "1"  # before torch imports tqdm
+    from petweak.data.distributed import led
+
+    return led(partial(args.call, args)) if first or args.shares else iter(())
 
 
 def _call(function: str, args: argparse.Namespace) -> Iterator:
@@ -325,7 +340,8 @@ def parser() -> argparse.ArgumentParser:
     def command(name: str, call: Callable | str, about: str, *groups: str, of=names) -> Callable:
         p = of.add_parser(name, help=about, description=about)
         p.set_defaults(call=partial(_call, call) if isinstance(call, str) else call,
-                       goes_on="run" in groups or name in ("make", "fetch"))
+                       goes_on="run" in groups or name in ("make", "fetch"),
+                       shares="settings" in groups)
         add = p.add_argument
         add("--debug", action="store_true", default=argparse.SUPPRESS, help="show tracebacks")
         if groups:

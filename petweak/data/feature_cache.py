@@ -7,7 +7,8 @@
 The pass writes into `features.partial/` batch by batch and renames the folder at the end. Batches
 are always cut alike, so a pass that was killed goes on with the very values it would have had. Its
 files have their full size from the first batch on: a disk that is too small is told there. A row is
-compared with its checksum when a process first reads it; a damaged one is made anew.
+compared with its checksum when a process first reads it; a damaged one is made anew. Of several
+processes, each writes the rows of its batches, and the first one notes them when they are written.
 """
 
 import errno
@@ -31,6 +32,7 @@ from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
 from petweak.config import Settings
+from petweak.data.distributed import gathered, share, together
 from petweak.data.files import is_whole, read_json, replacing, reserve, write_json
 from petweak.data.oxford_pets import Sample, load_photo, resize
 
@@ -56,6 +58,11 @@ class Features:
     def __post_init__(self) -> None:
         self.row = {image_id: i for i, image_id in enumerate(self.ids)}
         self._good: set[tuple[str, int]] = set()  # what has been compared with its checksum
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For another process, which maps the files into its own memory."""
+        inside = {k: m for k, m in self.arrays.items() if not isinstance(m, np.memmap)}
+        return vars(self) | {"arrays": inside}
 
     def map(self, level: str) -> np.ndarray:
         """(N, 2, C, h, w) float16, memory-mapped and read-only; (N, 2, C) of `pooled`."""
@@ -167,34 +174,53 @@ def extract_features(samples: tuple[Sample, ...],
         partial.mkdir(parents=True)
         state = {"key": key, "engine": None, "photos": 0, "passes": 0, "seconds": 0.0,
                  "crc32": dict.fromkeys((*s.stored_levels, "pooled"), "")}
-    done, network, start = state["photos"], None, time.perf_counter() - state["seconds"]
-    loader = DataLoader(samples[done:], s.extraction_batch, num_workers=settings.system.workers,
-                        collate_fn=functools.partial(_photo_tensors, size=s.image_size))
-    name = f"features {s.backbone} {s.image_size} px"
-    with tqdm(total=len(samples), initial=done, desc=name, unit="photo") as bar:
-        for batch in loader:
-            batch = batch.to(device)
-            if network is None:
-                views = torch.cat([batch, batch.flip(-1)])
-                state["engine"], network = choose_engine(views, state["engine"] or s.engine)
-            maps = _maps(network, batch, s.stored_levels)
-            if not done:
-                _check_room(folder, len(samples), maps)
-            for level, m in maps.items():
-                out = _array(partial / f"{level}.npy", len(samples), m)
-                out[done : done + len(batch)] = m
-                out.flush()
-                state["crc32"][level] += "".join(map(_crc32, m))
-            done += len(batch)
-            bar.update(len(batch))
-            state |= {"photos": done, "passes": state["passes"] + VIEWS * len(batch),
-                      "seconds": time.perf_counter() - start}
-            write_json(partial / "progress.json", state)
+    together(_pass, samples, choose_engine, settings, partial, state, device)
     index = {k: state[k] for k in ("key", "engine", "passes", "seconds", "crc32")}
     index |= {"levels": list(s.stored_levels), "ids": [sample.id for sample in samples]}
     write_json(partial / INDEX, index)
     _publish(partial, folder)
     return index
+
+
+def _pass(samples: tuple[Sample, ...], choose_engine: Callable, settings: Settings, partial: Path,
+          state: dict[str, Any], device: torch.device) -> None:
+    """The rest of a pass, whose `state` is in `partial`: a batch for each process, then the next
+    ones. The first batch of all chooses the engine, and makes the files."""
+    s, (rank, n), network = settings.backbone, share(), None
+    start, done, size = time.perf_counter() - state["seconds"], state["photos"], s.extraction_batch
+    batches = [range(len(samples))[k : k + size] for k in range(done, len(samples), size)]
+    loader = iter(DataLoader(
+        samples, batch_sampler=batches[rank::n], num_workers=settings.system.workers,
+        collate_fn=functools.partial(_photo_tensors, size=s.image_size)))
+    name = f"features {s.backbone} {s.image_size} px"
+    with tqdm(total=len(samples), initial=done, desc=name, unit="photo") as bar:
+        for turn in range(0, len(batches), n):
+            if not turn and rank:
+                state["engine"] = gathered(None)[0]
+            sums = {}
+            for rows in batches[turn : turn + n][rank : rank + 1]:
+                batch = next(loader).to(device)
+                if network is None:
+                    views = torch.cat([batch, batch.flip(-1)])
+                    state["engine"], network = choose_engine(views, state["engine"] or s.engine)
+                maps = _maps(network, batch, s.stored_levels)
+                if rows.start == 0:
+                    _check_room(partial, len(samples), maps)
+                for level, m in maps.items():
+                    out = _array(partial / f"{level}.npy", len(samples), m)
+                    out[rows.start : rows.stop] = m
+                    out.flush()
+                    sums[level] = "".join(map(_crc32, m))
+            if not turn and not rank:
+                gathered(state["engine"])
+            for level, text in (item for part in gathered(sums) for item in part.items()):
+                state["crc32"][level] += text
+            new = sum(map(len, batches[turn : turn + n]))
+            bar.update(new)
+            state |= {"photos": state["photos"] + new, "passes": state["passes"] + VIEWS * new,
+                      "seconds": time.perf_counter() - start}
+            if not rank:
+                write_json(partial / "progress.json", state)
 
 
 @torch.random.fork_rng(devices=[])  # in the middle of a training perhaps

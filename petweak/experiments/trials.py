@@ -18,6 +18,7 @@ import torch
 from torch.nn import functional as F
 
 from petweak.config import Settings, parse_assignments
+from petweak.data import distributed
 from petweak.data.files import read_json, write_json
 from petweak.data.masks import FOREGROUND, read_mask
 from petweak.data.oxford_pets import Sample, load_trimap
@@ -211,7 +212,7 @@ def train(
     def make() -> None:
         about = {"source": name, "labels": labels, "variant": "experiment", "round": None}
         train_model(run.features, targets, val or no_targets(), run.pets.classes(labels), s, folder,
-                    trial, run.device, about, build)
+                    trial, run.device, about, build if shape or network != MaskFormer else network)
 
     ensure(folder, ("trial", name, labels), lambda: is_trained(folder, trial) or None, make)
     predictor = load_model(folder, run.device, build)
@@ -230,5 +231,6 @@ def self_train(run: Run, name: str, source: str, labels: str, **flat) -> list[se
 
 
 def _key(run: Run, settings: Settings, sections: tuple[str, ...], **parts) -> str:
-    parts |= {"features": run.features_key, "device": run.made_on, "seed": settings.data.seed}
+    device = run.made_on + distributed.note(run.made_on)
+    parts |= {"features": run.features_key, "device": device, "seed": settings.data.seed}
     return key(settings, sections, stage="trial", **parts)

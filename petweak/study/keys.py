@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from petweak.config import Settings
+from petweak.data import distributed
 from petweak.models import weights
 from petweak.pseudo_masks import refinement, source_class
 from petweak.study.cache import key
@@ -80,5 +81,6 @@ class Keys:
                 "masks": self.masks(source), "compute": self._compute()}
 
     def _compute(self) -> str:
-        """Device and precision of training, as they change results."""
-        return f"{self.device} {mixed_precision(self.settings, torch.device(self.device))}"
+        """Device, precision and processes of training, as far as they change results."""
+        precision = mixed_precision(self.settings, torch.device(self.device))
+        return f"{self.device} {precision}{distributed.note(self.device)}"

@@ -215,11 +215,7 @@ class Run:
         key = Keys.of_features(settings, self.content, self.ids, self.made_on)
         folders = [self.folder / "features", *(read_json(self.folder / FEATURES_FROM, list) or [])]
         places = [Path(folder) / name for folder in folders]
-
-        def engine(photos: Tensor, chosen: str) -> tuple[str, Engine]:
-            same = settings.backbone.backbone == s.backbone
-            network = self.backbone if same else load_backbone(backbone).to(self.device)
-            return make_engine(network, photos, chosen)
+        engine = partial(self._engine, settings.backbone.backbone)
 
         def read() -> Features | None:
             return next(filter(None, (open_features(f, key) for f in places)), None)
@@ -231,6 +227,11 @@ class Run:
         features = self._ensure(stage, read, make, lambda f: (f.passes, f.seconds))
         features.mend = partial(mend_rows, self.pets.samples, engine, settings, self.device)
         return features
+
+    def _engine(self, backbone: str, photos: Tensor, chosen: str) -> tuple[str, Engine]:
+        same = backbone == self.settings.backbone.backbone
+        network = self.backbone if same else load_backbone(backbone).to(self.device)
+        return make_engine(network, photos, chosen)
 
     # --- pseudo-masks
 

@@ -1,7 +1,8 @@
 """Train a MaskFormer on cached features and a source's masks; stop and resume at any epoch.
 
 Everything random in an epoch follows from (seed, epoch), and the checkpoint holds the rest, so a
-run that was killed ends with the same tensors as one that was not.
+run that was killed ends with the same tensors as one that was not. Several processes share each
+step: all hold the same model, and the gradients of their parts of the batch are added up.
 """
 
 import json
@@ -23,6 +24,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from petweak.config import Settings
+from petweak.data import distributed
 from petweak.data.feature_cache import Features
 from petweak.data.files import (
     file_hash,
@@ -40,7 +42,7 @@ from petweak.training.targets import Targets
 
 log = logging.getLogger(__name__)
 HISTORY = ["epoch", "loss", "class", "mask", "dice", "val_mask_iou", "lr", "seconds"]
-CONFIG, WEIGHTS = "config.json", "model.safetensors"
+CONFIG, WEIGHTS, CHECKPOINT = "config.json", "model.safetensors", "checkpoint.safetensors"
 FILES = (WEIGHTS, "history.csv")
 CARD = "README.md"  # beside them, by petweak.reporting.cards
 
@@ -103,13 +105,41 @@ def train_model(features: Features, train: Targets, val: Targets, classes: tuple
     last epoch where `val` has no photo), and write `model.safetensors`, `history.csv` and
     `config.json` with `about` into `folder`. Returns the config. FloatingPointError with the
     photos' ids where a loss is not finite. `build` makes the network of what the settings say of
-    it: a MaskFormer, or a module with its `forward`, `config`, `loss` and `read`."""
-    s, seed = settings.training, settings.data.seed
+    it: a MaskFormer, or a module with its `forward`, `config`, `loss` and `read`, which the first
+    of several processes trains alone: its loss may be no mean over photos."""
+    parts = (features, train, val, len(classes), settings, folder, key, device, build, about)
+    model, history, best = (distributed.together(_epochs, *parts) if build is MaskFormer
+                            else _epochs(*parts))
+    _retire(folder)
+    with replacing(folder / WEIGHTS) as beside:
+        beside.write_bytes(save(best))
+    write_frame(folder / "history.csv", pd.DataFrame(history, columns=HISTORY).round(6))
+    kept = max(history, key=lambda row: (row["val_mask_iou"] or 0.0, row["epoch"]))
+    done = {"key": key, **about, "classes": list(classes), "best_epoch": kept["epoch"],
+            "val_mask_iou": kept["val_mask_iou"], "n_images": len(train.ids),
+            "epochs": len(history), "seconds": round(sum(row["seconds"] for row in history), 3),
+            "model": vars(model.config), "settings": settings.to_dict(),
+            "files": file_hashes(folder)}
+    write_json(folder / CONFIG, done)
+    (folder / CHECKPOINT).unlink()
+    return done
+
+
+def _epochs(features: Features, train: Targets, val: Targets, classes: int, settings: Settings,
+            folder: Path, key: str, device: torch.device, build: Callable, about: dict[str, Any]
+            ) -> tuple[Any, list[dict], dict[str, Tensor]]:
+    """The epochs that are missing: the model, the history, and the tensors of the best epoch. The
+    first process alone writes. OSError where they do not begin alike."""
+    s, seed, rank = settings.training, settings.data.seed, distributed.share()[0]
     torch.manual_seed(seed)
-    model, optimizer, scaler = prepare(features, len(classes), settings, device, build)
-    checkpoint = folder / "checkpoint.safetensors"
+    model, optimizer, scaler = prepare(features, classes, settings, device, build)
+    checkpoint = folder / CHECKPOINT
     history, best = _resume(checkpoint, key, model, optimizer, scaler, settings.system.save_epochs)
-    if not history:
+    begins = (len(history), _crc32(model.state_dict(), {}))
+    if len(set(distributed.gathered(begins))) > 1:
+        raise OSError(f"the processes do not begin alike: do all machines see {folder}, and have "
+                      "they the same packages?")
+    if not history and not rank:
         shutil.rmtree(folder / "epochs", ignore_errors=True)  # of an earlier training
     steps = math.ceil(len(train.ids) / s.batch_size)
     name = "-".join(str(v) for v in about.values() if v not in ("", None))
@@ -118,7 +148,8 @@ def train_model(features: Features, train: Targets, val: Targets, classes: tuple
     for epoch in bar:
         start = time.perf_counter()
         generator = torch.Generator().manual_seed(seed * 100_003 + epoch)
-        torch.manual_seed(seed * 100_003 + epoch)  # dropout
+        apart = 0 if device.type == "cpu" else rank << 32  # see distributed.note
+        torch.manual_seed(seed * 100_003 + epoch + apart)  # dropout
         order = torch.randperm(len(train.ids), generator=generator)
         sums: dict[str, float] = {}
         model.train()
@@ -136,25 +167,15 @@ def train_model(features: Features, train: Targets, val: Targets, classes: tuple
         if iou is None or iou >= max(row["val_mask_iou"] for row in history):
             best = {k: v.cpu().clone(memory_format=torch.contiguous_format)
                     for k, v in model.state_dict().items()}
+        if rank:
+            continue
         if settings.system.save_epochs:  # in half precision: to be looked at, not to be trained on
             half = {k: v.half().cpu().contiguous() for k, v in model.state_dict().items()}
             with replacing(folder / "epochs" / f"{epoch + 1:02d}.safetensors") as beside:
                 beside.write_bytes(save(half))
         _save(checkpoint, key, model, optimizer, scaler, best, history)
         bar.set_postfix(loss=f"{history[-1]['loss']:.3f}", val=iou)
-    _retire(folder)
-    with replacing(folder / WEIGHTS) as beside:
-        beside.write_bytes(save(best))
-    write_frame(folder / "history.csv", pd.DataFrame(history, columns=HISTORY).round(6))
-    kept = max(history, key=lambda row: (row["val_mask_iou"] or 0.0, row["epoch"]))
-    done = {"key": key, **about, "classes": list(classes), "best_epoch": kept["epoch"],
-            "val_mask_iou": kept["val_mask_iou"], "n_images": len(train.ids),
-            "epochs": len(history), "seconds": round(sum(row["seconds"] for row in history), 3),
-            "model": vars(model.config), "settings": settings.to_dict(),
-            "files": file_hashes(folder)}
-    write_json(folder / CONFIG, done)
-    checkpoint.unlink()
-    return done
+    return model, history, best
 
 
 def saved_epochs(folder: Path) -> dict[int, Path]:
@@ -175,16 +196,16 @@ def learning_rate(progress: float, settings: Settings) -> float:
 @torch.inference_mode()
 def val_mask_iou(model: MaskFormer, features: Features, val: Targets, batch_size: int) -> float:
     """Mean IoU of the predictions with the source's masks, on the training grid, without the ignore
-    region."""
+    region. Several processes share the batches."""
     model.eval()
-    ious = []
-    for rows in torch.arange(len(val.ids)).split(batch_size):
+    ious, (rank, n) = torch.zeros(len(val.ids)), distributed.share()
+    for rows in torch.arange(len(val.ids)).split(batch_size)[rank::n]:
         output = model(cached_maps(model, features, [val.ids[r] for r in rows]))
         _, masks, valid = val.batch(rows, torch.zeros(len(rows), dtype=torch.bool))
         keep = valid > 0
         predicted = model.read(output)[0].cpu() > 0.5
-        ious.append(agreement(predicted & keep, (masks[:, 0] > 0.5) & keep))
-    return torch.cat(ious).mean().item()
+        ious[rows] = agreement(predicted & keep, (masks[:, 0] > 0.5) & keep)
+    return distributed.total(ious).mean().item()
 
 
 def mixed_precision(settings: Settings, device: torch.device) -> torch.dtype | None:
@@ -224,24 +245,28 @@ def train_step(
     settings: Settings, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler,
 ) -> dict[str, float]:
     """One step of the optimizer on these rows of `train`, mirrored where `mirror` (B,) is true;
-    returns the terms of the loss. FloatingPointError where it is not finite."""
+    returns the terms of the loss. FloatingPointError where it is not finite. Every photo has one
+    object, so each term is a mean over photos, and the sum of weighted means of its parts."""
     s, device = settings.training, next(model.parameters()).device
-    ids = [train.ids[r] for r in rows]
-    maps = cached_maps(model, features, ids, mirror.numpy())
-    classes, masks, valid = (t.to(device) for t in train.batch(rows, mirror))
+    ids, (part, weight) = [train.ids[r] for r in rows], distributed.part(len(rows))
+    maps = cached_maps(model, features, ids[part], mirror[part].numpy())
+    classes, masks, valid = (t.to(device) for t in train.batch(rows[part], mirror[part]))
     precision = mixed_precision(settings, device)
-    with torch.autocast(device.type, precision, enabled=precision is not None):
+    with (distributed.as_one(len(rows), part),
+          torch.autocast(device.type, precision, enabled=precision is not None)):
         output = model(maps)
     weights = (s.class_weight, s.mask_weight, s.dice_weight)
     terms = model.loss(output, classes, masks, valid, weights, s.no_object_weight)
-    loss = sum(terms.values())
+    loss = sum(terms.values()) * weight
     # one wait for a GPU, not one a term
-    values = dict(zip(terms, torch.stack([*terms.values()]).tolist(), strict=True))
+    means = distributed.total(torch.stack([*terms.values()]).detach() * weight).tolist()
+    values = dict(zip(terms, means, strict=True))
     if not math.isfinite(total := sum(values.values())):
         raise FloatingPointError(f"the loss is {total} (terms {values}) on the photos "
                                  f"{', '.join(ids)}. Lower lr ({s.lr}) or look at their masks.")
     optimizer.zero_grad(set_to_none=True)
     scaler.scale(loss).backward()
+    distributed.add_gradients(model)
     scaler.unscale_(optimizer)
     torch.nn.utils.clip_grad_norm_(model.parameters(), s.clip)
     scaler.step(optimizer)
