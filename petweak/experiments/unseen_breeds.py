@@ -82,11 +82,12 @@ def without_breed(run: Run, *breeds: str) -> tuple[Run, set[str]]:
 
 def lost(table: pd.DataFrame, border: str = "ignore") -> pd.DataFrame:
     """What an unseen breed costs: means over breeds, then over seeds, of `unseen_breeds`. A row per
-    source and what was scored: `source`, `of`, `unseen`, `seen`, `lost` (seen - unseen), `seeds`,
-    `smallest`, `largest` (of a seed, unseen), and `defaults` as in `self_training_gains`."""
+    source and what was scored: `source`, `of`, `unseen`, `seen`, `lost` (seen - unseen), `draws`
+    (of breeds left out), `seeds`, `smallest` and `largest` (unseen, of a seed and draw)."""
     part = table[table["border"] == border]
-    by_seed = part.groupby(["source", "of", "seed"], sort=False)[["unseen", "seen"]].mean()
-    by_seed = by_seed.assign(lost=by_seed["seen"] - by_seed["unseen"])
-    groups = by_seed.groupby(["source", "of"], sort=False)
-    spread = groups["unseen"].agg(seeds="size", smallest="min", largest="max")
-    return groups.mean().join(spread).reset_index().assign(defaults="tuned on test")
+    means = part.groupby(["source", "of", "seed"], sort=False)[["unseen", "seen"]].mean()
+    means = means.groupby(["source", "of"], sort=False).mean()
+    spread = part.groupby(["source", "of"]).agg(
+        draws=("breed", "nunique"), seeds=("seed", "nunique"), smallest=("unseen", "min"),
+        largest=("unseen", "max"))
+    return means.assign(lost=means["seen"] - means["unseen"]).join(spread).reset_index()

@@ -79,12 +79,12 @@ def test_a_draw_has_both_species(run):
 
 def test_what_an_unseen_breed_costs_is_a_mean_over_breeds_then_seeds():
     rows = [
-        ("imagenet_only", "model", "ignore", seed, unseen, 0.9)
-        for seed, unseen in ((0, 0.6), (0, 0.8), (1, 0.8), (1, 0.9))
+        ("imagenet_only", "model", "ignore", seed, breed, unseen, 0.9)
+        for seed, breed, unseen in ((0, "a", 0.6), (0, "b", 0.8), (1, "a", 0.8), (1, "b", 0.9))
     ]
-    rows.append(("imagenet_only", "model", "foreground", 0, 0.1, 0.1))
-    columns = ["source", "of", "border", "seed", "unseen", "seen"]
+    rows.append(("imagenet_only", "model", "foreground", 0, "a", 0.1, 0.1))
+    columns = ["source", "of", "border", "seed", "breed", "unseen", "seen"]
     (row,) = lost(pd.DataFrame(rows, columns=columns)).to_dict("records")
     assert row["unseen"] == pytest.approx(0.775) and row["lost"] == pytest.approx(0.125)
-    assert (row["smallest"], row["largest"], row["seeds"]) == pytest.approx((0.7, 0.85, 2))
-    assert row["defaults"] == "tuned on test"
+    assert (row["smallest"], row["largest"]) == (0.6, 0.9)
+    assert (row["draws"], row["seeds"]) == (2, 2)
