@@ -83,11 +83,12 @@ def without_breed(run: Run, *breeds: str) -> tuple[Run, set[str]]:
 def lost(table: pd.DataFrame, border: str = "ignore") -> pd.DataFrame:
     """What an unseen breed costs: means over breeds, then over seeds, of `unseen_breeds`. A row per
     source and what was scored: `source`, `of`, `unseen`, `seen`, `lost` (seen - unseen), `draws`
-    (of breeds left out), `seeds`, `smallest` and `largest` (unseen, of a seed and draw)."""
+    (of breeds left out), `worst` (unseen, of a draw), `seeds`, `smallest`, `largest` (unseen, of a
+    seed)."""
     part = table[table["border"] == border]
-    means = part.groupby(["source", "of", "seed"], sort=False)[["unseen", "seen"]].mean()
-    means = means.groupby(["source", "of"], sort=False).mean()
-    spread = part.groupby(["source", "of"]).agg(
-        draws=("breed", "nunique"), seeds=("seed", "nunique"), smallest=("unseen", "min"),
-        largest=("unseen", "max"))
-    return means.assign(lost=means["seen"] - means["unseen"]).join(spread).reset_index()
+    by_seed = part.groupby(["source", "of", "seed"], sort=False)[["unseen", "seen"]].mean()
+    by_seed = by_seed.assign(lost=by_seed["seen"] - by_seed["unseen"])
+    draws = part.groupby(["source", "of", "breed"])["unseen"].mean().groupby(["source", "of"])
+    groups = by_seed.groupby(["source", "of"], sort=False)
+    spread = groups["unseen"].agg(seeds="size", smallest="min", largest="max")
+    return groups.mean().join(draws.agg(draws="size", worst="min")).join(spread).reset_index()
