@@ -193,7 +193,7 @@ def _make(call: Call, folder: Path, there: dict[str, Any], patience: float, *nee
                 "install the same on all nodes")
         if name == "lock":
             text = f"does not see {folder}: --run and --data-root have to lie where all nodes do"
-        raise RuntimeError(f"{platform.node()} {text}")
+        raise OSError(f"{platform.node()} {text}")
     cache.in_task = True
     call()
 
