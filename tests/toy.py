@@ -21,6 +21,7 @@ from torch.nn import functional as F
 from petweak.config import STRIDES, Settings
 from petweak.data.feature_cache import Features
 from petweak.pseudo_masks.base import Batch, Context, Source
+from petweak.training.targets import Targets, load_targets
 
 CPU = torch.device("cpu")
 HEIGHT, WIDTH, SIDE = 40, 56, 24  # of the photos and of their squares
@@ -42,6 +43,14 @@ def square(image_id: str) -> Tensor:
     mask = torch.zeros(HEIGHT, WIDTH)
     mask[top : top + SIDE, left : left + SIDE] = 1
     return mask
+
+
+def square_targets(folder: Path, n: int = 16) -> Targets:
+    """The squares of `n` photos as masks in `folder`, and as targets."""
+    ids = names(n)
+    for i in ids:
+        Image.fromarray((square(i).numpy() * 255).astype(np.uint8)).save(folder / f"{i}.png")
+    return load_targets(folder, ids, [number(i) % 2 for i in ids], 32)
 
 
 def make_features(ids: list[str], settings: Settings) -> Features:

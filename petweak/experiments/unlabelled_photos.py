@@ -30,7 +30,7 @@ def unlabelled_photos(
 ) -> pd.DataFrame:
     """Self-train on each number of `photos` (0: all of train) with the run's settings, and on `at`
     photos in each of `configurations`. Epochs are scaled so that rounds take about as many steps as
-    the settings would with `steps_of` photos; `at` and its default keep the settings' epochs.
+    the settings would with `steps_of` photos; models of `at` photos have the settings' epochs.
 
     Returns a row per model and border of its score: `photos`, `configuration`, `seed`, `border`,
     `masks` (IoU of the first masks with ground truth, on the `n_masks` photos of train that have

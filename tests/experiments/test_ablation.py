@@ -50,8 +50,8 @@ def test_a_row_of_the_grid_names_settings_and_fields_of_a_network():
         assert row.pop("network", "MaskFormer") in NETWORKS, name
         assert set(row) <= {*SHAPE, *INPUT, *SECTION_OF}, name
         assert "=" in name or "," not in name  # as an option it stays one name
-    wanted = {"layers": {0, 1, 6}, "queries": {1, 8, 20, 100}, "blocks": {0, 1, 2, 3}}
-    for key, values in wanted.items():
+    values_of = {"layers": {0, 1, 6}, "queries": {1, 8, 20, 100}, "blocks": {0, 1, 2, 3}}
+    for key, values in values_of.items():
         assert {r[key] for n, r in rows.items() if n.startswith(f"maskformer {key}=")} == values
 
 
@@ -118,12 +118,12 @@ def test_costs_are_those_of_the_definition(run):
     channels = run.features.map("final").shape[2]
     model = network(MaskFormerConfig(2, (channels,), blocks=0))
     predictor = Predictor(model, ("cat", "dog"), "efficientnet_lite0", 64, mirror=False)
-    found = cost(run, predictor)
-    assert found["parameters"] == 3 * (channels + 1)
-    assert found["gflops"] == pytest.approx(2 * channels * 3 * 2 * 2 / 1e9)
-    assert found["memory_mb"] * 2**20 >= 16 * 3 * (channels + 1) + 8 * 3 * 32 * 32 * 4
-    assert not model.training and found["ms_per_photo"] > 0
-    assert 0.05 < found["backbone_gflops"] < 0.2  # 0.8 at 224 px (Liu 2020), a twelfth at 64
+    costs = cost(run, predictor)
+    assert costs["parameters"] == 3 * (channels + 1)
+    assert costs["gflops"] == pytest.approx(2 * channels * 3 * 2 * 2 / 1e9)
+    assert costs["memory_mb"] * 2**20 >= 16 * 3 * (channels + 1) + 8 * 3 * 32 * 32 * 4
+    assert not model.training and costs["ms_per_photo"] > 0
+    assert 0.05 < costs["backbone_gflops"] < 0.2  # 0.8 at 224 px (Liu 2020), a twelfth at 64
 
 
 def test_attention_is_counted(run):
@@ -204,9 +204,9 @@ Ious = dict[str, tuple[int, list[float]]]
 
 
 def two_tables(noisy: Ious, clean: Ious) -> pd.DataFrame:
-    found = [made(clean), made(noisy)]
-    tables = [module._compared(s, "ignore") for s in found]
-    module._add_noise(tables[1], found[1], found[0], "ignore")
+    scores = [made(clean), made(noisy)]
+    tables = [module._compared(s, "ignore") for s in scores]
+    module._add_noise(tables[1], scores[1], scores[0], "ignore")
     parts = [t.assign(source=s, share=t["parameters"] / 1000)
              for t, s in zip(tables, ("clean", "noisy"), strict=True)]
     return pd.concat(parts, ignore_index=True)
@@ -219,10 +219,10 @@ def answer(noisy: Ious, clean: Ious = GROUND_TRUTH) -> pd.DataFrame:
 def test_the_answers():
     noisy = {name: (n, [0.6] * len(v)) for name, (n, v) in GROUND_TRUTH.items()}
     noisy["poor"], clean = (40, [0.6] * 3), GROUND_TRUTH | {"poor": (40, [0.8] * 3)}
-    found = answer(noisy, clean)
-    assert found["simplest"].to_dict() == {"clean": "tiny", "noisy": "torn"}
-    assert found["tenth"].to_dict() == {"clean": "yes", "noisy": "yes"}
-    assert found["wants"].to_dict() == {"clean": "", "noisy": "simpler"}  # `poor` is none any more
+    said = answer(noisy, clean)
+    assert said["simplest"].to_dict() == {"clean": "tiny", "noisy": "torn"}
+    assert said["tenth"].to_dict() == {"clean": "yes", "noisy": "yes"}
+    assert said["wants"].to_dict() == {"clean": "", "noisy": "simpler"}  # `poor` is none any more
     same = answer(GROUND_TRUTH)
     assert same["wants"]["noisy"] == "not told apart"
     larger = answer(GROUND_TRUTH | {"tiny": (50, [0.7] * 3)})

@@ -18,7 +18,6 @@ from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
-import numpy as np
 import pandas as pd
 import psutil
 import pytest
@@ -26,10 +25,9 @@ import torch.distributed as dist
 from conftest import ROUNDS, SMALL, small
 from few import few_photos
 from filelock import FileLock
-from PIL import Image
 from safetensors.torch import load_file
 from torch.nn import functional as F
-from toy import CPU, make_features, names, number, square
+from toy import CPU, make_features, square_targets
 
 from petweak import __main__
 from petweak.config import STRIDES
@@ -39,7 +37,7 @@ from petweak.data.files import read_json
 from petweak.data.oxford_pets import read_pets
 from petweak.reporting import report
 from petweak.study.keys import Keys
-from petweak.training.targets import Targets, load_targets
+from petweak.training.targets import Targets
 from petweak.training.trainer import train_model
 
 pytestmark = pytest.mark.skipif(not (dist.is_available() and dist.is_gloo_available()),
@@ -119,10 +117,7 @@ class Watched(Features):
 
 @pytest.fixture(scope="module")
 def squares(tmp_path_factory) -> Targets:
-    folder, ids = tmp_path_factory.mktemp("squares"), names(16)
-    for i in ids:
-        Image.fromarray((square(i).numpy() * 255).astype(np.uint8)).save(folder / f"{i}.png")
-    return load_targets(folder, ids, [number(i) % 2 for i in ids], 32)
+    return square_targets(tmp_path_factory.mktemp("squares"))
 
 
 def train(folder: Path, targets: Targets, changes: dict) -> None:

@@ -11,9 +11,8 @@ import pandas as pd
 import pytest
 import torch
 from conftest import small
-from PIL import Image
 from safetensors.torch import load_file
-from toy import CHANNELS, CPU, make_features, names, number, square
+from toy import CHANNELS, CPU, make_features, names, number, square_targets
 
 from petweak.data.feature_cache import Features
 from petweak.data.files import read_json, signed, write_text
@@ -21,7 +20,7 @@ from petweak.evaluation.metrics import iou
 from petweak.models.maskformer import MaskFormer, MaskFormerConfig
 from petweak.training import trainer
 from petweak.training.inference import load_model, predict_features
-from petweak.training.targets import Targets, load_targets, no_targets
+from petweak.training.targets import Targets, no_targets
 from petweak.training.trainer import (
     cached_maps,
     is_trained,
@@ -37,10 +36,7 @@ META = torch.device("meta")
 
 @pytest.fixture(scope="module")
 def targets(tmp_path_factory) -> Targets:
-    folder, ids = tmp_path_factory.mktemp("squares"), names(16)
-    for i in ids:
-        Image.fromarray((square(i).numpy() * 255).astype(np.uint8)).save(folder / f"{i}.png")
-    return load_targets(folder, ids, [number(i) % 2 for i in ids], 32)
+    return square_targets(tmp_path_factory.mktemp("squares"))
 
 
 def train(folder: Path, targets: Targets, val: int = 4, key: str = "key", **changes) -> dict:
