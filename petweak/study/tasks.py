@@ -24,6 +24,7 @@ import torch
 from tqdm.auto import tqdm
 
 from petweak.config import parse_assignments
+from petweak.data import distributed
 from petweak.data.files import read_json
 from petweak.study import cache
 from petweak.study.about import git_commit, versions
@@ -54,6 +55,9 @@ def cluster(address: str, task: Sequence[str], folder: Path) -> Iterator[None]:
     if not address:
         yield
         return
+    if distributed.size() > 1:  # only the first process would hand out tasks, the others wait
+        raise ValueError(f"--on {address} under torchrun: call the command without torchrun, as "
+                         "tasks share the work already, or leave out --on")
     options, ray = _resources(task), _connect(address)
     try:
         _require_room(ray, options, ValueError)

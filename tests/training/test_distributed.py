@@ -300,6 +300,14 @@ def test_what_cannot_be_shared_is_refused_with_the_way_out(rendered, monkeypatch
         "petweak: this command has nothing to share: call it without torchrun"]
 
 
+def test_a_cluster_is_refused_in_processes_of_torchrun(rendered, tmp_path):
+    argv = command("study", rendered, tmp_path / "run", "--on", "ray")
+    assert finish(start(2, tmp_path / "log", petweak, argv)) == [2, 0]
+    said = [(tmp_path / f"log-{r}").read_text() for r in (0, 1)]
+    assert said == ["petweak: --on ray under torchrun: call the command without torchrun, as tasks "
+                    "share the work already, or leave out --on\n", ""]
+
+
 def test_keys_count_processes_where_results_depend_on_them(monkeypatch):
     def keys(device: str) -> str:
         content = {"photos": "p", "labels": "l", "trimaps": "t"}
