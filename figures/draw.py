@@ -36,7 +36,7 @@ from petweak.experiments.growth import exponents
 from petweak.experiments.mask_costs import by_hours, saved
 from petweak.experiments.self_training_gains import summary
 from petweak.experiments.supervision import answers as supervision_answers
-from petweak.experiments.supervision import both_borders, compared, counts
+from petweak.experiments.supervision import both_borders, by_verdict, compared, counts
 from petweak.experiments.supervision import summary as supervision_summary
 from petweak.experiments.unseen_breeds import lost
 from petweak.experiments.unseen_breeds_tried import by_configuration
@@ -74,8 +74,9 @@ def write_figures(run_folder: Path, name: str, out: Path) -> None:
         with replacing(data / copy) as beside:
             shutil.copyfile(file, beside)
     results = pd.read_csv(run_folder / "results.csv", dtype=str)  # to the letter, and a column more
-    learnt = read_results(run_folder)["learnt_from"]
-    write_frame(data / "results.csv", results.assign(learnt_from=learnt))
+    read = read_results(run_folder)
+    write_frame(data / "results.csv", results.assign(learnt_from=read["learnt_from"]))
+    write_frame(data / "minus_masks.csv", tables.minus_masks(run_folder, tables.models(read)))
     if len(times := run_times(run_folder)):
         write_frame(data / "notebooks.csv", times)
     rows = _masks(run_folder, about["data_root"])
@@ -210,13 +211,20 @@ def without_labels_table(table: pd.DataFrame) -> pd.DataFrame:
         "semantic_miou": "semantic mIoU"})
 
 
+def beside_masks(table: pd.DataFrame, labels: str) -> list[str]:
+    """Whether models of these labels are better than the masks of their source."""
+    gaps = compared(table, "minus_masks")
+    return by_verdict(gaps[gaps["labels"] == labels], "the model", "its source's masks")
+
+
 # What a table says, in sentences that stand before it.
 SENTENCES = {
     "ablation": ablation_sentences, "ablation_ground_truth": ablation_sentences,
     "supervision": lambda table: [*supervision_answers(table), *counts(
-        compared(table, "minus_breed"), "species", "breeds")],
-    "supervision_cpu": lambda table: counts(
-        compared(table, "minus_with_trimap"), "all photos", "those with a trimap")}
+        compared(table, "minus_breed"), "species", "breeds"), *beside_masks(table, "breed")],
+    "supervision_cpu": lambda table: [*counts(
+        compared(table, "minus_with_trimap"), "all photos", "those with a trimap"),
+        *beside_masks(table, "species")]}
 TABLES = {  # a file in figures/data/<run>/, and the mark in the README: its table
     "results": results_table, "timings": tables.costs, "self_training_gains": summary,
     "configurations": chosen_configurations, "unseen_breeds": lost,

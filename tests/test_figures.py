@@ -96,7 +96,7 @@ def test_a_run_leaves_its_tables_and_figures(tmp_path):
     draw.write_figures(run, "mine", out)
     copies = {p.name for p in (out / "data" / "mine").iterdir()}
     histories = {f"history-{s}-breed.csv" for s in ("ground_truth", "gradcam_pretrained")}
-    assert copies == {"results.csv", "timings.csv", "levels.csv"} | histories
+    assert copies == {"results.csv", "minus_masks.csv", "timings.csv", "levels.csv"} | histories
     results = (run / "results.csv").read_text().splitlines()  # to the letter, and a column more
     copied = (out / "data" / "mine" / "results.csv").read_text().splitlines()
     assert [line.rpartition(",")[0] for line in copied] == results

@@ -9,11 +9,13 @@ import re
 from collections.abc import Iterator
 from itertools import product
 
+import numpy as np
 import pandas as pd
+from scipy.stats import norm
 
 from petweak.config import LEVELS, parse_assignments
 from petweak.data.files import read_json
-from petweak.evaluation.statistics import bootstrap
+from petweak.evaluation.statistics import bootstrap, holm
 from petweak.experiments.trials import PHOTOS, scored, verdicts, with_trimap
 from petweak.pseudo_masks import source_class
 from petweak.study.run import Run
@@ -25,9 +27,9 @@ MODELS = {"maskformer": ("final",), "maskformer-ms": LEVELS}
 FULL = ("ground_truth border=ignore", "ground_truth border=foreground")
 SATISFIES = 0.02  # at most so far below the best of its table (both questions of the paper)
 KEYS = ["of", "labels", "model", "photos"]
-# Paired differences: from full supervision, from what is best, of species from breed, and of all
-# photos from those with a trimap.
-GAPS = ("minus_ground_truth", "minus_best", "minus_breed", "minus_with_trimap")
+# Paired differences: from full supervision, from what is best, of species from breed, of all photos
+# from those with a trimap, and of a model from the masks of its source.
+GAPS = ("minus_ground_truth", "minus_best", "minus_breed", "minus_with_trimap", "minus_masks")
 
 
 def supervision(
@@ -47,8 +49,9 @@ def supervision(
     masks alone. The metrics of GAPS are paired differences in `mask_iou_gt`, means over photos,
     from a model with the same seed that is otherwise as this one: of full supervision; of what is
     best, by its mean over seeds, with the same labels; with breeds for labels; learnt from the
-    photos with a trimap. ValueError for an unknown model or set of photos, where no source has such
-    labels, and where no photo of train or test has a trimap.
+    photos with a trimap. The last one is from its source's masks of the same photos, those before
+    self-training, but not of ground truth. ValueError for an unknown model or set of photos, where
+    no source has such labels, and where no photo of train or test has a trimap.
     """
     for given, there in ((models, MODELS), (photos, PHOTOS)):
         if unknown := ", ".join(sorted(set(given) - set(there))):
@@ -86,7 +89,10 @@ def supervision(
         about["learnt_from"] = read_json(one.model_folder(name, kind) / CONFIG)["n_images"]
         rows += [about | r for r in scores.rows if r["split"] == "test"]
         rows += [about | r for r in masks.rows]
-        ious[key] = scores.photos[scores.photos["split"] == "test"].set_index("id")
+        of_test = {key: scores} | ({} if source_class(name).reads_trimaps else
+                                   {("masks", *key): masks})
+        ious |= {at: s.photos[s.photos["split"] == "test"].set_index("id")
+                 for at, s in of_test.items()}
     if not rows:
         has = (f"{t} has {', '.join(source_class(t.split()[0]).labels)}" for t in texts)
         raise ValueError(f"no model with labels={', '.join(labels)}: {'; '.join(has)}")
@@ -95,7 +101,8 @@ def supervision(
 
 
 def _gaps(table: pd.DataFrame, photos: dict[tuple, pd.DataFrame], resamples: int) -> pd.DataFrame:
-    """The rows of GAPS. photos: {(*KEYS, seed): scores, a row per photo of test}."""
+    """The rows of GAPS. photos: {(*KEYS, seed): scores of a model, a row per photo of test}, and
+    of its source's masks at ("masks", *KEYS, seed)."""
     out, scores = [], table[(table["metric"] == "mask_iou_gt") & (table["split"] == "test")]
     for (kind, border), part in scores.groupby(["labels", "border"], sort=False):
         best = part.groupby(KEYS)["value"].mean().idxmax()
@@ -103,7 +110,7 @@ def _gaps(table: pd.DataFrame, photos: dict[tuple, pd.DataFrame], resamples: int
             of, model, photos_of = (row[k] for k in ("of", "model", "photos"))
             others = dict.fromkeys(GAPS) | {
                 GAPS[0]: (f"ground_truth border={border}", kind, model, "with_trimap"),
-                GAPS[1]: best}
+                GAPS[1]: best, GAPS[4]: ("masks", of, kind, model, photos_of)}
             if kind == "species":
                 others[GAPS[2]] = of, "breed", model, photos_of
             if photos_of == "all":
@@ -179,28 +186,36 @@ def answers(table: pd.DataFrame, labels: str = "breed") -> list[str]:
 
 
 def compared(table: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """One of the last two GAPS, a row per border, KEYS without photos: `iou` and that of the
-    `other` model, means over the seeds that both have; `difference`, with the outer limits of its
-    intervals; `spread` over seeds, of the model that has more; and a verdict.
+    """One of the last three GAPS, a row per border and KEYS: `iou` and that of the `other` model,
+    or of the masks, means over the seeds that both have; `difference`, with the outer limits of its
+    intervals; `spread` over seeds, of the model that has more; `p`, of the seed with the largest
+    one, from the width of its interval as if means were normal, corrected by Holm's method over the
+    sources of a border, architecture and labels; and a verdict.
 
-    Intervals over photos say nothing of training again: a verdict other than `not told apart`
-    also needs a difference larger than the spread, where there is one (NaN for one seed).
+    A verdict other than `not told apart` needs, beside the intervals, a `p` below 0.05: of many
+    limits one lies on the right side of 0 by chance. Intervals over photos say nothing of training
+    again: where there is one for one seed alone, the difference also has to be larger than the
+    spread, if that is known (NaN for one seed).
     """
-    keys = ["border", "labels", "model", "of"]
+    keys = ["border", "labels", "model", "of", "photos"]
     gaps = table[(table["metric"] == metric) & table["border"].isin(("foreground", "ignore"))]
     gaps = gaps[~gaps["of"].isin(FULL) | gaps["of"].eq("ground_truth border=" + gaps["border"])]
     ious = table[table["metric"] == "mask_iou_gt"]
     both = ious[[*KEYS, "seed", "border", "value"]].rename(columns={"value": "iou"}).merge(
         gaps, on=[*KEYS, "seed", "border"])
+    errors = (both["high"] - both["low"]) / np.ptp(norm.interval(0.95))
+    both["p"] = 2 * norm.sf(both["value"].abs() / errors)
     out = both.assign(other=both["iou"] - both["value"]).groupby(keys, sort=False).agg(
         iou=("iou", "mean"), other=("other", "mean"), difference=("value", "mean"),
-        low=("low", "min"), high=("high", "max"), seeds=("seed", "size"))
+        low=("low", "min"), high=("high", "max"), seeds=("seed", "size"), p=("p", "max"))
+    out["p"] = out.groupby(["border", "labels", "model"])["p"].transform(holm)
     seeds = ious.groupby(["border", *KEYS])["value"].agg(
         lambda v: v.max() - v.min() if len(v) > 1 else math.nan)
     out["spread"] = seeds.groupby(["border", "model", "of"]).max().reindex(
-        out.index.droplevel("labels")).to_numpy()
+        out.index.droplevel(["labels", "photos"])).to_numpy()
     out["verdict"] = verdicts(gaps, keys)
-    out.loc[out["difference"].abs() <= out["spread"], "verdict"] = "not told apart"
+    by_seed = (out["seeds"] == 1) & (out["difference"].abs() <= out["spread"])
+    out.loc[by_seed | (out["p"] >= 0.05), "verdict"] = "not told apart"
     return out.reset_index()
 
 
@@ -215,4 +230,21 @@ def counts(compared: pd.DataFrame, one: str, other: str) -> list[str]:
             f"{n.get('better', 0)} better, {n.get('worse', 0)} worse, {n.get('not told apart', 0)} "
             f"not told apart; differences in IoU from {part['difference'].min():+.3f} to "
             f"{part['difference'].max():+.3f}, {said}.")
+    return out
+
+
+def by_verdict(compared: pd.DataFrame, one: str, other: str) -> list[str]:
+    """What `compared` says of each source, a sentence per border, architecture and labels: where
+    `one` is better or worse than `other`, with differences and their outer limits."""
+    out = []
+    for (border, model, labels), part in compared.groupby(["border", "model", "labels"]):
+        part = part.sort_values("difference", ascending=False)
+        named = part["of"] + part["photos"].map({PHOTOS[0]: ""}).fillna(" " + part["photos"])
+        texts = [f"`{name}` {r.difference:+.3f} [{r.low:+.3f}, {r.high:+.3f}]"
+                 for name, r in zip(named, part.itertuples(), strict=True)]
+        texts = pd.Series(texts, part.index).groupby(part["verdict"]).agg(", ".join)
+        said = (f"{verdict}: {texts.get(verdict, 'none')}"
+                for verdict in ("better", "worse", "not told apart"))
+        out.append(f"border {border}, `{model}`, {labels}: IoU of {one} minus that of {other}, "
+                   f"seeds {part['seeds'].max()}, after Holm's correction: {'; '.join(said)}.")
     return out

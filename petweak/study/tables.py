@@ -8,6 +8,7 @@ Every value is an IoU or a share in [0, 1] unless a column's name says otherwise
 """
 
 from collections.abc import Collection, Mapping
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pandas as pd
 
 from petweak.data.files import read_frame, read_json, shipped
 from petweak.evaluation.metrics import BASELINES, BORDERS, NO_BORDER
+from petweak.evaluation.statistics import bootstrap
 from petweak.pseudo_masks import SOURCES, source_class
 
 Folder = str | Path
@@ -202,6 +204,28 @@ def breeds_compared(run_folder: Folder, of: list[tuple[str, str]], split: str = 
             out = table[["n_ground_truth"]].set_axis(["n_images"], axis=1)
         out[source if source in BASELINES else f"{source}-{labels}"] = table[f"iou/{border}"]
     return out.reset_index()
+
+
+def minus_masks(run_folder: Folder, of: list[tuple[str, str]], split: str = "test",
+                resamples: int = 1000) -> pd.DataFrame:
+    """Is a model better than the masks of its source, those before self-training, on the same
+    photos? A row per border and (source, labels) of `of`, without ground truth: `n_images`, IoU of
+    `masks` and `model`, and their `difference` with `difference low` and `difference high`, paired
+    over photos. Of one training, so it is no verdict; empty where no photo has a trimap."""
+    rows = []
+    for border, (source, labels) in product(BORDERS, of):
+        if source_class(source).reads_trimaps:
+            continue
+        both = [read_scores(run_folder, source, kind, split).set_index("id")[f"iou/{border}"]
+                for kind in ("masks", labels)]
+        masks, model = pd.concat(both, axis=1, join="inner").dropna().to_numpy().T
+        if not len(gap := model - masks):
+            continue
+        low, high = bootstrap(gap, n=resamples)
+        rows.append([border, source, labels, len(gap), masks.mean(), model.mean(), gap.mean(), low,
+                     high])
+    return pd.DataFrame(rows, columns=["border", "source", "labels", "n_images", "masks", "model",
+                                       "difference", "difference low", "difference high"])
 
 
 def costs(timings: pd.DataFrame) -> pd.DataFrame:

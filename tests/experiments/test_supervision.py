@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 import pytest
 from conftest import small
 from few import drop_trimaps, few_photos
 
-from petweak.data.files import read_json
+from petweak.data.files import read_frame, read_json
+from petweak.evaluation.statistics import bootstrap
 from petweak.experiments.supervision import (
     GAPS,
     answers,
     both_borders,
+    by_verdict,
     compared,
     counts,
     summary,
@@ -63,6 +66,22 @@ def test_differences_are_of_the_same_photos(run, table):
                        "and border == 'ignore' and split == 'test'").set_index("metric")["value"]
     gap = one["mask_iou_gt"] - full["mask_iou_gt"]
     assert one[GAPS[0]] == pytest.approx(gap) and full[GAPS[0]] == 0
+
+
+def test_a_model_is_compared_with_its_masks_on_the_same_photos(run, table):
+    own = table.query("of == 'gradcam_pretrained' and model == 'maskformer' and photos == 'all' "
+                      "and seed == 1 and border == 'ignore' and split == 'test'")
+    own = own.set_index("metric")
+    gap = own.loc["mask_iou_gt", "value"] - own.loc["pseudo_iou_gt", "value"]
+    assert own.loc[GAPS[4], "value"] == pytest.approx(gap) and gap != 0
+    model, masks = (read_frame(run.folder / "variants" / "seed-1-all" / part / "scores.csv")
+                    for part in ("models/gradcam_pretrained-species", "masks/gradcam_pretrained"))
+    of_photos = (model["iou/ignore"] - masks["iou/ignore"])[model["split"] == "test"]
+    limits = bootstrap(of_photos.to_numpy(), n=run.settings.evaluation.bootstrap)
+    assert own.loc[GAPS[4], ["low", "high"]].tolist() == pytest.approx(limits)
+    of_masks = table[table["metric"] == GAPS[4]]
+    assert set(of_masks["of"]) == {"gradcam_pretrained", GRADCAM}  # not of ground truth
+    assert len(of_masks) == 2 * 2 * 2 * 2 * 3  # sources, architectures, photos, seeds, borders
 
 
 def test_what_is_unknown_is_refused(run):
@@ -154,3 +173,36 @@ def test_a_difference_has_to_be_larger_than_that_of_another_seed(species, low, h
         f"{verdict == 'better':d} better, {verdict == 'worse':d} worse, "
         f"{verdict == 'not told apart':d} not told apart; differences in IoU from "
         f"{species - 0.8:+.3f} to {species - 0.8:+.3f}, spread over seeds up to 0.030."]
+
+
+def beside_masks(of: str, photos: str, *seeds: tuple[float, float, float]) -> pd.DataFrame:
+    """seeds: the model's IoU and the interval of its difference from masks that have 0.5."""
+    about = {"of": of, "labels": "breed", "model": "maskformer", "photos": photos}
+    about |= {"border": "ignore", "split": "test"}
+    return pd.DataFrame([
+        about | {"seed": seed, "metric": metric, "value": value, "low": low, "high": high}
+        for seed, (iou, low, high) in enumerate(seeds)
+        for metric, value in (("mask_iou_gt", iou), (GAPS[4], iou - 0.5))])
+
+
+def test_it_is_said_which_models_are_better_than_their_masks():
+    table = pd.concat([
+        beside_masks("coarse", "all", (0.55, 0.01, 0.09), (0.65, 0.1, 0.2)),  # 0.1 apart, and told
+        beside_masks("coarse", "with_trimap", (0.52, 0.01, 0.03), (0.51, -0.01, 0.03)),
+        beside_masks("fine", "all", (0.4, -0.2, -0.05), (0.46, -0.06, -0.02)),
+        beside_masks("narrow", "all", (0.52, 0.0005, 0.0395))])
+    shown = compared(table, GAPS[4])
+    assert by_verdict(shown, "the model", "its masks") == [
+        "border ignore, `maskformer`, breed: IoU of the model minus that of its masks, seeds 2, "
+        "after Holm's correction: better: `coarse` +0.100 [+0.010, +0.200]; "
+        "worse: `fine` -0.070 [-0.200, -0.020]; not told apart: `narrow` +0.020 [+0.001, +0.040], "
+        "`coarse with_trimap` +0.015 [-0.010, +0.030]."]
+    assert shown["other"].tolist() == pytest.approx([0.5] * 4)
+    # z is 1.96 times the difference by half the width, of the worst seed: 2.45, 0.98, 2.61, 2.01.
+    alone = np.array([0.0143, 0.327, 0.0089, 0.0443])
+    assert shown["p"].tolist() == pytest.approx(alone * [3, 1, 4, 2], rel=0.02)  # Holm's method
+    narrow = compared(table[table["of"] == "narrow"], GAPS[4])  # a comparison of its own
+    assert narrow["verdict"].tolist() == ["better"] and narrow["p"].iloc[0] < 0.05
+    assert by_verdict(shown[shown["of"] == "fine"], "the model", "its masks")[0].endswith(
+        "correction: better: none; worse: `fine` -0.070 [-0.200, -0.020]; not told apart: none.")
+    assert by_verdict(compared(table, GAPS[2]), "a", "b") == []  # a table without such rows

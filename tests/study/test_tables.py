@@ -222,6 +222,26 @@ def test_scores_of_masks_and_of_the_model_that_the_run_is_about(run):
     assert tables.read_scores(run, "ground_truth", "breed")["iou/ignore"].max() == 0.9
 
 
+def test_a_model_is_compared_with_the_masks_of_its_source_photo_by_photo(run):
+    weak, masks = "gradcam_pretrained", [0.9, 0.5, 0.4, 0.9, 0.3, np.nan]  # one is not scored
+    make_scores(run / "masks" / weak / "scores.csv", masks)
+    make_scores(run / "models" / f"{weak}-breed" / "scores.csv", [0.1, 0.6, 0.8, 0.1, 0.3, 0.9])
+    of = [("ground_truth", "breed"), (weak, "breed")]
+    table = tables.minus_masks(run, of)
+    assert table["border"].tolist() == list(BORDERS)  # ground truth is not compared with itself
+    row = table.iloc[0]
+    assert (row["source"], row["n_images"]) == (weak, 3)
+    assert (row["masks"], row["model"]) == pytest.approx((0.4, 1.7 / 3))
+    # Differences 0.1, 0.4 and 0: of 27 draws one has three times 0, and one three times 0.4.
+    assert row["difference"] == pytest.approx(0.5 / 3)
+    assert (row["difference low"], row["difference high"]) == pytest.approx((0.0, 0.4))
+    said = tables.readable(table).iloc[0]["difference"]
+    assert said == "+0.167 [0.000, 0.400]"
+    assert len(tables.minus_masks(run, of, "train")) == 3
+    make_scores(run / "masks" / weak / "scores.csv", [np.nan] * 6)
+    assert tables.minus_masks(run, of).empty
+
+
 def test_costs_keep_the_shared_pass_apart():
     rows = [("features", "-", "-", 12, 12.0), ("masks", "ground_truth", "-", 6, 3.0),
             ("masks", "gradcam_pretrained", "-", 6, 6.0)]
