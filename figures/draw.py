@@ -42,11 +42,10 @@ from petweak.experiments.unseen_breeds import lost
 from petweak.experiments.unseen_breeds_tried import by_configuration
 from petweak.pseudo_masks import source_names
 from petweak.reporting.chapters import run_times
-from petweak.reporting.report import gallery_row
 from petweak.study import tables
 from petweak.study.results import read_results
 from petweak.visualization import charts
-from petweak.visualization.overlays import gallery
+from petweak.visualization.overlays import gallery, gallery_row
 from petweak.visualization.style import save_or_show
 
 TITLES = {"embedded": "Rendered pets", "photos": "Real photos, three breeds"}

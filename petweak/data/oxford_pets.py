@@ -62,6 +62,10 @@ class Sample:
     def label(self, labels: str) -> int:
         return {"breed": self.breed, "species": self.species}[labels]
 
+    def load(self) -> tuple[Image.Image, np.ndarray | None]:
+        """The photo, and its trimap as `load_trimap` has it, None where it has none."""
+        return load_photo(self.photo), load_trimap(self) if self.trimap else None
+
 
 @dataclass(frozen=True)
 class Quarantined:

@@ -10,7 +10,7 @@ from petweak.pseudo_masks.refinement.base import photos_on_grid
 from petweak.pseudo_masks.refinement.pamr import pamr
 from petweak.pseudo_masks.selection import AREA, agreement, confidence
 from petweak.study.run import Run
-from petweak.training.inference import Predictor, load_model, predict_features
+from petweak.training.inference import Predictor, predict_features
 
 # One thing at a time differs from the run's settings, which are the first configuration; IRN's
 # ignore band is 0.05 to 0.3.
@@ -38,7 +38,7 @@ def configurations(
         rounds = run.rounds(source, labels)
         if changed := trials.changes(name):
             rounds = trials.self_train(run, f"rounds {name}", source, labels, **changed)
-        predictor = load_model(rounds[-1].model, run.device)
+        predictor = run.predictor(rounds[-1].model)
         row = {"configuration": name, "rounds": rounds[-1].agreement or 0.0}
         row |= _criteria(run, predictor, train)
         predictor.mirror = run.settings.inference.predict_mirror

@@ -14,7 +14,6 @@ from petweak.experiments import trials
 from petweak.experiments.self_training_gains import BORDERS
 from petweak.study.run import Run
 from petweak.study.tasks import ahead
-from petweak.training.inference import load_model
 
 # What is left without: the vote of refined maps, later rounds, the choice of confident masks, PAMR
 # and the walk between rounds, the finer maps, channels left out, masks widened to the border.
@@ -59,8 +58,7 @@ def unlabelled_photos(
             one, changed = one.variant(configuration.replace("=", "-"), **changed), {}
         rounds = trials.self_train(one, f"rounds {configuration}", source, labels, **changed) if (
             changed) else one.rounds(source, labels)
-        model, masks = load_model(rounds[-1].model, one.device), one.mask_scores(source).photos
-        model.mirror = one.settings.inference.predict_mirror
+        model, masks = one.predictor(rounds[-1].model), one.mask_scores(source).photos
         return masks[masks["split"] == "train"], {
             b: trials.model_ious(one, model, ids, b) for b in BORDERS}
 

@@ -17,6 +17,7 @@ from PIL import Image
 from petweak.data.feature_cache import Features, photo_features, scaled_size
 from petweak.data.files import project_path
 from petweak.data.masks import BACKGROUND, FOREGROUND
+from petweak.data.oxford_pets import example_photos
 from petweak.data.pictures import SUFFIXES, load_photo
 from petweak.explorers import controls, screen
 from petweak.models.backbones import load_backbone
@@ -125,6 +126,14 @@ class OwnPhoto:
             settings = settings.replace(
                 stored_levels=("final",), levels=("final",), image_size=size)
         return photo_features(photo, network, settings, NEW, self.run.device)
+
+
+def on_examples(run: Run) -> dict[str, tuple[Image.Image, np.ndarray, dict[str, np.ndarray]]]:
+    """{id: a real photo that comes with the project, its trimap, {name of a source or a model: its
+    mask}}, of all that the run has."""
+    new = OwnPhoto(run)
+    return {i: (photo, trimap, {a.name: a.mask for a in new.answers(photo)})
+            for i, (photo, trimap) in example_photos().items()}
 
 
 @controls.or_one_line

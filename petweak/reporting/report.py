@@ -24,7 +24,7 @@ from base64 import b64decode, b64encode
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 from IPython.display import display
@@ -41,8 +41,6 @@ from petweak.data.files import (
     write_json,
     write_text,
 )
-from petweak.data.oxford_pets import Sample, load_photo, load_trimap
-from petweak.evaluation.metrics import target
 from petweak.reporting import latex
 from petweak.reporting.notebooks import execute
 from petweak.study import cache
@@ -216,14 +214,6 @@ def _inline(content: bytes, photos: bool, quality: int = 80, width: int = 1000) 
         image = image.quantize(64, dither=Image.Dither.NONE)
     image.save(out, kind, quality=quality, optimize=True)
     return f"data:image/{kind};base64,{b64encode(out.getvalue()).decode()}"
-
-
-def gallery_row(sample: Sample, title: str, masks: dict[str, Any]) -> dict[str, Any]:
-    """A row of `petweak.visualization.overlays.gallery`, the border as foreground; without an
-    outline where the photo has no trimap."""
-    trimap = load_trimap(sample.trimap, sample.photo) if sample.trimap else None
-    outline = None if trimap is None else target(trimap, "foreground")[0]
-    return {"title": title, "photo": load_photo(sample.photo), "target": outline, "masks": masks}
 
 
 def captions(notebook: nbformat.NotebookNode) -> dict[str, dict[str, dict[str, str]]]:

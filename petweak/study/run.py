@@ -10,7 +10,7 @@ The methods of `Run` read as the study does.
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cache, cached_property, partial
 from pathlib import Path
@@ -53,7 +53,7 @@ from petweak.study.cache import ensure, note_time, peak_rss_mb
 from petweak.study.folder import FEATURES_FROM, MARK, check_folder
 from petweak.study.keys import Keys
 from petweak.training import self_training
-from petweak.training.inference import load_model, predict_features
+from petweak.training.inference import Prediction, Predictor, load_model, predict_features
 from petweak.training.self_training import Round, Start
 from petweak.training.targets import Targets, load_targets
 from petweak.training.trainer import CONFIG, is_trained, publish, train_model
@@ -355,6 +355,16 @@ class Run:
         grid = self.settings.backbone.image_size // 2
         return load_targets(self.masks_folder(source), ids, classes, grid)
 
+    def predictor(self, folder: Path) -> Predictor:
+        """The model in `folder` (of `model`, or of a round), opened on `device`."""
+        predictor = load_model(folder, self.device)
+        predictor.mirror = self.settings.inference.predict_mirror  # training does not depend on it
+        return predictor
+
+    def predictions(self, predictor: Predictor, ids: Iterable[str]) -> dict[str, Prediction]:
+        """{id: the prediction}, from the feature cache."""
+        return dict(predict_features(predictor, self.features, list(ids)))
+
     # --- self-training
 
     def start(self, source: str, labels: str) -> Start:
@@ -466,9 +476,8 @@ class Run:
         return self._scores(r.model, key, source, name, score, rows)
 
     def _predictions_scored(self, folder: Path, source: str, labels: str) -> pd.DataFrame:
-        predictor = load_model(folder, self.device)
-        predictor.mirror = self.settings.inference.predict_mirror  # training does not depend on it
-        predictions = (p for _, p in predict_features(predictor, self.features, list(self.ids)))
+        predictions = predict_features(self.predictor(folder), self.features, list(self.ids))
+        predictions = (p for _, p in predictions)
         pairs = zip(self.pets.samples, predictions, strict=True)
         return scoring.score_model(pairs, self.masks_folder(source), labels)
 

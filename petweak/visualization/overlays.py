@@ -14,7 +14,7 @@ from PIL.ImageColor import getrgb
 from torchvision.utils import draw_segmentation_masks
 
 from petweak.data.masks import IGNORE, read_mask
-from petweak.data.oxford_pets import TRIMAP_BORDER, load_photo, load_trimap
+from petweak.data.oxford_pets import TRIMAP_BORDER, Sample
 from petweak.evaluation import metrics
 from petweak.study.run import Run
 from petweak.study.tables import pick_examples
@@ -90,16 +90,22 @@ def gallery(rows: Iterable[Mapping[str, Any]], columns: int = 3) -> Figure:
     return _grid(sections, columns, NOTE if outlined else "")
 
 
+def gallery_row(sample: Sample, title: str, masks: Mapping[str, Any]) -> dict[str, Any]:
+    """A row of `gallery`, the border as foreground; without an outline where the photo has no
+    trimap."""
+    photo, trimap = sample.load()
+    outline = None if trimap is None else metrics.target(trimap, "foreground")[0]
+    return {"title": title, "photo": photo, "target": outline, "masks": masks}
+
+
 def show_examples(run: Run, source: str, columns: int = 2, **look) -> Figure:
     """The best, the median and the worst mask of a source on test, by IoU with ground truth (border
     as foreground), which stands beside its name."""
     table, rows = run.mask_scores(source).photos.query("split == 'test'"), []
     ious = table.set_index("id")["iou/foreground"]
     for word, i in pick_examples(table).items():
-        sample, mask = run.pets.sample(i), read_mask(run.masks_folder(source) / f"{i}.png")
-        outline, _ = metrics.target(load_trimap(sample), "foreground")
-        rows.append({"title": f"{word}: {i}", "photo": load_photo(sample.photo), "target": outline,
-                     "masks": {f"{source} {ious[i]:.2f}": mask}})
+        masks = {f"{source} {ious[i]:.2f}": read_mask(run.masks_folder(source) / f"{i}.png")}
+        rows.append(gallery_row(run.pets.sample(i), f"{word}: {i}", masks))
     return gallery(rows, columns, **look)
 
 

@@ -141,6 +141,7 @@ def test_a_photo_without_a_trimap_is_usable(tmp_path):
     assert without.quarantine == () and [s.id for s in without.samples] == [
         s.id for s in pets.samples]
     assert [s.id for s in without.samples if s.trimap is None] == ["beagle_2"]
+    assert without.sample("beagle_2").load()[1] is None
     moved = {k for k, v in fingerprint(without).items() if v != content[k]}
     assert moved == {"trimaps"}
 
@@ -519,6 +520,8 @@ def test_a_trimap_is_turned_with_its_photo_where_it_was_drawn_on_stored_pixels(t
         return
     s = pets.sample("beagle_2")
     assert np.array_equal(load_trimap(s), load_trimap(s.trimap, s.photo))
+    photo, trimap = s.load()
+    assert np.array_equal(photo, load_photo(s.photo)) and np.array_equal(trimap, load_trimap(s))
     pet, bright = load_trimap(s) == 1, np.asarray(load_photo(s.photo))[..., 0] > 100
     assert pet.shape == (40, 30) and np.mean(pet == bright) > 0.97
 

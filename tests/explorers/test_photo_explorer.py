@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 from datetime import UTC, datetime
 
+import numpy as np
 import pytest
 from conftest import small
 from explored import SOURCES, control, refuse, run, texts  # noqa: F401 - fixtures
 from PIL import Image
 
 from petweak.data.masks import FOREGROUND, read_mask
+from petweak.data.oxford_pets import example_photos
 from petweak.evaluation import metrics
 from petweak.explorers import photo, photo_explorer
 from petweak.explorers.photo import MAX_BYTES, OwnPhoto, open_photo, pictures_at
@@ -38,6 +40,16 @@ def test_a_photo_of_the_set_gets_the_masks_that_the_run_gave_it(run, refuse):  #
     assert answer.source == "ground_truth"
     assert metrics.iou(answer.mask, prediction.mask(own.height, own.width)) > 0.97
     assert answer.says.split()[0] == model.classes[prediction.classes.argmax()]
+
+
+def test_the_real_photos_of_the_project_get_the_masks_that_any_photo_gets(run):  # noqa: F811
+    found, own = photo.on_examples(run), OwnPhoto(run)
+    assert list(found) == list(example_photos())
+    picture, trimap, masks = found["Bengal_192"]
+    answers = {a.name: a.mask for a in own.answers(picture)}
+    assert masks.keys() == answers.keys() and trimap.max() == 3
+    assert all(np.array_equal(masks[name], answers[name]) for name in answers)
+    assert {m.shape for m in masks.values()} == {trimap.shape}
 
 
 def test_the_backbone_runs_once_per_view_and_scale_and_models_are_loaded_once(

@@ -28,7 +28,6 @@ from petweak.study import cache
 from petweak.study.results import collect_results, run_study
 from petweak.study.run import FEATURES_FROM, MARK, Run, open_run, reopen
 from petweak.training import self_training, trainer
-from petweak.training.inference import load_model, predict_features
 from petweak.training.targets import load_targets
 from petweak.training.trainer import finished_models
 
@@ -481,9 +480,9 @@ def test_the_last_masks_take_in_what_the_model_before_gives_more_than_the_thresh
     targets = load_targets(last.masks, ids, [0] * 3, 32)
     settings = self_training.round_settings(rounds.settings)
     wide = self_training.widened(targets, before.model, settings, rounds.context)
-    predictions = predict_features(load_model(before.model), rounds.features, ids)
-    for old, new, (_, prediction) in zip(targets.masks, wide.masks, predictions, strict=True):
-        by_hand = np.where(prediction.soft > 0.05, 255, old.numpy())
+    predictions = rounds.predictions(rounds.predictor(before.model), ids)
+    for old, new, i in zip(targets.masks, wide.masks, ids, strict=True):
+        by_hand = np.where(predictions[i].soft > 0.05, 255, old.numpy())
         assert (new.numpy() == by_hand).all()
     assert torch.equal(wide.valid, targets.valid) and not torch.equal(wide.masks, targets.masks)
 
