@@ -120,6 +120,7 @@ slides: $(READY)
 
 figures: $(READY)
 	$(BIN)/python figures/draw.py
+	$(BIN)/python figures/benchmark.py
 
 # The API pages: site/index.html, from the docstrings.
 docs: $(READY)

@@ -32,7 +32,6 @@ from petweak.experiments.ablation import answers as ablation_answers
 from petweak.experiments.ablation import sentences as ablation_sentences
 from petweak.experiments.cam_heads import two_by_two
 from petweak.experiments.configurations import chosen_configurations
-from petweak.experiments.growth import exponents
 from petweak.experiments.mask_costs import by_hours, saved
 from petweak.experiments.self_training_gains import summary
 from petweak.experiments.supervision import answers as supervision_answers
@@ -135,13 +134,6 @@ def write_ablation(data: Path, out: Path) -> None:
     said = {r["source"]: say[r["tenth"]].format(**r) for r in rows}
     title = "\n".join(textwrap.fill(f"{source}: {text}", 50) for source, text in said.items())
     save_or_show(charts.ablation_points(table, title), out / f"{data.name}-ablation.png")
-
-
-def write_growth(data: Path, out: Path) -> None:
-    """Draw how time and memory grow from the table of a run in `data`, where it has one."""
-    if (file := data / "growth.csv").is_file():
-        table = read_frame(file)
-        save_or_show(charts.growth_lines(table, exponents(table)), out / f"{data.name}-growth.png")
 
 
 def answers_table(table: pd.DataFrame) -> pd.DataFrame:
@@ -269,7 +261,6 @@ def main() -> None:
     for name in () if args.only_tables else STORED:
         write_hours(out / "data" / name, out)
         write_ablation(out / "data" / name, out)
-        write_growth(out / "data" / name, out)
     write_readme(project_path("README.md"), out)
 
 

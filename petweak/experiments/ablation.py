@@ -17,8 +17,6 @@ import numpy as np
 import pandas as pd
 import torch
 from torch.autograd.graph import saved_tensors_hooks
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
 from petweak.data.files import file_hash, read_json, write_frame, write_json
 from petweak.evaluation import scoring
@@ -182,11 +180,7 @@ def cost(run: Run, predictor: Predictor) -> dict[str, float]:
             if device.type == "cuda":
                 torch.cuda.synchronize()
             seconds.append(time.perf_counter() - start)
-    # The counter knows no fused attention on the CPU, and its hooks no inference mode.
-    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as head:
-        model([m[:1] for m in maps])
-    with FlopCounterMode(display=False) as backbone, torch.no_grad():
-        run.backbone(torch.zeros(1, 3, size, size, device=run.device))
+    photo = torch.zeros(1, 3, size, size, device=run.device)
     kept: dict[int, int] = {}
 
     def keep(tensor: torch.Tensor) -> torch.Tensor:
@@ -205,8 +199,9 @@ def cost(run: Run, predictor: Predictor) -> dict[str, float]:
     for p in (*weights, *maps):
         kept.pop(p.untyped_storage().data_ptr(), None)
     held = sum(p.numel() * (16 if p.requires_grad else 4) for p in weights)
-    return {"parameters": sum(p.numel() for p in weights), "gflops": head.get_total_flops() / 1e9,
-            "backbone_gflops": backbone.get_total_flops() / 1e9,
+    return {"parameters": sum(p.numel() for p in weights),
+            "gflops": trials.flops(lambda: model([m[:1] for m in maps])) / 1e9,
+            "backbone_gflops": trials.flops(lambda: run.backbone(photo)) / 1e9,
             "memory_mb": (held + sum(kept.values())) / 2**20,
             "ms_per_photo": 1e3 * min(seconds) / len(ids)}
 

@@ -6,12 +6,14 @@ segmentation_models_pytorch are needed here alone: `pip install -e .[benchmark]`
 """
 
 import platform
+import re
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -62,16 +64,28 @@ def benchmark(
     samples, rows = [train[i] for i in chosen], []
     for part in parts:
         taken = alternate(PARTS[part](run, samples), rounds, run.device)
-        quartiles = taken.quantile([0.25, 0.5, 0.75])
-        rows.append(pd.DataFrame({
-            "part": part, "what": taken.columns, "seconds": quartiles.loc[0.5],
-            "low": quartiles.loc[0.25], "high": quartiles.loc[0.75],
-            "ratio": quartiles.loc[0.5] / quartiles.loc[0.5].iloc[0], "rounds": rounds,
-            "n_images": 1 if part == "start" else len(samples)}))
+        table = medians(taken)
+        rows.append(table.assign(
+            part=part, ratio=table["seconds"] / table["seconds"].iloc[0], rounds=rounds,
+            n_images=1 if part == "start" else len(samples)))
+    columns = ["part", *rows[0].columns.drop("part")]
+    return pd.concat(rows, ignore_index=True)[columns].assign(**hardware(run.device))
+
+
+def medians(taken: pd.DataFrame) -> pd.DataFrame:
+    """A row per column of `alternate`: `what`, its median `seconds`, the quartiles."""
+    low, middle, high = taken.quantile([0.25, 0.5, 0.75]).to_numpy()
+    return pd.DataFrame({"what": taken.columns, "seconds": middle, "low": low, "high": high})
+
+
+def hardware(device: torch.device) -> dict[str, Any]:
+    """For a table of measurements: `threads`, and `device`, the name of the card or processor."""
     name = platform.processor() or platform.machine()
-    device = torch.cuda.get_device_name() if run.device.type == "cuda" else name
-    return pd.concat(rows, ignore_index=True).assign(
-        threads=torch.get_num_threads(), device=device)
+    if device.type == "cuda":
+        name = torch.cuda.get_device_name(device)
+    elif (info := Path("/proc/cpuinfo")).is_file():  # Linux, whose `platform` knows the kind alone
+        name = next(iter(re.findall(r"model name\s*: (.+)", info.read_text())), name)
+    return {"threads": torch.get_num_threads(), "device": name}
 
 
 def alternate(calls: Calls, rounds: int, device: torch.device) -> pd.DataFrame:
@@ -225,12 +239,16 @@ def _cams(run: Run, samples: list[Sample]) -> Calls:
     return calls
 
 
+def untrained(run: Run) -> Predictor:
+    """The run's model before it has learnt, which takes as long as afterwards."""
+    classes, s = run.pets.classes(run.settings.labels[0]), run.settings.backbone
+    model, *_ = prepare(run.features, len(classes), run.settings, run.device)
+    return Predictor(model.eval(), classes, s.backbone, s.image_size,
+                     run.settings.inference.predict_mirror)
+
+
 def _predict(run: Run, samples: list[Sample]) -> Calls:
-    labels = run.settings.labels[0]
-    model, *_ = prepare(run.features, len(run.pets.classes(labels)), run.settings, run.device)
-    s, photos = run.settings.backbone, [load_photo(s.photo) for s in samples]
-    predictor = Predictor(model.eval(), run.pets.classes(labels), s.backbone, s.image_size,
-                          run.settings.inference.predict_mirror)
+    predictor, photos = untrained(run), [load_photo(s.photo) for s in samples]
 
     def one_by_one() -> list[np.ndarray]:
         return [predict_photo(predictor, photo, run.backbone).mask(photo.height, photo.width)

@@ -24,6 +24,7 @@ import torch
 from petweak.config import Settings, parse_assignments
 from petweak.data.files import read_frame, read_json, write_json, write_text
 from petweak.data.oxford_pets import CLASSES, OFFICIAL, SPLITS, Sample
+from petweak.experiments.benchmark import hardware
 from petweak.experiments.trials import kept, scored, scratch
 from petweak.study.cache import key, peak_rss_mb
 from petweak.study.results import run_study
@@ -62,8 +63,7 @@ def growth(
     medians = {point: pd.DataFrame(of).median().round(3) for point, of in taken.items()}
     frame = pd.DataFrame([{"axis": axis, "value": n, **medians[p]} for axis, n, p in rows])
     distinct = [min(point[0], len(samples)) for *_, point in rows]
-    return frame.assign(distinct=distinct, repeats=repeats, threads=torch.get_num_threads(),
-                        device=run.device.type)
+    return frame.assign(distinct=distinct, repeats=repeats, **hardware(run.device))
 
 
 def exponents(table: pd.DataFrame) -> pd.DataFrame:

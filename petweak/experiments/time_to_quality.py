@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from torchvision.transforms.functional import normalize
 
 from petweak.config import Settings
-from petweak.experiments.benchmark import OURS, pictures, rivals
+from petweak.experiments.benchmark import OURS, hardware, pictures, rivals
 from petweak.experiments.trials import (
     ground_truth,
     ious,
@@ -72,7 +72,7 @@ def time_to_quality(
             file = run.folder / "experiments" / "time_to_quality" / f"{what}-{seed}.json"
             curve = kept(file, known, partial(_curve, run, what, s, masks, samples, test, every))
             rows += [{"what": what, "seed": seed, **row} for row in curve]
-    return pd.DataFrame(rows).assign(threads=torch.get_num_threads(), device=run.device.type)
+    return pd.DataFrame(rows).assign(**hardware(run.device))
 
 
 def reached(table: pd.DataFrame, targets: tuple[float, ...] = (0.90, 0.92, 0.93)) -> pd.DataFrame:

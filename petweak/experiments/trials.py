@@ -5,6 +5,7 @@ same targets and settings is opened and not trained again.
 """
 
 import hashlib
+import math
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,6 +17,8 @@ import numpy as np
 import pandas as pd
 import torch
 from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
 
 from petweak.config import Settings, parse_assignments
 from petweak.data import distributed
@@ -162,6 +165,16 @@ def kept(file: Path, known: str, make: Callable[[], Any]) -> Any:
     if (there := read_json(file) or {}).get("key") != known:
         write_json(file, there := {"key": known, "made": make()})
     return there["made"]
+
+
+def flops(call: Callable[[], Any]) -> int:
+    """Of the products and convolutions of a call, by torch's counter: a multiplication and an
+    addition are two. What is done element by element is not counted."""
+    # It knows no fused attention on the CPU and no product with a vector.
+    more = {torch.ops.aten.mv: lambda matrix, vector, **_: 2 * math.prod(matrix)}
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False, custom_mapping=more) as count:
+        call()
+    return count.get_total_flops()
 
 
 def verdicts(

@@ -1,0 +1,360 @@
+"""The page of measurements, from the tables of finished experiments: `make figures`.
+
+    figures/data/bench/<experiment>.csv, .json   what `petweak experiment <experiment>` has written
+    figures/benchmark.md                         a section for each of them, the targets, a plan
+    figures/bench-growth.png
+
+    .venv/bin/python figures/benchmark.py [--run RUN] [--photos N] [--core-hour PRICE] ...
+
+With --run, the tables of that run's experiments are copied first. Every number of the page is
+computed here; what was measured elsewhere, or is supposed, is an option or one of the constants.
+"""
+
+import argparse
+import inspect
+import math
+import shlex
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from petweak.config import STRIDES, Settings, parse_assignments, settings
+from petweak.data.feature_cache import VIEWS
+from petweak.data.files import project_path, read_frame, read_json, replacing, to_json, write_text
+from petweak.evaluation.scoring import SEMANTIC
+from petweak.experiments import EXPERIMENTS, experiment
+from petweak.experiments.benchmark import CAM_BATCH, OURS
+from petweak.experiments.growth import exponents
+from petweak.experiments.time_to_quality import reached
+from petweak.models.backbones import load_backbone
+from petweak.visualization import charts
+from petweak.visualization.style import save_or_show
+
+TABLES = ("benchmark", "time_to_quality", "growth", "limits")
+SAME = ("rounds", "repeats", "n_images", "distinct", "precision", "gflops_float32",
+        "gflops_bfloat16", "gb_copied", "threads", "device")  # where all rows agree: in the text
+FILE, NAMES = 16 << 40, 10_000_000  # of ext4: bytes of a file, names that a folder holds with ease
+MEMORY, DAYS = 64e9, 30  # supposed: bytes of a machine, and what a pass may take on one
+ASSUMED = {"photos": 100_000_000, "core_hour": 0.04, "gpu_hour": 2.5}  # the plan's, prices in USD
+ONNX, PASS = "backbone, ONNX Runtime", "pass, with decoding and writing"
+Tables = dict[str, pd.DataFrame]
+
+
+class Target(NamedTuple):
+    """`value` raises KeyError where a table, or its row, is missing."""
+
+    text: str
+    value: Callable[[Tables], float]
+    sign: str  # of `value` and `bound`
+    bound: float
+    stage: str = ""  # of `limits`, which says where its time goes
+
+
+def times(part: str, ours: str, *others: str, backbone: str = "") -> Callable[[Tables], float]:
+    """How many times as long the quickest of the others takes."""
+    def value(tables: Tables) -> float:
+        table = tables["benchmark"]
+        if backbone and table["backbone"].iloc[0] != backbone:
+            raise KeyError(backbone)
+        seconds = table[table["part"] == part].set_index("what")["seconds"]
+        return seconds[list(others)].min() / seconds[ours]
+    return value
+
+
+def seconds_of(what: str) -> Callable[[Tables], float]:
+    return lambda tables: tables["benchmark"].set_index("what")["seconds"][what]
+
+
+def exponent(measure: str) -> Callable[[Tables], float]:
+    return lambda tables: exponents(tables["growth"]).loc["photos", measure]
+
+
+def until(tables: Tables, column: str) -> tuple[float, pd.Series]:
+    """A column of `reached`: petweak's, and the others'."""
+    values = reached(tables["time_to_quality"]).set_index("what")[column]
+    return values[OURS], values.drop(OURS)
+
+
+def share_of_seconds(tables: Tables) -> float:
+    ours, others = until(tables, "0.92")
+    return ours / others.min() if others.notna().any() else 0.0 * ours
+
+
+def pass_share(tables: Tables) -> float:
+    seconds = tables["limits"].set_index("stage")["seconds"]
+    return seconds[ONNX] / seconds[PASS]
+
+
+def peak(tables: Tables) -> float:
+    points = _points(tables["growth"])
+    return points[points["value"] >= 600].set_index("value")["rss_mb"][600]
+
+
+SMP = ("smp FPN", "smp U-Net")
+LIVE, MASKFORMER = "the backbone in every step", "transformers MaskFormer"
+LIBRARY = ("pytorch-grad-cam, one by one", f"pytorch-grad-cam, batches of {CAM_BATCH}")
+STEP, CAMS = "training step, maskformer-ms", "CAMs from the cache"
+TARGETS = (
+    Target("an epoch, times under the quicker of smp's FPN and U-Net", times("epoch", OURS, *SMP),
+           ">=", 10, STEP),
+    Target("an epoch, times under the backbone in every step, efficientnet_lite0",
+           times("epoch", OURS, LIVE, backbone="efficientnet_lite0"), ">=", 1.8, STEP),
+    Target("the same, resnet50", times("epoch", OURS, LIVE, backbone="resnet50"), ">=", 4, STEP),
+    Target("an epoch, times under transformers' MaskFormer", times("epoch", OURS, MASKFORMER),
+           ">=", 20, STEP),
+    Target("seconds to IoU 0.92 with the pass, share of those of the better of smp's",
+           share_of_seconds, "<=", 1 / 5, STEP),
+    Target("last IoU, minus that of the better of smp's",
+           lambda t: until(t, "iou")[0] - until(t, "iou")[1].max(), ">=", 0),
+    Target("speed of the pass, share of the engine's own on ready tensors", pass_share, ">=", 0.8,
+           PASS),
+    Target("CAMs from the cache, times under the quicker pytorch-grad-cam",
+           times("cams", f"{OURS}, from the cache", *LIBRARY), ">=", 100, CAMS),
+    Target("CAMs from the photos, times under the quicker pytorch-grad-cam",
+           times("cams", f"{OURS}, from the photos", *LIBRARY), ">=", 3, "decode and resize"),
+    Target("a study's seconds by photos, exponent", exponent("all"), "<=", 1.05),
+    Target("a study's own memory by photos, exponent (flat)", exponent("own_mb"), "<=", 0.05),
+    Target("memory of a study of 600 photos, MB", peak, "<=", 2000),
+    Target("seconds of `import petweak`", seconds_of("import petweak"), "<=", 0.2),
+    Target("seconds of `petweak --help`", seconds_of("petweak --help"), "<=", 0.5),
+)
+
+
+def read_tables(data: Path) -> tuple[Tables, dict[str, dict[str, Any]]]:
+    """The tables that are in the folder, with a column `backbone`, and what was noted of each.
+    ValueError where a table has no note."""
+    tables, notes = {}, {}
+    for name in TABLES:
+        if (file := data / f"{name}.csv").is_file():
+            if (note := read_json(file.with_suffix(".json"))) is None:
+                raise ValueError(f"{file.with_suffix('.json')} is missing: it lies beside the table"
+                                 f" that `petweak experiment {name}` has written")
+            backbone = note["settings"]["backbone"]["backbone"]
+            tables[name], notes[name] = read_frame(file).assign(backbone=backbone), note
+    return tables, notes
+
+
+def number(value: Any) -> str:
+    """Three digits, or all before the point; integers and text as they are, nothing for NaN."""
+    if isinstance(value, str) or pd.isna(value):
+        return value if isinstance(value, str) else ""
+    if isinstance(value, int | np.integer) or value == 0 or abs(value) >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.{2 - math.floor(math.log10(abs(value)))}f}"
+
+
+def shown(table: pd.DataFrame) -> str:
+    return table.map(number).to_markdown(index=False, disable_numparse=True)
+
+
+def of_both(value: Any) -> str:
+    """A value of a setting or option as it is typed."""
+    if isinstance(value, list | tuple):
+        return ",".join(map(str, value))
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def changed(name: str, note: dict[str, Any]) -> dict[str, tuple[str, str]]:
+    """The options that are not at their default: {option: (value, default)}."""
+    _, *parameters = inspect.signature(experiment(name)).parameters.values()
+    both = {p.name: (of_both(note["options"][p.name]), of_both(p.default)) for p in parameters}
+    return {option: values for option, values in both.items() if values[0] != values[1]}
+
+
+def command(name: str, note: dict[str, Any]) -> str:
+    """What has been typed to make the table, but for the folders."""
+    of = Settings.from_dict(note["settings"])
+    usual = settings(of.profile).flat()
+    sets = [f"{k}={of_both(v)}" for k, v in of.flat().items() if v != usual[k]]
+    options = [f"{k}={value}" for k, (value, _) in changed(name, note).items()]
+    words = ["petweak", "experiment", name, "--profile", of.profile, "--data-root", "D", "--run",
+             "R", *["--set"] * bool(sets), *sets, *["-o"] * bool(options), *options]
+    return shlex.join(words)
+
+
+def section(name: str, table: pd.DataFrame, note: dict[str, Any]) -> list[str]:
+    """What is measured, by which command, on what, and with which options."""
+    same = [c for c in SAME if c in table and table[c].nunique() == 1]
+    on = ", ".join(f"{c.replace('n_images', 'photos')}: {number(table[c].iloc[0])}" for c in same)
+    fewer = "; ".join(f"`{option}` {value or 'none'} for {default}"
+                      for option, (value, default) in changed(name, note).items())
+    lines = [f"## {EXPERIMENTS[name]}", f"```\n{command(name, note)}\n```",
+             f"{on}. The command took {number(note['seconds'])} s, with petweak "
+             f"{note['petweak']}." + (f" Not at their defaults: {fewer}." if fewer else "")]
+    table = table.drop(columns=[*same, "backbone"])
+    if name == "time_to_quality":
+        lines.append("Medians over seeds of the seconds until an IoU of test, with the pass:")
+        table = reached(table)
+    if name == "growth":
+        fits = exponents(table).round(2)
+        lines += ["![Seconds of each stage and memory by photos, classes, side and queries, with "
+                  "fitted exponents](bench-growth.png)", "Exponents of the least squares fit of "
+                  "log(measure) by log(size):", shown(fits.reset_index())]
+    if name == "limits":
+        lines.append("`least` is the slower of arithmetic and memory (`bound`) at the speeds of a "
+                     "matrix product and of a copy in the same rounds (`gflops_float32`, "
+                     "`gflops_bfloat16`, `gb_copied`, a second); `share` is `least` / `seconds`; "
+                     "`rest` says where the time goes.")
+    return [*lines, shown(table)]
+
+
+def targets(tables: Tables) -> list[str]:
+    stages = tables["limits"].set_index("stage")["rest"] if "limits" in tables else {}
+    rows = []
+    for t in TARGETS:
+        try:
+            value = float(t.value(tables))
+        except KeyError:
+            value = math.nan
+        met = value >= t.bound if t.sign == ">=" else value <= t.bound
+        said = "not measured" if math.isnan(value) else "met" if met else "not met"
+        rest = stages.get(t.stage, "") if said == "not met" else ""
+        rows.append({"what": t.text, "target": f"{t.sign} {number(t.bound)}", "value": value,
+                     "": said, "where the time goes": rest})
+    return ["## Targets", shown(pd.DataFrame(rows))]
+
+
+def _points(growth: pd.DataFrame) -> pd.DataFrame:
+    return growth[growth["axis"] == "photos"].sort_values("value")
+
+
+def a_photo(growth: pd.DataFrame, measure: str) -> float:
+    """What a further photo adds, between the fewest photos and the most."""
+    ends = _points(growth)[[measure, "value"]].iloc[[0, -1]]
+    more, photos = ends.iloc[1] - ends.iloc[0]
+    return float(more / photos)
+
+
+def text_of(make: Callable[[list[str]], dict], photos: int) -> float:
+    """Bytes of JSON that a photo adds to a file, its id a number of so many photos."""
+    ids = [f"{k:0{len(str(photos))}}" for k in range(2000)]
+    fewer, more = (len(to_json(make(part), indent=1)) for part in (ids[:1000], ids))
+    return (more - fewer) / 1000
+
+
+def plan(tables: Tables, notes: dict[str, dict[str, Any]], photos: int, core_hour: float,
+         gpu_hour: float, gpu: Path) -> list[str]:
+    """So many photos, from the growth of what was measured and from the code."""
+    growth, note = tables["growth"], notes["growth"]
+    of = Settings.from_dict(note["settings"])
+    base = parse_assignments(note["options"]["base"].split())
+    b, side, threads = of.backbone, int(base["side"]), int(growth["threads"].iloc[0])
+    channels, largest = load_backbone(b.backbone).channels, int(_points(growth)["value"].max())
+    bytes_of = {k: VIEWS * channels[k] * (side // STRIDES[k])**2 * 2 for k in b.stored_levels}
+    bytes_of["pooled"] = VIEWS * channels["final"] * 4
+    cache = pd.DataFrame([{"level": k, "bytes a photo": n, f"TB of {photos:,}": n * photos / 1e12}
+                          for k, n in (bytes_of | {"all": sum(bytes_of.values())}).items()])
+    whole = sum(bytes_of.values())
+    stages = {k: a_photo(growth, k) for k in growth.loc[:, "features":"all"].columns}
+    hours = {k: seconds * threads * photos / 3600 for k, seconds in stages.items()}
+    cost = pd.DataFrame([{"stage": k, "seconds a photo": stages[k], "core-hours": h,
+                          "cost": h * core_hour} for k, h in hours.items()])
+    lines = [
+        f"## {photos:,} photos, on paper",
+        f"From the points of `growth` at {base['classes']} classes and {side} px, {b.backbone} and "
+        f"the levels {', '.join(b.stored_levels)}: what a photo adds between "
+        f"{_points(growth)['value'].min():,} and {largest:,} photos, times {photos:,}. That is "
+        f"{number(photos / largest)} times more than was measured.",
+        f"The cache holds each photo and its mirror image, in float16 ({VIEWS * photos:,} pictures "
+        "go through the backbone, and as many again for each further scale of a refinement):",
+        shown(cache),
+        f"Core-hours on this machine, and their cost at {core_hour} a core-hour (the option "
+        f"--core-hour); `train` is of {note['options']['epochs']} epochs of the photos of train, "
+        "and `all` has what no stage counts:",
+        shown(cost)]
+    if gpu.is_file() and len(of_gpu := read_frame(gpu).query("stage == 'features'")):
+        views = float(of_gpu["images_per_second"].iloc[0])
+        gpu_hours = VIEWS * photos / views / 3600
+        lines.append(f"The pass on the GPU of `data/gpu/timings.csv`, at its {number(views)} "
+                     f"pictures a second: {number(gpu_hours)} GPU-hours, "
+                     f"{number(gpu_hours * gpu_hour)} at {gpu_hour} a GPU-hour (--gpu-hour).")
+    lines.append(
+        f"An epoch reads {number(whole * photos / 1e12)} TB. Where a core reads less than "
+        f"{number(whole / (stages['features'] * threads) / 1e6)} MB a second, the pass anew is as "
+        "quick as its cache, which then is worth the levels that the model sees and no more.")
+    first = breaks(growth, of, bytes_of, int(base["classes"]), photos, stages["features"])
+    least = int(first["breaks at"].min())
+    return [*lines, "What breaks, the first one first, and at how many photos:", shown(first),
+            f"So a run as the code is takes up to {number(float(f'{least:.2g}'))} photos. More are "
+            f"{number(math.ceil(photos / least))} runs of that size, whose passes and masks need "
+            "nothing of each other; torchrun shares each pass among processes, `--on ray` makes "
+            "passes and masks as tasks. One model of all the photos has to read all their caches, "
+            "which no command does today."]
+
+
+def breaks(growth: pd.DataFrame, of: Settings, bytes_of: dict[str, int], classes: int, photos: int,
+           seconds: float) -> pd.DataFrame:
+    """What grows with photos, how large it is with so many, and with how many it fails."""
+    sums, batch = 8 * len(bytes_of), of.backbone.extraction_batch
+    whole, level = sum(bytes_of.values()), max(bytes_of, key=bytes_of.get)
+    index = text_of(lambda ids: {"crc32": {k: "0" * 8 * len(ids) for k in bytes_of}, "ids": ids},
+                    photos)
+    manifest = text_of(lambda ids: {"ids": ids, "confidence": dict.fromkeys(ids, 0.9999),
+                                    "hashes": dict.fromkeys(ids, "0" * 32)}, photos)
+    overlaps = 2 * (classes + 1) * len(SEMANTIC) * 8
+    own = max(a_photo(growth, "own_mb"), 0.0) * 2**20
+    rows = [  # what, how much of it a photo adds, the unit, its size, and where it fails
+        ("progress.json of the pass, written anew after every batch: more bytes than the maps",
+         sums * photos / (2 * batch) * photos / 1e12, "TB", 2 * batch * whole / sums),
+        (f"{level}.npy, one file for all photos: the largest file of ext4",
+         bytes_of[level] * photos / 1e12, "TB", FILE / bytes_of[level]),
+        ("one folder of photos, and one of each source's masks, listed and sorted as a whole: "
+         "names that ext4 holds", photos, "names", NAMES),
+        ("lists of samples, ids and targets in memory, as measured: the machine's memory",
+         own * photos / 1e9, "GB", MEMORY / own if own else math.inf),
+        ("index.json, read as one text: the machine's memory", index * photos / 1e9, "GB",
+         MEMORY / index),
+        ("manifest.json of a source's masks, the same; and each of its files is read whenever it "
+         "is opened", manifest * photos / 1e9, "GB", MEMORY / manifest),
+        (f"pandas tables of the overlaps of {classes} classes, a row a photo: the machine's memory",
+         overlaps * photos / 1e9, "GB", MEMORY / overlaps),
+        (f"the pass under the run's lock, on {growth['threads'].iloc[0]} threads: {DAYS} days",
+         seconds * photos / 86400, "days", DAYS * 86400 / seconds)]
+    table = pd.DataFrame([{"what": what, f"with {photos:,}": f"{number(n)} {unit}", "breaks at": at}
+                          for what, n, unit, at in rows])
+    return table.sort_values("breaks at", ignore_index=True)
+
+
+def page(data: Path, out: Path, photos: int, core_hour: float, gpu_hour: float) -> None:
+    """Write `benchmark.md`, and the figure of growth, into `out`; nothing where no table is."""
+    tables, notes = read_tables(data)
+    if not tables:
+        return
+    lines = ["# How fast, and how wide", "`figures/benchmark.py` makes this page from the tables "
+             f"in `data/{data.name}/`. Seconds are of one machine and one day."]
+    lines += targets(tables)
+    for name in tables:
+        lines += section(name, tables[name], notes[name])
+    if "growth" in tables:
+        table = tables["growth"].drop(columns="backbone")
+        save_or_show(charts.growth_lines(table, exponents(table)), out / "bench-growth.png")
+        lines += plan(tables, notes, photos, core_hour, gpu_hour, out / "data/gpu/timings.csv")
+    write_text(out / "benchmark.md", "\n\n".join(lines) + "\n")
+
+
+def copy(run: Path, data: Path) -> None:
+    """Take over what the run's experiments have written."""
+    for name in (f"{table}{end}" for table in TABLES for end in (".csv", ".json")):
+        if (file := run / "experiments" / name).is_file():
+            with replacing(data / name) as beside:
+                shutil.copyfile(file, beside)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--run", help="copy the tables of its experiments first")
+    for name, value in ASSUMED.items():
+        parser.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value,
+                            help=f"of the plan; default: {value}")
+    args, out = parser.parse_args(), project_path("figures")
+    if args.run:
+        copy(project_path(args.run), out / "data" / "bench")
+    page(out / "data" / "bench", out, **{name: getattr(args, name) for name in ASSUMED})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,200 @@
+"""How near does each stage come to what the machine can do?
+
+A stage has to do its arithmetic, and to move what it reads and writes. Neither is faster than a
+large matrix product or a large copy, which are measured in the same rounds: the longer of the two
+is the least that the stage can take (the roofline, Williams et al. 2009).
+"""
+
+import os
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from torch.autograd import DeviceType
+from torch.autograd.profiler import profile
+
+from petweak.data.feature_cache import VIEWS, extract_features, photo_tensor
+from petweak.data.oxford_pets import TRIMAP_FOREGROUND, Sample, load_photo, load_trimap
+from petweak.evaluation.scoring import against_ground_truth
+from petweak.experiments.benchmark import alternate, hardware, medians, untrained
+from petweak.experiments.trials import flops, scored, scratch
+from petweak.models.maskformer import model_name
+from petweak.models.onnx import onnx_engine
+from petweak.pseudo_masks import cam as cams
+from petweak.pseudo_masks.refinement.base import photos_on_grid
+from petweak.pseudo_masks.refinement.pamr import pamr
+from petweak.pseudo_masks.refinement.walk import Walk
+from petweak.study.run import Run
+from petweak.training.inference import predict_photo
+from petweak.training.targets import load_targets
+from petweak.training.trainer import mixed_precision, prepare, train_step
+
+CPU = torch.device("cpu")
+LARGEST = 3  # operators that are named
+
+
+class Stage(NamedTuple):
+    call: Callable[[], Any]
+    moved: int  # bytes
+    device: torch.device = CPU
+    half: bool = False  # whether its products are of float16 or bfloat16
+    counted: Callable[[], Any] | None = None  # a call with the same products, which torch sees
+
+
+def limits(run: Run, photos: int = 16, rounds: int = 5, side: int = 2048, copied: int = 256,
+           seed: int = 0) -> pd.DataFrame:
+    """Time each stage on `photos` of train that have a trimap, in turn with products of matrices of
+    `side` x `side` and a copy of so many MB; nothing else should run beside.
+
+    Returns a row per stage: `stage`; `gflop`, of its products and convolutions (a multiplication
+    and an addition are two; the rest of its arithmetic is not counted); `mb`, the least that has to
+    move: files, tensors and weights that it takes, and what it returns, each once, as they lie in
+    memory (in training, a parameter and the two moments of AdamW are read and written);
+    `seconds` (median over rounds) for all photos with the quartiles `low` and `high`; `least`, the
+    seconds that it would take at the slower of both peaks, those of products in its `precision` and
+    of the copy, and `bound`, which of them that is; `share`, `least` / `seconds`; `rest`, which
+    operators of torch take most of the time, in shares of it, and what is outside of them; the best
+    of all rounds on its device: `gflops_float32`, `gflops_bfloat16`, and `gb_copied`, read and
+    written, a second; `rounds`, `n_images`, `threads`, `device`.
+    """
+    train = scored(run, "train")
+    chosen = np.random.default_rng(seed).permutation(len(train))[:photos]
+    stages = stages_of(run, [train[i] for i in chosen])
+    work = {"float32": 2 * side**3, "bfloat16": 2 * side**3, "copy": 2 * copied * 10**6}
+    tests = {f"{what} {device}": call for device in {CPU, run.device}
+             for what, call in zip(work, _tests(device, side, copied), strict=True)}
+    calls = {name: stage.call for name, stage in stages.items()} | tests
+    taken, rows = alternate(calls, rounds, run.device), []
+    for s in stages.values():
+        peaks = {what: n / taken[f"{what} {s.device}"].min() for what, n in work.items()}
+        flop, precision = flops(s.counted or s.call), "bfloat16" if s.half else "float32"
+        least = {"arithmetic": flop / peaks[precision], "memory": s.moved / peaks["copy"]}
+        rows.append({"gflop": flop / 1e9, "mb": s.moved / 1e6, "precision": precision,
+                     "least": max(least.values()), "bound": max(least, key=least.get),
+                     "rest": largest(s.call, s.device), "gflops_float32": peaks["float32"] / 1e9,
+                     "gflops_bfloat16": peaks["bfloat16"] / 1e9, "gb_copied": peaks["copy"] / 1e9,
+                     **hardware(s.device)})
+    table = medians(taken[list(stages)]).rename(columns={"what": "stage"}).join(pd.DataFrame(rows))
+    table = table.assign(share=table["least"] / table["seconds"], rounds=rounds,
+                         n_images=len(chosen))
+    return table[["stage", "gflop", "mb", "seconds", "low", "high", "least", "bound", "share",
+                  "rest", "precision", "gflops_float32", "gflops_bfloat16", "gb_copied", "rounds",
+                  "n_images", "threads", "device"]]
+
+
+def _tests(device: torch.device, side: int, copied: int) -> list[Callable]:
+    a = torch.rand(side, side, device=device)
+    content = torch.ones(copied * 10**6, dtype=torch.uint8, device=device)
+    return [partial(torch.mm, a, a), partial(torch.mm, a.bfloat16(), a.bfloat16()),
+            partial(torch.empty_like(content).copy_, content)]
+
+
+def moved(*of: Any) -> int:
+    """Bytes of files, of tensors and arrays, and of the weights of networks."""
+    def size(x: Any) -> int:
+        if isinstance(x, Path):
+            return x.stat().st_size
+        return sum(map(size, x.state_dict().values())) if isinstance(x, nn.Module) else x.nbytes
+    return sum(map(size, of))
+
+
+def largest(call: Callable[[], Any], device: torch.device) -> str:
+    """Where the time of a call goes: the LARGEST operators of torch, without those that they call,
+    and all that is outside of them, with their shares."""
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # of the profiler, which tells of no GPU
+    cuda = device.type == "cuda"
+    with profile(use_device="cuda" if cuda else None, use_kineto=cuda) as profiled:
+        start = time.perf_counter()
+        call()
+        if cuda:
+            torch.cuda.synchronize()
+        elapsed = time.perf_counter() - start
+    field = "self_device_time_total" if cuda else "self_cpu_time_total"
+    operators = (e for e in profiled.key_averages() if e.device_type == DeviceType.CPU)
+    shares = pd.Series({e.key.removeprefix("aten::"): getattr(e, field) / 1e6 / elapsed
+                        for e in operators}, dtype=float)
+    named = shares.nlargest(LARGEST)
+    named["outside of torch"] = 1 - shares.sum()
+    named = named[named >= 0.01].sort_values(ascending=False)
+    return ", ".join(f"{name} {share:.0%}" for name, share in named.items())
+
+
+def stages_of(run: Run, samples: list[Sample]) -> dict[str, Stage]:
+    """Each stage on these photos."""
+    backbone, context, s, device = run.backbone, run.context, run.settings.backbone, run.device
+    ids, decoded = [x.id for x in samples], [load_photo(x.photo) for x in samples]
+    pixels = [np.asarray(photo) for photo in decoded]
+    photos = torch.stack([photo_tensor(photo, s.image_size) for photo in decoded])
+    views = torch.cat([photos, photos.flip(-1)])
+    maps, head = run.features.half("final", ids), context.classifier()
+    size, n = s.image_size // 2, len(samples)
+    soft = torch.rand(n, size, size)
+    walked = [run.features.half(k, ids) for k in run.settings.refinement.walk_levels]
+    grid = photos_on_grid(context.batch(ids), size)
+    trimaps = [load_trimap(x.trimap, x.photo) for x in samples]
+    masks = [trimap == TRIMAP_FOREGROUND for trimap in trimaps]
+    predictor = untrained(run)
+    predictor.model.requires_grad_(False)  # for hooks of the counter, which expect a graph
+
+    def passed(network: Callable) -> list[dict[str, Tensor]]:
+        return [network(part.to(device)) for part in views.split(VIEWS * s.extraction_batch)]
+
+    def cam() -> Tensor:
+        return cams.grad_cam(run.features.batch("final", ids), head, cams.top1)
+
+    def predict() -> list[np.ndarray]:
+        return [predict_photo(predictor, photo, backbone).mask(photo.height, photo.width)
+                for photo in decoded]
+
+    eager = partial(passed, backbone)
+    out = [m for part in eager() for m in part.values()]
+    through = moved(views, *backbone.stages, *out)
+    stages = {"decode and resize": Stage(
+        lambda: [photo_tensor(load_photo(x.photo), s.image_size) for x in samples],
+        moved(*(x.photo for x in samples), photos))}
+    session = onnx_engine(backbone)
+    written = [run.features.map(level)[:n] for level in (*s.stored_levels, "pooled")]
+    stages["pass, with decoding and writing"] = Stage(
+        partial(_pass, run, samples, session if device == CPU else backbone),
+        moved(*(x.photo for x in samples), *backbone.stages, *written), device, counted=eager)
+    stages["backbone, ONNX Runtime"] = Stage(partial(passed, session), through, counted=eager)
+    stages["backbone, PyTorch"] = Stage(eager, through, device)
+    stages["CAMs from the cache"] = Stage(cam, moved(maps, head, cam()))
+    for levels in (("final",), s.stored_levels):
+        stages[f"training step, {model_name(levels)}"] = _training(run, samples, levels)
+    stages["prediction"] = Stage(
+        predict, moved(*pixels, *backbone.stages, predictor.model, *masks), device)
+    stages["random walk"] = Stage(
+        lambda: Walk(context).refine(soft, context.batch(ids), None), moved(*walked, soft, soft))
+    stages["PAMR"] = Stage(partial(pamr, soft, grid), moved(soft, grid, soft))
+    stages["metrics"] = Stage(lambda: list(map(against_ground_truth, masks, trimaps)),
+                              moved(*masks, *trimaps))
+    return stages
+
+
+def _pass(run: Run, samples: list[Sample], network: Callable) -> None:
+    with scratch(run.folder / "experiments" / "limits") as folder:
+        extract_features(tuple(samples), lambda *_: ("given", network), run.settings,
+                         folder / "features", "key", run.device)
+
+
+def _training(run: Run, samples: list[Sample], levels: tuple[str, ...]) -> Stage:
+    settings, labels = run.settings.replace(levels=levels), run.settings.labels[0]
+    run.masks("ground_truth")
+    targets = load_targets(run.masks_folder("ground_truth"), [x.id for x in samples],
+                           [x.label(labels) for x in samples], settings.backbone.image_size // 2)
+    parts = prepare(run.features, len(run.pets.classes(labels)), settings, run.device)
+    rows, mirror = torch.arange(len(samples)), torch.zeros(len(samples), dtype=torch.bool)
+    parts[0].train()
+    maps = [run.features.half(level, targets.ids) for level in levels]
+    weights = moved(*(p for p in parts[0].parameters() for _ in range(6)))
+    half = mixed_precision(settings, run.device) is not None
+    return Stage(lambda: train_step(parts[0], run.features, targets, rows, mirror, settings,
+                                    *parts[1:]),
+                 moved(*maps) + sum(map(len, targets.packed)) + weights, run.device, half)

@@ -1,0 +1,183 @@
+"""figures/benchmark.py: the page of measurements, from tables made up here."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import re
+import runpy
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import small
+from PIL import Image
+
+from petweak.data.feature_cache import photo_features
+from petweak.data.files import write_frame, write_json
+from petweak.experiments import experiment
+from petweak.models.backbones import load_backbone
+
+TOP = Path(__file__).resolve().parents[1]
+bench = SimpleNamespace(**runpy.run_path(str(TOP / "figures" / "benchmark.py")))
+ON = {"threads": 2, "device": "a processor"}
+SETTINGS = small(levels="final,stride16", stored_levels="final,stride16", extraction_batch=5)
+PLAN = dict(photos=1000, core_hour=0.1, gpu_hour=3.0)
+
+
+def tables() -> dict[str, pd.DataFrame]:
+    """Times with known ratios; n photos take n/10 s and n/8 MB more than what all take."""
+    epoch = {"petweak": 1.0, "the backbone in every step": 1.5, "transformers MaskFormer": 30.0,
+             "smp FPN": 9.0, "smp U-Net": 12.0}
+    cams = {"petweak, from the cache": 0.01, "petweak, from the photos": 0.5,
+            "pytorch-grad-cam, one by one": 4.0, "pytorch-grad-cam, batches of 32": 2.0}
+    start = {"import petweak": 0.1, "petweak --help": 0.75}
+    parts = {"epoch": epoch, "cams": cams, "start": start}
+    rows = [(part, what, s) for part, of in parts.items() for what, s in of.items()]
+    benchmark = pd.DataFrame(rows, columns=["part", "what", "seconds"]).assign(rounds=5, **ON)
+    curve = [(what, seed, 10 * k, s, 1.0, iou) for what, seconds in (
+        ("petweak", 8), ("smp FPN", 50), ("smp U-Net", 100)) for seed in (0, 1)
+        for k, s, iou in ((1, seconds / 2, 0.9), (2, seconds, 0.925))]
+    quality = pd.DataFrame(curve, columns=["what", "seed", "step", "seconds", "before", "iou"])
+    photos = np.array([100, 600, 1100])
+    growth = pd.DataFrame({"axis": "photos", "value": photos, "features": 3 + photos / 10,
+                           "masks": 1.0, "train": 2.0, "evaluate": 1.0, "all": 0.2 * photos,
+                           "rss_mb": 2500.0, "own_mb": 500 + photos / 8, "repeats": 1, **ON})
+    limits = pd.DataFrame({"stage": [bench.ONNX, bench.PASS], "seconds": [9.0, 10.0], "gflop": 12.0,
+                           "share": 0.5, "rest": ["mm 60%", "outside of torch 30%"], **ON})
+    return {"benchmark": benchmark, "time_to_quality": quality.assign(**ON), "growth": growth,
+            "limits": limits}
+
+
+@pytest.fixture
+def out(tmp_path):
+    for name, table in tables().items():
+        store(tmp_path, name, table)
+    return tmp_path
+
+
+def store(out: Path, name: str, table: pd.DataFrame) -> None:
+    """As `run_experiment` writes it."""
+    _, *parameters = inspect.signature(experiment(name)).parameters.values()
+    options = {p.name: p.default for p in parameters}
+    if name == "growth":
+        options |= {"photos": (100, 600, 1100), "classes": (),
+                    "base": "photos=100 classes=3 side=64 queries=2"}
+    write_frame(out / "data" / "bench" / f"{name}.csv", table)
+    write_json(out / "data" / "bench" / f"{name}.json", {
+        "petweak": "9.9", "seconds": 12.5, "options": options, "settings": SETTINGS.to_dict()})
+
+
+def written(out: Path) -> str:
+    bench.page(out / "data" / "bench", out, **PLAN)
+    return (out / "benchmark.md").read_text()
+
+
+def rows_of(text: str, heading: str) -> list[list[str]]:
+    """The cells of the first table after a heading."""
+    table = re.search(r"\n((\|.*\n)+)", text[text.index(heading) :])[1]
+    return [[cell.strip() for cell in line.strip("|").split("|")]
+            for line in table.splitlines() if not line.startswith("|:")]
+
+
+def test_targets_are_met_or_not(out):
+    rows = rows_of(written(out), "## Targets")
+    said = [(target, value, met) for _, target, value, met, _ in rows[1:]]
+    assert said == [
+        (">= 10", "9.00", "not met"), (">= 1.80", "1.50", "not met"), (">= 4", "", "not measured"),
+        (">= 20", "30.0", "met"), ("<= 0.200", "0.160", "met"), (">= 0", "0", "met"),
+        (">= 0.800", "0.900", "met"), (">= 100", "200", "met"), (">= 3", "4.00", "met"),
+        ("<= 1.05", "1.00", "met"), ("<= 0.0500", f"{exponent_of_memory():.4f}", "not met"),
+        ("<= 2,000", "2,500", "not met"), ("<= 0.200", "0.100", "met"),
+        ("<= 0.500", "0.750", "not met")]
+
+
+def exponent_of_memory() -> float:
+    x, y = (np.log(tables()["growth"][column]) for column in ("value", "own_mb"))
+    return np.cov(x, y)[0, 1] / np.var(x, ddof=1)
+
+
+def test_a_target_that_is_not_met_says_where_the_time_goes(out):
+    slow = tables()["limits"].assign(seconds=[5.0, 10.0])
+    store(out, "limits", slow)
+    row = rows_of(written(out), "## Targets")[7]
+    assert row[2:] == ["0.500", "not met", "outside of torch 30%"]
+
+
+def test_each_section_has_its_command_hardware_and_table(out):
+    text = written(out)
+    assert text.count("threads: 2, device: a processor. The command took 12.5 s, with petweak 9.9."
+                      ) == 4
+    command = re.search(r"petweak experiment growth .*", text)[0]
+    assert command.startswith("petweak experiment growth --profile embedded --data-root D --run R "
+                              "--set ") and " image_size=64 " in command
+    assert command.endswith("-o photos=100,600,1100 classes= 'base=photos=100 classes=3 side=64 "
+                            "queries=2'")
+    assert "`photos` 100,600,1100 for 150,300,600,1200,2400,4800,9600; `classes` none for" in text
+    medians = rows_of(text, "Medians over seeds")
+    assert medians[0] == ["what", "0.90", "0.92", "0.93", "before", "iou", "seeds"]
+    assert medians[1] == ["petweak", "4.00", "8.00", "", "1.00", "0.925", "2"]
+    exponents = dict(zip(*rows_of(text, "Exponents of the least"), strict=True))
+    assert exponents["all"] == "1.00" and exponents["masks"] == "0"
+    assert (out / "bench-growth.png").stat().st_size > 10_000
+
+
+def test_a_section_is_left_out_where_its_table_is_not(out):
+    for name in ("growth", "limits", "time_to_quality"):
+        (out / "data" / "bench" / f"{name}.csv").unlink()
+    text = written(out)
+    assert len(re.findall("^## ", text, re.M)) == 2 and "on paper" not in text
+    assert [row[3] for row in rows_of(text, "## Targets")].count("not measured") == 7
+    (out / "data" / "bench" / "benchmark.json").unlink()
+    with pytest.raises(ValueError, match=r"benchmark\.json is missing"):
+        written(out)
+    (out / "benchmark.md").unlink()
+    bench.page(out / "none", out, **PLAN)
+    assert not (out / "benchmark.md").exists()
+
+
+def test_the_plans_cache_is_that_of_the_code(out):
+    rows = rows_of(written(out), "The cache holds")
+    assert rows[0] == ["level", "bytes a photo", "TB of 1,000"]
+    ours = {level: int(n.replace(",", "")) for level, n, _ in rows[1:]}
+    backbone, photo = load_backbone("efficientnet_lite0"), Image.new("RGB", (90, 70))
+    made = photo_features(photo, backbone, SETTINGS, "a")
+    assert ours == {k: made.map(k).nbytes for k in ("final", "stride16", "pooled")} | {
+        "all": sum(made.map(k).nbytes for k in ("final", "stride16", "pooled"))}
+
+
+def test_the_plans_cost_is_that_of_a_further_photo(out):
+    text = written(out)
+    cost = {row[0]: row[1:] for row in rows_of(text, "Core-hours on this machine")[1:]}
+    hours = 0.1 * 2 * 1000 / 3600  # seconds, threads, photos
+    assert cost["features"] == ["0.100", f"{hours:.3g}", f"{hours / 10:.3g}"]
+    assert cost["masks"] == ["0", "0", "0"]
+    gpu = pd.DataFrame({"stage": ["features"], "images_per_second": [200.0]})
+    write_frame(out / "data" / "gpu" / "timings.csv", gpu)
+    assert "at its 200 pictures a second: 0.00278 GPU-hours, 0.00833 at 3.0 a GPU" in written(out)
+
+
+def test_the_plan_says_what_breaks_first(out):
+    rows = rows_of(written(out), "What breaks")[1:]
+    found = {re.split(r"[ ,]", what)[0]: (size, at) for what, size, at in rows}
+    whole = 20480 + 7168 + 10240
+    assert found["progress.json"][1] == f"{2 * 5 * whole / 24:,.0f}"  # 3 sums of 8 digits
+    assert found["final.npy"][1] == f"{2**44 / 20480:,.0f}"
+    assert found["one"] == ("1,000 names", "10,000,000")
+    assert found["lists"][1] == f"{64e9 / (2**20 / 8):,.0f}"  # an eighth of a MB a photo
+    assert found["pandas"][1] == f"{64e9 / (2 * 4 * 2 * 8):,.0f}"
+    assert found["the"] == (f"{0.1 * 1000 / 86400:.5f} days", f"{30 * 864000:,.0f}")
+    values = [float(at.replace(",", "")) for *_, at in rows]
+    assert values == sorted(values) and math.isfinite(values[-1])
+
+
+def test_the_committed_page_is_that_of_its_tables(tmp_path):
+    data, stored = TOP / "figures" / "data" / "bench", TOP / "figures" / "benchmark.md"
+    assert stored.is_file() == any(data.glob("*.csv"))
+    if stored.is_file():
+        (tmp_path / "data").mkdir()
+        (tmp_path / "data" / "gpu").symlink_to(data.parent / "gpu")
+        bench.page(data, tmp_path, **bench.ASSUMED)
+        assert (tmp_path / "benchmark.md").read_text() == stored.read_text()
