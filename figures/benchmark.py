@@ -52,6 +52,7 @@ class Target(NamedTuple):
     sign: str  # of `value` and `bound`
     bound: float
     stage: str = ""  # of `limits`, which says where its time goes
+    why: str = ""  # it cannot be met
 
 
 def times(part: str, ours: str, *others: str, backbone: str = "") -> Callable[[Tables], float]:
@@ -212,9 +213,9 @@ def targets(tables: Tables) -> list[str]:
             value = math.nan
         met = value >= t.bound if t.sign == ">=" else value <= t.bound
         said = "not measured" if math.isnan(value) else "met" if met else "not met"
-        rest = stages.get(t.stage, "") if said == "not met" else ""
+        why = filter(None, (t.why, stages.get(t.stage)) if said == "not met" else ())
         rows.append({"what": t.text, "target": f"{t.sign} {number(t.bound)}", "value": value,
-                     "": said, "where the time goes": rest})
+                     "": said, "why; where the time goes": "; ".join(why)})
     return ["## Targets", shown(pd.DataFrame(rows))]
 
 
@@ -252,7 +253,7 @@ def plan(tables: Tables, notes: dict[str, dict[str, Any]], photos: int, core_hou
     stages = {k: a_photo(growth, k) for k in growth.loc[:, "features":"all"].columns}
     hours = {k: seconds * threads * photos / 3600 for k, seconds in stages.items()}
     cost = pd.DataFrame([{"stage": k, "seconds a photo": stages[k], "core-hours": h,
-                          "cost": h * core_hour} for k, h in hours.items()])
+                          "USD": h * core_hour} for k, h in hours.items()])
     lines = [
         f"## {photos:,} photos, on paper",
         f"From the points of `growth` at {base['classes']} classes and {side} px, {b.backbone} and "
@@ -262,7 +263,7 @@ def plan(tables: Tables, notes: dict[str, dict[str, Any]], photos: int, core_hou
         f"The cache holds each photo and its mirror image, in float16 ({VIEWS * photos:,} pictures "
         "go through the backbone, and as many again for each further scale of a refinement):",
         shown(cache),
-        f"Core-hours on this machine, and their cost at {core_hour} a core-hour (the option "
+        f"Core-hours on this machine, and their cost at {core_hour} USD a core-hour (the option "
         f"--core-hour); `train` is of {note['options']['epochs']} epochs of the photos of train, "
         "and `all` has what no stage counts:",
         shown(cost)]
@@ -271,14 +272,17 @@ def plan(tables: Tables, notes: dict[str, dict[str, Any]], photos: int, core_hou
         gpu_hours = VIEWS * photos / views / 3600
         lines.append(f"The pass on the GPU of `data/gpu/timings.csv`, at its {number(views)} "
                      f"pictures a second: {number(gpu_hours)} GPU-hours, "
-                     f"{number(gpu_hours * gpu_hour)} at {gpu_hour} a GPU-hour (--gpu-hour).")
+                     f"{number(gpu_hours * gpu_hour)} USD at {gpu_hour} a GPU-hour (--gpu-hour).")
     lines.append(
         f"An epoch reads {number(whole * photos / 1e12)} TB. Where a core reads less than "
         f"{number(whole / (stages['features'] * threads) / 1e6)} MB a second, the pass anew is as "
         "quick as its cache, which then is worth the levels that the model sees and no more.")
     first = breaks(growth, of, bytes_of, int(base["classes"]), photos, stages["features"])
     least = int(first["breaks at"].min())
-    return [*lines, "What breaks, the first one first, and at how many photos:", shown(first),
+    return [*lines, "What breaks, the first one first, and at how many photos. Supposed are "
+            f"machines of {number(MEMORY / 1e9)} GB and, of ext4, files of at most {FILE >> 40} "
+            f"TiB and folders of about {NAMES:,} names (without its option large_dir):",
+            shown(first),
             f"So a run as the code is takes up to {number(float(f'{least:.2g}'))} photos. More are "
             f"{number(math.ceil(photos / least))} runs of that size, whose passes and masks need "
             "nothing of each other; torchrun shares each pass among processes, `--on ray` makes "
