@@ -32,6 +32,8 @@ from petweak.experiments.ablation import answers as ablation_answers
 from petweak.experiments.ablation import sentences as ablation_sentences
 from petweak.experiments.cam_heads import two_by_two
 from petweak.experiments.configurations import chosen_configurations
+from petweak.experiments.label_efficiency import sentences as efficiency_sentences
+from petweak.experiments.label_efficiency import summary as efficiency_summary
 from petweak.experiments.mask_costs import by_hours, saved
 from petweak.experiments.self_training_gains import summary
 from petweak.experiments.supervision import answers as supervision_answers
@@ -81,8 +83,6 @@ def write_figures(run_folder: Path, name: str, out: Path) -> None:
     drawn = {"masks": gallery(rows, columns=1 + len(rows[0]["masks"]))}
     drawn["overview"] = charts.overview_bars(read_frame(data / "results.csv"))
     drawn["curves"] = charts.learning_curves(run_folder)
-    if (curve := data / "label_efficiency.csv").is_file():
-        drawn["label_efficiency"] = charts.label_efficiency_lines(read_frame(curve))
     for figure, fig in drawn.items():
         save_or_show(fig, out / f"{name}-{figure}.png")
     if about["dataset"] == "oxford-iiit-pet":
@@ -104,8 +104,16 @@ def hours_title(points: pd.DataFrame) -> str:
                      for text, part in said.items() if len(part))
 
 
+def write_label_efficiency(data: Path, out: Path) -> None:
+    """Draw the label-efficiency curve of a run from its table in `data`, where it has one."""
+    if (file := data / "label_efficiency.csv").is_file():
+        save_or_show(charts.label_efficiency_lines(read_frame(file), "ignore"),
+                     out / f"{data.name}-label_efficiency.png")
+
+
 def write_hours(data: Path, out: Path) -> None:
-    """Draw IoU by hours of annotation from the tables of a run in `data`, where it has them."""
+    """Draw IoU by hours of annotation from the tables of a run in `data`, where it has them. Models
+    of `supervision` and of the curve are not in one picture: they took other numbers of steps."""
     names = "label_efficiency", "supervision", "supervision_cpu"
     curve, models, cpu = (read_frame(f) if (f := data / f"{n}.csv").is_file() else None
                           for n in names)
@@ -113,6 +121,8 @@ def write_hours(data: Path, out: Path) -> None:
         return
     if models is not None and cpu is not None:  # what was trained on a CPU alone
         models = pd.concat([models, cpu[~cpu["of"].isin(models["of"])]])
+    if models is not None:
+        curve = None
     points = by_hours(curve, models)
     if curve is not None and np.isfinite(saved(curve)).all():
         least, usual = saved(curve)
@@ -211,6 +221,7 @@ def beside_masks(table: pd.DataFrame, labels: str) -> list[str]:
 # What a table says, in sentences that stand before it.
 SENTENCES = {
     "ablation": ablation_sentences, "ablation_ground_truth": ablation_sentences,
+    "label_efficiency": efficiency_sentences,
     "supervision": lambda table: [*supervision_answers(table), *counts(
         compared(table, "minus_breed"), "species", "breeds"), *beside_masks(table, "breed")],
     "supervision_cpu": lambda table: [*counts(
@@ -219,6 +230,7 @@ SENTENCES = {
 TABLES = {  # a file in figures/data/<run>/, and the mark in the README: its table
     "results": results_table, "timings": tables.costs, "self_training_gains": summary,
     "configurations": chosen_configurations, "unseen_breeds": lost,
+    "label_efficiency": efficiency_summary,
     "unseen_breeds_tried": lambda tried: by_configuration(tried).reset_index(),
     "cost": lambda stages: stages, "chosen": chosen_table, "cam_heads": two_by_two,
     "ablation": answers_table, "ablation_ground_truth": answers_table,
@@ -259,6 +271,7 @@ def main() -> None:
     for name in () if args.only_tables else TITLES:
         write_figures(project_path(getattr(args, name)), name, out)
     for name in () if args.only_tables else STORED:
+        write_label_efficiency(out / "data" / name, out)
         write_hours(out / "data" / name, out)
         write_ablation(out / "data" / name, out)
     write_readme(project_path("README.md"), out)

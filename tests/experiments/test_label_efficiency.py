@@ -7,7 +7,13 @@ import json
 import pandas as pd
 import pytest
 
-from petweak.experiments.label_efficiency import crossing, label_efficiency, labelled_part
+from petweak.experiments.label_efficiency import (
+    crossing,
+    label_efficiency,
+    labelled_part,
+    sentences,
+    summary,
+)
 
 
 def test_the_curve(self_trained):
@@ -48,3 +54,16 @@ def test_where_curves_cross():
     assert crossing(curve) == pytest.approx(100)  # half way in the logarithm
     assert crossing(curve.assign(value=[0.9, 0.5, 0.7])) == float("inf")
     assert crossing(curve.assign(value=[0.1, 0.5, 0.7])) == pytest.approx(10)
+
+
+def test_what_the_curve_says_is_computed_from_it():
+    rows = [(*of, seed) for seed, level in enumerate((0.625, 0.875)) for of in (
+        ("pseudo", 0, level), ("true", 10, 0.5), ("true", 1000, 0.75))]
+    curve = pd.DataFrame(rows, columns=["kind", "masks", "value", "seed"]).assign(border="ignore")
+    (said,) = sentences(curve.assign(value=curve["value"] - 0.125 * (curve["kind"] == "pseudo")))
+    assert said == ("pseudo-masks alone give as good a model as **100** ground-truth masks alone "
+                    "(seed by seed 10, 1000), border ignored")
+    (said,) = sentences(curve)
+    assert "as **1000** ground-truth masks alone (seed by seed 100, more than 1000)" in said
+    assert summary(curve).iloc[0].to_dict() == {
+        "kind": "pseudo", "masks": 0, "iou": 0.75, "smallest": 0.625, "largest": 0.875, "seeds": 2}
