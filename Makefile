@@ -16,9 +16,11 @@ demo: $(READY)
 	$(BIN)/petweak notebooks --profile embedded --run runs/embedded
 	$(BIN)/petweak study --profile embedded --run runs/embedded
 
+# Two processes with a core each: small tests gain nothing from threads. A file stays in one process,
+# so that what its tests share is made once.
 test: $(READY)
 	$(BIN)/ruff check .
-	$(BIN)/python -m pytest -q
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 # What takes minutes: kills, failing writes, mutated inputs. Writes tests/RELIABILITY.md. Full disks
 # and the rest side by side, on a core each.

@@ -163,14 +163,13 @@ def _called(args: argparse.Namespace) -> Iterator:
     nothing and help it (`petweak.data.distributed`)."""
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         return args.call(args)
-    if first := os.environ["RANK"] == "0":
-        if not args.shares:
+    if not args.shares:
+        if os.environ["RANK"] == "0":
             raise ValueError("this command has nothing to share: call it without torchrun")
-    else:
-        os.environ["TQDM_DISABLE"] = "1"  # before torch imports tqdm
+        return iter(())
     from petweak.data.distributed import led
 
-    return led(partial(args.call, args)) if first or args.shares else iter(())
+    return led(partial(args.call, args))
 
 
 def _call(function: str, args: argparse.Namespace) -> Iterator:

@@ -1,4 +1,7 @@
-"""Small worlds to test in: a rendered set, runs on it, and the real photos where they are."""
+"""Small worlds to test in: a rendered set, runs on it, and the real photos where they are.
+
+What takes memory is imported where it is used: the process that hands tests out reads this, too.
+"""
 
 from __future__ import annotations
 
@@ -8,18 +11,16 @@ import gc
 import shutil
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
 import pytest
-import torch
-from ipywidgets import Widget
 from reliability import reliability  # noqa: F401 - a fixture
 
 from petweak.config import Settings, settings
-from petweak.pseudo_masks import mask_rcnn
-from petweak.rendered import make_rendered
-from petweak.study.results import run_study
-from petweak.study.run import Run
+
+if TYPE_CHECKING:
+    from petweak.study.run import Run
 
 REAL = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -42,6 +43,8 @@ def small(**overrides) -> Settings:
 @pytest.fixture(scope="session")
 def rendered(tmp_path_factory) -> Path:
     """A data root with the rendered pets: 37 breeds, 2 train and 1 test photo each."""
+    from petweak.rendered import make_rendered
+
     root = tmp_path_factory.mktemp("data")
     make_rendered(root, train_per_breed=2, test_per_breed=1, size=96, progress=False)
     return root
@@ -57,6 +60,8 @@ def real_photos() -> Path:
 @pytest.fixture(scope="module")
 def compact_for_coco():
     """COCO's weights cannot be had: the compact detector stands for torchvision's."""
+    from petweak.pseudo_masks import mask_rcnn
+
     with pytest.MonkeyPatch.context() as patch:
         load = mask_rcnn.load_detector
         patch.setattr(mask_rcnn, "load_detector", lambda name: load("compact"))
@@ -65,6 +70,8 @@ def compact_for_coco():
 
 @pytest.fixture(autouse=True)
 def _same_start():
+    import torch
+
     torch.manual_seed(0)
 
 
@@ -82,7 +89,8 @@ def pytest_runtest_teardown(item, nextitem, _least=[0]):  # noqa: B006 - residen
     """Memory goes back after each file, and after a test that leaves 100 MB: glibc keeps what large
     tensors leave, ipywidgets every widget with all that its callbacks hold."""
     if nextitem is None or nextitem.path != item.path:
-        Widget.close_all()
+        if widgets := sys.modules.get("ipywidgets"):
+            widgets.Widget.close_all()
     elif resident() - _least[0] < 100 << 20:
         return
     gc.collect()
@@ -118,6 +126,9 @@ def pytest_runtest_call(item):
 
 @pytest.fixture(scope="session")
 def _self_trained_once(rendered, tmp_path_factory) -> Path:
+    from petweak.study.results import run_study
+    from petweak.study.run import Run
+
     run = Run(tmp_path_factory.mktemp("self_trained"), rendered, small(**ROUNDS))
     run_study(run)
     return run.folder
@@ -126,6 +137,8 @@ def _self_trained_once(rendered, tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def self_trained(rendered, _self_trained_once, tmp_path_factory) -> Run:
     """A finished study with `ROUNDS`, a copy for each file of tests: they add to its folder."""
+    from petweak.study.run import Run
+
     folder = tmp_path_factory.mktemp("self_trained") / "run"
     shutil.copytree(_self_trained_once, folder)
     return Run(folder, rendered, small(**ROUNDS))

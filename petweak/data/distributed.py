@@ -72,6 +72,12 @@ def share() -> tuple[int, int]:
     return (dist.get_rank(), size()) if _together else (0, 1)
 
 
+def quiet() -> dict[str, bool]:
+    """For a progress bar of what all do together: the first process alone shows its own. Nothing is
+    said where all would, so that TQDM_DISABLE goes on to count."""
+    return {"disable": True} if share()[0] else {}
+
+
 def part(n: int) -> tuple[slice, float]:
     """Of a batch of `n` photos those of this process, and their weight in the mean over the batch.
     There is at least one, of weight 0 perhaps: a process without photos takes its steps, too."""

@@ -32,7 +32,7 @@ from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
 from petweak.config import Settings
-from petweak.data.distributed import gathered, share, together
+from petweak.data.distributed import gathered, quiet, share, together
 from petweak.data.files import is_whole, read_json, replacing, reserve, write_json
 from petweak.data.oxford_pets import Sample, load_photo, resize
 
@@ -193,7 +193,7 @@ def _pass(samples: tuple[Sample, ...], choose_engine: Callable, settings: Settin
         samples, batch_sampler=batches[rank::n], num_workers=settings.system.workers,
         collate_fn=functools.partial(_photo_tensors, size=s.image_size)))
     name = f"features {s.backbone} {s.image_size} px"
-    with tqdm(total=len(samples), initial=done, desc=name, unit="photo") as bar:
+    with tqdm(total=len(samples), initial=done, desc=name, unit="photo", **quiet()) as bar:
         for turn in range(0, len(batches), n):
             if not turn and rank:
                 state["engine"] = gathered(None)[0]

@@ -144,7 +144,7 @@ def _epochs(features: Features, train: Targets, val: Targets, classes: int, sett
     steps = math.ceil(len(train.ids) / s.batch_size)
     name = "-".join(str(v) for v in about.values() if v not in ("", None))
     bar = tqdm(range(len(history), s.epochs), f"train {name}", s.epochs, unit="epoch",
-               initial=len(history))
+               initial=len(history), **distributed.quiet())
     for epoch in bar:
         start = time.perf_counter()
         generator = torch.Generator().manual_seed(seed * 100_003 + epoch)

@@ -263,5 +263,4 @@ def test_a_node_is_lost_at_work_and_the_study_is_complete_and_the_same(
     run_study(run)
     thread.join(60)
     assert lost == [False]  # the training had not ended
-    assert sum(n["Alive"] and n["Resources"].get("CPU", 0) for n in ray.nodes()) == 1
     assert content(run.folder) == alone["study"]

@@ -8,6 +8,7 @@ petweak, but for the test of torchrun itself.
 from __future__ import annotations
 
 import multiprocessing
+import multiprocessing.forkserver
 import os
 import signal
 import socket
@@ -47,6 +48,12 @@ ABOUT = {"source": "squares", "labels": "species", "variant": "", "round": None}
 warm = multiprocessing.get_context("forkserver")
 warm.set_forkserver_preload(["petweak.__main__", "petweak.study.results", "petweak.reporting.cards",
                              "petweak.reporting.report", "timm", "torch.utils.data"])
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _server_ends():
+    yield
+    multiprocessing.forkserver._forkserver._stop()  # with its memory; it has no public end
 
 
 def start(n: int, log: Path, target, *args) -> list:
