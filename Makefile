@@ -16,11 +16,10 @@ demo: $(READY)
 	$(BIN)/petweak notebooks --profile embedded --run runs/embedded
 	$(BIN)/petweak study --profile embedded --run runs/embedded
 
-# Two processes with a core each: small tests gain nothing from threads. A file stays in one process,
-# so that what its tests share is made once.
+# Two processes with a core each: small tests gain nothing from threads.
 test: $(READY)
 	$(BIN)/ruff check .
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadgroup
 
 # What takes minutes: kills, failing writes, mutated inputs. Writes tests/RELIABILITY.md. Full disks
 # and the rest side by side, on a core each.

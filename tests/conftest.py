@@ -24,6 +24,12 @@ if TYPE_CHECKING:
 
 REAL = Path(__file__).resolve().parents[2] / "shared" / "data"
 
+# Files whose tests start processes take turns, as memory is what these need.
+IN_TURN = {f"test_{name}.py" for name in (
+    "assignments", "benchmark", "contributing", "distributed", "docs", "environment", "growth",
+    "latex", "main", "notebooks_execution", "on_ray", "paper_profile", "report", "results", "run",
+    "sweep")}
+
 # Two photos a breed in train (one of them is val), one in test, small pictures, a small model.
 SMALL = dict(image_size=64, decoder_channels=8, queries=2, epochs=2, bootstrap=20, engine="eager")
 
@@ -73,6 +79,13 @@ def _same_start():
     import torch
 
     torch.manual_seed(0)
+
+
+def pytest_collection_modifyitems(items):
+    """For `-n 2 --dist loadgroup`: a file stays in one process, where its tests share fixtures."""
+    for item in items:
+        name = "in turn" if item.path.name in IN_TURN else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(name))
 
 
 def pytest_collection_finish():
