@@ -39,6 +39,7 @@ from petweak.experiments.self_training_gains import summary
 from petweak.experiments.supervision import answers as supervision_answers
 from petweak.experiments.supervision import both_borders, by_verdict, compared, counts
 from petweak.experiments.supervision import summary as supervision_summary
+from petweak.experiments.unlabelled_photos import sentences as unlabelled_sentences
 from petweak.experiments.unseen_breeds import lost
 from petweak.experiments.unseen_breeds_tried import by_configuration
 from petweak.pseudo_masks import source_names
@@ -212,6 +213,19 @@ def without_labels_table(table: pd.DataFrame) -> pd.DataFrame:
         "semantic_miou": "semantic mIoU"})
 
 
+def unlabelled_table(table: pd.DataFrame) -> pd.DataFrame:
+    """Models by photos and by steps taken away, for both borders of the score, as text."""
+    signs = {"masks": "", "model": "", "difference": "+", "low": "+", "high": "+"}
+    table = table.assign(**{n: table[n].map(f"{{:{s}.3f}}".format) for n, s in signs.items()})
+    table["difference"] += " [" + table["low"] + ", " + table["high"] + "]"
+    keys, order = ["photos", "steps_of", "configuration"], ["foreground", "ignore"]
+    shown = table.pivot(index=keys, columns="border", values=["masks", "model", "difference"])
+    rows = table.drop_duplicates(keys)[keys].itertuples(index=False, name=None)
+    shown = shown.reindex(rows)[[(v, b) for b in order for v in ("masks", "model", "difference")]]
+    shown.columns = [f"{v}, {b}" for v, b in shown.columns]
+    return shown.reset_index().rename(columns={"steps_of": "steps as of"})
+
+
 def beside_masks(table: pd.DataFrame, labels: str) -> list[str]:
     """Whether models of these labels are better than the masks of their source."""
     gaps = compared(table, "minus_masks")
@@ -224,13 +238,15 @@ SENTENCES = {
     "label_efficiency": efficiency_sentences,
     "supervision": lambda table: [*supervision_answers(table), *counts(
         compared(table, "minus_breed"), "species", "breeds"), *beside_masks(table, "breed")],
-    "supervision_cpu": lambda table: [*counts(
-        compared(table, "minus_with_trimap"), "all photos", "those with a trimap"),
-        *beside_masks(table, "species")]}
+    "supervision_cpu": lambda table: [*by_verdict(
+        compared(table, "minus_with_trimap"), "models of all photos",
+        "models of those with a trimap"), *beside_masks(table, "species")],
+    "unlabelled_photos": unlabelled_sentences}
 TABLES = {  # a file in figures/data/<run>/, and the mark in the README: its table
     "results": results_table, "timings": tables.costs, "self_training_gains": summary,
     "configurations": chosen_configurations, "unseen_breeds": lost,
     "label_efficiency": efficiency_summary,
+    "unlabelled_photos": unlabelled_table,
     "unseen_breeds_tried": lambda tried: by_configuration(tried).reset_index(),
     "cost": lambda stages: stages, "chosen": chosen_table, "cam_heads": two_by_two,
     "ablation": answers_table, "ablation_ground_truth": answers_table,

@@ -31,7 +31,8 @@ def unlabelled_photos(
     photos in each of `configurations`. Epochs are scaled so that rounds take about as many steps as
     the settings would with `steps_of` photos; models of `at` photos have the settings' epochs.
 
-    Returns a row per model and border of its score: `photos`, `configuration`, `seed`, `border`,
+    Returns a row per model and border of its score: `photos`, `steps_of` (as many as of so many
+    photos), `configuration`, `seed`, `border`,
     `masks` (IoU of the first masks with ground truth, on the `n_masks` photos of train that have
     it), `model` (on test), and its `difference` from `against` (the same photos with the default
     configuration; the default with fewest photos), photo by photo, with the interval `low` to
@@ -65,9 +66,9 @@ def unlabelled_photos(
     for seed in seeds:
         sizes = [(n, trials.DEFAULT, drawn(n, seed, steps_of)) for n in photos]
         without = [(at, c, drawn(at, seed, at)) for c in (trials.DEFAULT, *configurations)]
-        groups = (sizes, without if configurations else [])
-        ahead(partial(score, one, c) for group in groups for _, c, one in group)
-        for group in groups:
+        groups = ((steps_of, sizes), (at, without if configurations else []))
+        ahead(partial(score, one, c) for _, group in groups for _, c, one in group)
+        for steps, group in groups:
             base: dict[str, pd.Series] = {}
             for n, configuration, one in group:
                 masks, ious = score(one, configuration)
@@ -76,8 +77,32 @@ def unlabelled_photos(
                     gap, first = (iou - base[border]).to_numpy(), masks[f"iou/{border}"]
                     low, high = bootstrap(gap, n=run.settings.evaluation.bootstrap)
                     rows.append({
-                        "photos": n or len(train), "configuration": configuration, "seed": seed,
-                        "border": border, "masks": first.mean(), "n_masks": first.count(),
+                        "photos": n or len(train), "steps_of": steps,
+                        "configuration": configuration, "seed": seed, "border": border,
+                        "masks": first.mean(), "n_masks": first.count(),
                         "model": iou.mean(), "against": f"{group[0][0]} photos, {group[0][1]}",
                         "difference": gap.mean(), "low": low, "high": high})
     return pd.DataFrame(rows)
+
+
+def sentences(table: pd.DataFrame, border: str = "foreground") -> list[str]:
+    """What more photos give, and which steps are missed where they are taken away, scored with the
+    `border` that the settings train for. An interval that contains 0: not told apart."""
+    out, part = [], table[table["border"] == border]
+    away = part["configuration"] != trials.DEFAULT
+    first, *more = part[~away & (part["steps_of"] == part["steps_of"].max())].itertuples()
+    if more:
+        texts = (f"{r.photos:,} photos {r.difference:+.3f} [{r.low:+.3f}, {r.high:+.3f}]"
+                 for r in more)
+        out.append(f"border {border}: IoU of the last model minus that from {first.photos} photos "
+                   f"({first.model:.3f}): {', '.join(texts)}")
+    if away.any():
+        steps = part[away].sort_values("difference")
+        verdict = np.select([steps["high"] < 0, steps["low"] > 0], ["lower", "higher"],
+                            "not told apart")
+        names = "`" + steps["configuration"] + "` " + steps["difference"].map("{:+.3f}".format)
+        said = names.groupby(verdict).agg(", ".join)
+        said = "; ".join(f"{v}: {said.get(v, 'none')}"
+                         for v in ("lower", "higher", "not told apart"))
+        out.append(f"border {border}, {steps['photos'].iloc[0]} photos, a step taken away: {said}")
+    return out

@@ -1,10 +1,11 @@
 """More photos without labels, and steps of self-training taken away one at a time."""
 
+import pandas as pd
 import pytest
 from conftest import ROUNDS, small
 
 from petweak.data.files import read_json
-from petweak.experiments.unlabelled_photos import unlabelled_photos
+from petweak.experiments.unlabelled_photos import sentences, unlabelled_photos
 from petweak.study.run import Run
 from petweak.training.trainer import CONFIG
 
@@ -31,8 +32,9 @@ def test_more_photos_contain_the_fewer_and_take_as_many_steps(run, table):
     settings = [read_json(f / "run.json")["settings"]["self_training"] for f in (few, every)]
     assert settings[0]["round_epochs"] == 4 and settings[0]["last_epochs"] == 8
     assert settings[1]["last_epochs"] == max(1, round(4 * 12 / len(train)))
-    sizes = table[table["against"] == "6 photos, default"].query("configuration == 'default'")
-    assert set(sizes["photos"]) == {6, len(train)}
+    sizes = table[table["steps_of"] == 12]
+    assert sizes["photos"].tolist() == [6, 6, len(train), len(train)]
+    assert set(sizes["configuration"]) == {"default"}
 
 
 def test_a_step_taken_away_is_compared_with_the_same_photos(run, table):
@@ -55,3 +57,18 @@ def test_a_step_taken_away_is_compared_with_the_same_photos(run, table):
 def test_more_photos_than_there_are_are_refused(run):
     with pytest.raises(ValueError, match="5000 photos: train has"):
         unlabelled_photos(run, photos=(5000,))
+
+
+def test_what_the_table_says_is_computed_from_it():
+    columns = ["photos", "steps_of", "configuration", "model", "difference", "low", "high"]
+    rows = [(6, 12, "default", 0.8, 0, 0, 0), (1200, 12, "default", 0.9, 0.1, 0.05, 0.15),
+            (6, 6, "default", 0.7, 0, 0, 0), (6, 6, "rounds=1", 0.6, -0.1, -0.2, -0.05),
+            (6, 6, "channel_dropout=0.0", 0.71, 0.01, -0.1, 0.1)]
+    table = pd.DataFrame(rows, columns=columns).assign(border="foreground")
+    assert sentences(table) == [
+        "border foreground: IoU of the last model minus that from 6 photos (0.800): 1,200 photos "
+        "+0.100 [+0.050, +0.150]",
+        "border foreground, 6 photos, a step taken away: lower: `rounds=1` -0.100; higher: none; "
+        "not told apart: `channel_dropout=0.0` +0.010"]
+    assert sentences(table[table["steps_of"] == 6])[-1] == sentences(table)[-1]
+    assert len(sentences(table[table["steps_of"] == 12])) == 1
