@@ -84,7 +84,8 @@ def hardware(device: torch.device) -> dict[str, Any]:
     if device.type == "cuda":
         name = torch.cuda.get_device_name(device)
     elif (info := Path("/proc/cpuinfo")).is_file():  # Linux, whose `platform` knows the kind alone
-        name = next(iter(re.findall(r"model name\s*: (.+)", info.read_text())), name)
+        text = info.read_text(encoding="utf-8")
+        name = next(iter(re.findall(r"model name\s*: (.+)", text)), name)
     return {"threads": torch.get_num_threads(), "device": name}
 
 

@@ -64,6 +64,7 @@ def test_an_epoch_beside_those_of_others(run):
 
 
 def test_processes(run, monkeypatch):
+    run.pets  # whose commit git tells, by a process  # noqa: B018
     ran: list[list[str]] = []
     monkeypatch.setattr("subprocess.run", lambda words, **_: ran.append(words[1:]))
     table = benchmark(run, parts=("start",), photos=16, rounds=1)
