@@ -10,6 +10,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import zlib
 from functools import partial
 from pathlib import Path
 
@@ -33,7 +34,8 @@ TWO = dict(species="minka=cat,rex=dog")
 def photo(path: Path, seed: int | None = None, size=(WIDTH, HEIGHT), turn: int = 1) -> Path:
     """A picture that no other has, with an EXIF orientation."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    rng = np.random.default_rng(sum(map(ord, str(path))) if seed is None else seed)
+    name = re.sub(r".*/(pytest-\d+|popen-gw\d+)/", "", path.as_posix())  # the same in every run
+    rng = np.random.default_rng(zlib.crc32(name.encode()) if seed is None else seed)
     image, exif = Image.fromarray(rng.integers(0, 255, (*size[::-1], 3), np.uint8)), Image.Exif()
     exif[0x0112] = turn
     image.save(path, exif=exif) if turn != 1 else image.save(path)
