@@ -162,14 +162,14 @@ def test_the_plans_cost_is_that_of_a_further_photo(out):
 
 def test_the_plan_says_what_breaks_first(out):
     rows = rows_of(written(out), "What breaks")[1:]
-    found = {re.split(r"[ ,]", what)[0]: (size, at) for what, size, at in rows}
+    limits = {re.split(r"[ ,]", what)[0]: (size, at) for what, size, at in rows}
     whole = 20480 + 7168 + 10240
-    assert found["progress.json"][1] == f"{2 * 5 * whole / 24:,.0f}"  # 3 sums of 8 digits
-    assert found["final.npy"][1] == f"{2**44 / 20480:,.0f}"
-    assert found["one"] == ("1,000 names", "10,000,000")
-    assert found["lists"][1] == f"{64e9 / (2**20 / 8):,.0f}"  # an eighth of a MB a photo
-    assert found["pandas"][1] == f"{64e9 / (2 * 4 * 2 * 8):,.0f}"
-    assert found["the"] == (f"{0.1 * 1000 / 86400:.5f} days", f"{30 * 864000:,.0f}")
+    assert limits["progress.json"][1] == f"{2 * 5 * whole / 24:,.0f}"  # 3 sums of 8 digits
+    assert limits["final.npy"][1] == f"{2**44 / 20480:,.0f}"
+    assert limits["one"] == ("1,000 names", "10,000,000")
+    assert limits["lists"][1] == f"{64e9 / (2**20 / 8):,.0f}"  # an eighth of a MB a photo
+    assert limits["pandas"][1] == f"{64e9 / (2 * 4 * 2 * 8):,.0f}"
+    assert limits["the"] == (f"{0.1 * 1000 / 86400:.5f} days", f"{30 * 864000:,.0f}")
     values = [float(at.replace(",", "")) for *_, at in rows]
     assert values == sorted(values) and math.isfinite(values[-1])
 
