@@ -47,10 +47,11 @@ class Stage(NamedTuple):
     counted: Callable[[], Any] | None = None  # a call with the same products, which torch sees
 
 
-def limits(run: Run, photos: int = 16, rounds: int = 5, side: int = 2048, copied: int = 256,
-           seed: int = 0) -> pd.DataFrame:
+def limits(run: Run, photos: int = 16, of_pass: int = 128, rounds: int = 5, side: int = 2048,
+           copied: int = 256, seed: int = 0) -> pd.DataFrame:
     """Time each stage on `photos` of train that have a trimap, in turn with products of matrices of
-    `side` x `side` and a copy of so many MB; nothing else should run beside.
+    `side` x `side` and a copy of so many MB; nothing else should run beside. The pass, and the
+    engine that it runs, have `of_pass` photos: it costs something before its first batch.
 
     Returns a row per stage: `stage`; `gflop`, of its products and convolutions (a multiplication
     and an addition are two; the rest of its arithmetic is not counted); `mb`, the least that has to
@@ -64,8 +65,11 @@ def limits(run: Run, photos: int = 16, rounds: int = 5, side: int = 2048, copied
     written, a second; `rounds`, `n_images`, `threads`, `device`.
     """
     train = scored(run, "train")
-    chosen = np.random.default_rng(seed).permutation(len(train))[:photos]
-    stages = stages_of(run, [train[i] for i in chosen])
+    order = np.random.default_rng(seed).permutation(len(train))
+    few, many = ([train[i] for i in order[:n]] for n in (photos, of_pass))
+    of_few, stages = stages_of(run, few), stages_of_pass(run, many)
+    n_images = dict.fromkeys(stages, len(many)) | dict.fromkeys(of_few, len(few))
+    stages |= of_few
     work = {"float32": 2 * side**3, "bfloat16": 2 * side**3, "copy": 2 * copied * 10**6}
     tests = {f"{what} {device}": call for device in {CPU, run.device}
              for what, call in zip(work, _tests(device, side, copied), strict=True)}
@@ -82,7 +86,7 @@ def limits(run: Run, photos: int = 16, rounds: int = 5, side: int = 2048, copied
                      **hardware(s.device)})
     table = medians(taken[list(stages)]).rename(columns={"what": "stage"}).join(pd.DataFrame(rows))
     table = table.assign(share=table["least"] / table["seconds"], rounds=rounds,
-                         n_images=len(chosen))
+                         n_images=[*n_images.values()])
     return table[["stage", "gflop", "mb", "seconds", "low", "high", "least", "bound", "share",
                   "rest", "precision", "gflops_float32", "gflops_bfloat16", "gb_copied", "rounds",
                   "n_images", "threads", "device"]]
@@ -125,13 +129,36 @@ def largest(call: Callable[[], Any], device: torch.device) -> str:
     return ", ".join(f"{name} {share:.0%}" for name, share in named.items())
 
 
+def stages_of_pass(run: Run, samples: list[Sample]) -> dict[str, Stage]:
+    """The pass over these photos, its decoding, and both engines alone, on ready tensors."""
+    backbone, s, device = run.backbone, run.settings.backbone, run.device
+    photos = torch.stack([photo_tensor(load_photo(x.photo), s.image_size) for x in samples])
+    views = torch.cat([photos, photos.flip(-1)]).split(VIEWS * s.extraction_batch)
+
+    def passed(network: Callable) -> list[dict[str, Tensor]]:
+        return [network(part.to(device)) for part in views]
+
+    eager, session = partial(passed, backbone), onnx_engine(backbone)
+    out = [m for part in eager() for m in part.values()]
+    through = moved(*views, *backbone.stages, *out)
+    written = [run.features.map(level)[: len(samples)] for level in (*s.stored_levels, "pooled")]
+    files = [x.photo for x in samples]
+    return {
+        "decode and resize": Stage(
+            lambda: [photo_tensor(load_photo(x.photo), s.image_size) for x in samples],
+            moved(*files, photos)),
+        "pass, with decoding and writing": Stage(
+            partial(_pass, run, samples, session if device == CPU else backbone),
+            moved(*files, *backbone.stages, *written), device, counted=eager),
+        "backbone, ONNX Runtime": Stage(partial(passed, session), through, counted=eager),
+        "backbone, PyTorch": Stage(eager, through, device)}
+
+
 def stages_of(run: Run, samples: list[Sample]) -> dict[str, Stage]:
-    """Each stage on these photos."""
+    """Each stage after the pass, on these photos."""
     backbone, context, s, device = run.backbone, run.context, run.settings.backbone, run.device
     ids, decoded = [x.id for x in samples], [load_photo(x.photo) for x in samples]
     pixels = [np.asarray(photo) for photo in decoded]
-    photos = torch.stack([photo_tensor(photo, s.image_size) for photo in decoded])
-    views = torch.cat([photos, photos.flip(-1)])
     maps, head = run.features.half("final", ids), context.classifier()
     size, n = s.image_size // 2, len(samples)
     soft = torch.rand(n, size, size)
@@ -142,9 +169,6 @@ def stages_of(run: Run, samples: list[Sample]) -> dict[str, Stage]:
     predictor = untrained(run)
     predictor.model.requires_grad_(False)  # for hooks of the counter, which expect a graph
 
-    def passed(network: Callable) -> list[dict[str, Tensor]]:
-        return [network(part.to(device)) for part in views.split(VIEWS * s.extraction_batch)]
-
     def cam() -> Tensor:
         return cams.grad_cam(run.features.batch("final", ids), head, cams.top1)
 
@@ -152,20 +176,7 @@ def stages_of(run: Run, samples: list[Sample]) -> dict[str, Stage]:
         return [predict_photo(predictor, photo, backbone).mask(photo.height, photo.width)
                 for photo in decoded]
 
-    eager = partial(passed, backbone)
-    out = [m for part in eager() for m in part.values()]
-    through = moved(views, *backbone.stages, *out)
-    stages = {"decode and resize": Stage(
-        lambda: [photo_tensor(load_photo(x.photo), s.image_size) for x in samples],
-        moved(*(x.photo for x in samples), photos))}
-    session = onnx_engine(backbone)
-    written = [run.features.map(level)[:n] for level in (*s.stored_levels, "pooled")]
-    stages["pass, with decoding and writing"] = Stage(
-        partial(_pass, run, samples, session if device == CPU else backbone),
-        moved(*(x.photo for x in samples), *backbone.stages, *written), device, counted=eager)
-    stages["backbone, ONNX Runtime"] = Stage(partial(passed, session), through, counted=eager)
-    stages["backbone, PyTorch"] = Stage(eager, through, device)
-    stages["CAMs from the cache"] = Stage(cam, moved(maps, head, cam()))
+    stages = {"CAMs from the cache": Stage(cam, moved(maps, head, cam()))}
     for levels in (("final",), s.stored_levels):
         stages[f"training step, {model_name(levels)}"] = _training(run, samples, levels)
     stages["prediction"] = Stage(
