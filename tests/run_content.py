@@ -60,8 +60,8 @@ def finished(run: Path) -> dict[str, tuple[int, int]]:
             for line in progress.read_bytes().splitlines():
                 try:
                     done |= {masks / f"{i}.png" for i in json.loads(line)["confidence"]}
-                except ValueError:  # the line that the kill has cut
-                    break
+                except ValueError:  # it is empty, or the kill has cut it
+                    continue
     for model in (run / "models").glob("*/"):
         if (model / "config.json").is_file():
             done |= {p for p in model.rglob("*") if p.suffix in (".safetensors", ".json")

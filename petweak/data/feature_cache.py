@@ -4,11 +4,12 @@
     features/<level>.npy         (N, 2, C, h, w) float16: the photo and its mirror image
     features/pooled.npy          (N, 2, C) float32: means of the final map, as stored
 
-The pass writes into `features.partial/` batch by batch and renames the folder at the end. Batches
-are always cut alike, so a pass that was killed goes on with the very values it would have had. Its
-files have their full size from the first batch on: a disk that is too small is told there. A row is
-compared with its checksum when a process first reads it; a damaged one is made anew. Of several
-processes, each writes the rows of its batches, and the first one notes them when they are written.
+The pass writes into `features.partial/` batch by batch, notes each in a line of progress.jsonl, and
+renames the folder at the end. Batches are always cut alike, so a pass that was killed goes on with
+the very values it would have had. Its files have their full size from the first batch on: a disk
+that is too small is told there. A row is compared with its checksum when a process first reads it;
+a damaged one is made anew. Of several processes, each writes the rows of its batches, and the first
+one notes them when they are written.
 """
 
 import errno
@@ -33,12 +34,12 @@ from tqdm.auto import tqdm
 
 from petweak.config import Settings
 from petweak.data.distributed import gathered, quiet, share, together
-from petweak.data.files import is_whole, read_json, replacing, reserve, write_json
+from petweak.data.files import add_to, is_whole, lines_of, read_json, replacing, reserve, write_json
 from petweak.data.oxford_pets import Sample, load_photo, resize
 
 log = logging.getLogger(__name__)
 VIEWS = 2  # the photo and its mirror image
-INDEX = "index.json"
+INDEX, PROGRESS = "index.json", "progress.jsonl"
 Network = Callable[[Tensor], dict[str, Tensor]]  # (B, 3, S, S) in [0, 1] -> {level: (B, C, h, w)}
 
 
@@ -167,27 +168,30 @@ def extract_features(samples: tuple[Sample, ...],
     if open_features(partial, key):  # killed between its end and its place
         _publish(partial, folder)
         return read_json(folder / INDEX)
-    state = read_json(partial / "progress.json")
-    if (state is None or state.get("key") != key or "crc32" not in state
-            or state["photos"] and not _files_whole(partial, s.stored_levels)):
+    notes = [{"key": key, "engine": None, "rows": [0, 0], "seconds": 0.0,
+              "crc32": dict.fromkeys((*s.stored_levels, "pooled"), "")}]
+    for note in lines_of(partial / PROGRESS) if _files_whole(partial, s.stored_levels) else ():
+        if note.get("key") == key and note["rows"][0] == notes[-1]["rows"][1]:
+            notes.append(note)
+    if len(notes) == 1:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
-        state = {"key": key, "engine": None, "photos": 0, "passes": 0, "seconds": 0.0,
-                 "crc32": dict.fromkeys((*s.stored_levels, "pooled"), "")}
-    together(_pass, samples, choose_engine, settings, partial, state, device)
-    index = {k: state[k] for k in ("key", "engine", "passes", "seconds", "crc32")}
-    index |= {"levels": list(s.stored_levels), "ids": [sample.id for sample in samples]}
+    together(_pass, samples, choose_engine, settings, partial, notes, device)
+    index = {k: notes[-1][k] for k in ("key", "engine", "seconds")}
+    index |= {"crc32": {k: "".join(note["crc32"][k] for note in notes) for k in notes[0]["crc32"]},
+              "passes": VIEWS * len(samples), "levels": list(s.stored_levels),
+              "ids": [sample.id for sample in samples]}
     write_json(partial / INDEX, index)
     _publish(partial, folder)
     return index
 
 
 def _pass(samples: tuple[Sample, ...], choose_engine: Callable, settings: Settings, partial: Path,
-          state: dict[str, Any], device: torch.device) -> None:
-    """The rest of a pass, whose `state` is in `partial`: a batch for each process, then the next
-    ones. The first batch of all chooses the engine, and makes the files."""
-    s, (rank, n), network = settings.backbone, share(), None
-    start, done, size = time.perf_counter() - state["seconds"], state["photos"], s.extraction_batch
+          notes: list[dict[str, Any]], device: torch.device) -> None:
+    """The rest of a pass, after its last note: a batch for each process, then the next ones. The
+    first batch of all chooses the engine, and makes the files."""
+    s, (rank, n), network, note = settings.backbone, share(), None, dict(notes[-1])
+    start, done, size = time.perf_counter() - note["seconds"], note["rows"][1], s.extraction_batch
     batches = [range(len(samples))[k : k + size] for k in range(done, len(samples), size)]
     loader = iter(DataLoader(
         samples, batch_sampler=batches[rank::n], num_workers=settings.system.workers,
@@ -196,13 +200,13 @@ def _pass(samples: tuple[Sample, ...], choose_engine: Callable, settings: Settin
     with tqdm(total=len(samples), initial=done, desc=name, unit="photo", **quiet()) as bar:
         for turn in range(0, len(batches), n):
             if not turn and rank:
-                state["engine"] = gathered(None)[0]
+                note["engine"] = gathered(None)[0]
             sums = {}
             for rows in batches[turn : turn + n][rank : rank + 1]:
                 batch = next(loader).to(device)
                 if network is None:
                     views = torch.cat([batch, batch.flip(-1)])
-                    state["engine"], network = choose_engine(views, state["engine"] or s.engine)
+                    note["engine"], network = choose_engine(views, note["engine"] or s.engine)
                 maps = _maps(network, batch, s.stored_levels)
                 if rows.start == 0:
                     _check_room(partial, len(samples), maps)
@@ -212,15 +216,14 @@ def _pass(samples: tuple[Sample, ...], choose_engine: Callable, settings: Settin
                     out.flush()
                     sums[level] = "".join(map(_crc32, m))
             if not turn and not rank:
-                gathered(state["engine"])
-            for level, text in (item for part in gathered(sums) for item in part.items()):
-                state["crc32"][level] += text
-            new = sum(map(len, batches[turn : turn + n]))
-            bar.update(new)
-            state |= {"photos": state["photos"] + new, "passes": state["passes"] + VIEWS * new,
-                      "seconds": time.perf_counter() - start}
+                gathered(note["engine"])
+            parts, done, end = gathered(sums), note["rows"][1], batches[turn : turn + n][-1].stop
+            note = note | {"rows": [done, end], "seconds": time.perf_counter() - start,
+                           "crc32": {k: "".join(p.get(k, "") for p in parts) for k in sums}}
+            bar.update(end - done)
+            notes.append(note)
             if not rank:
-                write_json(partial / "progress.json", state)
+                add_to(partial / PROGRESS, note)
 
 
 @torch.random.fork_rng(devices=[])  # in the middle of a training perhaps
@@ -245,7 +248,7 @@ def mend_rows(samples: tuple[Sample, ...], choose_engine: Callable, settings: Se
 
 def _publish(partial: Path, folder: Path) -> None:
     """Put a new cache in its place, before the old one is deleted."""
-    (partial / "progress.json").unlink(missing_ok=True)
+    (partial / PROGRESS).unlink(missing_ok=True)
     old = folder.with_name(folder.name + ".old")
     shutil.rmtree(old, ignore_errors=True)
     if folder.exists():

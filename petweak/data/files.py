@@ -9,7 +9,7 @@ import re
 import shutil
 import zlib
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from itertools import count
 from pathlib import Path
@@ -185,6 +185,21 @@ def read_json(path: str | Path, kind: type = dict) -> Any:
     log.warning("%s is damaged and counts as missing (if you have changed it yourself, delete its "
                 "line `digest`)", path)
     return None
+
+
+def add_to(path: Path, value: dict[str, Any]) -> None:
+    """Append an object as a line of its own, also after one that a kill has torn."""
+    with on_disk(path), path.open("a", encoding="utf-8", newline="\n") as lines:
+        lines.write("\n" + to_json(value))
+
+
+def lines_of(path: Path) -> list[dict[str, Any]]:
+    """The objects that `add_to` has appended, without lines that are damaged; of no file none."""
+    values = []
+    for line in path.read_bytes().splitlines() if path.is_file() else ():
+        with suppress(ValueError, RecursionError):
+            values.append(from_json(line))
+    return [value for value in values if isinstance(value, dict)]
 
 
 def is_whole(path: Path) -> bool:

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +13,12 @@ from torch.nn import functional as F
 from tqdm.auto import tqdm
 
 from petweak.data.files import (
+    add_to,
     content_of,
     file_hash,
-    from_json,
     is_as_written,
     is_whole,
-    on_disk,
+    lines_of,
     read_json,
     set_aside,
     to_json,
@@ -131,11 +130,8 @@ class Progress:
 
     def __init__(self, folder: Path, key: str) -> None:
         self.folder, self.key = folder, key
-        notes = [read_json(folder / MANIFEST)]
-        with suppress(FileNotFoundError, ValueError):  # ValueError: a kill has cut the last line
-            for line in (folder / PROGRESS).read_bytes().splitlines():
-                notes.append(from_json(line))
-        same = [note for note in notes if isinstance(note, dict) and note.get("key") == key]
+        notes = list(filter(None, [read_json(folder / MANIFEST), *lines_of(folder / PROGRESS)]))
+        same = [note for note in notes if note.get("key") == key]
         if not same:
             _clear(folder, notes)
         self.confidence, self.agreements, self.hashes = {}, {}, {}
@@ -146,7 +142,8 @@ class Progress:
         self._start = time.perf_counter() - (same[-1]["seconds"] if same else 0.0)
         folder.mkdir(parents=True, exist_ok=True)
         # Whole: a kill here costs no mask.
-        write_text(folder / PROGRESS, self._line(self.confidence, self.agreements, self.hashes))
+        write_text(folder / PROGRESS,
+                   to_json(self._line(self.confidence, self.agreements, self.hashes)))
         (folder / MANIFEST).unlink(missing_ok=True)
 
     @property
@@ -154,9 +151,9 @@ class Progress:
         return time.perf_counter() - self._start
 
     def _line(self, confidence: dict[str, float], agreements: dict[str, float],
-              hashes: dict[str, str]) -> str:
-        return to_json({"key": self.key, "confidence": confidence, "agreements": agreements,
-                        "hashes": hashes, "seconds": self.seconds})
+              hashes: dict[str, str]) -> dict[str, Any]:
+        return {"key": self.key, "confidence": confidence, "agreements": agreements,
+                "hashes": hashes, "seconds": self.seconds}
 
     def missing(self, ids: list[str]) -> list[str]:
         """Those that are to be made. A mask that somebody has changed is set aside first."""
@@ -173,9 +170,7 @@ class Progress:
         self.agreements |= agreements or {}
         hashes = {i: file_hash(self.folder / f"{i}.png") for i in confidence}
         self.hashes |= hashes
-        file = self.folder / PROGRESS
-        with on_disk(file), file.open("a", encoding="utf-8", newline="\n") as lines:
-            lines.write(self._line(confidence, agreements or {}, hashes))
+        add_to(self.folder / PROGRESS, self._line(confidence, agreements or {}, hashes))
 
     def finish(self, manifest: dict[str, Any]) -> dict[str, Any]:
         """All are: `manifest` says what of."""
@@ -185,10 +180,10 @@ class Progress:
         return manifest
 
 
-def _clear(folder: Path, notes: list[dict | None]) -> None:
+def _clear(folder: Path, notes: list[dict]) -> None:
     """Delete the masks that petweak wrote, as they or `notes` tell, and their scores. Those that
     somebody has changed since are set aside."""
-    known = {f"{i}.png" for note in notes if note for i in note["confidence"]}
+    known = {f"{i}.png" for note in notes for i in note["confidence"]}
     masks = list(folder.glob("[!.]*.png"))
     others = (p for p in masks if p.name not in known and writer_of(p) != RUN)
     # an empty file, or a pointer in place of a mask, is nobody's picture
@@ -196,7 +191,7 @@ def _clear(folder: Path, notes: list[dict | None]) -> None:
         raise ValueError(f"{folder} is where petweak writes masks, and it did not write "
                          f"{foreign[0]}, which is there: move your files to a folder of their own")
     wrote: dict[str, str] = {}
-    for note in filter(None, notes):
+    for note in notes:
         wrote |= note.get("hashes", {})
     _keep_changed(folder, wrote)
     for file in (*masks, *(folder / name for name in SCORES)):

@@ -6,6 +6,7 @@ import errno
 import re
 import shutil
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,6 +19,7 @@ from torch.nn import functional as F
 from petweak.config import STRIDES
 from petweak.data import feature_cache, files
 from petweak.data.feature_cache import (
+    PROGRESS,
     Features,
     extract_features,
     mend_rows,
@@ -26,6 +28,7 @@ from petweak.data.feature_cache import (
     photo_tensor,
     scaled_size,
 )
+from petweak.data.files import read_json
 from petweak.data.oxford_pets import load_photo, read_pets
 
 CPU = torch.device("cpu")
@@ -108,6 +111,63 @@ def test_a_pass_that_was_killed_goes_on_where_it_was(samples, tmp_path):
     for file in ("final.npy", "stride8.npy", "pooled.npy"):
         assert (folder / file).read_bytes() == (tmp_path / "whole" / file).read_bytes()
     assert not folder.with_name("f.partial").exists()
+
+
+def test_a_batch_costs_the_progress_file_as_much_at_the_end_as_at_the_beginning(samples, tmp_path):
+    """Written anew, it had more bytes than the maps from some 280,000 photos on."""
+    class Watched(Means):
+        def __call__(self, x):
+            file = tmp_path / "f.partial" / PROGRESS
+            written.append(file.read_bytes() if file.is_file() else b"")
+            return super().__call__(x)
+
+    written: list[bytes] = []
+    extract(samples * 8, tmp_path / "f", Watched(), stored_levels="final")
+    assert len(written) == 20 and not written[0]
+    assert all(after.startswith(before) for before, after in pairwise(written))
+    steps = np.diff([len(text) for text in written])
+    assert 0 < steps.min() and steps.max() < steps.min() + 16  # digits of rows and of seconds
+
+
+@pytest.mark.parametrize("stop_at, change, again", [
+    (3, lambda lines: lines[:1] + [lines[1][:40]], [4, 2]),  # torn by the kill
+    (3, lambda lines: [lines[0].replace(b'"rows": [0, 2]', b'"rows": [0, 1]'), lines[1]],
+     [4, 4, 2]),
+    (3, lambda lines: [re.sub(rb'(final": "[^"]*)"', rb'\g<1>0"', lines[0]), lines[1]], [4, 4, 2]),
+    (3, lambda lines: lines[1:], [4, 4, 2]),
+    (3, lambda lines: lines[:1] * 2 + lines[1:], [2]),
+    (3, lambda lines: [b"\xff\xfe", b"[]", *lines], [2]),
+])
+def test_what_is_damaged_in_the_progress_file_does_not_count(
+    stop_at, change, again, samples, tmp_path
+):
+    """Killed twice: the second pass appends to what is left of the first one's lines."""
+    extract(samples, tmp_path / "whole", Means())
+    with pytest.raises(KeyboardInterrupt):
+        extract(samples, tmp_path / "f", Means(stop_at=stop_at))
+    file = tmp_path / "f.partial" / PROGRESS
+    lines = list(filter(None, file.read_bytes().splitlines()))
+    file.write_bytes(b"\n".join(change(lines)))
+    killed, rest = Means(stop_at=2), Means()
+    if len(again) > 1:
+        with pytest.raises(KeyboardInterrupt):
+            extract(samples, tmp_path / "f", killed)
+        assert killed.sizes == again[:2]
+    extract(samples, tmp_path / "f", rest)
+    assert rest.sizes == again[len(again) > 1 :]
+    for name in ("final.npy", "stride8.npy", "pooled.npy"):
+        assert (tmp_path / "f" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    notes = [read_json(tmp_path / f / "index.json") | {"seconds": 0} for f in ("f", "whole")]
+    assert notes[0] == notes[1]
+
+
+def test_the_progress_of_older_versions_is_made_anew(samples, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        extract(samples, tmp_path / "f", Means(stop_at=2))
+    (tmp_path / "f.partial" / PROGRESS).rename(tmp_path / "f.partial" / "progress.json")
+    again = Means()
+    extract(samples, tmp_path / "f", again)
+    assert again.sizes == [4, 4, 2] and not (tmp_path / "f" / "progress.json").exists()
 
 
 def test_a_pass_of_another_key_begins_anew(samples, tmp_path):

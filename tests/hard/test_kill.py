@@ -23,8 +23,8 @@ from run_content import content, finished
 
 TRIALS = 40
 # Files that are there for a while only.
-SCALED = "features/efficientnet_lite0@1.25.partial/progress.json"
-PASSING = ["features.partial/progress.json", SCALED,
+SCALED = "features/efficientnet_lite0@1.25.partial/progress.jsonl"
+PASSING = ["features.partial/progress.jsonl", SCALED,
            *(f"masks/{s}/progress.jsonl"
              for s in (*tiny.SOURCES, "imagenet_only-species-round1")),
            *(f"models/{s}-species/checkpoint.safetensors" for s in tiny.SOURCES[:-1]),
@@ -166,7 +166,7 @@ def alive(processes: list[psutil.Process]) -> list[tuple[str, list[str]]]:
 
 GO_ON = "petweak: stopped; the same command goes on from here"
 STOPS = {  # stage: the file after which the signal comes, seconds later, settings
-    "the pass": ("features.partial/progress.json", 0.0, {}),
+    "the pass": ("features.partial/progress.jsonl", 0.0, {}),
     "the pass with two workers": ("features.partial/final.npy", 0.0, {"workers": 2}),
     "the ONNX export": ("quarantine.csv", 1.5, {"engine": "onnxruntime"}),
     "masks of mask_rcnn_compact": ("masks/mask_rcnn_compact/Abyssinian_1.png", 0.0, {}),

@@ -34,7 +34,7 @@ from petweak import __main__
 from petweak.config import STRIDES
 from petweak.data import distributed
 from petweak.data.feature_cache import Features, extract_features, open_features
-from petweak.data.files import read_json
+from petweak.data.files import lines_of, read_json
 from petweak.data.oxford_pets import read_pets
 from petweak.reporting import report
 from petweak.study.keys import Keys
@@ -203,9 +203,10 @@ def test_a_pass_is_shared_and_goes_on_after_a_kill(rendered, tmp_path):
     said = Path(f"{log}-0").read_text()
     assert "ConnectionError: one of the processes that torchrun has started has ended" in said
     assert open_features(tmp_path / "f", "key") is None
-    assert read_json(tmp_path / "f.partial" / "progress.json")["photos"] == 4
+    notes = lines_of(tmp_path / "f.partial" / "progress.jsonl")
+    assert [note["rows"] for note in notes] == [[0, 4]]
     assert {p.name for p in (tmp_path / "f.partial").iterdir()} == {
-        "progress.json", "pooled.npy", *(f"{level}.npy" for level in STRIDES)}
+        "progress.jsonl", "pooled.npy", *(f"{level}.npy" for level in STRIDES)}
     run(2, log, led, extract, samples, tmp_path / "f", Means(tmp_path))
     #                 few2   killed  again
     batches = ["2 1", "2 2", "2"], ["2", "2", "1"]
