@@ -45,7 +45,8 @@ Tables = dict[str, pd.DataFrame]
 
 
 class Target(NamedTuple):
-    """`value` raises KeyError where a table, or its row, is missing."""
+    """`value` raises KeyError where a table, or its row, is missing; it is NaN where petweak never
+    reached what is measured."""
 
     text: str
     value: Callable[[Tables], float]
@@ -86,8 +87,9 @@ def share_of_seconds(tables: Tables) -> float:
 
 
 def pass_share(tables: Tables) -> float:
-    seconds = tables["limits"].set_index("stage")["seconds"]
-    return seconds[ONNX] / seconds[PASS]
+    seconds = tables["limits"].set_index(["stage", "n_images"])["seconds"]
+    (photos, of_pass), = seconds[PASS].items()
+    return seconds[ONNX, photos] / of_pass
 
 
 def peak(tables: Tables) -> float:
@@ -189,7 +191,7 @@ def section(name: str, table: pd.DataFrame, note: dict[str, Any]) -> list[str]:
     table = table.drop(columns=[*same, "backbone"])
     if name == "time_to_quality":
         lines.append("Medians over seeds of the seconds until an IoU of test, with the pass:")
-        table = reached(table)
+        table = reached(table).astype(object).fillna("not reached")
     if name == "growth":
         fits = exponents(table).round(2)
         lines += ["![Seconds of each stage and memory by photos, classes, side and queries, with "
@@ -209,10 +211,10 @@ def targets(tables: Tables) -> list[str]:
     for t in TARGETS:
         try:
             value = float(t.value(tables))
+            met = value >= t.bound if t.sign == ">=" else value <= t.bound
+            said = "not reached" if math.isnan(value) else "met" if met else "not met"
         except KeyError:
-            value = math.nan
-        met = value >= t.bound if t.sign == ">=" else value <= t.bound
-        said = "not measured" if math.isnan(value) else "met" if met else "not met"
+            value, said = math.nan, "not measured"
         why = filter(None, (t.why, stages.get(t.stage)) if said == "not met" else ())
         rows.append({"what": t.text, "target": f"{t.sign} {number(t.bound)}", "value": value,
                      "": said, "why; where the time goes": "; ".join(why)})
@@ -293,17 +295,19 @@ def plan(tables: Tables, notes: dict[str, dict[str, Any]], photos: int, core_hou
 def breaks(growth: pd.DataFrame, of: Settings, bytes_of: dict[str, int], classes: int, photos: int,
            seconds: float) -> pd.DataFrame:
     """What grows with photos, how large it is with so many, and with how many it fails."""
-    sums, batch = 8 * len(bytes_of), of.backbone.extraction_batch
-    whole, level = sum(bytes_of.values()), max(bytes_of, key=bytes_of.get)
+    batch, level = of.backbone.extraction_batch, max(bytes_of, key=bytes_of.get)
     index = text_of(lambda ids: {"crc32": {k: "0" * 8 * len(ids) for k in bytes_of}, "ids": ids},
                     photos)
     manifest = text_of(lambda ids: {"ids": ids, "confidence": dict.fromkeys(ids, 0.9999),
                                     "hashes": dict.fromkeys(ids, "0" * 32)}, photos)
     overlaps = 2 * (classes + 1) * len(SEMANTIC) * 8
     own = max(a_photo(growth, "own_mb"), 0.0) * 2**20
+    note = {"key": "0" * 32, "engine": "onnxruntime", "rows": [photos - batch, photos],
+            "seconds": photos * seconds, "crc32": dict.fromkeys(bytes_of, "0" * 8 * batch)}
+    line = len(to_json(note)) / batch
     rows = [  # what, how much of it a photo adds, the unit, its size, and where it fails
-        ("progress.json of the pass, written anew after every batch: more bytes than the maps",
-         sums * photos / (2 * batch) * photos / 1e12, "TB", 2 * batch * whole / sums),
+        ("progress.jsonl of the pass, a line a batch, read as one text: the machine's memory",
+         line * photos / 1e9, "GB", MEMORY / line),
         (f"{level}.npy, one file for all photos: the largest file of ext4",
          bytes_of[level] * photos / 1e12, "TB", FILE / bytes_of[level]),
         ("one folder of photos, and one of each source's masks, listed and sorted as a whole: "
@@ -329,7 +333,7 @@ def page(data: Path, out: Path, photos: int, core_hour: float, gpu_hour: float) 
     if not tables:
         return
     lines = ["# How fast, and how wide", "`figures/benchmark.py` makes this page from the tables "
-             f"in `data/{data.name}/`. Seconds are of one machine and one day."]
+             f"in `data/{data.name}/`. Each table is of one machine and one day."]
     lines += targets(tables)
     for name in tables:
         lines += section(name, tables[name], notes[name])
