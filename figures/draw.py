@@ -125,7 +125,7 @@ def write_hours(data: Path, out: Path) -> None:
     if models is not None:
         curve = None
     points = by_hours(curve, models)
-    if curve is not None and np.isfinite(saved(curve)).all():
+    if curve is not None and 0 < saved(curve)[0] < np.inf:
         least, usual = saved(curve)
         title = f"Pseudo-masks alone are worth {least:.1f} to {usual:.1f} hours of outlines"
     else:
