@@ -79,14 +79,28 @@ def test_a_cpu_gives_the_scores_of_the_gpu():
 
 
 def test_a_result_below_the_baseline_is_marked():
-    table = draw.TABLES["results"](results_of(MASK_IOU)).set_index("source")
+    (table,) = (t.set_index("source") for t in draw.TABLES["results"](results_of(MASK_IOU)))
     assert table.loc["gradcam_pretrained", "model, border as foreground"].endswith("0.150] ▼")
     assert table.loc["ground_truth", "model, border ignored"] == "0.850"
     assert table.loc["ground_truth", "the paper's model"] == "0.777"
     results = results_of(MASK_IOU)
     results["learnt_from"] = results["labels"].map({"breed": 9.0})  # as a CSV with gaps is read
-    counted = draw.TABLES["results"](results)[["learnt from", "scored"]].to_numpy().tolist()
+    (table,) = draw.TABLES["results"](results)
+    counted = table[["learnt from", "scored"]].to_numpy().tolist()
     assert counted == [["", "4"], ["", "4"], ["9", "4"], ["9", "4"]]
+
+
+def test_maskformer_ms_has_a_table_of_its_own():
+    results = results_of(MASK_IOU)
+    weak = (results["source"] == "gradcam_pretrained") & results["model"].notna()
+    results.loc[weak, "model"] = "maskformer-ms"
+    first, other = draw.TABLES["results"](results)
+    assert first["model"].tolist() == ["", "", "maskformer"]
+    assert other[["source", "model"]].to_numpy().tolist() == [
+        ["gradcam_pretrained", "maskformer-ms"]]
+    for run in draw.TITLES:  # of the committed runs, no table has both
+        tables = draw.results_tables(read_frame(TOP / f"figures/data/{run}/results.csv"))
+        assert all(len(set(t["model"]) - {""}) == 1 for t in tables)
 
 
 def test_a_run_leaves_its_tables_and_figures(tmp_path):
