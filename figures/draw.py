@@ -30,7 +30,8 @@ from petweak.data.masks import read_mask
 from petweak.data.oxford_pets import read_pets
 from petweak.experiments.ablation import answers as ablation_answers
 from petweak.experiments.ablation import sentences as ablation_sentences
-from petweak.experiments.cam_heads import two_by_two
+from petweak.experiments.cam_heads import by_labels, two_by_two
+from petweak.experiments.cam_heads import sentences as label_sentences
 from petweak.experiments.configurations import chosen_configurations
 from petweak.experiments.label_efficiency import sentences as efficiency_sentences
 from petweak.experiments.label_efficiency import summary as efficiency_summary
@@ -125,7 +126,7 @@ def write_hours(data: Path, out: Path) -> None:
     if models is not None:
         curve = None
     points = by_hours(curve, models)
-    if curve is not None and np.isfinite(saved(curve)).all():
+    if curve is not None and 0 < saved(curve)[0] < np.inf:
         least, usual = saved(curve)
         title = f"Pseudo-masks alone are worth {least:.1f} to {usual:.1f} hours of outlines"
     else:
@@ -165,12 +166,13 @@ def _masks(run_folder: Path, data_root: str) -> list[dict]:
             for s in test[:: len(test) // SHOWN][:SHOWN]]
 
 
-def results_table(results: pd.DataFrame) -> pd.DataFrame:
-    """Test scores with ground truth, the paper's beside them, as text."""
+def results_tables(results: pd.DataFrame) -> list[pd.DataFrame]:
+    """Test scores with ground truth, the paper's beside them, as text: a table of the baselines and
+    the paper's architecture, and one of MaskFormer-MS, if there is any."""
     keys, iou = ["source", "labels"], "mask_iou_gt/foreground"
     paper = tables.compare_with_paper(results).query("metric == 'mask_iou_gt' and split == 'test'")
     table = tables.study_overview(results).merge(paper[[*keys, "paper"]], "left", on=keys)
-    names = {"learnt_from": "learnt from", "n_images": "scored",
+    names = {"model": "model", "learnt_from": "learnt from", "n_images": "scored",
              "pseudo_iou_gt/foreground": "its masks, border as foreground",
              iou: "model, border as foreground", "mask_iou_gt/ignore": "model, border ignored",
              "class_accuracy": "class accuracy",
@@ -179,7 +181,9 @@ def results_table(results: pd.DataFrame) -> pd.DataFrame:
     names = {c: name for c, name in names.items() if c in table}  # older runs have no mIoU
     shown = table.assign(n_images=table["n_ground_truth"])
     shown = tables.readable(shown[[*keys, *names, f"{iou} low", f"{iou} high", tables.BELOW]])
-    return shown.drop(columns=tables.BELOW).set_axis([*keys, *names.values()], axis=1)
+    shown = shown.drop(columns=tables.BELOW).set_axis([*keys, *names.values()], axis=1)
+    multi = shown["model"] == "maskformer-ms"
+    return [part.loc[:, (part != "").any()] for part in (shown[~multi], shown[multi]) if len(part)]
 
 
 def chosen_table(chosen: pd.DataFrame) -> pd.DataFrame:
@@ -235,7 +239,7 @@ def beside_masks(table: pd.DataFrame, labels: str) -> list[str]:
 # What a table says, in sentences that stand before it.
 SENTENCES = {
     "ablation": ablation_sentences, "ablation_ground_truth": ablation_sentences,
-    "label_efficiency": efficiency_sentences,
+    "cam_heads_labels": label_sentences, "label_efficiency": efficiency_sentences,
     "supervision": lambda table: [*supervision_answers(table), *counts(
         compared(table, "minus_breed"), "species", "breeds"), *beside_masks(table, "breed")],
     "supervision_cpu": lambda table: [*by_verdict(
@@ -243,12 +247,13 @@ SENTENCES = {
         "models of those with a trimap"), *beside_masks(table, "species")],
     "unlabelled_photos": unlabelled_sentences}
 TABLES = {  # a file in figures/data/<run>/, and the mark in the README: its table
-    "results": results_table, "timings": tables.costs, "self_training_gains": summary,
+    "results": results_tables, "timings": tables.costs, "self_training_gains": summary,
     "configurations": chosen_configurations, "unseen_breeds": lost,
     "label_efficiency": efficiency_summary,
     "unlabelled_photos": unlabelled_table,
     "unseen_breeds_tried": lambda tried: by_configuration(tried).reset_index(),
     "cost": lambda stages: stages, "chosen": chosen_table, "cam_heads": two_by_two,
+    "cam_heads_labels": by_labels,
     "ablation": answers_table, "ablation_ground_truth": answers_table,
     "supervision": supervision_table,
     "supervision_cpu": without_labels_table,
@@ -269,8 +274,10 @@ def write_readme(readme: Path, out: Path) -> None:
         if start not in text or end not in text:
             raise ValueError(f"{readme} has no '{start.strip()}' ... '{end}'")
         table, say = read_frame(file), SENTENCES.get(file.stem, lambda _: [])
-        shown = tables.readable(TABLES[file.stem](table))
-        shown = shown.to_markdown(index=False, disable_numparse=True)
+        frames = TABLES[file.stem](table)
+        shown = "\n\n".join(
+            tables.readable(frame).to_markdown(index=False, disable_numparse=True)
+            for frame in (frames if isinstance(frames, list) else [frames]))
         said = "".join(f"- {sentence[0].upper()}{sentence[1:]}\n" for sentence in say(table))
         shown = f"\n{said}\n{shown}\n\n" if said else f"\n{shown}\n\n"
         text = f"{text.partition(start)[0]}{start}{shown}{end}{text.partition(end)[2]}"

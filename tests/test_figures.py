@@ -12,7 +12,10 @@ from handmade import MASK_IOU, make_run, results_of
 from PIL import Image
 
 from petweak.data.files import read_frame
+from petweak.experiments.cam_heads import summary, two_by_two
+from petweak.experiments.mask_costs import annotation_times
 from petweak.experiments.supervision import both_borders
+from petweak.experiments.unseen_breeds import lost
 from petweak.visualization.charts import ablation_points
 
 TOP = Path(__file__).resolve().parents[1]
@@ -63,6 +66,75 @@ def test_what_the_readme_says_of_37_breeds_is_what_the_table_says():
     assert len(gaps) == 2 and gaps.between(0, 0.02).all() and set(alone["seeds"]) == {1}
 
 
+def test_what_chapter_05_says_of_heads_is_what_the_tables_say():
+    def table(run: str, name: str = "cam_heads") -> pd.DataFrame:
+        return read_frame(TOP / f"figures/data/{run}/{name}.csv")
+
+    told = pd.concat({(run, border): two_by_two(table(run), border).set_index(
+        ["cam", "threshold", "explained"])["verdict"] for run in ("photos", "photos37")
+        for border in ("foreground", "ignore")})
+    of_grad_cam = told.xs(("gradcam", "val", "top1"), level=(2, 3, 4))
+    assert of_grad_cam.to_dict() == {  # helps on three breeds, harms on 37, as foreground alone
+        ("photos", "foreground"): "better", ("photos37", "foreground"): "worse",
+        ("photos", "ignore"): "not told apart", ("photos37", "ignore"): "not told apart"}
+    assert told["photos37", "foreground", "layercam", "val", "top1"] == "not told apart"
+    cuts = {run: two_by_two(table(run)).set_index(["cam", "threshold", "explained"]).loc[
+        ("gradcam", "0.5", "top1"), "difference"] for run in ("photos", "photos37")}
+    assert cuts["photos37"] < 0 < cuts["photos"]
+    pets = pd.concat({(run, border): summary(table(run), "minus_top1", border).query(
+        "cam == 'gradcam' and threshold == 'val'").set_index("head")
+        for run in ("photos", "photos37") for border in ("foreground", "ignore")})
+    imagenet = pets.xs("imagenet", level="head")
+    assert set(imagenet.loc["photos", "verdict"]) == {"better"}
+    assert "worse" not in set(imagenet["verdict"])
+    means = pets["value"].abs().unstack()
+    assert (means["imagenet"] > means["finetuned"]).all()  # it matters more
+
+
+@pytest.mark.parametrize("run", ["photos", "photos37"])
+def test_heads_of_breeds_are_the_same_in_both_tables(run):
+    keys = ["cam", "head", "labels", "explained", "threshold", "border", "seed", "metric"]
+    both, one = (read_frame(TOP / f"figures/data/{run}/{name}.csv").set_index(keys)
+                 for name in ("cam_heads_labels", "cam_heads"))
+    pd.testing.assert_frame_equal(both.drop("species", level="labels"), one)
+    assert set(both.index.unique("seed")) == set(range(5))
+
+
+def test_what_is_said_of_unseen_breeds_is_what_the_tables_say():
+    """In chapter 10 and in the README."""
+    tables = {run: read_frame(TOP / f"figures/data/{run}/unseen_breeds.csv")
+              for run in ("photos", "photos37")}
+    for run, table in tables.items():
+        models = lost(table).query("of == 'model'")
+        assert ((models["lost low"] < 0) & (models["lost high"] > 0)).all(), run
+    models = lost(tables["photos37"]).query("of == 'model'")
+    assert models["lost"].max() < 0.01  # almost as well
+    above = lost(tables["photos"]).query("of == 'model'")["lost"]
+    assert models["lost"].max() < above.max() and models["lost"].max() < above.min()
+    masks = tables["photos37"].query("of == 'masks' and border == 'ignore'")
+    gaps = (masks["seen"] - masks["unseen"]).groupby(masks["source"])
+    assert gaps.min()["gradcam_finetuned"] > 0.05  # in every draw
+    assert gaps.max().drop("gradcam_finetuned").abs().max() < 1e-9
+    *two, third = (set(group.split("+")) for group in tables["photos37"]["breed"].unique())
+    assert [len(third & draw) for draw in two] == [2, 1] and not two[0] & two[1]
+    assert set(tables["photos37"]["seed"]) == {0}
+
+
+def test_commands_in_the_readme_have_the_configurations_and_times_of_their_tables():
+    text = (TOP / "README.md").read_text(encoding="utf-8")
+    (given,) = re.findall(r'-o configurations="([^"]*)"', text)
+    table = pd.read_csv(TOP / "figures/data/photos37/choices.csv")
+    assert [c.strip() for c in given.split(";")] == table["configuration"].tolist()
+    times, said = annotation_times(), " ".join(text.split())
+    for what, article in (("outline", "an"), ("label", "a"), ("box", "a"), ("click", "a")):
+        assert re.search(rf"\b{times.loc[what, 'seconds']:g} s for {article} {what}", said), what
+    gpu = pd.read_csv(TOP / "figures/data/gpu/supervision_timings.csv")
+    models = pd.read_csv(TOP / "figures/data/photos37/supervision.csv")
+    keys = ["of", "labels", "model", "photos", "seed"]
+    assert len(gpu.merge(models[keys].drop_duplicates())) == len(gpu) == 64
+    assert set(gpu["processes"]) == {15}
+
+
 def test_a_cpu_gives_the_scores_of_the_gpu():
     keys = ["of", "labels", "model", "photos", "seed", "split", "border", "metric"]
     gpu, cpu = (read_frame(TOP / f"figures/data/photos37/{name}.csv").set_index(keys)["value"]
@@ -79,14 +151,28 @@ def test_a_cpu_gives_the_scores_of_the_gpu():
 
 
 def test_a_result_below_the_baseline_is_marked():
-    table = draw.TABLES["results"](results_of(MASK_IOU)).set_index("source")
+    (table,) = (t.set_index("source") for t in draw.TABLES["results"](results_of(MASK_IOU)))
     assert table.loc["gradcam_pretrained", "model, border as foreground"].endswith("0.150] ▼")
     assert table.loc["ground_truth", "model, border ignored"] == "0.850"
     assert table.loc["ground_truth", "the paper's model"] == "0.777"
     results = results_of(MASK_IOU)
     results["learnt_from"] = results["labels"].map({"breed": 9.0})  # as a CSV with gaps is read
-    counted = draw.TABLES["results"](results)[["learnt from", "scored"]].to_numpy().tolist()
+    (table,) = draw.TABLES["results"](results)
+    counted = table[["learnt from", "scored"]].to_numpy().tolist()
     assert counted == [["", "4"], ["", "4"], ["9", "4"], ["9", "4"]]
+
+
+def test_maskformer_ms_has_a_table_of_its_own():
+    results = results_of(MASK_IOU)
+    weak = (results["source"] == "gradcam_pretrained") & results["model"].notna()
+    results.loc[weak, "model"] = "maskformer-ms"
+    first, other = draw.TABLES["results"](results)
+    assert first["model"].tolist() == ["", "", "maskformer"]
+    assert other[["source", "model"]].to_numpy().tolist() == [
+        ["gradcam_pretrained", "maskformer-ms"]]
+    for run in draw.TITLES:  # of the committed runs, no table has both
+        tables = draw.results_tables(read_frame(TOP / f"figures/data/{run}/results.csv"))
+        assert all(len(set(t["model"]) - {""}) == 1 for t in tables)
 
 
 def test_a_run_leaves_its_tables_and_figures(tmp_path):

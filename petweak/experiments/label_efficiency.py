@@ -73,7 +73,8 @@ def labelled_part(
 
 def crossing(curve: pd.DataFrame, border: str = "ignore") -> float:
     """How many ground-truth masks alone give as good a model as pseudo-masks alone: linear in the
-    logarithm between the points of the curve; inf where no number does."""
+    logarithm between the points of the curve; inf where no number does, and 0 where the smallest
+    one gives a better one: the curve does not begin early enough to say more."""
     means = curve[curve["border"] == border].groupby(["kind", "masks"])["value"].mean()
     level, points = means["pseudo"].iloc[0], means["true"].sort_index()
     reached = (points >= level).to_numpy()
@@ -81,7 +82,14 @@ def crossing(curve: pd.DataFrame, border: str = "ignore") -> float:
         return math.inf
     right = reached.argmax()
     around = points.iloc[max(0, right - 1) : right + 1]
-    return float(np.exp(np.interp(level, around, np.log(around.index))))
+    return float(np.exp(np.interp(level, around, np.log(around.index), left=-math.inf)))
+
+
+def counted(masks: float, curve: pd.DataFrame) -> str:
+    """What `crossing` has found on a curve, in words where it is beyond one of the curve's ends."""
+    ends = curve.loc[curve["kind"] == "true", "masks"].agg(["min", "max"])
+    return {0: f"fewer than {ends['min']}", math.inf: f"more than {ends['max']}"}.get(
+        masks, f"{masks:.0f}")
 
 
 def summary(curve: pd.DataFrame, border: str = "ignore") -> pd.DataFrame:
@@ -94,10 +102,8 @@ def summary(curve: pd.DataFrame, border: str = "ignore") -> pd.DataFrame:
 
 def sentences(curve: pd.DataFrame, border: str = "ignore") -> list[str]:
     """How many ground-truth masks the pseudo-masks replace, by all seeds and seed by seed."""
-    most = curve["masks"].max()
-    masks, *of_seeds = (f"{n:.0f}" if math.isfinite(n := crossing(part, border)) else
-                        f"more than {most}" for part in (
-                            curve, *(part for _, part in curve.groupby("seed"))))
+    masks, *of_seeds = (counted(crossing(part, border), part) for part in (
+        curve, *(part for _, part in curve.groupby("seed"))))
     treated = "ignored" if border == "ignore" else f"as {border}"
     return [f"pseudo-masks alone give as good a model as **{masks}** ground-truth masks alone "
             f"(seed by seed {', '.join(of_seeds)}), border {treated}"]

@@ -1,8 +1,8 @@
 """What does a mask cost? Seconds of a computer, measured, and seconds of a person, from studies.
 
 Latency needs no trained weights, so the networks that the paper compares are timed as torchvision
-has them. `annotation_times.csv` says what people take for an outline, a box or a label, and where
-that is written; `hours` adds it up for what a model learnt from.
+has them. `annotation_times.csv` says what people take for an outline, a box, a click or a label,
+and where that is written; `hours` adds it up for what a model learnt from.
 """
 
 import time
@@ -104,8 +104,8 @@ def _pipelines(run: Run) -> tuple[dict[str, Pipeline], list[float]]:
 
 
 def annotation_times() -> pd.DataFrame:
-    """What people take, by `what` (outline, box, label): `seconds` a photo of one object, the
-    `least` that a study has, `study`, `url` and `where` in it."""
+    """What people take, by `what` (outline, box, click, label): `seconds` a photo of one object,
+    the `least` that a study has, `study`, `url` and `where` in it."""
     return pd.read_csv(Path(__file__).with_name("annotation_times.csv")).set_index("what")
 
 
@@ -158,6 +158,6 @@ def by_hours(
 def saved(curve: pd.DataFrame, border: str = "ignore") -> tuple[float, float]:
     """Hours of annotation that are as good as pseudo-masks alone, from the table of
     `label_efficiency`: with the least time for an outline that a study has, and with the usual one.
-    Infinite where no number of outlines is."""
+    Infinite where no number of outlines is, and 0 where the fewest of the curve are better."""
     masks = crossing(curve, border)
     return hours(masks, masks, "least"), hours(masks, masks)

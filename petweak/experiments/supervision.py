@@ -9,13 +9,11 @@ import re
 from collections.abc import Iterator
 from itertools import product
 
-import numpy as np
 import pandas as pd
-from scipy.stats import norm
 
 from petweak.config import LEVELS, parse_assignments
 from petweak.data.files import read_json
-from petweak.evaluation.statistics import bootstrap, holm
+from petweak.evaluation.statistics import bootstrap, holm, p_values
 from petweak.experiments.trials import PHOTOS, scored, verdicts, with_trimap
 from petweak.pseudo_masks import source_class
 from petweak.study.run import Run
@@ -203,9 +201,8 @@ def compared(table: pd.DataFrame, metric: str) -> pd.DataFrame:
     ious = table[table["metric"] == "mask_iou_gt"]
     both = ious[[*KEYS, "seed", "border", "value"]].rename(columns={"value": "iou"}).merge(
         gaps, on=[*KEYS, "seed", "border"])
-    errors = (both["high"] - both["low"]) / np.ptp(norm.interval(0.95))
-    both["p"] = 2 * norm.sf(both["value"].abs() / errors)
-    out = both.assign(other=both["iou"] - both["value"]).groupby(keys, sort=False).agg(
+    both = both.assign(other=both["iou"] - both["value"], p=p_values(both))
+    out = both.groupby(keys, sort=False).agg(
         iou=("iou", "mean"), other=("other", "mean"), difference=("value", "mean"),
         low=("low", "min"), high=("high", "max"), seeds=("seed", "size"), p=("p", "max"))
     out["p"] = out.groupby(["border", "labels", "model"])["p"].transform(holm)

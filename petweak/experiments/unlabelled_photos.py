@@ -86,23 +86,32 @@ def unlabelled_photos(
 
 
 def sentences(table: pd.DataFrame, border: str = "foreground") -> list[str]:
-    """What more photos give, and which steps are missed where they are taken away, scored with the
-    `border` that the settings train for. An interval that contains 0: not told apart."""
-    out, part = [], table[table["border"] == border]
-    away = part["configuration"] != trials.DEFAULT
-    first, *more = part[~away & (part["steps_of"] == part["steps_of"].max())].itertuples()
-    if more:
-        texts = (f"{r.photos:,} photos {r.difference:+.3f} [{r.low:+.3f}, {r.high:+.3f}]"
-                 for r in more)
-        out.append(f"border {border}: IoU of the last model minus that from {first.photos} photos "
-                   f"({first.model:.3f}): {', '.join(texts)}")
-    if away.any():
-        steps = part[away].sort_values("difference")
-        verdict = np.select([steps["high"] < 0, steps["low"] > 0], ["lower", "higher"],
-                            "not told apart")
-        names = "`" + steps["configuration"] + "` " + steps["difference"].map("{:+.3f}".format)
-        said = names.groupby(verdict).agg(", ".join)
-        said = "; ".join(f"{v}: {said.get(v, 'none')}"
-                         for v in ("lower", "higher", "not told apart"))
-        out.append(f"border {border}, {steps['photos'].iloc[0]} photos, a step taken away: {said}")
+    """What more photos give, for each border of the scores, and which steps are missed where they
+    are taken away, scored with the `border` that the settings train for. An interval that contains
+    0: not told apart."""
+    out, away = [], table["configuration"] != trials.DEFAULT
+    sizes = table[~away & (table["steps_of"] == table["steps_of"].max())]
+    for scored, part in sizes.sort_values("border", kind="stable").groupby("border"):
+        first, *more = part.itertuples()
+        if more:
+            ious = ", ".join(f"{r.model:.3f} ({r.photos:,})" for r in part.itertuples())
+            rises = "rises" if part["model"].is_monotonic_increasing else "does not rise"
+            texts = ", ".join(f"{r.photos:,} {r.difference:+.3f} [{r.low:+.3f}, {r.high:+.3f}]"
+                              for r in more)
+            out.append(f"border {scored}: IoU of the last model by photos, {ious}, {rises} from "
+                       f"each number to the next. Each is tested against {first.photos} photos "
+                       f"alone: {texts}")
+    if (steps := table[away & (table["border"] == border)].sort_values("difference")).empty:
+        return out
+    verdict = np.select([steps["high"] < 0, steps["low"] > 0], ["lower", "higher"],
+                        "not told apart")
+    names = "`" + steps["configuration"] + "` " + steps["difference"].map("{:+.3f}".format)
+    said = names.groupby(verdict).agg(", ".join)
+    said = "; ".join(f"{v}: {said.get(v, 'none')}" for v in ("lower", "higher", "not told apart"))
+    out.append(f"border {border}, {steps['photos'].iloc[0]} photos, a step taken away: {said}")
+    models, both = steps.set_index("configuration")["model"], [AWAY[1], AWAY[-1]]
+    if models.index.isin(both).sum() == 2:
+        one, narrow = models[both]
+        out.append(f"`{both[0]}` widens no masks to the border either. Beside `{both[1]}`, which "
+                   f"leaves out that alone, the IoU of its model is {one - narrow:+.3f}")
     return out

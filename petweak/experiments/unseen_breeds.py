@@ -5,6 +5,7 @@ from itertools import product
 
 import numpy as np
 import pandas as pd
+from scipy.stats import t
 
 from petweak.evaluation import metrics
 from petweak.experiments.trials import WEAK, for_border, learning_from, scored
@@ -82,13 +83,18 @@ def without_breed(run: Run, *breeds: str) -> tuple[Run, set[str]]:
 
 def lost(table: pd.DataFrame, border: str = "ignore") -> pd.DataFrame:
     """What an unseen breed costs: means over breeds, then over seeds, of `unseen_breeds`. A row per
-    source and what was scored: `source`, `of`, `unseen`, `seen`, `lost` (seen - unseen), `draws`
-    (of breeds left out), `worst` (unseen, of a draw), `seeds`, `smallest`, `largest` (unseen, of a
-    seed)."""
-    part = table[table["border"] == border]
-    by_seed = part.groupby(["source", "of", "seed"], sort=False)[["unseen", "seen"]].mean()
-    by_seed = by_seed.assign(lost=by_seed["seen"] - by_seed["unseen"])
-    draws = part.groupby(["source", "of", "breed"])["unseen"].mean().groupby(["source", "of"])
-    groups = by_seed.groupby(["source", "of"], sort=False)
-    spread = groups["unseen"].agg(seeds="size", smallest="min", largest="max")
-    return groups.mean().join(draws.agg(draws="size", worst="min")).join(spread).reset_index()
+    source and what was scored: `source`, `of`, `unseen`, `seen`, `lost` (seen - unseen) with the
+    limits `lost low` to `lost high` of Student's 95 % interval over draws, `draws` (of breeds left
+    out), `worst` (unseen, of a draw), `seeds`; where there are several, `smallest` and `largest`
+    (unseen, of a seed)."""
+    part = table[table["border"] == border].assign(lost=table["seen"] - table["unseen"])
+    keys = ["source", "of"]
+    means = part.groupby([*keys, "seed"], sort=False)[["unseen", "seen", "lost"]].mean()
+    groups = means.groupby(keys, sort=False)
+    draws = part.groupby([*keys, "breed"])[["unseen", "lost"]].mean().groupby(keys)
+    out = groups.mean().join(draws["unseen"].agg(draws="size", worst="min"))
+    half = t.ppf(0.975, out["draws"] - 1) * draws["lost"].sem().reindex(out.index)
+    out = out.assign(**{"lost low": out["lost"] - half, "lost high": out["lost"] + half})
+    out = out.join(groups["unseen"].agg(seeds="size", smallest="min", largest="max"))
+    one = ["smallest", "largest"] if out["seeds"].max() == 1 else []
+    return out.drop(columns=one).reset_index()

@@ -130,9 +130,10 @@ def study_overview(results: pd.DataFrame, split: str = "test") -> pd.DataFrame:
     """A row per source and labels, the two baselines among them.
 
     Returns:
-        `source`, `labels`; `learnt_from`, the number of photos that the model learnt from, where
-        `results` has it (`read_results`); `n_images` of the split that were scored, and
-        `n_ground_truth` of them, which every IoU with ground truth is over; the columns of
+        `source`, `labels`; `model`, maskformer or maskformer-ms (compare like with like), and
+        `learnt_from`, the number of photos that it learnt from, where `results` has these
+        (`read_results`); `n_images` of the split that were scored, and `n_ground_truth` of
+        them, which every IoU with ground truth is over; the columns of
         `OVERVIEW`, metric/border, each followed by `... low` and `... high` (without
         `semantic_miou` where `results` is of a version that had none); `below all_ones`,
         bool: an IoU with ground truth is below that of calling every pixel foreground, so the
@@ -150,7 +151,7 @@ def baselines(results: pd.DataFrame) -> pd.DataFrame:
     columns = [c for c in OVERVIEW if c.startswith(("mask_iou_gt", "dataset", "boundary"))]
     tables = [_wide(rows, split, columns).assign(split=split) for split in ("train", "test")]
     table = pd.concat(tables, ignore_index=True)
-    rest = table.columns.drop(["source", "labels", "split", "learnt_from"])
+    rest = table.columns.drop(["source", "labels", "model", "split", "learnt_from"])
     return table[["source", "split", *rest]]
 
 
@@ -161,6 +162,8 @@ def _wide(results: pd.DataFrame, split: str, columns: list[str]) -> pd.DataFrame
         index=keys, columns="name", values=["value", "low", "high"])
     table = rows.reindex(columns=[*keys, "learnt_from", "n_images"])
     table = table.astype({"learnt_from": "Int64"}).groupby(keys, sort=False).max()
+    models = rows.reindex(columns=[*keys, "model"]).groupby(keys)["model"].first()
+    table.insert(0, "model", models)
     of_masks = rows[rows["border"] != NO_BORDER].groupby(keys)["n_images"].max()
     table["n_ground_truth"] = of_masks.reindex(table.index, fill_value=0)
     for column in columns:

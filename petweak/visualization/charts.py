@@ -28,20 +28,28 @@ KINDS = {  # of petweak.experiments.label_efficiency: legend, colour, look
 @styled
 def overview_bars(results: pd.DataFrame, split: str = "test", paper: bool = True) -> Figure:
     """Mask IoU with ground truth (border as foreground) of each model with its 95 % interval, the
-    IoU of its pseudo-masks, the baselines and, unless `paper` is false, the paper's score. Where no
-    photo of `split` has ground truth: IoU with the masks of the model's source, and the axis says
-    so."""
+    IoU of its pseudo-masks, the baselines and, unless `paper` is false, the paper's score; models
+    that are maskformer-ms are named so and stand apart, below the others. Where no photo of `split`
+    has ground truth: IoU with the masks of the model's source, and the axis says so."""
     table = tables.study_overview(results, split).set_index(["source", "labels"])
     names, value = tables.models(results), "mask_iou_gt/foreground"
-    rows, colours, at = table.loc[names], palette(s for s, _ in names), range(len(names))
+    names.sort(key=lambda name: table.loc[name, "model"] == "maskformer-ms")
+    rows, colours = table.loc[names], palette(s for s, _ in names)
+    multi = (rows["model"] == "maskformer-ms").tolist()
+    at = np.arange(len(names)) + 0.7 * np.array(multi) * (not all(multi))
     axis = f"IoU with ground truth, {split}, border as foreground"
     if not (scored := rows[value].notna().any()):
         value, axis = "mask_iou", f"IoU with the source's masks, {split}: no ground truth"
-    fig, ax = _rows(1.5 + 0.5 * len(names), [f"{s}\n{labels}" for s, labels in names], axis)
+    named = [f"{s}\n{labels}" + ", MaskFormer-MS" * ms
+             for (s, labels), ms in zip(names, multi, strict=True)]
+    fig, ax = _rows(1.5 + 0.5 * len(names), named, axis)
+    ax.set_yticks(at, named)
+    if any(multi) and not all(multi):
+        ax.axhline(at[multi.index(True)] - 0.85, lw=0.8)
     limits = rows[[f"{value} low", f"{value} high"]].sub(rows[value], axis=0).abs().T
     look = dict(ecolor=rcParams["text.color"], capsize=3, error_kw={"lw": 1.2})
     ax.barh(at, rows[value], 0.62, xerr=limits, color=[colours[s] for s, _ in names], **look)
-    for y, score in enumerate(rows[value]):
+    for y, score in zip(at, rows[value], strict=True):
         ax.text(1.07, y, tables.as_text(score), va="center", weight="bold")
     ax.text(1.07, -0.45, "model", fontsize="small")
     if not scored:

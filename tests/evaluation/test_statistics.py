@@ -12,9 +12,10 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import ttest_1samp
 
 from petweak.evaluation import metrics, statistics
-from petweak.evaluation.statistics import bootstrap, holm
+from petweak.evaluation.statistics import bootstrap, holm, p_values
 
 
 def rows_of_counts(rng, count):
@@ -137,6 +138,18 @@ def test_the_bootstrap_of_the_full_set_needs_little_memory():
         bootstrap(values, statistic, n=600)  # 34 MB of indices at once for each column
         assert tracemalloc.get_traced_memory()[1] < 100e6
         tracemalloc.stop()
+
+
+def test_p_values_are_those_of_normal_means():
+    """Of means with known intervals: 1.96 standard errors are 0.05, and 0 has no evidence."""
+    gaps = pd.DataFrame({"value": [0.1, -0.1, 0.0, 0.3, 0.0], "low": [0.0, -0.2, -0.1, 0.3, 0.0],
+                         "high": [0.2, 0.0, 0.1, 0.3, 0.0]}, index=list("abcde"))
+    p = p_values(gaps)
+    assert p.to_dict() == pytest.approx({"a": 0.05, "b": 0.05, "c": 1, "d": 0, "e": 1})
+    draws = np.random.default_rng(0).normal(0.1, 1, (400, 50))  # beside the t-test of SciPy
+    rows = [(d.mean(), *bootstrap(d)) for d in draws]
+    close = p_values(pd.DataFrame(rows, columns=["value", "low", "high"]))
+    assert np.abs(close - ttest_1samp(draws, 0, axis=1).pvalue).mean() < 0.02
 
 
 def test_holm_by_hand():

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from petweak.experiments.label_efficiency import (
+    counted,
     crossing,
     label_efficiency,
     labelled_part,
@@ -53,7 +54,10 @@ def test_where_curves_cross():
     curve = pd.DataFrame(rows, columns=["kind", "masks", "value"]).assign(border="ignore")
     assert crossing(curve) == pytest.approx(100)  # half way in the logarithm
     assert crossing(curve.assign(value=[0.9, 0.5, 0.7])) == float("inf")
-    assert crossing(curve.assign(value=[0.1, 0.5, 0.7])) == pytest.approx(10)
+    assert crossing(curve.assign(value=[0.5, 0.5, 0.7])) == pytest.approx(10)
+    assert crossing(curve.assign(value=[0.1, 0.5, 0.7])) == 0  # below 10, nobody knows where
+    said = [counted(n, curve) for n in (0, 37.4, float("inf"))]
+    assert said == ["fewer than 10", "37", "more than 1000"]
 
 
 def test_what_the_curve_says_is_computed_from_it():
@@ -63,6 +67,8 @@ def test_what_the_curve_says_is_computed_from_it():
     (said,) = sentences(curve.assign(value=curve["value"] - 0.125 * (curve["kind"] == "pseudo")))
     assert said == ("pseudo-masks alone give as good a model as **100** ground-truth masks alone "
                     "(seed by seed 10, 1000), border ignored")
+    (said,) = sentences(curve.assign(value=curve["value"] - 0.25 * (curve["kind"] == "pseudo")))
+    assert "as **10** ground-truth masks alone (seed by seed fewer than 10, 100)" in said
     (said,) = sentences(curve)
     assert "as **1000** ground-truth masks alone (seed by seed 100, more than 1000)" in said
     assert summary(curve).iloc[0].to_dict() == {

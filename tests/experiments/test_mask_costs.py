@@ -65,6 +65,9 @@ def test_hours_are_those_of_the_cited_studies():
     assert hours(0, 100) == pytest.approx(100 * 5.1 / 3600)
     assert hours(1, 1, "least") < hours(1, 1)
     times = annotation_times()
+    assert set(times.index) == {"outline", "box", "click", "label"}
+    # Of VOC's 20 classes 1.5 are in a photo: one click on each, and a second for each other one.
+    assert 1.5 * times.loc["click", "seconds"] + 18.5 == pytest.approx(22.1)
     assert times["url"].str.startswith("https://arxiv.org/abs/").all()
     assert (times["least"] <= times["seconds"]).all() and times["where"].str.len().min() > 10
 

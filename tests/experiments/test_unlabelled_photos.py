@@ -65,10 +65,19 @@ def test_what_the_table_says_is_computed_from_it():
             (6, 6, "default", 0.7, 0, 0, 0), (6, 6, "rounds=1", 0.6, -0.1, -0.2, -0.05),
             (6, 6, "channel_dropout=0.0", 0.71, 0.01, -0.1, 0.1)]
     table = pd.DataFrame(rows, columns=columns).assign(border="foreground")
-    assert sentences(table) == [
-        "border foreground: IoU of the last model minus that from 6 photos (0.800): 1,200 photos "
-        "+0.100 [+0.050, +0.150]",
-        "border foreground, 6 photos, a step taken away: lower: `rounds=1` -0.100; higher: none; "
-        "not told apart: `channel_dropout=0.0` +0.010"]
+    more = ("border foreground: IoU of the last model by photos, 0.800 (6), 0.900 (1,200), rises "
+            "from each number to the next. Each is tested against 6 photos alone: 1,200 +0.100 "
+            "[+0.050, +0.150]")
+    away = ("border foreground, 6 photos, a step taken away: lower: `rounds=1` -0.100; higher: "
+            "none; not told apart: `channel_dropout=0.0` +0.010")
+    assert sentences(table) == [more, away]
     assert sentences(table[table["steps_of"] == 6])[-1] == sentences(table)[-1]
     assert len(sentences(table[table["steps_of"] == 12])) == 1
+    falls = table.assign(border="ignore", model=1 - table["model"])
+    said = sentences(pd.concat([falls, table]))
+    assert said[0] == more and "0.200 (6), 0.100 (1,200), does not rise from" in said[1]
+    assert said[2:] == [away]  # for the border that the settings train for
+    narrow = table[-1:].assign(configuration="background_threshold=0.5", model=0.64)
+    assert sentences(pd.concat([table, narrow]))[-1] == (
+        "`rounds=1` widens no masks to the border either. Beside `background_threshold=0.5`, which "
+        "leaves out that alone, the IoU of its model is -0.040")

@@ -88,3 +88,9 @@ def test_what_an_unseen_breed_costs_is_a_mean_over_breeds_then_seeds():
     assert row["unseen"] == pytest.approx(0.775) and row["lost"] == pytest.approx(0.125)
     assert (row["smallest"], row["largest"], row["seeds"]) == pytest.approx((0.7, 0.85, 2))
     assert (row["draws"], row["worst"]) == pytest.approx((2, 0.7))
+    # Losses of the draws are 0.2 and 0.05; Student's t of one degree of freedom is 12.706.
+    half = 12.706 * 0.15 / 2
+    limits = pytest.approx((0.125 - half, 0.125 + half), abs=1e-4)
+    assert (row["lost low"], row["lost high"]) == limits
+    one_seed = lost(pd.DataFrame(rows[:2], columns=columns))
+    assert one_seed["seeds"].tolist() == [1] and not {"smallest", "largest"} & set(one_seed)

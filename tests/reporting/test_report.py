@@ -18,8 +18,12 @@ from handmade import CHROMIUM, make_run, reported_run
 
 from petweak.__main__ import main
 from petweak.data.files import read_json, write_json
+from petweak.experiments.ablation import sentences
+from petweak.experiments.supervision import answers
 from petweak.reporting import report
+from petweak.study.results import read_results
 from petweak.study.run import Run
+from petweak.study.tables import stored
 from petweak.visualization.overlays import show_photos
 from petweak.visualization.style import png
 
@@ -29,6 +33,7 @@ SECTIONS = [
     "What was asked",
     "Overview",
     "The paper's tables beside ours",
+    "The paper's questions on 37 breeds, and here",
     "Known oddities of the paper",
     "Baselines",
     "Breeds",
@@ -124,7 +129,7 @@ def test_a_study_without_any_trimap_has_its_report_and_cards(
     assert "ground_truth is left out" in text and "so they have no scores" in text
     assert "learnt from" in text and not re.search(r"\bnan\b", text)
     row = next(x for x in text.splitlines() if x.startswith("| gradcam_finetuned"))
-    assert [c.strip() for c in row.split("|")][2:6] == ["species", "4", "4", "0"]
+    assert [c.strip() for c in row.split("|")][2:7] == ["species", "maskformer", "4", "4", "0"]
     pictures = read_json(run / "figures" / "captions.json")
     assert {"overview", "masks_compared", "gallery_gradcam_finetuned-species"} <= set(pictures)
     assert "per_breed" not in pictures
@@ -143,7 +148,7 @@ def test_a_report_and_cards_where_some_have_trimaps_have_both_counts(
     text = (run / "tables.md").read_text()
     assert "8 of the 8 of train and 3 of the 4 of test have ground truth" in text
     rows = [[c.strip() for c in x.split("|")] for x in text.splitlines() if x[:2] == "| "]
-    counts = {r[1]: r[3:6] for r in rows if r[2] == "species"}
+    counts = {r[1]: r[4:7] for r in rows if r[2] == "species" and r[3] == "maskformer"}
     assert counts["ground_truth"] == counts["gradcam_finetuned"] == ["4", "4", "3"]
     card = (run / "models" / "ground_truth-species" / "README.md").read_text()
     assert "4 photos of test (3 with ground truth)" in card
@@ -164,6 +169,18 @@ def test_the_page_says_everything(reported):
     assert "conjecture" in text and "mistake" not in text
     assert "0.0900 on test and 0.0900 on train" in text
     assert "This run has no self-trained model." in text and "Left out" not in text
+
+
+def test_stored_verdicts_stand_beside_the_runs_own_scores(reported):
+    text = (reported / "report.md").read_text()
+    for said in (*answers(stored("photos37", "supervision.csv")),
+                 *sentences(stored("photos37", "ablation.csv"))):
+        assert said.replace("`", "") in text
+    results = read_results(reported).query("split == 'test' and metric == 'mask_iou_gt'")
+    iou = results[results["border"] == "ignore"].groupby("source")["value"].max()
+    assert (f"border ignore, maskformer: the best weak source is gradcam_pretrained, IoU "
+            f"{iou['gradcam_pretrained']:.3f}; full supervision has {iou['ground_truth']:.3f}."
+            ) in text and "without a verdict" in text
 
 
 def test_figures_have_captions(reported):

@@ -60,6 +60,20 @@ def test_overview_bars():
     assert "the paper's model" not in texts(overview_bars(results(), paper=False))
 
 
+def test_the_overview_sets_maskformer_ms_apart():
+    frame = pd.concat([results(), results().query("source == 'gradcam_pretrained'").assign(
+        source="ground_truth")], ignore_index=True)
+    of = {"imagenet_only": "maskformer-ms", "gradcam_pretrained": "maskformer-ms"}
+    frame["model"] = frame["source"].map(of).fillna("maskformer").where(frame["labels"] != "-")
+    (ax,) = overview_bars(frame).axes
+    assert [t.get_text() for t in ax.get_yticklabels()] == [
+        "ground_truth\nbreed", "gradcam_pretrained\nbreed, MaskFormer-MS",
+        "imagenet_only\nspecies, MaskFormer-MS"]
+    middle = [b.get_y() + b.get_height() / 2 for b in ax.patches]
+    assert np.allclose(middle, ax.get_yticks()) and np.allclose(np.diff(middle), [1.7, 1])
+    assert [b.get_width() for b in ax.patches] == [0.7, 0.7, 0.8]
+
+
 @pytest.fixture
 def run_folder(tmp_path):
     """Models as a run has them: maskformer and maskformer-ms, with and without val, and a round."""
