@@ -12,7 +12,7 @@ from handmade import MASK_IOU, make_run, results_of
 from PIL import Image
 
 from petweak.data.files import read_frame
-from petweak.experiments.cam_heads import summary, two_by_two
+from petweak.experiments.cam_heads import by_labels, summary, two_by_two
 from petweak.experiments.mask_costs import annotation_times
 from petweak.experiments.supervision import both_borders
 from petweak.experiments.unseen_breeds import lost
@@ -89,6 +89,12 @@ def test_what_chapter_05_says_of_heads_is_what_the_tables_say():
     assert "worse" not in set(imagenet["verdict"])
     means = pets["value"].abs().unstack()
     assert (means["imagenet"] > means["finetuned"]).all()  # it matters more
+    # Two labels: by Grad-CAM no verdict on 37 breeds, and better masks nowhere.
+    labels = pd.concat({(run, border): by_labels(table(run, "cam_heads_labels"), border)
+                        for run in ("photos", "photos37") for border in ("foreground", "ignore")})
+    of_37 = labels.loc["photos37"].groupby("cam")["verdict"].agg(set)
+    assert of_37["gradcam"] == {"not told apart"} and "worse" in of_37["layercam"]
+    assert "better" not in set(labels["verdict"])
 
 
 @pytest.mark.parametrize("run", ["photos", "photos37"])
