@@ -30,8 +30,7 @@ from petweak.data.masks import read_mask
 from petweak.data.oxford_pets import read_pets
 from petweak.experiments.ablation import answers as ablation_answers
 from petweak.experiments.ablation import sentences as ablation_sentences
-from petweak.experiments.cam_heads import by_labels, two_by_two
-from petweak.experiments.cam_heads import sentences as label_sentences
+from petweak.experiments.cam_heads import BORDERS, by_labels, two_by_two
 from petweak.experiments.configurations import chosen_configurations
 from petweak.experiments.label_efficiency import sentences as efficiency_sentences
 from petweak.experiments.label_efficiency import summary as efficiency_summary
@@ -239,7 +238,7 @@ def beside_masks(table: pd.DataFrame, labels: str) -> list[str]:
 # What a table says, in sentences that stand before it.
 SENTENCES = {
     "ablation": ablation_sentences, "ablation_ground_truth": ablation_sentences,
-    "cam_heads_labels": label_sentences, "label_efficiency": efficiency_sentences,
+    "label_efficiency": efficiency_sentences,
     "supervision": lambda table: [*supervision_answers(table), *counts(
         compared(table, "minus_breed"), "species", "breeds"), *beside_masks(table, "breed")],
     "supervision_cpu": lambda table: [*by_verdict(
@@ -253,7 +252,9 @@ TABLES = {  # a file in figures/data/<run>/, and the mark in the README: its tab
     "unlabelled_photos": unlabelled_table,
     "unseen_breeds_tried": lambda tried: by_configuration(tried).reset_index(),
     "cost": lambda stages: stages, "chosen": chosen_table, "cam_heads": two_by_two,
-    "cam_heads_labels": by_labels,
+    "cam_heads_labels": lambda table: pd.concat(
+        {border: by_labels(table, border) for border in BORDERS}, names=["border"]
+    ).reset_index("border"),
     "ablation": answers_table, "ablation_ground_truth": answers_table,
     "supervision": supervision_table,
     "supervision_cpu": without_labels_table,

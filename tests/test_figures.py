@@ -95,6 +95,8 @@ def test_what_chapter_05_says_of_heads_is_what_the_tables_say():
     of_37 = labels.loc["photos37"].groupby("cam")["verdict"].agg(set)
     assert of_37["gradcam"] == {"not told apart"} and "worse" in of_37["layercam"]
     assert "better" not in set(labels["verdict"])
+    of_three = labels.loc["photos"].groupby("cam")["verdict"].agg(set)
+    assert all("worse" in verdicts for verdicts in of_three)
 
 
 @pytest.mark.parametrize("run", ["photos", "photos37"])

@@ -113,23 +113,6 @@ def by_labels(table: pd.DataFrame, border: str = "foreground") -> pd.DataFrame:
     return _beside(of, "labels", "breed", border)[[*KEYS, "breed", "species", *GAP]]
 
 
-def sentences(table: pd.DataFrame) -> list[str]:
-    """What `by_labels` came to, a sentence per treatment of the border and method."""
-    out, seeds = [], table["seed"].nunique()
-    for border in BORDERS:
-        for method, part in by_labels(table, border).groupby("cam", sort=False):
-            texts = [f"`{r['explained']}` at {r['threshold']} {r['difference']:+.3f} "
-                     f"[{r['difference low']:+.3f}, {r['difference high']:+.3f}]"
-                     for r in part.to_dict("records")]
-            texts = pd.Series(texts).groupby(part["verdict"].to_numpy()).agg(", ".join)
-            said = (f"{verdict}: {texts.get(verdict, 'none')}"
-                    for verdict in ("better", "worse", "not told apart"))
-            out.append(f"border {border}, `{method}`: IoU of masks of heads for species minus that "
-                       f"of heads for breeds, seeds {seeds}, after Holm's correction: "
-                       f"{'; '.join(said)}.")
-    return out
-
-
 def _beside(table: pd.DataFrame, factor: str, base: str, border: str) -> pd.DataFrame:
     """The mean IoU at each value of a factor, and what is said of that which is not the base."""
     values = summary(table, "iou", border).pivot(index=KEYS, columns=factor, values="value")
