@@ -28,6 +28,8 @@ from petweak.data.files import (
 )
 from petweak.data.masks import read_mask
 from petweak.data.oxford_pets import read_pets
+from petweak.evaluation.metrics import BASELINES
+from petweak.experiments.ablation import SEEDS, after_holm, degenerate
 from petweak.experiments.ablation import answers as ablation_answers
 from petweak.experiments.ablation import sentences as ablation_sentences
 from petweak.experiments.cam_heads import BORDERS, by_labels, two_by_two
@@ -138,21 +140,42 @@ def write_ablation(data: Path, out: Path) -> None:
     if not (file := data / "ablation.csv").is_file():
         return
     table = read_frame(file)
-    say = {"yes": "{simplest} satisfies, with {share:.1%} of the paper's parameters",
+    say = {"yes": "{simplest} satisfies by mask IoU, with {share:.1%} of the paper's parameters",
            "none of the grid": "nothing with a tenth of the paper's parameters satisfies",
            "not told apart": "not told whether a tenth of the paper's parameters is enough"}
+    itself = "{simplest}, with {share:.1%} of the paper's parameters, is itself the best"
     rows = ablation_answers(table).to_dict("records")
-    said = {r["source"]: say[r["tenth"]].format(**r) for r in rows}
+    said = {r["source"]: (itself if r["tenth"] == "yes" and r["simplest"] == r["best"] else
+                          say[r["tenth"]]).format(**r) for r in rows}
     title = "\n".join(textwrap.fill(f"{source}: {text}", 50) for source, text in said.items())
     save_or_show(charts.ablation_points(table, title), out / f"{data.name}-ablation.png")
 
 
-def answers_table(table: pd.DataFrame) -> pd.DataFrame:
-    """The simplest architecture that satisfies, a row per source, as text."""
-    simplest = ablation_answers(table)
-    simplest["share"] = simplest["share"].map("{:.1%}".format, na_action="ignore")
-    return simplest.rename(columns={"tenth": "a tenth of the paper's satisfies", "wants":
-                                 "noisy masks want", "share": "of the paper's", "iou": "its IoU"})
+def architectures_table(table: pd.DataFrame) -> pd.DataFrame:
+    """Of each source the best architecture first, and the baselines, as text; "▼" marks what is
+    degenerate."""
+    table = table.sort_values(["source", "iou"], ascending=False)
+    three, signed = ("iou", "semantic_miou", "accuracy"), ("minus_best", "low", "high")
+    forms = dict.fromkeys(three, "{:.3f}") | dict.fromkeys(signed, "{:+.3f}")
+    forms |= {"share": "{:.1%}", "gflops": "{:.2f}"}
+    shown = table.assign(**{name: table[name].map(form.format) for name, form in forms.items()})
+    shown["iou"] += np.where(degenerate(table), " ▼", "")
+    shown["minus_best"] += " [" + shown["low"] + ", " + shown["high"] + "]"
+    shown["satisfies"] += np.where(
+        after_holm(table) == table["satisfies"], "", ", not told apart after Holm")
+    floor = [{"row": n, "iou": f"{table[n].iloc[0]:.3f}"} for n in BASELINES]
+    shown = pd.concat([shown.astype(str), pd.DataFrame(floor)])
+    return shown[["source", "row", "parameters", "share", "gflops", "steps", "seeds", "iou",
+                  "semantic_miou", "accuracy", "minus_best", "satisfies"]].rename(columns={
+        "share": "of the paper's", "gflops": "GFLOPs", "iou": "IoU",
+        "semantic_miou": "semantic mIoU", "minus_best": "minus the best"})
+
+
+def architectures_of_note(table: pd.DataFrame) -> pd.DataFrame:
+    """Those with several seeds, those with more than the best of these, and what is degenerate."""
+    best = table["source"].map(table[table["p"].isna()].set_index("source")["iou"])
+    several = table["seeds"] >= SEEDS
+    return architectures_table(table[several | (table["iou"] > best) | degenerate(table)])
 
 
 def _masks(run_folder: Path, data_root: str) -> list[dict]:
@@ -237,7 +260,7 @@ def beside_masks(table: pd.DataFrame, labels: str) -> list[str]:
 
 # What a table says, in sentences that stand before it.
 SENTENCES = {
-    "ablation": ablation_sentences, "ablation_ground_truth": ablation_sentences,
+    **dict.fromkeys(("ablation", "ablation_ground_truth", "ablation_wide"), ablation_sentences),
     "label_efficiency": efficiency_sentences,
     "supervision": lambda table: [*supervision_answers(table), *counts(
         compared(table, "minus_breed"), "species", "breeds"), *beside_masks(table, "breed")],
@@ -255,7 +278,8 @@ TABLES = {  # a file in figures/data/<run>/, and the mark in the README: its tab
     "cam_heads_labels": lambda table: pd.concat(
         {border: by_labels(table, border) for border in BORDERS}, names=["border"]
     ).reset_index("border"),
-    "ablation": answers_table, "ablation_ground_truth": answers_table,
+    "ablation": architectures_of_note, "ablation_ground_truth": architectures_of_note,
+    "ablation_wide": architectures_table,
     "supervision": supervision_table,
     "supervision_cpu": without_labels_table,
     "mask_costs": lambda costs: costs.drop(columns=["low", "high", "n_images", "threads"]),

@@ -223,15 +223,17 @@ def test_the_title_of_the_hours_says_whose_outlines_a_score_rests_on(tmp_path, m
 def test_the_grid_of_architectures_is_drawn_with_what_it_came_to(tmp_path, monkeypatch):
     draw.write_ablation(tmp_path / "none", tmp_path)
     assert not list(tmp_path.glob("*.png"))
-    about = {"network": "MaskFormer", "levels": "final", "pareto": True}
-    rows = [("paper", 1000, 0.9, "yes", None), ("tiny", 50, 0.89, "yes", 0.001),
+    about = {"network": "MaskFormer", "levels": "final", "pareto": True, "steps": 180,
+             "gflops": 0.5, "semantic_miou": 0.4, "accuracy": 0.6, "all_ones": 0.49,
+             "centre_box": 0.3, "gain": None, "gain_low": None, "gain_high": None, "gain_p": None}
+    rows = [("paper", 1000, 0.9, "yes", None), ("tiny", 50, 0.89, "yes", 0.06),
             ("poor", 20, 0.5, "no", 0.001)]
     (tmp_path / "photos").mkdir()
     pd.DataFrame([about | {
         "source": s, "row": n, "parameters": k, "share": k / 1000, "iou": iou, "smallest": iou,
-        "largest": iou, "minus_best": iou - 0.9, "p": p, "seeds": 3,
+        "largest": iou, "minus_best": iou - 0.9, "low": iou - 0.91, "high": iou - 0.89, "p": p,
+        "seeds": 3,
         "satisfies": "no" if n == "tiny" and s == "weak" else told,
-        "noise": None if n == "paper" or s == "ground_truth" else 0.1, "noise_p": 0.01,
     } for s in ("ground_truth", "weak") for n, k, iou, told, p in rows]).to_csv(
         tmp_path / "photos" / "ablation.csv", index=False)
     titles = []
@@ -239,12 +241,22 @@ def test_the_grid_of_architectures_is_drawn_with_what_it_came_to(tmp_path, monke
         titles.append(title), ablation_points(table, title))[1])
     draw.write_ablation(tmp_path / "photos", tmp_path)
     assert titles[0].replace("\n", " ") == (
-        "ground_truth: tiny satisfies, with 5.0% of the paper's parameters "
+        "ground_truth: tiny satisfies by mask IoU, with 5.0% of the paper's parameters "
         "weak: nothing with a tenth of the paper's parameters satisfies")
+    table = pd.read_csv(tmp_path / "photos" / "ablation.csv")
+    table[table["row"] != "tiny"].assign(share=0.1).to_csv(
+        tmp_path / "photos" / "ablation.csv", index=False)
+    draw.write_ablation(tmp_path / "photos", tmp_path)
+    assert titles[1].count("is itself the best") == 2
     assert Image.open(tmp_path / "photos-ablation.png").size[0] == 1120
-    shown = draw.answers_table(pd.read_csv(tmp_path / "photos" / "ablation.csv"))
-    assert shown["of the paper's"].tolist() == ["5.0%", "100.0%"]
-    assert shown["noisy masks want"].tolist() == ["", "simpler"]
+    shown = draw.architectures_table(table).query("source != 'ground_truth'")
+    assert shown["row"].tolist() == ["paper", "tiny", "poor", "all_ones", "centre_box"]
+    assert shown["IoU"].tolist() == ["0.900", "0.890", "0.500 ▼", "0.490", "0.300"]
+    assert shown["minus the best"].tolist()[1] == "-0.010 [-0.020, +0.000]"
+    assert shown["satisfies"].tolist()[:3] == ["yes", "no, not told apart after Holm", "no"]
+    table.loc[table["row"] == "tiny", "seeds"] = 1  # and it has less than the best
+    assert "tiny" not in set(draw.architectures_of_note(table)["row"])
+    assert len(draw.architectures_of_note(table)) == 2 * 2 + 2
 
 
 def test_every_file_that_the_readme_shows_is_there():

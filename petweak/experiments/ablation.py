@@ -5,9 +5,11 @@ same features, photos and masks for as many steps. Which rows get more seeds is 
 """
 
 import hashlib
+import math
 import re
 import time
 import tomllib
+from fnmatch import filter as matching
 from functools import cache, partial
 from importlib.resources import files
 from itertools import product
@@ -20,10 +22,11 @@ from torch.autograd.graph import saved_tensors_hooks
 
 from petweak.data.files import file_hash, read_json, write_frame, write_json
 from petweak.evaluation import scoring
+from petweak.evaluation.metrics import BASELINES
 from petweak.evaluation.statistics import holm
 from petweak.experiments import trials
 from petweak.experiments.opponents import PerPixel, UNet, fit_prototypes
-from petweak.experiments.supervision import SATISFIES
+from petweak.experiments.trials import SATISFIES, SEEDS, satisfies
 from petweak.models.maskformer import MaskFormer, MaskFormerConfig
 from petweak.study.cache import key
 from petweak.study.run import Run, Scores, open_scores
@@ -37,7 +40,7 @@ SHAPE = ("layers", "heads", "blocks", "hidden", "positional")  # of MaskFormerCo
 INPUT = ("image_size", "backbone")  # settings that need features of their own
 PAPER, TENTH = "paper", 0.1  # the row that parameters are a share of; the share that is asked for
 BASES = ("maskformer", "maskformer-ms")  # they always have all seeds
-RESAMPLES, LEVEL, SEEDS = 9999, 0.05, 3  # with fewer seeds nothing satisfies
+RESAMPLES, LEVEL = 9999, 0.05
 
 
 def grid() -> dict[str, dict[str, Any]]:
@@ -56,9 +59,10 @@ def ablation(
 ) -> pd.DataFrame:
     """Train every architecture on the masks of each source, and score it on test.
 
-    rows: of the grid, all unless given. Each is trained with the first seed, and with all of
-    `seeds` the BASES, the best on val, and the `contested` ones with the fewest parameters
-    among those that are not clearly worse on val than the best: they may be the simplest.
+    rows: of the grid, by names or patterns (`small*`), all unless given. Each is trained with the
+    first seed, and with all of `seeds` the BASES, the best on val, and the `contested` ones with
+    the fewest parameters among those that are not clearly worse on val than the best: they may be
+    the simplest.
 
     Returns a row per source and architecture:
     `source`, `row`, `network`, `levels`;
@@ -66,23 +70,25 @@ def ablation(
     photo and `backbone_gflops`, additions and multiplications in 10^9; `memory_mb` that a step of
     training keeps (weights, gradients, moments, activations) in float32; `ms_per_photo` of the
     head, without the mirror image, the least of five times; `train_seconds`;
-    `seeds`, and means over them: `iou` on test (with the border as it is trained) with the
-    `smallest` and the `largest`, on `val`, with the border `ignore` and `foreground`,
-    `semantic_miou`, `accuracy`;
-    `minus_best`, `low`, `high`, `p` and whether the row `satisfies` (`yes`, by SEEDS seeds at
-    least, `no`, `not told apart`); `pareto`: none has fewer parameters and a larger `iou`;
-    for all sources but the first, and rows with fewer parameters than that of BASES with the same
-    levels: `noise`, how much less they lose to it than with the first source's masks, `noise_low`,
-    `noise_high`, `noise_p`.
+    `steps` of training; `seeds`, and means over them: `iou` on test (with the border as it is
+    trained) with the `smallest` and the `largest`, on `val`, with the border `ignore` and
+    `foreground`, `semantic_miou`, `accuracy`;
+    `minus_best`, the difference in `iou` from the best of the rows with the most seeds, with `low`
+    and `high`, and `p` that it is -SATISFIES; whether the row `satisfies`, as `trials.satisfies`
+    says; `pareto`: none has fewer parameters and a larger `iou`;
+    for rows with fewer parameters than that of BASES with the same levels: `gain`, the difference
+    from it, and for all sources but the first `noise`, by how much that is more than with the first
+    source's masks, each with `gain_low`, `gain_high`, and `gain_p` that it is 0;
+    `all_ones`, `centre_box`: the IoU of the baselines on test.
 
-    Differences are of the same photos and seeds. Intervals are the widest of all seeds, p-values
-    (of a bootstrap over photos, two-sided) the largest, corrected by Holm over the rows of a
-    source. ValueError for an unknown row or set of photos, and where no photo of val or test has a
-    trimap.
+    Differences are of the same photos and seeds. Intervals are the widest of all seeds. p-values
+    (of a bootstrap over photos, two-sided) are the largest of all seeds, as all have to agree, so
+    that more seeds only make them larger; they are corrected by Holm over the rows of a source.
+    ValueError for an unknown row or set of photos, and where no photo of val or test has a trimap.
     """
     run = trials.learning_from(run, photos)
     chosen, test = grid(), trials.scored(run, "test")
-    if unknown := ", ".join(sorted(set(rows) - set(chosen))):
+    if unknown := ", ".join(row for row in rows if not matching(chosen, row)):
         raise ValueError(f"unknown row {unknown}: there are {', '.join(chosen)}")
     if not (val := trials.scored(run, sorted(run.val_ids))):
         raise ValueError("val_fraction=0: which rows get more seeds is decided on val")
@@ -104,7 +110,8 @@ def ablation(
         row = chosen[name]
         one = inputs(**{k: row[k] for k in INPUT if k in row})
         place = re.sub(r"[^\w.]+", "-", f"ablation-{source}-{labels}-{name}-seed-{seed}")
-        predictor, of, seconds = _trained(one, place, row, *targets(one, source), labels, seed)
+        predictor, of, seconds, steps = _trained(
+            one, place, row, *targets(one, source), labels, seed)
         folder = one.folder / trials.TRIALS / place
         of = run.keys.scores(key(stage="ablation", version=1, of=of, ids=ids))
         if (scores := open_scores(folder, of)) is None:
@@ -119,9 +126,11 @@ def ablation(
                 "key": of, "rows": [about, *metrics], "seconds": seconds,
                 "table": file_hash(folder / "scores.csv")})
             scores = open_scores(folder, of)
+        scores.rows[0]["steps"] = steps
         return scores
 
-    names, tables, scores = list(rows or chosen), [], {}
+    names = list(dict.fromkeys(n for row in rows or chosen for n in matching(chosen, row)))
+    tables, scores = [], {}
     ahead(partial(score, *of, seeds[0]) for of in product(sources, names))
     again = set().union(*(_contested({name: score(source, name, seeds[0]) for name in names},
                                      border, contested) for source in sources))
@@ -131,10 +140,11 @@ def ablation(
         scores[source] = {of: score(source, *of) for of in each}
         table = _compared(scores[source], border)
         table.insert(4, "share", table["parameters"] / paper_parameters(run, labels))
-        if source != sources[0]:
-            _add_noise(table, scores[source], scores[sources[0]], border)
+        _beside_bases(table, scores[source], border,
+                      scores[sources[0]] if source != sources[0] else None)
         tables.append(table.assign(source=source))
-    table = pd.concat(tables, ignore_index=True)
+    table = pd.concat(tables, ignore_index=True).assign(
+        **{name: _ious(run.baseline_scores(name), border).mean() for name in BASELINES})
     return table[["source", *table.columns.drop("source")]]
 
 
@@ -148,23 +158,24 @@ def paper_parameters(run: Run, labels: str) -> int:
 
 
 def _trained(run: Run, place: str, row: dict[str, Any], train: Targets, val: Targets | None,
-             labels: str, seed: int) -> tuple[Predictor, str, float]:
-    """A row's model, its key, and the seconds that it was trained for."""
+             labels: str, seed: int) -> tuple[Predictor, str, float, int]:
+    """A row's model, its key, and the seconds and steps that it was trained for."""
     flat = {k: v for k, v in row.items() if k not in ("network", *SHAPE, *INPUT)}
     shape, network = {k: v for k, v in row.items() if k in SHAPE}, row.get("network", "MaskFormer")
+    s, start, classes = run.settings.replace(**flat), time.perf_counter(), run.pets.classes(labels)
     if network != "prototypes":
         predictor = trials.train(run, place, train, labels, val, NETWORKS[network], shape,
                                  seed=seed, save_epochs=False, **flat)
         config = read_json(run.folder / trials.TRIALS / place / CONFIG)
-        return predictor, config["key"], config["seconds"]
-    s, start, classes = run.settings.replace(**flat), time.perf_counter(), run.pets.classes(labels)
+        steps = config["epochs"] * math.ceil(config["n_images"] / s.training.batch_size)
+        return predictor, config["key"], config["seconds"], steps
     channels = tuple(run.features.map(level).shape[2] for level in s.model.levels)
     model = PerPixel(MaskFormerConfig(len(classes), channels, s.model.levels, blocks=0))
     fit_prototypes(model.to(run.device).eval().requires_grad_(False), run.features, train)
     predictor = Predictor(model, classes, s.backbone.backbone, s.backbone.image_size,
                           s.inference.predict_mirror)
     weights = model.mask_head.weight.cpu().numpy().tobytes()
-    return predictor, hashlib.sha256(weights).hexdigest(), time.perf_counter() - start
+    return predictor, hashlib.sha256(weights).hexdigest(), time.perf_counter() - start, 0
 
 
 def cost(run: Run, predictor: Predictor) -> dict[str, float]:
@@ -243,37 +254,36 @@ def _compared(scores: dict[tuple[str, int], Scores], border: str) -> pd.DataFram
         return {"row": name, **of[0].rows[0], **means}
 
     table = pd.DataFrame(about(*row) for row in rows.items())
-    table = table.astype({"parameters": int, "seeds": int})
+    table = table.astype({"parameters": int, "seeds": int, "steps": int})
     best = table["row"][table["iou"].where(table["seeds"] == table["seeds"].max()).idxmax()]
     gaps = pd.DataFrame([_paired([
         _ious(s, border) - _ious(scores[best, seed], border) for (n, seed), s in scores.items()
         if n == name], -SATISFIES) for name in table["row"]])
-    others = table["row"] != best
-    gaps["p"] = holm(gaps["p"][others])
-    told, above = gaps["p"] < LEVEL, gaps["value"] > -SATISFIES
+    gaps["p"] = holm(gaps["p"][table["row"] != best])
     table[["minus_best", "low", "high", "p"]] = gaps[["value", "low", "high", "p"]]
-    table["satisfies"] = np.select(
-        [(~others | told & above) & (table["seeds"] >= SEEDS), told & ~above], ["yes", "no"],
-        "not told apart")
+    told = satisfies(table, ["row"], table.set_index("row")["seeds"])
+    table["satisfies"] = table["row"].map(told)
     n, iou = table["parameters"].to_numpy(), table["iou"].to_numpy()
     beaten = (n[:, None] >= n) & (iou[:, None] <= iou) & ((n[:, None] > n) | (iou[:, None] < iou))
     return table.assign(pareto=~beaten.any(1))
 
 
-def _add_noise(table: pd.DataFrame, noisy: dict[tuple[str, int], Scores],
-               clean: dict[tuple[str, int], Scores], border: str) -> None:
-    """The columns `noise`... of the table of a source."""
-    gaps = {}
+def _beside_bases(table: pd.DataFrame, scores: dict[tuple[str, int], Scores], border: str,
+                  first: dict[tuple[str, int], Scores] | None) -> None:
+    """The columns `gain`... of the table of a source, and, beside the `first` one, `noise`..."""
+    gains, changes = {}, {}
     for base in table[table["row"].isin(BASES)].itertuples():
         like = (table["parameters"] < base.parameters) & (table["levels"] == base.levels)
         for at, name in table["row"][like].items():
-            seeds = [seed for n, seed in noisy if n == name and (n, seed) in clean]
-            losses = [[_ious(s[name, seed], border) - _ious(s[base.row, seed], border)
-                       for s in (noisy, clean)] for seed in seeds]
-            gaps[at] = _paired([one - other for one, other in losses], 0)
-    noise = pd.DataFrame.from_dict(gaps, "index", columns=["value", "low", "high", "p"])
-    noise["p"] = holm(noise["p"])
-    table[["noise", "noise_low", "noise_high", "noise_p"]] = noise.reindex(table.index)
+            seeds = [seed for n, seed in scores if n == name]
+            now, before = ([_ious(s[name, seed], border) - _ious(s[base.row, seed], border)
+                            for seed in seeds] for s in (scores, first or scores))
+            gains[at] = _paired(now, 0)
+            changes[at] = _paired([one - other for one, other in zip(now, before, strict=True)], 0)
+    for column, gaps in {"gain": gains, **({"noise": changes} if first else {})}.items():
+        of = pd.DataFrame.from_dict(gaps, "index", columns=["value", "low", "high", "p"])
+        of["p"] = holm(of["p"])
+        table[[column, *(f"{column}_{end}" for end in of.columns[1:])]] = of.reindex(table.index)
 
 
 def _paired(gaps: list[pd.Series], against: float) -> dict[str, float]:
@@ -292,59 +302,122 @@ def _paired(gaps: list[pd.Series], against: float) -> dict[str, float]:
     return {"value": np.mean(means), "low": low, "high": high, "p": max(ps) if agree else 1.0}
 
 
+def after_holm(table: pd.DataFrame) -> pd.Series:
+    """`satisfies` where the corrected `p` says so, too. The rule itself takes each row alone; of
+    many, the simplest that passes may have passed by chance."""
+    return table["satisfies"].mask(table["p"] >= LEVEL, "not told apart")
+
+
+def _told(table: pd.DataFrame, of: str) -> pd.Series:
+    """`gain` or `noise` where the interval of every seed excludes 0, and Holm's correction, where
+    the p-value is known, leaves it so; 0 elsewhere."""
+    clear = (table[f"{of}_low"] > 0) | (table[f"{of}_high"] < 0)
+    return table[of].where(clear & ~(table[f"{of}_p"] >= LEVEL), 0.0)
+
+
+def degenerate(table: pd.DataFrame) -> pd.Series:
+    """Whether a row has at most SATISFIES more than `all_ones`: it calls nearly all foreground."""
+    return table["iou"] <= table["all_ones"] + SATISFIES
+
+
 def answers(table: pd.DataFrame) -> pd.DataFrame:
     """What `ablation` came to, a row per source: `best` and its `iou`; the `simplest` that
-    satisfies, its `parameters`, their `share` of the paper's, its `minus_best`; `tenth`: whether a
-    model with at most TENTH of the paper's parameters satisfies (`yes`, `none of the grid`,
-    `not told apart`); `wants`: what noisy masks want, beside those of the first source (`simpler`
-    or `larger` models, `both`, `not told apart`), from the rows with SEEDS
-    seeds whose `noise` is told from 0."""
+    satisfies, its `parameters`, their `share` of the paper's, its `minus_best`; the simplest
+    `after_holm`; `tenth`: whether a model with at most TENTH of the paper's parameters satisfies
+    (`yes`, `none of the grid`, `not told apart`); by `semantic_miou`, of the rows with SEEDS seeds,
+    the best, `semantic`, and the simplest within SATISFIES of it, `semantic_simplest`: by means
+    alone, as it is pooled over photos; `wants`: what the masks of any source but the first want:
+    `simpler` models, if of the rows with SEEDS seeds any is told to be better than the larger one
+    of BASES, `none simpler`, if all are told to be worse, or `not told apart`."""
     rows = []
     for source, part in table.groupby("source", sort=False):
+        part = part.sort_values("parameters").set_index("row", drop=False)
         best = part.loc[part["minus_best"].where(part["p"].isna()).idxmax()]
-        satisfied = part[part["satisfies"] == "yes"].sort_values("parameters", ignore_index=True)
-        simplest = satisfied.reindex([0]).iloc[0]  # empty where none does
+        simplest, holm_too = (part[told == "yes"].reset_index(drop=True).reindex([0]).iloc[0]
+                              for told in (part["satisfies"], after_holm(part)))  # empty if none
         small = set(part.loc[part["share"] <= TENTH, "satisfies"])
-        told = pd.Series(dtype=float)
-        if "noise" in part:
-            told = part["noise"][(part["noise_p"] < LEVEL) & (part["seeds"] >= SEEDS)]
-        signs = (bool((told > 0).any()), bool((told < 0).any()))
+        several = part[part["seeds"] >= SEEDS]
+        by_class = several["semantic_miou"]
+        near = by_class.index[by_class >= by_class.max() - SATISFIES]
+        told = _told(several[several["gain"].notna()], "gain")
         rows.append({
             "source": source, "best": best["row"], "iou": best["iou"], "simplest": simplest["row"],
-            **simplest[["parameters", "share", "minus_best"]],
+            **simplest[["parameters", "share", "minus_best"]], "after_holm": holm_too["row"],
             "tenth": "yes" if "yes" in small else
             "none of the grid" if small == {"no"} else "not told apart",
-            "wants": {(True, False): "simpler", (False, True): "larger", (True, True): "both"}.get(
-                signs, "not told apart") if source != table["source"][0] else ""})
+            "semantic": by_class.idxmax() if len(near) else None,
+            "semantic_simplest": near[0] if len(near) else None,
+            "wants": "" if source == table["source"].iloc[0] else
+            "simpler" if (told > 0).any() else
+            "none simpler" if len(told) and (told < 0).all() else "not told apart"})
     return pd.DataFrame(rows)
 
 
 def sentences(table: pd.DataFrame) -> list[str]:
-    """The same in words, one or two sentences per source."""
-    out = []
+    """The same in words, two sentences per source, and two more for all but the first."""
+    out, first = [], table[table["source"] == table["source"].iloc[0]].set_index("row")
+
+    def named(row: pd.Series, best: str) -> str:
+        below = (f"{row['minus_best']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}] from the best"
+                 if row.name != best else "itself the best, which was found on test")
+        return (f"`{row.name}` with {row['share']:.1%} of the paper's parameters (IoU "
+                f"{row['iou']:.3f}, {below}; semantic mIoU {row['semantic_miou']:.3f}, accuracy "
+                f"{row['accuracy']:.3f})")
+
     for said in answers(table).to_dict("records"):
-        part = table[table["source"] == said["source"]]
-        simplest = "none is told to satisfy"
-        if isinstance(said["simplest"], str):
-            simplest = (
-                f"the simplest that satisfies is `{said['simplest']}` with {said['share']:.1%} of "
-                f"the paper's parameters ({said['minus_best']:+.3f})")
-        few = part[(part["share"] <= TENTH) & (part["seeds"] == part["seeds"].max())]
-        if len(few):
-            least = few.loc[few["iou"].idxmax()]
-            simplest += (
-                f". Of those with at most a tenth of them, `{least['row']}` ({least['share']:.1%}) "
-                f"has the most: {least['minus_best']:+.3f} [{least['low']:+.3f}, "
-                f"{least['high']:+.3f}] from the best, seeds {least['seeds']}, satisfies: "
-                f"{least['satisfies']}")
-        out.append(f"masks of `{said['source']}`: the best of {len(part)} architectures is "
-                   f"`{said['best']}` (IoU {said['iou']:.3f}); {simplest}.")
-        if "noise" in part and len(noisy := part[part["noise"].notna() & (part["seeds"] >= SEEDS)]):
-            told = noisy["noise"][noisy["noise_p"] < LEVEL]
+        part = table[table["source"] == said["source"]].set_index("row")
+        best, masks = part.loc[said["best"]], f"masks of `{said['source']}`"
+        several = part[part["seeds"] >= SEEDS]
+        simplest, corrected = (
+            named(part.loc[said[how]], said["best"]) if isinstance(said[how], str) else "none"
+            for how in ("simplest", "after_holm"))
+        text = (f"{masks}, {len(part)} architectures, {part['steps'].max()} steps: the best on "
+                f"test of the {(part['seeds'] == best['seeds']).sum()} with {best['seeds']} seeds "
+                f"is `{best.name}` (IoU {best['iou']:.3f})")
+        for row in part[(part["iou"] > best["iou"])].itertuples():
+            text += f"; `{row.Index}` has {row.iou:.3f}, but {row.seeds}"
+        text += (". In this grid, after so many steps and by mask IoU alone, the simplest that "
+                 f"satisfies is {simplest}")
+        if corrected != simplest:
+            text += f"; after Holm's correction over all rows it is {corrected}"
+        if not said["share"] <= TENTH:
+            text += f". With at most a tenth of the paper's parameters: {said['tenth']}"
+        out.append(f"{text}.")
+        if isinstance(said["semantic"], str):
+            top, small = (part.loc[said[of]] for of in ("semantic", "semantic_simplest"))
+            text = ("itself the simplest" if top.name == small.name else
+                    f"the simplest is {named(small, best.name)}")
             out.append(
-                f"with masks of `{said['source']}` in place of `{table['source'][0]}`, of "
-                f"{len(noisy)} smaller architectures with {SEEDS} seeds {(told > 0).sum()} lose "
-                f"less to the one that they are made from, {(told < 0).sum()} lose more (change of "
-                f"the loss from {noisy['noise'].min():+.3f} to {noisy['noise'].max():+.3f}): noisy "
-                f"masks want: {said['wants']}.")
+                f"{masks}, by semantic mIoU (pooled over photos, so means over seeds without a "
+                f"paired interval): the best of those with {SEEDS} seeds is "
+                f"{named(top, best.name)}; of what is at most {SATISFIES} below it is {text}.")
+        if "noise" in several and len(small := several[several["noise"].notna()]):
+            out += _of_noise(small, several, first, said)
     return out
+
+
+def _of_noise(small: pd.DataFrame, several: pd.DataFrame, first: pd.DataFrame,
+              said: dict[str, Any]) -> list[str]:
+    """Of the rows with SEEDS seeds, by name, those `small`er than one of BASES: whether they lose
+    less to it than with the `first` source's masks, and whether they are better than it."""
+    (less, more), (better, worse) = (((told > 0).sum(), (told < 0).sum()) for told in (
+        _told(small, "noise"), _told(small, "gain")))
+    n, unknown = len(small), small["gain_low"].isna().sum()
+    most, top = first.loc[small["noise"].idxmax()], small.loc[small["gain"].idxmax()]
+    bases = several[several.index.isin(BASES)].set_index("levels")
+    above = (small["smallest"] > small["levels"].map(bases["largest"])).sum()
+    below = (small["largest"] < small["levels"].map(bases["smallest"])).sum()
+    limits = f" [{top['gain_low']:+.3f}, {top['gain_high']:+.3f}]" * bool(pd.notna(top["gain_low"]))
+    without = f" (of {unknown} no interval is stored)" * bool(unknown)
+    return [
+        f"with masks of `{said['source']}` in place of `{first['source'].iloc[0]}`, of {n} smaller "
+        f"architectures with {SEEDS} seeds {less} lose less to the one that they are made from, "
+        f"{more} lose more, after Holm's correction (change of the loss from "
+        f"{small['noise'].min():+.3f} to {small['noise'].max():+.3f}, the largest of "
+        f"`{most.name}`, which with `{first['source'].iloc[0]}` has {most['smallest']:.3f} to "
+        f"{most['largest']:.3f} by seed).",
+        f"do masks of `{said['source']}` want a simpler model? {said['wants'].capitalize()}: with "
+        f"them {better} of the {n} are told to be better than the one that they are made from, "
+        f"{worse} to be worse{without}. The largest difference is of `{top.name}`: "
+        f"{top['gain']:+.3f}{limits}. Their ranges over seeds lie above the larger one's for "
+        f"{above}, below for {below}, and overlap for {n - above - below}."]

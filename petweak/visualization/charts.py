@@ -196,8 +196,8 @@ def annotation_hours(points: pd.DataFrame, title: str, border: str = "ignore") -
 def ablation_points(table: pd.DataFrame, title: str) -> Figure:
     """IoU on test by trained parameters, from `experiments.ablation`: a panel per source; filled
     where a row satisfies, a bar over its seeds, the Pareto front as a line. Left of the dotted line
-    is at most a tenth of the paper's parameters. Named are the best row, the simplest that
-    satisfies, and the paper's. `title` says the finding."""
+    is at most a tenth of the paper's parameters; dashed, `all_ones`. Named are the best row, the
+    simplest that satisfies, and the paper's. `title` says the finding."""
     sources, text = table["source"].unique(), rcParams["text.color"]
     fig, colours = canvas(3.4 * len(sources) + 1), palette(sources)
     axes = fig.subplots(len(sources), 1, sharex=True, squeeze=False)[:, 0]
@@ -225,12 +225,14 @@ def ablation_points(table: pd.DataFrame, title: str) -> Figure:
                         bbox={"fc": rcParams["axes.facecolor"], "lw": 0, "pad": 1, "alpha": 0.8})
         ax.margins(y=0.12)
         ax.axvline(0.1 * (table["parameters"] / table["share"]).iloc[0], ls=":", color=text)
+        ax.axhline(table["all_ones"].iloc[0], ls="--", color=text, lw=1)
         ax.set(xscale="log", ylabel="IoU on test")
         ax.set_title(f"masks of {source}", loc="left", fontsize="medium")
     ax.set_xlabel("trained parameters (logarithmic)")
     marks = [Line2D([], [], marker=m, ls="", color=text, mfc="none", label=kind)
              for kind, (m, _) in kinds.items()]
-    marks.append(Line2D([], [], marker="o", ls="", color=text, label="filled: satisfies"))
+    marks += [Line2D([], [], marker="o", ls="", color=text, label="filled: satisfies"),
+              Line2D([], [], ls="--", color=text, lw=1, label="all_ones")]
     fig.legend(handles=marks, loc="outside lower left", ncols=2)
     fig.suptitle(title, x=0.01, ha="left", weight="bold")
     return fig

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import gc
+import math
+import re
 import weakref
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,6 +15,8 @@ from conftest import small
 from few import few_photos
 
 from petweak.config import SECTION_OF
+from petweak.data.files import read_frame
+from petweak.data.oxford_pets import load_trimap
 from petweak.experiments import ablation as module
 from petweak.experiments.ablation import (
     BASES,
@@ -19,15 +24,19 @@ from petweak.experiments.ablation import (
     NETWORKS,
     SHAPE,
     ablation,
+    after_holm,
     answers,
     cost,
+    degenerate,
     grid,
     sentences,
 )
+from petweak.experiments.trials import satisfies
 from petweak.models.maskformer import MaskFormer, MaskFormerConfig
 from petweak.study.run import Run, Scores
 from petweak.training.inference import Predictor
 
+TOP = Path(__file__).parents[2]
 ROWS = ("maskformer", "maskformer layers=0", "maskformer image_size=128", "paper", "per pixel",
         "U-Net", "prototypes")
 
@@ -67,9 +76,27 @@ def test_each_source_has_all_rows_and_the_bases_all_seeds(table):
     like = (table["levels"] == "final") & table["row"].isin(["maskformer layers=0", "per pixel",
                                                              "prototypes"])
     assert (told == like & (table["source"] != "ground_truth")).all()
+    bases = table[table["row"] == "maskformer"].set_index("source")["iou"]
+    gain = table["iou"] - table["source"].map(bases)
+    assert (table["gain_p"].notna() == like).all()
+    one = like & (table["seeds"] == 1)  # of the first seed of both
+    assert one.any() and (table["gain_low"] <= table["gain"])[like].all()
+    assert table["gain"][like & ~one].tolist() == pytest.approx(gain[like & ~one].tolist())
     assert (table["smallest"] <= table["iou"]).all() and (table["iou"] <= table["largest"]).all()
     assert (table["iou"] == table["foreground"]).all()  # as the border is trained
     assert table.groupby("source")["p"].apply(lambda p: p.isna().sum()).eq(1).all()  # of the best
+    assert table["steps"].eq(0).equals(table["network"] == "prototypes")
+
+
+def test_steps_and_baselines_are_those_of_the_run(run, table):
+    learnt = sum(s.trimap is not None for s in run.pets.split("train")) - len(run.val_ids)
+    batches = math.ceil(learnt / run.settings.training.batch_size)
+    assert set(table["steps"]) == {0, run.settings.training.epochs * batches}
+    test = [s for s in run.pets.split("test") if s.trimap]
+    whole = [load_trimap(s.trimap, s.photo) != 2 for s in test]  # 2: the background
+    assert table["all_ones"].to_numpy() == pytest.approx(np.mean([w.mean() for w in whole]))
+    assert (table["centre_box"] > 0).all()
+    assert degenerate(table).equals(table["iou"] <= table["all_ones"] + 0.02)
 
 
 def test_masks_and_photos_are_those_of_the_run_whatever_the_input(run, table):
@@ -91,7 +118,7 @@ def test_scores_are_kept(run, table, monkeypatch):
 
 def test_what_is_unknown_is_refused(run):
     with pytest.raises(ValueError, match="unknown row unet: there are maskformer"):
-        ablation(run, ("unet",))
+        ablation(run, ("unet", "U-*"))
     with pytest.raises(ValueError, match="val_fraction=0"):
         ablation(Run(run.folder / "other", run.data_root, small(val_fraction=0.0)))
 
@@ -148,7 +175,8 @@ def scores(ious: dict[str, float], rng, n: int = 40, parameters: int = 100, **ab
     noise = rng.normal(0, 0.002, 2 * n)
     photos = pd.DataFrame({"id": [f"p{i}" for i in range(2 * n)],
                            "split": ["test"] * n + ["train"] * n})
-    rows = [{"parameters": parameters, "levels": "final", "network": "MaskFormer", **about}]
+    rows = [{"parameters": parameters, "levels": "final", "network": "MaskFormer", "steps": 9,
+             **about}]
     for border in ("ignore", "foreground"):
         photos[f"iou/{border}"] = ious["iou"] + noise
         for split, part in photos.groupby("split"):
@@ -172,11 +200,13 @@ GROUND_TRUTH = {
     "once": (20, [0.9])}
 
 
-def test_a_row_satisfies_by_all_seeds_and_after_holm():
+def test_a_row_satisfies_by_the_intervals_of_all_seeds():
     table = module._compared(made(GROUND_TRUTH), "ignore").set_index("row")
     assert table["satisfies"].to_dict() == {
         "maskformer": "yes", "wide": "yes", "tiny": "yes", "poor": "no", "torn": "not told apart",
         "once": "not told apart"}
+    assert after_holm(table).equals(table["satisfies"])
+    assert (after_holm(table.assign(p=0.06)) == "not told apart").all()
     assert np.isnan(table["p"]["maskformer"]) == (table["iou"].idxmax() == "maskformer")
     assert table["p"].isna().sum() == 1
     assert table["p"]["torn"] == 1 and table["p"]["poor"] < 0.05
@@ -206,7 +236,8 @@ Ious = dict[str, tuple[int, list[float]]]
 def two_tables(noisy: Ious, clean: Ious) -> pd.DataFrame:
     scores = [made(clean), made(noisy)]
     tables = [module._compared(s, "ignore") for s in scores]
-    module._add_noise(tables[1], scores[1], scores[0], "ignore")
+    for t, s, first in zip(tables, scores, (None, scores[0]), strict=True):
+        module._beside_bases(t, s, "ignore", first)
     parts = [t.assign(source=s, share=t["parameters"] / 1000)
              for t, s in zip(tables, ("clean", "noisy"), strict=True)]
     return pd.concat(parts, ignore_index=True)
@@ -222,32 +253,82 @@ def test_the_answers():
     said = answer(noisy, clean)
     assert said["simplest"].to_dict() == {"clean": "tiny", "noisy": "torn"}
     assert said["tenth"].to_dict() == {"clean": "yes", "noisy": "yes"}
-    assert said["wants"].to_dict() == {"clean": "", "noisy": "simpler"}  # `poor` is none any more
-    same = answer(GROUND_TRUTH)
-    assert same["wants"]["noisy"] == "not told apart"
+    # `poor` loses less than with clean masks, and is no better than its base: no reason to want it.
+    assert said["wants"].to_dict() == {"clean": "", "noisy": "not told apart"}
+    assert answer(noisy | {"tiny": (50, [0.62] * 3)}, clean)["wants"]["noisy"] == "simpler"
+    torn = answer(noisy | {"tiny": (50, [0.62, 0.62, 0.58])}, clean)
+    assert torn["wants"]["noisy"] == "not told apart"
+    two = {name: clean[name] for name in ("maskformer", "tiny")}
+    worse = answer(two | {"tiny": (50, [0.7] * 3)}, two)
+    assert worse["wants"]["noisy"] == "none simpler"
     larger = answer(GROUND_TRUTH | {"tiny": (50, [0.7] * 3)})
-    assert larger["wants"]["noisy"] == "larger"
     assert larger["tenth"]["noisy"] == "not told apart"  # `torn` and `once`
     once = {name: (n, v[:1]) for name, (n, v) in noisy.items()}
     early = answer(once, {name: (n, v[:1]) for name, (n, v) in clean.items()})
     assert set(early["tenth"]) == {"not told apart"} and early["simplest"].isna().all()
-    assert early["wants"]["noisy"] == "not told apart"
-    none = {"maskformer": (1000, [0.9] * 3), "tiny": (50, [0.7] * 3)}
-    table = module._compared(made(none), "ignore").assign(source="clean", share=[1, 0.05])
-    assert answers(table)["tenth"].tolist() == ["none of the grid"]
+    assert early["wants"]["noisy"] == "not told apart" and early["semantic"].isna().all()
+
+
+def test_there_is_a_second_answer_by_semantic_miou_and_after_holm():
+    table = two_tables(GROUND_TRUTH, GROUND_TRUTH)
+    table.loc[table["row"].isin(["tiny", "torn"]), "semantic_miou"] = 0.1
+    table.loc[table["row"] == "tiny", "p"] = 0.2
+    clean = answers(table).iloc[0]
+    assert clean["simplest"] == "tiny" and clean["after_holm"] == "wide"
+    assert clean["semantic_simplest"] == "wide" and clean["semantic"] != "tiny"
+    table.loc[table["row"] == "torn", "semantic_miou"] = 0.95
+    clean = answers(table).iloc[0]
+    assert clean["semantic"] == clean["semantic_simplest"] == "torn"
+
+
+def test_without_a_stored_p_value_the_intervals_decide():
+    noisy = GROUND_TRUTH | {"tiny": (50, [0.95] * 3)}
+    table = two_tables(noisy, GROUND_TRUTH)
+    table["gain_p"] = np.nan
+    assert answers(table)["wants"].tolist() == ["", "simpler"]
+    table["gain_low"] = np.nan
+    assert answers(table)["wants"].tolist() == ["", "not told apart"]
+    assert "(of 3 no interval is stored)" in sentences(table)[-1]
+    assert "nan" not in sentences(table)[-1]
 
 
 def test_the_answers_in_words():
     noisy = {name: (n, [0.6] * len(v)) for name, (n, v) in GROUND_TRUTH.items()}
     noisy["poor"], clean = (40, [0.6] * 3), GROUND_TRUTH | {"poor": (40, [0.8] * 3)}
-    first, second, third = sentences(two_tables(noisy, clean))
-    assert first.startswith("masks of `clean`: the best of")
+    table = two_tables(noisy, clean)
+    table.loc[table["row"] == "once", "iou"] = 0.99
+    first, semantic, second, _, fourth, fifth = sentences(table)
+    assert first.startswith("masks of `clean`, 6 architectures, 9 steps: the best on test of the 5")
+    assert "; `once` has 0.990, but 1." in first
     assert "the simplest that satisfies is `tiny` with 5.0% of the paper's parameters" in first
-    assert second.startswith("masks of `noisy`") and "satisfies: yes" in second
-    assert third.endswith("noisy masks want: simpler.") and " 2 lose less" in third
+    assert "semantic mIoU 0.894, accuracy 1.000)" in first and "Holm" not in first
+    assert "by semantic mIoU" in semantic and "without a paired interval" in semantic
+    assert second.startswith("masks of `noisy`")
+    assert " 2 lose less" in fourth and "`poor`, which with `clean` has 0.8" in fourth
+    assert "want a simpler model? Not told apart: with them 0 of the 4 are" in fifth
+    table.loc[table["row"] == "tiny", "p"] = 0.2
+    assert "after Holm's correction over all rows it is `wide` with 90.0%" in sentences(table)[0]
     none = {"maskformer": (1000, [0.9] * 3), "tiny": (50, [0.7] * 3)}
-    table = module._compared(made(none), "ignore").assign(source="clean", share=[1, 0.05])
-    (text,) = sentences(table)
-    assert "satisfies is `maskformer` with 100.0%" in text and "satisfies: no." in text
+    table = two_tables(none, none).query("source == 'clean'")
+    assert answers(table)["tenth"].tolist() == ["none of the grid"]
+    text, _ = sentences(table)
+    assert "satisfies is `maskformer` with 100.0%" in text and "itself the best, which was" in text
+    assert text.endswith("With at most a tenth of the paper's parameters: none of the grid.")
     once = {name: (n, v[:1]) for name, (n, v) in clean.items()}
-    assert "none is told to satisfy" in sentences(two_tables(once, once))[0]
+    assert "satisfies is none. With" in sentences(two_tables(once, once))[0]
+
+
+@pytest.mark.parametrize("name", ["ablation", "ablation_ground_truth", "ablation_wide"])
+def test_the_readme_has_the_rows_of_each_stored_table(name):
+    """Its commands are whole: these patterns are these rows, and what is stored says what the code
+    would say of it."""
+    file = TOP / "figures" / "data" / "photos37" / f"{name}.csv"
+    if not file.is_file():
+        pytest.skip(f"no {file.name} yet")
+    readme = (TOP / "README.md").read_text(encoding="utf-8").replace("\\\n", "")
+    given = re.search(rf'"rows=([^"]+)"  # {name}\n', readme)[1].split(";")
+    table = read_frame(file)
+    assert {n for row in given for n in module.matching(grid(), row)} == set(table["row"])
+    keys = ["source", "row"]
+    told = satisfies(table, keys, table.set_index(keys)["seeds"])
+    assert table.set_index(keys)["satisfies"].sort_index().equals(told.sort_index())

@@ -104,16 +104,19 @@ def rows(of: str, values: dict[int, float], gaps: dict[int, tuple], best: dict[i
 
 def test_a_verdict_needs_every_seed():
     table = pd.DataFrame([
-        *rows("a", {0: 0.9, 1: 0.8}, {0: (0.1, 0.2), 1: (0.1, 0.3)}, {0: (0, 0), 1: (0, 0)}),
+        *rows("a", {0: 0.9, 1: 0.8, 2: 0.85}, {0: (0.1, 0.2), 1: (0.1, 0.3), 2: (0.1, 0.25)},
+              dict.fromkeys(range(3), (0, 0))),
         *rows("b", {0: 0.5, 1: 0.5}, {0: (-0.3, -0.1), 1: (-0.3, 0.1)},
               {0: (-0.5, -0.3), 1: (-0.4, -0.3)}),
         *rows("c", {0: 0.4, 1: 0.4}, {0: (-0.3, -0.1), 1: (-0.2, -0.1)},
               {0: (-0.03, -0.01), 1: (-0.4, -0.3)}),
+        *rows("d", {0: 0.3, 1: 0.3}, {0: (-0.3, -0.1), 1: (-0.2, -0.1)},
+              {0: (-0.01, 0), 1: (-0.01, 0)}),  # two seeds do not tell their spread
     ])
-    a, b, c = summary(table, "ignore").to_dict("records")
-    assert (a["iou"], a["smallest"], a["largest"], a["seeds"]) == pytest.approx((0.85, 0.8, 0.9, 2))
+    a, b, c, d = summary(table, "ignore").to_dict("records")
+    assert (a["iou"], a["smallest"], a["largest"], a["seeds"]) == pytest.approx((0.85, 0.8, 0.9, 3))
     assert [r["verdict"] for r in (a, b, c)] == ["better", "not told apart", "worse"]
-    assert [r["satisfies"] for r in (a, b, c)] == ["yes", "no", "not told apart"]
+    assert [r["satisfies"] for r in (a, b, c, d)] == ["yes", "no", *["not told apart"] * 2]
     assert a["difference"] == pytest.approx(0.175) and pd.isna(a["accuracy"])
 
 

@@ -294,7 +294,7 @@ def test_ablation_points():
     table = pd.DataFrame(rows, columns=["row", "levels", "parameters", "iou", "satisfies"])
     table = table.assign(source="ground_truth", network="MaskFormer", smallest=table["iou"] - 0.01,
                          largest=table["iou"] + 0.02, share=table["parameters"] / 1000,
-                         pareto=table["row"] != "ms", p=[None, 0.01, 0.01, 0.01])
+                         pareto=table["row"] != "ms", p=[None, 0.01, 0.01, 0.01], all_ones=0.4)
     fig = ablation_points(table, "Small ones do")
     (ax,) = fig.axes
     points = {tuple(np.ravel(c.lines[0].get_xydata())): c.lines[0] for c in ax.containers}
@@ -304,6 +304,7 @@ def test_ablation_points():
     assert {t.get_text() for t in ax.texts} == {"paper", "small"}
     lines = [list(line.get_xdata()) for line in ax.lines]
     assert [40, 500, 1000] in lines and [100, 100] in lines
+    assert [0.4, 0.4] in [list(line.get_ydata()) for line in ax.lines]
     assert fig.get_suptitle() == "Small ones do"
 
 
