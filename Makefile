@@ -16,10 +16,10 @@ demo: $(READY)
 	$(BIN)/petweak notebooks --profile embedded --run runs/embedded
 	$(BIN)/petweak study --profile embedded --run runs/embedded
 
-# Two processes with a core each: small tests gain nothing from threads.
+# Two processes at once, with a core each: small tests gain nothing from threads.
 test: $(READY)
 	$(BIN)/ruff check .
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadgroup
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --processes 2
 
 # What takes minutes: kills, failing writes, mutated inputs. Writes tests/RELIABILITY.md. Full disks
 # and the rest side by side, on a core each.

@@ -1,20 +1,16 @@
-"""Small worlds to test in: a rendered set, runs on it, and the real photos where they are.
-
-What takes memory is imported where it is used: the process that hands tests out reads this, too.
-"""
+"""Small worlds to test in: a rendered set, runs on it, and the real photos where they are."""
 
 from __future__ import annotations
 
-import ctypes
 import functools
 import gc
 import shutil
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import psutil
 import pytest
+from filelock import FileLock
+from processes import pytest_addoption, pytest_runtestloop  # noqa: F401 - hooks
 from reliability import reliability  # noqa: F401 - a fixture
 
 from petweak.config import Settings, settings
@@ -23,12 +19,6 @@ if TYPE_CHECKING:
     from petweak.study.run import Run
 
 REAL = Path(__file__).resolve().parents[2] / "shared" / "data"
-
-# Files whose tests start processes take turns, as memory is what these need.
-IN_TURN = {f"test_{name}.py" for name in (
-    "assignments", "benchmark", "contributing", "distributed", "docs", "environment", "growth",
-    "latex", "main", "notebooks_execution", "on_ray", "paper_profile", "report", "results", "run",
-    "sweep")}
 
 # Two photos a breed in train (one of them is val), one in test, small pictures, a small model.
 SMALL = dict(image_size=64, decoder_channels=8, queries=2, epochs=2, bootstrap=20, engine="eager")
@@ -46,14 +36,22 @@ def small(**overrides) -> Settings:
     return settings("embedded", **(SMALL | overrides))
 
 
+def once(folder: Path, make) -> Path:
+    """The folder, which `make(folder)` makes in the first process that asks; the others wait."""
+    with FileLock(f"{folder}.lock"):
+        if not (made := folder.with_name(f"{folder.name}.made")).exists():
+            make(folder)
+            made.touch()
+    return folder
+
+
 @pytest.fixture(scope="session")
 def rendered(tmp_path_factory) -> Path:
     """A data root with the rendered pets: 37 breeds, 2 train and 1 test photo each."""
     from petweak.rendered import make_rendered
 
-    root = tmp_path_factory.mktemp("data")
-    make_rendered(root, train_per_breed=2, test_per_breed=1, size=96, progress=False)
-    return root
+    size = dict(train_per_breed=2, test_per_breed=1, size=96, progress=False)
+    return once(tmp_path_factory.getbasetemp() / "data", lambda root: make_rendered(root, **size))
 
 
 @pytest.fixture(scope="session")
@@ -81,35 +79,10 @@ def _same_start():
     torch.manual_seed(0)
 
 
-def pytest_collection_modifyitems(items):
-    """For `-n 2 --dist loadgroup`: a file stays in one process, where its tests share fixtures."""
-    for item in items:
-        name = "in turn" if item.path.name in IN_TURN else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(name))
-
-
-def pytest_collection_finish():
+def pytest_collection_finish(session):
+    if session.config.option.processes:
+        import timm  # noqa: F401 - petweak imports it late; here each file would do so
     gc.freeze()  # what is imported stays: no collection has to look through it
-
-
-def resident() -> int:
-    """Bytes of this process that are in memory."""
-    return psutil.Process().memory_info().rss
-
-
-@pytest.hookimpl(trylast=True)
-def pytest_runtest_teardown(item, nextitem, _least=[0]):  # noqa: B006 - resident after a return
-    """Memory goes back after each file, and after a test that leaves 100 MB: glibc keeps what large
-    tensors leave, ipywidgets every widget with all that its callbacks hold."""
-    if nextitem is None or nextitem.path != item.path:
-        if widgets := sys.modules.get("ipywidgets"):
-            widgets.Widget.close_all()
-    elif resident() - _least[0] < 100 << 20:
-        return
-    gc.collect()
-    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
-        libc.malloc_trim(0)
-    _least[0] = resident()
 
 
 EXAMPLES = pytest.StashKey[dict[str, int]]()  # of each property that has passed, those that ran
@@ -142,9 +115,8 @@ def _self_trained_once(rendered, tmp_path_factory) -> Path:
     from petweak.study.results import run_study
     from petweak.study.run import Run
 
-    run = Run(tmp_path_factory.mktemp("self_trained"), rendered, small(**ROUNDS))
-    run_study(run)
-    return run.folder
+    return once(tmp_path_factory.getbasetemp() / "self_trained",
+                lambda folder: run_study(Run(folder, rendered, small(**ROUNDS))))
 
 
 @pytest.fixture(scope="module")

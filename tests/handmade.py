@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import shutil
-from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
+from conftest import once
 from PIL import Image
 from safetensors.torch import save_file
 
@@ -38,14 +38,15 @@ SETTINGS = settings("embedded", image_size=64, epochs=2, sources=SOURCES, labels
 CHROMIUM = next(filter(None, map(shutil.which, report.BROWSERS)), None)
 
 
-@cache
 def reported_run(top: Path) -> Path:
     """The run's folder with its report in every format that this machine can write, executed once
     for all tests."""
-    run = make_run(top / "report")
-    formats = ["html", "md", "latex"] + ["pdf"] * bool(CHROMIUM)
-    assert report.write_report(run, formats) == run / "report.html"
-    return run
+    def make(folder: Path) -> None:
+        run = make_run(folder)
+        formats = ["html", "md", "latex"] + ["pdf"] * bool(CHROMIUM)
+        assert report.write_report(run, formats) == run / "report.html"
+
+    return once(top / "report", make) / "run"
 
 
 def results_of(mask_iou: dict) -> pd.DataFrame:

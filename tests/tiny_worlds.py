@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import atexit
 import json
 import shutil
 import tarfile
 import tempfile
 from functools import cache
+from multiprocessing.util import Finalize
 from pathlib import Path
 
 import numpy as np
@@ -102,7 +102,7 @@ def model(top: Path) -> Path:
 def _studied(settings: Settings) -> tuple[Path, Path]:
     """`study` in a folder that stays to the end: nobody writes there."""
     top = Path(tempfile.mkdtemp(prefix="petweak-tests-"))
-    atexit.register(shutil.rmtree, top, ignore_errors=True)
+    Finalize(None, shutil.rmtree, (top, True), exitpriority=0)  # of a forked process, too
     data, run = pets(top / "data"), top / "run"
     run_study(Run(run, data, settings))
     return data, run

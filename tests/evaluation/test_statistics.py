@@ -161,6 +161,7 @@ def test_holm_by_hand():
     assert holm(p * 0).eq(0).all() and holm(pd.Series(dtype=float)).empty
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=6))
 def test_holm_is_the_closed_test_of_bonferroni(values):
     """Marcus, Peritz & Gabriel (1976): a hypothesis is rejected where each set of hypotheses that

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import functools
-
 import ipywidgets as w
 import pytest
-from conftest import small
+from conftest import once, small
 
 from petweak.study.results import run_study
 from petweak.study.run import Run
@@ -14,18 +12,13 @@ from petweak.study.run import Run
 SOURCES = ("ground_truth", "gradcam_pretrained", "gradcam_finetuned")
 
 
-@functools.cache
-def _study(rendered, folder) -> Run:
-    settings = small(sources=SOURCES, labels="species", threshold="0.4", cam_target="pets")
-    run = Run(folder, rendered, settings)
-    run_study(run)
-    return run
-
-
 @pytest.fixture(scope="session")
 def run(rendered, tmp_path_factory) -> Run:
     """A finished study of SOURCES, unrefined, with species; the same for all files of tests."""
-    return _study(rendered, tmp_path_factory.getbasetemp() / "explored")
+    settings = small(sources=SOURCES, labels="species", threshold="0.4", cam_target="pets")
+    folder = once(tmp_path_factory.getbasetemp() / "explored",
+                  lambda folder: run_study(Run(folder, rendered, settings)))
+    return Run(folder, rendered, settings)
 
 
 @pytest.fixture

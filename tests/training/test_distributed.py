@@ -1,18 +1,16 @@
 """Two processes, as torchrun starts them, give the result of one; where one is killed all end, and
 the next start goes on.
 
-`TOLERANCE` is what the README states. The processes are children of a server that has imported
-petweak, but for the test of torchrun itself.
+`TOLERANCE` is what the README states. The processes are forks of this one, which spares them the
+imports and their memory, but for those that torchrun starts itself.
 """
 
 from __future__ import annotations
 
 import multiprocessing
-import multiprocessing.forkserver
 import os
 import signal
 import socket
-import subprocess
 import sys
 import time
 from functools import partial
@@ -22,7 +20,9 @@ from types import SimpleNamespace
 import pandas as pd
 import psutil
 import pytest
+import torch
 import torch.distributed as dist
+import torch.distributed.run as torchrun
 from conftest import ROUNDS, SMALL, small
 from few import few_photos
 from filelock import FileLock
@@ -45,24 +45,16 @@ pytestmark = pytest.mark.skipif(not (dist.is_available() and dist.is_gloo_availa
                                 reason="this torch has no gloo, by which processes on CPUs talk")
 TOLERANCE = 1e-3  # of weights, losses and scores, in float32
 ABOUT = {"source": "squares", "labels": "species", "variant": "", "round": None}
-warm = multiprocessing.get_context("forkserver")
-warm.set_forkserver_preload(["petweak.__main__", "petweak.study.results", "petweak.reporting.cards",
-                             "petweak.reporting.report", "timm", "torch.utils.data"])
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _server_ends():
-    yield
-    multiprocessing.forkserver._forkserver._stop()  # with its memory; it has no public end
+# Elsewhere than on Linux, a fork of what has loaded torch may not work.
+fork = multiprocessing.get_context("fork" if sys.platform == "linux" else "forkserver")
 
 
 def start(n: int, log: Path, target, *args) -> list:
     """`target(*args)` in `n` processes with torchrun's variables; what rank r says is in log-r."""
-    os.environ["OMP_NUM_THREADS"] = "1"  # of the server, before it starts
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    ranks = [warm.Process(target=_rank, args=(r, n, port, log, target, args)) for r in range(n)]
+    ranks = [fork.Process(target=_rank, args=(r, n, port, log, target, args)) for r in range(n)]
     for rank in ranks:
         rank.start()
     return ranks
@@ -84,11 +76,16 @@ def run(n: int, log: Path, target, *args) -> None:
     assert codes == [0] * n, "".join(p.read_text() for p in log.parent.glob(f"{log.name}-*"))
 
 
-def _rank(rank: int, n: int, port: int, log: Path, target, args) -> None:
-    said = os.open(f"{log}-{rank}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+def _say_in(file: str) -> None:
+    said = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     for stream in (1, 2):
         os.dup2(said, stream)
     sys.stdout, sys.stderr = (os.fdopen(k, "w", buffering=1) for k in (1, 2))
+
+
+def _rank(rank: int, n: int, port: int, log: Path, target, args) -> None:
+    _say_in(f"{log}-{rank}")
+    torch.set_num_threads(1)  # a fork has none of this process' threads, and would wait for them
     if n > 1:
         os.environ |= {"TORCHELASTIC_RUN_ID": "test", "RANK": str(rank), "LOCAL_RANK": str(rank),
                        "WORLD_SIZE": str(n), "LOCAL_WORLD_SIZE": str(n),
@@ -270,22 +267,25 @@ def test_a_study_of_two_processes_has_the_scores_of_one(world):
     assert before == [p.stat().st_mtime_ns for p in models]  # one process has the same keys
 
 
+def _torchrun(log: Path, words: list[str]) -> None:
+    _say_in(str(log))
+    torchrun.main(words)
+
+
 def test_torchrun_ends_where_one_process_is_killed_and_goes_on_afterwards(world):
     folder, log = world.top / "killed", world.top / "torchrun"
     argv = command("train", world.data, folder, "--source", "ground_truth", "--labels", "species")
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node",
-                "2", "-m", "--", "petweak", *argv]
+    words = ["--standalone", "--nproc_per_node", "2", "-m", "--", "petweak", *argv]
     model = folder / "models" / "ground_truth-species-ms"
-    with log.open("w") as out:
-        agent = subprocess.Popen(torchrun, stdout=out, stderr=out,
-                                 env=os.environ | {"OMP_NUM_THREADS": "1"})
-        while not (model / "epochs" / "01.safetensors").exists():
-            assert agent.poll() is None, log.read_text()
-            time.sleep(0.001)
-        ranks = psutil.Process(agent.pid).children()
-        second = next(p for p in ranks if p.environ().get("RANK") == "1")
-        second.kill()
-        assert agent.wait(60) != 0
+    (agent := fork.Process(target=_torchrun, args=(log, words))).start()
+    while not (model / "epochs" / "01.safetensors").exists():
+        assert agent.is_alive(), log.read_text()
+        time.sleep(0.001)
+    ranks = psutil.Process(agent.pid).children()
+    second = next(p for p in ranks if p.environ().get("RANK") == "1")
+    second.kill()
+    agent.join(60)
+    assert agent.exitcode == 1
     said = [line for line in log.read_text().splitlines() if line.startswith("petweak: ")]
     assert said and all(line.endswith("the same command goes on from here") for line in said)
     assert not psutil.wait_procs(ranks, timeout=5)[1]
