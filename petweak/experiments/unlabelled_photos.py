@@ -87,7 +87,7 @@ def unlabelled_photos(
 
 def sentences(table: pd.DataFrame, border: str = "foreground") -> list[str]:
     """What more photos give, and which steps are missed where they are taken away, scored with the
-    `border` that the settings train for. An interval that contains 0: not told apart."""
+    `border` that the settings train for. No verdicts: intervals of one training each."""
     out, part = [], table[table["border"] == border]
     away = part["configuration"] != trials.DEFAULT
     first, *more = part[~away & (part["steps_of"] == part["steps_of"].max())].itertuples()
@@ -98,11 +98,11 @@ def sentences(table: pd.DataFrame, border: str = "foreground") -> list[str]:
                    f"({first.model:.3f}): {', '.join(texts)}")
     if away.any():
         steps = part[away].sort_values("difference")
-        verdict = np.select([steps["high"] < 0, steps["low"] > 0], ["lower", "higher"],
-                            "not told apart")
+        sides = ("below 0", "above 0", "around 0")
+        side = np.select([steps["high"] < 0, steps["low"] > 0], sides[:2], sides[2])
         names = "`" + steps["configuration"] + "` " + steps["difference"].map("{:+.3f}".format)
-        said = names.groupby(verdict).agg(", ".join)
-        said = "; ".join(f"{v}: {said.get(v, 'none')}"
-                         for v in ("lower", "higher", "not told apart"))
-        out.append(f"border {border}, {steps['photos'].iloc[0]} photos, a step taken away: {said}")
+        said = names.groupby(side).agg(", ".join)
+        said = "; ".join(f"{of}: {said.get(of, 'none')}" for of in sides)
+        out.append(f"border {border}, {steps['photos'].iloc[0]} photos, a step taken away, by the "
+                   f"interval of one training each, so no verdict: {said}")
     return out
