@@ -10,6 +10,7 @@ Real photos are shown with their attribution in `figures/ATTRIBUTION.md`: three,
 """
 
 import argparse
+import math
 import shutil
 import textwrap
 from pathlib import Path
@@ -38,8 +39,17 @@ from petweak.experiments.label_efficiency import sentences as efficiency_sentenc
 from petweak.experiments.label_efficiency import summary as efficiency_summary
 from petweak.experiments.mask_costs import by_hours, saved
 from petweak.experiments.self_training_gains import summary
+from petweak.experiments.supervision import (
+    KEYS,
+    answer,
+    both_borders,
+    by_verdict,
+    compared,
+    counts,
+    satisfying,
+    with_limits,
+)
 from petweak.experiments.supervision import answers as supervision_answers
-from petweak.experiments.supervision import both_borders, by_verdict, compared, counts
 from petweak.experiments.supervision import summary as supervision_summary
 from petweak.experiments.unlabelled_photos import sentences as unlabelled_sentences
 from petweak.experiments.unseen_breeds import lost
@@ -209,47 +219,67 @@ def results_tables(results: pd.DataFrame) -> list[pd.DataFrame]:
 
 
 def chosen_table(chosen: pd.DataFrame) -> pd.DataFrame:
-    """On which scores the defaults of settings were chosen, if on any: a row each."""
-    groups = chosen[chosen["chosen_on"] != "no scores"].groupby("chosen_on")["setting"]
+    """On which scores the defaults of settings were chosen, if on any, and by what."""
+    groups = chosen[chosen["chosen_on"] != "no scores"].groupby(["chosen_on", "by"])["setting"]
     shown = groups.apply(lambda names: ", ".join(f"`{name}`" for name in names)).reset_index()
-    return shown.set_axis(["chosen on", "settings"], axis=1)
+    return shown.set_axis(["chosen on", "by", "settings"], axis=1)
+
+
+def marked(models: pd.DataFrame) -> pd.DataFrame:
+    """Rows of `both_borders` or of `summary` with a `border`, as text: an IoU below that of
+    `all_ones` with the same border is marked, and baselines have nothing that they lack."""
+    blind, ones = models["of"].isin(BASELINES), models[models["of"] == "all_ones"]
+    alone = blind | (models["of"] == "ground_truth") | models["difference"].isna()
+    shown = models[["border", "of", "model"]].rename(columns={"of": "source"})
+    shown["learnt from"] = models["learnt_from"].astype(str).mask(blind, "")
+    shown["seeds"] = models["seeds"].astype(str).mask(blind, "")
+    for name, title in (("masks", "its masks (train)"), ("masks_test", "its masks (test)"),
+                        ("iou", "model, IoU")):
+        floor = models["border"].map(ones.set_index("border")[name])
+        shown[title] = models[name].map("{:.3f}".format) + np.where(models[name] < floor, " ▼", "")
+    limits = models[["smallest", "largest"]].map("{:.3f}".format)
+    shown["seeds from, to"] = (limits["smallest"] + ", " + limits["largest"]).where(
+        models["seeds"] > 1, "")
+    for name, title in (("accuracy", "accuracy"), ("semantic_miou", "semantic mIoU")):
+        shown[title] = models[name].map("{:.3f}".format, na_action="ignore")
+    gaps = pd.Series([with_limits(row) for row in models.itertuples()], models.index)
+    shown["minus full supervision"] = gaps.mask(alone, "")
+    shown["verdict"] = models["verdict"].mask(alone)
+    return shown.assign(satisfies=models["satisfies"])
 
 
 def supervision_table(table: pd.DataFrame) -> pd.DataFrame:
-    """All models of all sources, for both treatments of the border, as text."""
-    shown = both_borders(table).drop(columns=["labels", "smallest", "largest"])
-    shown.loc[shown["of"] == "ground_truth", ["difference", "verdict"]] = None  # from itself
-    for name in ("difference", "masks", "iou", "accuracy", "semantic_miou"):
-        sign = "{:+.3f}" if name == "difference" else "{:.3f}"
-        shown[name] = shown[name].map(sign.format, na_action="ignore")
-    return shown.rename(columns={
-        "of": "source", "learnt_from": "learnt from", "masks": "its masks", "iou": "model, IoU",
-        "semantic_miou": "semantic mIoU", "difference": "minus full supervision"})
+    """All models of all sources and both baselines, for both treatments of the border, as text."""
+    return marked(both_borders(table))
+
+
+# Models that learnt from no annotation of the data set, by the border that each is trained for.
+ALONE = {"foreground": "imagenet_only", "ignore": "imagenet_only background_threshold=0.5"}
 
 
 def without_labels_table(table: pd.DataFrame) -> pd.DataFrame:
-    """Models that learnt from no annotation of the data set, each scored as it was trained."""
-    of = {"foreground": "imagenet_only", "ignore": "imagenet_only background_threshold=0.5"}
-    parts = [part[part["of"] == of[border]].assign(border=border) for border in of
+    """The models of ALONE, each scored as it was trained, and both baselines, as text."""
+    parts = [part[part["of"].isin([of, *BASELINES])].assign(border=border)
+             for border, of in ALONE.items()
              for part in [supervision_summary(table, border, "species")]]
-    shown = pd.concat(parts)[["border", "of", "model", "learnt_from", "seeds", "masks", "iou",
-                              "accuracy", "semantic_miou"]].round(3)
-    return shown.rename(columns={
-        "of": "source", "learnt_from": "learnt from", "masks": "its masks", "iou": "model, IoU",
-        "semantic_miou": "semantic mIoU"})
+    shown = marked(pd.concat(parts, ignore_index=True))
+    return shown.drop(columns=["minus full supervision", "verdict", "satisfies"])
 
 
 def unlabelled_table(table: pd.DataFrame) -> pd.DataFrame:
-    """Models by photos and by steps taken away, for both borders of the score, as text."""
+    """Models by photos and by steps taken away, for both borders of the score, as text. IoU of the
+    masks is over the photos of train among these that have a trimap."""
     signs = {"masks": "", "model": "", "difference": "+", "low": "+", "high": "+"}
     table = table.assign(**{n: table[n].map(f"{{:{s}.3f}}".format) for n, s in signs.items()})
     table["difference"] += " [" + table["low"] + ", " + table["high"] + "]"
-    keys, order = ["photos", "steps_of", "configuration"], ["foreground", "ignore"]
+    keys = ["photos", "n_masks", "steps_of", "configuration"]
+    order = ["foreground", "ignore"]
     shown = table.pivot(index=keys, columns="border", values=["masks", "model", "difference"])
     rows = table.drop_duplicates(keys)[keys].itertuples(index=False, name=None)
     shown = shown.reindex(rows)[[(v, b) for b in order for v in ("masks", "model", "difference")]]
-    shown.columns = [f"{v}, {b}" for v, b in shown.columns]
-    return shown.reset_index().rename(columns={"steps_of": "steps as of"})
+    splits = {"masks": "masks (train)", "model": "model (test)"}
+    shown.columns = [f"{splits.get(v, v)}, {b}" for v, b in shown.columns]
+    return shown.reset_index().rename(columns={"steps_of": "steps as of", "n_masks": "scored"})
 
 
 def beside_masks(table: pd.DataFrame, labels: str) -> list[str]:
@@ -258,18 +288,130 @@ def beside_masks(table: pd.DataFrame, labels: str) -> list[str]:
     return by_verdict(gaps[gaps["labels"] == labels], "the model", "its source's masks")
 
 
-# What a table says, in sentences that stand before it.
+def would_change(table: pd.DataFrame) -> str:
+    """What moves the answers about 37 breeds, and how far: a list of what was varied."""
+    models = both_borders(table).query("difference.notna()")
+    weak = models[models["of"] != "ground_truth"]
+
+    def crossed(rows: pd.DataFrame, values: str, over: str) -> pd.DataFrame:
+        keys = [k for k in ("of", "model", "border") if k != over]
+        return rows.pivot(index=keys, columns=over, values=values)
+
+    other = {over: (crossed(weak, "verdict", over).nunique(axis=1) > 1).sum()
+             for over in ("border", "model")}
+    ignored = crossed(weak, "iou", "border").eval("ignore - foreground")
+    finer = crossed(models, "iou", "model").eval("`maskformer-ms` - maskformer")
+    same = tables.stored("photos37", "supervision_cpu.csv").query(
+        "photos == 'with_trimap' and metric == 'minus_ground_truth' and labels == 'breed'")
+    same = same[~same["of"].str.startswith("ground_truth")].groupby(["model", "border"])["value"]
+    same = ", ".join(f"{v:+.3f} (`{model}`, border {border})"
+                     for (model, border), v in same.max().items())
+    few, many = models["learnt_from"].min(), models["learnt_from"].max()
+    grid = tables.stored("photos37", "ablation_ground_truth.csv").set_index("row")
+    larger = grid[grid.index.str.startswith("maskformer backbone=")]["iou"]
+    larger = ", ".join(f"{name.partition('=')[2]} {iou:.3f}" for name, iou in larger.items())
+    batch, full = Settings().training.batch_size, models.query(
+        "of == 'ground_truth' and border == 'foreground'").set_index("model")["iou"]
+    steps = {n: math.ceil(few / batch) * n for n in (20, epochs("ground_truth"))}
+    lost = ", ".join(f"{grid.loc[name, 'iou'] - iou:+.3f} (`{name}`)" for name, iou in full.items())
+    return "\n  - ".join([
+        "what would change it:",
+        f"border: the verdict of {other['border']} of {len(weak) // 2} weak models is another one "
+        f"with the border ignored, which moves the IoU of the same model by {ignored.min():+.3f} "
+        f"to {ignored.max():+.3f} (full supervision has a model for each border)",
+        f"architecture: the verdict of {other['model']} of {len(weak) // 2} sources and borders is "
+        f"another one with `maskformer-ms`, which adds {finer.min():+.3f} to {finer.max():+.3f}",
+        f"photos of a source: with masks of the same {few} photos, in place of {many}, the best "
+        f"weak model is {same} from full supervision (seed 0, on a CPU: no verdict)",
+        f"backbone: `maskformer` of ground truth has {grid.loc['maskformer', 'iou']:.3f} with "
+        f"efficientnet_lite0, as in this table, and {larger} (border foreground, seed 0); the "
+        "paper's ResNet-50 has not been run",
+        f"steps: with {min(steps.values())} in place of {max(steps.values())} steps full "
+        f"supervision moves by {lost} (border foreground, on a CPU)"])
+
+
+def epochs(source: str) -> int:
+    """Of the models of 37 breeds."""
+    times = read_frame(project_path("figures/data/gpu/supervision_timings.csv"))
+    return int(times[times["of"].str.startswith(source)]["epochs"].max())
+
+
+def of_classes(table: pd.DataFrame) -> str:
+    """What the class accuracy rests on."""
+    models = both_borders(table).query("difference.notna()")
+    full = models["of"] == "ground_truth"
+    said = (f"{part['accuracy'].min():.3f} to {part['accuracy'].max():.3f} with {what}, from "
+            f"labels of {part['learnt_from'].max()} photos"
+            for part, what in ((models[full], "full supervision"), (models[~full], "weak masks")))
+    return f"class accuracy: {'; '.join(said)}."
+
+
+def without_labels(table: pd.DataFrame) -> str:
+    """Models of no annotation of the data set beside those of outlines, of these photos or of
+    others; a verdict where there are paired differences."""
+    beside, said, fewest, told = [], [], 3, ""
+    others = both_borders(tables.stored("photos37", "supervision.csv"), "species").query(
+        "model == 'maskformer-ms' and (of == 'ground_truth' or of.str.startswith('external'))")
+    for border, of in ALONE.items():
+        one = supervision_summary(table, border, "species").set_index("of").loc[of]
+        beside = [f"{r.iou:.3f} of `{r.of}`" for r in others.itertuples() if r.border == border]
+        said.append(f"border {border} {one['iou']:.3f} (seeds {one['seeds']}) beside "
+                    f"{', '.join(beside)}")
+        fewest = min(fewest, one["seeds"])
+        if pd.notna(one["verdict"]):
+            told += (f" Border {border}, minus full supervision {with_limits(one)}: "
+                     f"{one['verdict']}.")
+    missing = ("more seeds and " if fewest < 3 else "") + "the differences on each photo"
+    return (f"no annotation of these photos (`imagenet_only`, `maskformer-ms` for species, on a "
+            f"CPU): {'; '.join(said)} (those on a GPU, seeds {others['seeds'].max()})."
+            f"{told or f' There is no verdict: it would need {missing}.'} For the border as "
+            "foreground the masks of `imagenet_only` are widened to the border, and those of the "
+            "segmenters are not.")
+
+
+def devices(cpu: pd.DataFrame) -> str:
+    """How far the scores of a seed on a CPU are from the GPU's, and how often farther than the
+    GPU's seeds are from each other."""
+    gpu = tables.stored("photos37", "supervision.csv")
+    names = {"mask_iou_gt": "IoU", "semantic_miou": "semantic mIoU",
+             "class_accuracy": "class accuracy"}
+    keys, said = [*KEYS, "border", "metric"], []
+    gpu, cpu = (t[t["metric"].isin(names) & (t["split"] == "test") & ~t["of"].isin(BASELINES)]
+                for t in (gpu, cpu))
+    seeds = gpu.groupby(keys)["value"].agg(lambda v: v.max() - v.min())
+    both = pd.concat({"gpu": gpu[gpu["seed"] == 0].set_index(keys)["value"],
+                      "cpu": cpu[cpu["seed"] == 0].set_index(keys)["value"], "seeds": seeds},
+                     axis=1).dropna()
+    for metric, part in both.groupby("metric"):
+        gap = (part["gpu"] - part["cpu"]).abs()
+        said.append(f"{names[metric]} up to {gap.max():.3f} apart, in "
+                    f"{(gap > part['seeds']).sum()} of {len(gap)} rows more than the GPU's seeds "
+                    "from each other")
+    return f"seed 0 on a CPU beside seed 0 on the GPU, the same models: {'; '.join(said)}."
+
+
+# What a table says, in sentences that stand before it, and what more they say, after it.
 SENTENCES = {
     **dict.fromkeys(("ablation", "ablation_ground_truth", "ablation_wide"), ablation_sentences),
     "label_efficiency": efficiency_sentences,
-    "supervision": lambda table: [*supervision_answers(table), *counts(
-        compared(table, "minus_breed"), "species", "breeds"), *beside_masks(table, "breed")],
-    "supervision_cpu": lambda table: [*by_verdict(
-        compared(table, "minus_with_trimap"), "models of all photos",
-        "models of those with a trimap"), *beside_masks(table, "species")],
+    "supervision": lambda table: [
+        f"first question: {answer(table)}", f"second question, masks: {satisfying(table)}",
+        would_change(table)],
+    "supervision_cpu": lambda table: [without_labels(table), devices(table)],
     "unlabelled_photos": unlabelled_sentences}
+DETAILS = {
+    "supervision": lambda table: [
+        *supervision_answers(table), of_classes(table),
+        *counts(compared(table, "minus_breed"), "species", "breeds"),
+        *beside_masks(table, "breed")],
+    "supervision_cpu": lambda table: [*by_verdict(
+        compared(table, "minus_with_trimap", tables.stored("photos37", "supervision.csv")),
+        "models of all photos", "models of those with a trimap"),
+        *beside_masks(table, "species")]}
 TABLES = {  # a file in figures/data/<run>/, and the mark in the README: its table
-    "results": results_tables, "timings": tables.costs, "self_training_gains": summary,
+    "results": results_tables, "timings": tables.costs,
+    "self_training_gains": lambda table: summary(table).rename(
+        columns={"masks": "masks (train)", "model": "model (test)"}),
     "configurations": chosen_configurations, "unseen_breeds": lost,
     "label_efficiency": efficiency_summary,
     "unlabelled_photos": unlabelled_table,
@@ -298,13 +440,14 @@ def write_readme(readme: Path, out: Path) -> None:
         start, end = f"<!-- {mark} -->\n", f"<!-- /{mark} -->"
         if start not in text or end not in text:
             raise ValueError(f"{readme} has no '{start.strip()}' ... '{end}'")
-        table, say = read_frame(file), SENTENCES.get(file.stem, lambda _: [])
-        frames = TABLES[file.stem](table)
+        table, frames = read_frame(file), TABLES[file.stem](read_frame(file))
         shown = "\n\n".join(
             tables.readable(frame).to_markdown(index=False, disable_numparse=True)
             for frame in (frames if isinstance(frames, list) else [frames]))
-        said = "".join(f"- {sentence[0].upper()}{sentence[1:]}\n" for sentence in say(table))
-        shown = f"\n{said}\n{shown}\n\n" if said else f"\n{shown}\n\n"
+        said, more = ("".join(f"- {sentence[0].upper()}{sentence[1:]}\n" for sentence in say(table))
+                      for say in (of.get(file.stem, lambda _: []) for of in (SENTENCES, DETAILS)))
+        shown = "\n\n".join(filter(None, (said.rstrip(), shown, more.rstrip())))
+        shown = f"\n{shown}\n\n"
         text = f"{text.partition(start)[0]}{start}{shown}{end}{text.partition(end)[2]}"
     if text != old:
         write_text(readme, text)

@@ -36,6 +36,39 @@ def test_the_table_says_of_every_default_where_it_was_chosen():
         "no scores", "test of the three breeds", "scores of the three breeds, split not recorded",
         "val of the 37 breeds"}
     assert (chosen["by"] != "").all()
+    on_test = chosen["chosen_on"] == "test of the three breeds"
+    said = chosen["by"].str.contains(r"\btest\b(?!-time)")
+    assert on_test[said].all()
+    assert {"levels", "self_training_levels"} <= {*chosen[on_test]["setting"]}
+
+
+def test_it_is_said_which_photos_of_test_chose_defaults(real_photos):
+    """Test of the 37 breeds shares photos with test of the three, on which defaults were tuned."""
+    if not (many := real_photos.with_name("data37") / "oxford-iiit-pet").is_dir():
+        pytest.skip("the photos of 37 breeds (../shared/data37) are not here")
+    tests, trains = ({name: {line.split()[0] for line in (
+        root / "annotations" / f"{file}.txt").read_text().splitlines() if line[0] != "#"}
+        for name, root in (("three", real_photos / "oxford-iiit-pet"), ("37", many))}
+        for file in ("test", "trainval"))
+    both = tests["three"] & tests["37"]
+    breeds = {i.rsplit("_", 1)[0] for i in both}
+    assert both == {i for i in tests["37"] if i.rsplit("_", 1)[0] in breeds}  # all of these breeds
+    assert not tests["37"] & trains["three"]
+    text = " ".join(project_path("README.md").read_text(encoding="utf-8").split())
+    assert f"{len(both)} of its {len(tests['37'])} photos" in text
+    assert f"({len(both) / len(tests['37']):.1%} of the weight of a mean)" in text
+    assert all(f"`{breed}`" in text for breed in breeds)
+
+
+def test_what_was_tuned_on_test_is_for_self_training_but_for_two_settings():
+    chosen = pd.read_csv(project_path("figures/data/photos/chosen.csv"), dtype=str)
+    tuned = chosen[chosen["chosen_on"] == "test of the three breeds"]["setting"]
+    section = tuned.map(SECTION_OF)
+    assert {*tuned[~section.isin(["self_training", "refinement"])]} == {"levels", "channel_dropout"}
+    text = " ".join(project_path("README.md").read_text(encoding="utf-8").split())
+    unknown = chosen["chosen_on"].str.endswith("split not recorded").sum()
+    assert (f"{len(tuned)} settings were tuned on test of the three breeds, and of {unknown} more "
+            "the split is not recorded") in text
 
 
 def test_text_is_turned_into_the_type_of_the_setting():

@@ -1,7 +1,7 @@
 """How does a model of each source compare with full supervision? Like beside like, over seeds.
 
 The first question of the paper: sources, architectures and sets of photos crossed, each model
-trained for as many steps as any other, and differences taken photo by photo.
+trained for about as many steps as any other, and differences taken photo by photo.
 """
 
 import math
@@ -13,6 +13,7 @@ import pandas as pd
 
 from petweak.config import LEVELS, parse_assignments
 from petweak.data.files import read_json
+from petweak.evaluation.metrics import BASELINES
 from petweak.evaluation.statistics import bootstrap, holm, p_values
 from petweak.experiments.trials import PHOTOS, satisfies, scored, verdicts, with_trimap
 from petweak.pseudo_masks import source_class
@@ -23,7 +24,7 @@ from petweak.training.trainer import CONFIG
 MODELS = {"maskformer": ("final",), "maskformer-ms": LEVELS}
 # Full supervision is trained for each treatment of the border that it is compared in.
 FULL = ("ground_truth border=ignore", "ground_truth border=foreground")
-KEYS = ["of", "labels", "model", "photos"]
+KEYS, NONE = ["of", "labels", "model", "photos"], "-"  # NONE: what a baseline has of them
 # Paired differences: from full supervision, from what is best, of species from breed, of all photos
 # from those with a trimap, and of a model from the masks of its source.
 GAPS = ("minus_ground_truth", "minus_best", "minus_breed", "minus_with_trimap", "minus_masks")
@@ -39,16 +40,18 @@ def supervision(
     of: sources, each with settings of its own if any (`"gradcam_pretrained cam_target=top1"`); the
         run's sources unless given. Ground truth stands for the models of FULL.
     photos: `all` of train, or those `with_trimap` alone, from which ground truth learns anyway.
-        With fewer photos there are more epochs, so that all models take as many steps.
+        With fewer photos there are more epochs, so that all models take about as many steps: what
+        is kept for val is no equal share of both sets.
 
     Returns a row per score: `of`, `labels`, `model`, `photos`, `seed`, `learnt_from` (photos),
     `split`, `border`, `metric`, `value`, `low`, `high`, `n_images`. The rows of train are of the
-    masks alone. The metrics of GAPS are paired differences in `mask_iou_gt`, means over photos,
-    from a model with the same seed that is otherwise as this one: of full supervision; of what is
-    best, by its mean over seeds, with the same labels; with breeds for labels; learnt from the
-    photos with a trimap. The last one is from its source's masks of the same photos, those before
-    self-training, but not of ground truth. ValueError for an unknown model or set of photos, where
-    no source has such labels, and where no photo of train or test has a trimap.
+    masks alone; the first ones are those of `baselines`. The metrics of GAPS are paired differences
+    in `mask_iou_gt`, means over photos, from a model with the same seed that is otherwise as this
+    one: of full supervision; of what is best, by its mean over seeds, with the same labels; with
+    breeds for labels; learnt from the photos with a trimap. The last one is from its source's masks
+    of the same photos, those before self-training, but not of ground truth. ValueError for an
+    unknown model or set of photos, where no source has such labels, and where no photo of train or
+    test has a trimap.
     """
     for given, there in ((models, MODELS), (photos, PHOTOS)):
         if unknown := ", ".join(sorted(set(given) - set(there))):
@@ -94,7 +97,17 @@ def supervision(
         has = (f"{t} has {', '.join(source_class(t.split()[0]).labels)}" for t in texts)
         raise ValueError(f"no model with labels={', '.join(labels)}: {'; '.join(has)}")
     table = pd.DataFrame(rows)
-    return pd.concat([table, _gaps(table, ious, s.evaluation.bootstrap)], ignore_index=True)
+    gaps = _gaps(table, ious, s.evaluation.bootstrap)
+    return pd.concat([baselines(run), table, gaps], ignore_index=True)
+
+
+def baselines(run: Run) -> pd.DataFrame:
+    """The rows of `all_ones` and `centre_box` in the table of `supervision`: no model and no
+    labels, learnt from no photo."""
+    about = dict.fromkeys(KEYS[1:], NONE) | {"seed": run.settings.data.seed, "learnt_from": 0}
+    table = pd.DataFrame([{"of": name} | about | row for name in BASELINES
+                          for row in run.baseline_scores(name).rows])
+    return table[(table["split"] == "test") | (table["metric"] == "pseudo_iou_gt")]
 
 
 def _gaps(table: pd.DataFrame, photos: dict[tuple, pd.DataFrame], resamples: int) -> pd.DataFrame:
@@ -123,29 +136,35 @@ def _gaps(table: pd.DataFrame, photos: dict[tuple, pd.DataFrame], resamples: int
 
 
 def summary(table: pd.DataFrame, border: str, labels: str = "breed") -> pd.DataFrame:
-    """What `supervision` came to, a row per model: KEYS, `learnt_from`, `seeds`, `masks` (IoU of
-    the source's masks on train), `iou` with `smallest` and `largest` of a seed, `accuracy`,
-    `semantic_miou`; from full supervision `difference` and its `verdict`; and whether it
-    `satisfies`. Means over seeds.
+    """What `supervision` came to, a row per model and baseline: KEYS, `learnt_from`, `seeds`, IoU
+    of the source's masks on train (`masks`) and on test (`masks_test`), `iou` with `smallest` and
+    `largest` of a seed, `accuracy`, `semantic_miou`; from full supervision `difference`, the outer
+    limits `low` to `high` of its intervals and its `verdict`; and whether it `satisfies`. Means
+    over seeds.
 
     A verdict is `better` or `worse` where the interval of every seed, over photos, lies on one side
-    of 0, else `not told apart`; what satisfies, `trials.satisfies` says of the differences to the
-    best of the table.
+    of 0, and `one seed` where there is no other: nothing is known of training again; else
+    `not told apart`. What satisfies, `trials.satisfies` says of the differences to the best of the
+    table.
     """
-    part = table[(table["labels"] == labels) & table["border"].isin((border, "-"))]
+    part = table[table["labels"].isin((labels, NONE)) & table["border"].isin((border, "-"))]
     means = part.pivot_table("value", KEYS, ["split", "metric"], "mean", sort=False)
-    columns = {"masks": ("train", "pseudo_iou_gt"), "iou": ("test", "mask_iou_gt"),
+    columns = {"masks": ("train", "pseudo_iou_gt"), "masks_test": ("test", "pseudo_iou_gt"),
+               "iou": ("test", "mask_iou_gt"),
                "accuracy": ("test", "class_accuracy"), "semantic_miou": ("test", "semantic_miou"),
                "difference": ("test", GAPS[0])}
-    out = pd.DataFrame({name: means.get(column) for name, column in columns.items()}, means.index)
+    out = pd.DataFrame({k: means.get(c, math.nan) for k, c in columns.items()}, means.index)
     seeds = part[part["metric"] == "mask_iou_gt"].groupby(KEYS)
     spread = seeds["value"].agg(seeds="size", smallest="min", largest="max")
     out = out.join(spread).join(seeds["learnt_from"].first())
+    limits = part[part["metric"] == GAPS[0]].groupby(KEYS)
+    out = out.join(limits.agg(low=("low", "min"), high=("high", "max")))
     from_full, from_best = (part[part["metric"] == metric] for metric in GAPS[:2])
     out["verdict"] = verdicts(from_full, KEYS)
     out["satisfies"] = satisfies(from_best, KEYS, out["seeds"])
-    order = ["learnt_from", "seeds", "masks", "iou", "smallest", "largest", "accuracy",
-             "semantic_miou", "difference", "verdict", "satisfies"]
+    out.loc[out["verdict"].notna() & (out["seeds"] == 1), "verdict"] = "one seed"
+    order = ["learnt_from", "seeds", "masks", "masks_test", "iou", "smallest", "largest",
+             "accuracy", "semantic_miou", "difference", "low", "high", "verdict", "satisfies"]
     return out[order].reset_index().sort_values("iou", ascending=False, ignore_index=True)
 
 
@@ -162,27 +181,62 @@ def both_borders(table: pd.DataFrame, labels: str = "breed") -> pd.DataFrame:
     return out[["border", *out.columns.drop("border")]]
 
 
+def _best_weak(models: pd.DataFrame) -> pd.DataFrame:
+    """Of `both_borders`, for each border and architecture, the weak source with the best model; the
+    columns of full supervision end in `_full`."""
+    full = models["of"] == "ground_truth"
+    weak = models[~full & models["difference"].notna()]
+    best = weak.loc[weak.groupby(["border", "model"])["iou"].idxmax()]
+    return best.merge(models[full], on=["border", "model"], suffixes=("", "_full"))
+
+
+def with_limits(row) -> str:
+    """`+0.024 [+0.012, +0.038]`, of what has a `difference`, `low` and `high`."""
+    return f"{row.difference:+.3f} [{row.low:+.3f}, {row.high:+.3f}]"
+
+
+def answer(table: pd.DataFrame, labels: str = "breed") -> str:
+    """The paper's first question in a sentence: models of the best weak masks, and of Grad-CAM's,
+    beside full supervision; outer limits of all seeds' intervals."""
+    best = _best_weak(models := both_borders(table, labels))
+    cams = models[models["of"].str.startswith("gradcam")]
+    texts = pd.Series([f"`{r.model}`, border {r.border} {with_limits(r)}"
+                       for r in best.itertuples()], best.index)
+    said = texts.groupby(best["verdict"], sort=False).agg("; ".join).items()
+    of_cams = cams["verdict"].value_counts().sort_index(ascending=False).items()
+    return (f"a model of the best weak masks (`{'`, `'.join(best['of'].unique())}`, "
+            f"{best['learnt_from'].max()} photos), compared with full supervision "
+            f"({best['learnt_from_full'].max()} photos), is "
+            f"{', '.join(f'{verdict} ({text})' for verdict, text in said)}; with Grad-CAM's masks "
+            f"it is {', '.join(f'{word} in {n} of {len(cams)} cases' for word, n in of_cams)}, "
+            f"from {cams['difference'].min():+.3f} to {cams['difference'].max():+.3f}.")
+
+
+def satisfying(table: pd.DataFrame, labels: str = "breed") -> str:
+    """The paper's second question, of the masks, in a sentence: which weak ones satisfy."""
+    models, said = both_borders(table, labels), []
+    below = models.groupby("border")["iou"].transform("max") - models["iou"]
+    cams = models["of"].str.startswith("gradcam")
+    names = ("`" + models["of"] + "` (`" + models["model"] + "`)")[models["difference"].notna()]
+    for border, of in names[models["of"] != "ground_truth"].groupby(models["border"]):
+        told = of.groupby(models["satisfies"]).agg(", ".join)
+        also = f" (not told apart: {told['not told apart']})" if "not told apart" in told else ""
+        said.append(f"border {border}: {told.get('yes', 'none')}{also}")
+    fine = (models["satisfies"] == "yes")[cams]
+    return (f"weak masks whose model satisfies: {'; '.join(said)}; the models of Grad-CAM's masks, "
+            f"the simplest of the paper, satisfy in {fine.sum()} of {len(fine)} cases and are at "
+            f"least {below[cams].min():.3f} below the best.")
+
+
 def answers(table: pd.DataFrame, labels: str = "breed") -> list[str]:
-    """The paper's first question, a sentence per treatment of the border and architecture: the weak
-    source with the best model beside full supervision; outer limits of all seeds' intervals."""
-    out = []
-    for (border, model), part in both_borders(table, labels).groupby(["border", "model"]):
-        full, weak = (part[(part["of"] == "ground_truth") == is_full] for is_full in (True, False))
-        if full.empty or weak.empty:
-            continue
-        best, full = weak.loc[weak["iou"].idxmax()], full.iloc[0]
-        same = (table[KEYS] == best[KEYS]).all(axis=1) & (table["border"] == border)
-        gaps = table[same & (table["metric"] == GAPS[0])]
-        out.append(
-            f"border {border}, `{model}`: the best weak source is `{best['of']}`, IoU "
-            f"{best['iou']:.3f} from {best['learnt_from']} photos; full supervision has "
-            f"{full['iou']:.3f} from {full['learnt_from']}. Difference {best['difference']:+.3f} "
-            f"[{gaps['low'].min():+.3f}, {gaps['high'].max():+.3f}], seeds {best['seeds']}: "
-            f"{best['verdict']}.")
-    return out
+    """The first question once more, a sentence per treatment of the border and architecture."""
+    return [f"border {r.border}, `{r.model}`: the best weak source is `{r.of}`, IoU {r.iou:.3f} "
+            f"from {r.learnt_from} photos; full supervision has {r.iou_full:.3f} from "
+            f"{r.learnt_from_full}. Difference {with_limits(r)}, seeds {r.seeds}: {r.verdict}."
+            for r in _best_weak(both_borders(table, labels)).itertuples()]
 
 
-def compared(table: pd.DataFrame, metric: str) -> pd.DataFrame:
+def compared(table: pd.DataFrame, metric: str, *others: pd.DataFrame) -> pd.DataFrame:
     """One of the last three GAPS, a row per border and KEYS: `iou` and that of the `other` model,
     or of the masks, means over the seeds that both have; `difference`, with the outer limits of its
     intervals; `spread` over seeds, of the model that has more; `p`, of the seed with the largest
@@ -192,7 +246,8 @@ def compared(table: pd.DataFrame, metric: str) -> pd.DataFrame:
     A verdict other than `not told apart` needs, beside the intervals, a `p` below 0.05: of many
     limits one lies on the right side of 0 by chance. Intervals over photos say nothing of training
     again: where there is one for one seed alone, the difference also has to be larger than the
-    spread, if that is known (NaN for one seed).
+    spread, and where that is not known, the verdict is `one seed`. `others` are tables whose spread
+    counts, too: of the same models, trained with several seeds elsewhere.
     """
     keys = ["border", "labels", "model", "of", "photos"]
     gaps = table[(table["metric"] == metric) & table["border"].isin(("foreground", "ignore"))]
@@ -205,13 +260,15 @@ def compared(table: pd.DataFrame, metric: str) -> pd.DataFrame:
         iou=("iou", "mean"), other=("other", "mean"), difference=("value", "mean"),
         low=("low", "min"), high=("high", "max"), seeds=("seed", "size"), p=("p", "max"))
     out["p"] = out.groupby(["border", "labels", "model"])["p"].transform(holm)
-    seeds = ious.groupby(["border", *KEYS])["value"].agg(
+    each = pd.concat(dict(enumerate((table, *others))), names=["table"])
+    seeds = each[each["metric"] == "mask_iou_gt"].groupby(["table", "border", *KEYS])["value"].agg(
         lambda v: v.max() - v.min() if len(v) > 1 else math.nan)
     out["spread"] = seeds.groupby(["border", "model", "of"]).max().reindex(
         out.index.droplevel(["labels", "photos"])).to_numpy()
     out["verdict"] = verdicts(gaps, keys)
-    by_seed = (out["seeds"] == 1) & (out["difference"].abs() <= out["spread"])
+    by_seed = (alone := out["seeds"] == 1) & (out["difference"].abs() <= out["spread"])
     out.loc[by_seed | (out["p"] >= 0.05), "verdict"] = "not told apart"
+    out.loc[alone & out["spread"].isna(), "verdict"] = "one seed"
     return out.reset_index()
 
 
@@ -220,13 +277,18 @@ def counts(compared: pd.DataFrame, one: str, other: str) -> list[str]:
     out = []
     for (border, model), part in compared.groupby(["border", "model"]):
         n, spread = part["verdict"].value_counts(), part["spread"].max()
-        said = "one seed" if math.isnan(spread) else f"spread over seeds up to {spread:.3f}"
+        said = ", ".join(f"{n.get(word, 0)} {word}" for word in _words(n))
         out.append(
-            f"border {border}, `{model}`: {one} in place of {other}, {len(part)} sources: "
-            f"{n.get('better', 0)} better, {n.get('worse', 0)} worse, {n.get('not told apart', 0)} "
-            f"not told apart; differences in IoU from {part['difference'].min():+.3f} to "
-            f"{part['difference'].max():+.3f}, {said}.")
+            f"border {border}, `{model}`: {one} in place of {other}, {len(part)} sources: {said}; "
+            f"differences in IoU from {part['difference'].min():+.3f} to "
+            f"{part['difference'].max():+.3f}"
+            f"{'' if math.isnan(spread) else f', spread over seeds up to {spread:.3f}'}.")
     return out
+
+
+def _words(told: pd.Series) -> list[str]:
+    """The verdicts that a sentence speaks of. told: its index has those that there are."""
+    return ["better", "worse", "not told apart", *["one seed"] * ("one seed" in told)]
 
 
 def by_verdict(compared: pd.DataFrame, one: str, other: str) -> list[str]:
@@ -236,11 +298,11 @@ def by_verdict(compared: pd.DataFrame, one: str, other: str) -> list[str]:
     for (border, model, labels), part in compared.groupby(["border", "model", "labels"]):
         part = part.sort_values("difference", ascending=False)
         named = part["of"] + part["photos"].map({PHOTOS[0]: ""}).fillna(" " + part["photos"])
-        texts = [f"`{name}` {r.difference:+.3f} [{r.low:+.3f}, {r.high:+.3f}]"
+        texts = [f"`{name}` {with_limits(r)}"
                  for name, r in zip(named, part.itertuples(), strict=True)]
         texts = pd.Series(texts, part.index).groupby(part["verdict"]).agg(", ".join)
-        said = (f"{verdict}: {texts.get(verdict, 'none')}"
-                for verdict in ("better", "worse", "not told apart"))
+        said = (f"{verdict}: {texts.get(verdict, 'none')}" for verdict in _words(texts))
+        seeds = " to ".join(map(str, sorted({part["seeds"].min(), part["seeds"].max()})))
         out.append(f"border {border}, `{model}`, {labels}: IoU of {one} minus that of {other}, "
-                   f"seeds {part['seeds'].max()}, after Holm's correction: {'; '.join(said)}.")
+                   f"seeds {seeds}, after Holm's correction: {'; '.join(said)}.")
     return out

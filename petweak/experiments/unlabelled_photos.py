@@ -87,8 +87,8 @@ def unlabelled_photos(
 
 def sentences(table: pd.DataFrame, border: str = "foreground") -> list[str]:
     """What more photos give, for each border of the scores, and which steps are missed where they
-    are taken away, scored with the `border` that the settings train for. An interval that contains
-    0: not told apart."""
+    are taken away, scored with the `border` that the settings train for. No verdicts: intervals of
+    one training each."""
     out, away = [], table["configuration"] != trials.DEFAULT
     sizes = table[~away & (table["steps_of"] == table["steps_of"].max())]
     for scored, part in sizes.sort_values("border", kind="stable").groupby("border"):
@@ -103,12 +103,13 @@ def sentences(table: pd.DataFrame, border: str = "foreground") -> list[str]:
                        f"alone: {texts}")
     if (steps := table[away & (table["border"] == border)].sort_values("difference")).empty:
         return out
-    verdict = np.select([steps["high"] < 0, steps["low"] > 0], ["lower", "higher"],
-                        "not told apart")
+    sides = ("below 0", "above 0", "around 0")
+    side = np.select([steps["high"] < 0, steps["low"] > 0], sides[:2], sides[2])
     names = "`" + steps["configuration"] + "` " + steps["difference"].map("{:+.3f}".format)
-    said = names.groupby(verdict).agg(", ".join)
-    said = "; ".join(f"{v}: {said.get(v, 'none')}" for v in ("lower", "higher", "not told apart"))
-    out.append(f"border {border}, {steps['photos'].iloc[0]} photos, a step taken away: {said}")
+    said = names.groupby(side).agg(", ".join)
+    said = "; ".join(f"{of}: {said.get(of, 'none')}" for of in sides)
+    out.append(f"border {border}, {steps['photos'].iloc[0]} photos, a step taken away, by the "
+               f"interval of one training each, so no verdict: {said}")
     models, both = steps.set_index("configuration")["model"], [AWAY[1], AWAY[-1]]
     if models.index.isin(both).sum() == 2:
         one, narrow = models[both]

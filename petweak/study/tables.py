@@ -298,8 +298,12 @@ def pick_examples(scores: pd.DataFrame, border: str = "foreground") -> dict[str,
 def readable(frame: pd.DataFrame, digits: int = 3) -> pd.DataFrame:
     """A frame of this module as text: intervals in one column, headings in words, empty for NaN;
     `n_ground_truth` only where it is not `n_images`; "▼" marks an IoU with ground truth that is
-    below the frame's own `all_ones` row."""
-    floor = frame[frame["source"] == "all_ones"] if "source" in frame and BELOW in frame else []
+    below the frame's own `all_ones` row, in a frame of `masks_beside` that of the same data."""
+    frame = frame.reset_index(drop=True)
+    sets = frame.get("data", pd.Series("", frame.index))  # each with a floor of its own
+    ones = frame[frame["source"] == "all_ones"] if (
+        "source" in frame and {BELOW, "data"} & {*frame}) else frame[:0]
+    ones = ones[~sets[ones.index].duplicated(keep=False)]
     out: dict[str, list[str]] = {}
     if "n_ground_truth" in frame and (frame["n_ground_truth"] == frame["n_images"]).all():
         frame = frame.drop(columns="n_ground_truth")
@@ -312,8 +316,8 @@ def readable(frame: pd.DataFrame, digits: int = 3) -> pd.DataFrame:
             limits = zip(texts, frame[low], frame[high], strict=True)
             texts = [t and f"{t} [{as_text(a, digits)}, {as_text(b, digits)}]"
                      for t, a, b in limits]
-        if column.startswith(FLOORED) and len(floor) == 1:
-            below = frame[column] < floor[column].iloc[0]
+        if column.startswith((*FLOORED, *BORDERS)) and len(ones):
+            below = frame[column] < sets.map(ones[column].set_axis(sets[ones.index]))
             texts = [t + " ▼" * b for t, b in zip(texts, below, strict=True)]
         metric, _, border = column.partition("/")
         out[HEADINGS.get(metric, metric) + (f", border {border}" if border else "")] = texts

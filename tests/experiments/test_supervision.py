@@ -9,14 +9,18 @@ from conftest import small
 from few import drop_trimaps, few_photos
 
 from petweak.data.files import read_frame, read_json
+from petweak.data.oxford_pets import load_trimap
+from petweak.evaluation.metrics import BASELINES
 from petweak.evaluation.statistics import bootstrap
 from petweak.experiments.supervision import (
     GAPS,
+    answer,
     answers,
     both_borders,
     by_verdict,
     compared,
     counts,
+    satisfying,
     summary,
     supervision,
 )
@@ -44,8 +48,9 @@ def table(run) -> pd.DataFrame:
 
 
 def test_it_crosses_sources_models_photos_and_seeds(run, table):
-    models = table[["of", "model", "photos", "seed"]].drop_duplicates()
-    assert len(models) == (2 * 1 + 2 * 2) * 2 * 2  # (sources x photos) x architectures x seeds
+    models = table[~table["of"].isin(BASELINES)][["of", "model", "photos", "seed"]]
+    # (sources x photos) x architectures x seeds
+    assert len(models.drop_duplicates()) == (2 * 1 + 2 * 2) * 2 * 2
     full = table[table["of"].str.startswith("ground_truth")]
     assert set(full["photos"]) == {"with_trimap"} and set(full["learnt_from"]) == {4}
     weak = table[table["of"] == "gradcam_pretrained"]
@@ -55,8 +60,26 @@ def test_it_crosses_sources_models_photos_and_seeds(run, table):
 
 def test_all_models_take_as_many_steps(run, table):
     configs = [read_json(f) for f in run.folder.glob("variants/*/models/*/config.json")]
-    assert len(configs) == table[["of", "model", "photos", "seed"]].drop_duplicates().shape[0]
+    models = table[~table["of"].isin(BASELINES)][["of", "model", "photos", "seed"]]
+    assert len(configs) == len(models.drop_duplicates())
     assert {c["n_images"] * c["epochs"] for c in configs} == {8}
+
+
+def test_both_baselines_stand_in_the_table(run, table):
+    blind = table[table["of"].isin(BASELINES)].set_index(["of", "split", "metric", "border"])
+    assert set(blind[["labels", "model", "photos"]].to_numpy().ravel()) == {"-"}
+    assert set(blind["learnt_from"]) == {0} and set(blind["seed"]) == {0}
+    assert set(blind.xs("train", level="split").index.unique("metric")) == {"pseudo_iou_gt"}
+    for split, n in (("train", 4), ("test", 4)):
+        trimaps = [load_trimap(s.trimap, s.photo) for s in run.pets.split(split) if s.trimap]
+        ones = np.mean([(t != 2).mean() for t in trimaps])  # 2 is background
+        row = blind.loc["all_ones", split, "pseudo_iou_gt", "foreground"]
+        assert row["value"] == pytest.approx(ones) and row["n_images"] == n == len(trimaps)
+    for border in ("foreground", "ignore"):
+        shown = summary(table, border, "species").set_index("of").loc[list(BASELINES)]
+        on_test = blind.xs(("test", "mask_iou_gt", border), level=["split", "metric", "border"])
+        assert shown["iou"].tolist() == shown["masks_test"].tolist() == on_test["value"].tolist()
+        assert shown[["verdict", "satisfies", "difference", "accuracy"]].isna().all(axis=None)
 
 
 def test_differences_are_of_the_same_photos(run, table):
@@ -118,13 +141,19 @@ def test_a_verdict_needs_every_seed():
     assert [r["verdict"] for r in (a, b, c)] == ["better", "not told apart", "worse"]
     assert [r["satisfies"] for r in (a, b, c, d)] == ["yes", "no", *["not told apart"] * 2]
     assert a["difference"] == pytest.approx(0.175) and pd.isna(a["accuracy"])
+    assert (a["low"], a["high"]) == (0.1, 0.3)  # outer limits
+    alone = summary(table[table["seed"] == 0], "ignore")
+    assert set(alone["verdict"]) == {"one seed"}  # though each interval lies on one side of 0
+    assert set(summary(table.query("seed == 0 or of != 'a'"), "ignore")["verdict"]) == {
+        "one seed", "not told apart", "worse"}
 
 
 def test_full_supervision_stands_once_a_border_beside_the_best_weak_source(table):
     shown = both_borders(table, "species").set_index(["border", "of", "model", "photos"])
     full = shown.xs("ground_truth", level="of")
     assert set(full["difference"]) == {0} and len(full) == 2 * 2
-    assert len(shown) == len(full) + 2 * 2 * 2 * 2  # sources, architectures, photos, borders
+    of_masks = shown.drop(BASELINES, level="of")
+    assert len(of_masks) == len(full) + 2 * 2 * 2 * 2  # sources, architectures, photos, borders
     said = answers(table, "species")
     assert len(said) == 4
     weak = shown.drop("ground_truth", level="of").xs("foreground").xs("maskformer", level="model")
@@ -134,6 +163,38 @@ def test_full_supervision_stands_once_a_border_beside_the_best_weak_source(table
                        "'foreground' and metric == @GAPS[0]")
     assert f"[{gaps['low'].min():+.3f}, {gaps['high'].max():+.3f}], seeds 2: " in said[0]
     assert answers(table[~table["of"].str.startswith("ground_truth")], "species") == []
+
+
+def of_both(of: str, model: str, iou: float, full: tuple, best: tuple) -> pd.DataFrame:
+    """A model with three seeds, scored alike with both borders."""
+    part = pd.DataFrame(rows(of, dict.fromkeys(range(3), iou), dict.fromkeys(range(3), full),
+                             dict.fromkeys(range(3), best)))
+    return pd.concat(part.assign(model=model, border=b, of=of.replace("=", f"={b}"))
+                     for b in ("foreground", "ignore"))
+
+
+def test_both_questions_are_answered_in_a_sentence_each():
+    table = pd.concat([
+        of_both("ground_truth border=", "maskformer", 0.8, (0, 0), (-0.11, -0.09)),
+        of_both("ground_truth border=", "maskformer-ms", 0.9, (0, 0), (0, 0)),
+        of_both("external", "maskformer", 0.85, (0.04, 0.06), (-0.06, -0.04)),
+        of_both("external", "maskformer-ms", 0.89, (-0.015, -0.005), (-0.015, -0.005)),
+        of_both("gradcam_pretrained", "maskformer", 0.6, (-0.3, -0.1), (-0.4, -0.2)),
+        of_both("gradcam_pretrained", "maskformer-ms", 0.7, (-0.3, 0.1), (-0.3, 0.1))])
+    assert answer(table) == (
+        "a model of the best weak masks (`external`, 9 photos), compared with full supervision "
+        "(9 photos), is better (`maskformer`, border foreground +0.050 [+0.040, +0.060]; "
+        "`maskformer`, border ignore +0.050 [+0.040, +0.060]), worse (`maskformer-ms`, border "
+        "foreground -0.010 [-0.015, -0.005]; `maskformer-ms`, border ignore -0.010 [-0.015, "
+        "-0.005]); with Grad-CAM's masks it is worse in 2 of 4 cases, not told apart in 2 of 4 "
+        "cases, from -0.200 to -0.100.")
+    assert satisfying(table) == (
+        "weak masks whose model satisfies: border foreground: `external` (`maskformer-ms`) (not "
+        "told apart: `gradcam_pretrained` (`maskformer-ms`)); border ignore: `external` "
+        "(`maskformer-ms`) (not told apart: `gradcam_pretrained` (`maskformer-ms`)); the models of "
+        "Grad-CAM's masks, the simplest of the paper, satisfy in 0 of 4 cases and are at least "
+        "0.200 below the best.")
+    assert satisfying(table[table["of"] != "external"]).count(": none (not told apart: ") == 2
 
 
 def test_all_photos_are_compared_with_those_that_have_a_trimap(table):
@@ -149,7 +210,9 @@ def test_all_photos_are_compared_with_those_that_have_a_trimap(table):
         assert row["low"] <= row["difference"] <= row["high"]
     assert compared(table, GAPS[2]).empty  # there is one kind of labels
     one = table[table["seed"] == 0]
-    assert counts(compared(one, GAPS[3]), "all", "few")[0].endswith(", one seed.")
+    assert set(compared(one, GAPS[3])["verdict"]) == {"one seed"}
+    (said, *_) = counts(compared(one, GAPS[3]), "all", "few")
+    assert "0 worse, 0 not told apart, 2 one seed; differences" in said and "spread" not in said
 
 
 def both_labels(breed: dict[int, float], species: float, low: float, high: float) -> pd.DataFrame:
@@ -178,6 +241,26 @@ def test_a_difference_has_to_be_larger_than_that_of_another_seed(species, low, h
         f"{species - 0.8:+.3f} to {species - 0.8:+.3f}, spread over seeds up to 0.030."]
 
 
+@pytest.mark.parametrize("seen, verdict", [
+    ({0: 0.8}, "one seed"), ({0: 0.8, 1: 0.83}, "better"), ({0: 0.8, 1: 0.86}, "not told apart")])
+def test_the_spread_of_one_seed_is_that_of_the_same_model_in_another_table(seen, verdict):
+    table = both_labels({0: 0.8}, 0.85, 0.02, 0.08)
+    elsewhere = both_labels(seen, 0.9, 0, 0)
+    alone = compared(table, GAPS[2])
+    assert alone["verdict"].tolist() == ["one seed"] and alone["spread"].isna().all()
+    assert by_verdict(alone, "species", "breeds") == [
+        "border ignore, `maskformer`, species: IoU of species minus that of breeds, seeds 1, after "
+        "Holm's correction: better: none; worse: none; not told apart: none; one seed: `a` +0.050 "
+        "[+0.020, +0.080]."]
+    shown = compared(table, GAPS[2], elsewhere)
+    assert shown["verdict"].tolist() == [verdict]
+    assert len(seen) == 1 or shown["spread"].tolist() == pytest.approx([seen[1] - 0.8])
+    assert shown.drop(columns=["spread", "verdict"]).equals(
+        alone.drop(columns=["spread", "verdict"]))  # nothing else is of the other table
+    other = elsewhere.assign(of="b")
+    assert compared(table, GAPS[2], other)["verdict"].tolist() == ["one seed"]  # another model's
+
+
 def beside_masks(of: str, photos: str, *seeds: tuple[float, float, float]) -> pd.DataFrame:
     """seeds: the model's IoU and the interval of its difference from masks that have 0.5."""
     about = {"of": of, "labels": "breed", "model": "maskformer", "photos": photos}
@@ -193,7 +276,7 @@ def test_it_is_said_which_models_are_better_than_their_masks():
         beside_masks("coarse", "all", (0.55, 0.01, 0.09), (0.65, 0.1, 0.2)),  # 0.1 apart, and told
         beside_masks("coarse", "with_trimap", (0.52, 0.01, 0.03), (0.51, -0.01, 0.03)),
         beside_masks("fine", "all", (0.4, -0.2, -0.05), (0.46, -0.06, -0.02)),
-        beside_masks("narrow", "all", (0.52, 0.0005, 0.0395))])
+        beside_masks("narrow", "all", (0.52, 0.0005, 0.0395), (0.52, 0.0005, 0.0395))])
     shown = compared(table, GAPS[4])
     assert by_verdict(shown, "the model", "its masks") == [
         "border ignore, `maskformer`, breed: IoU of the model minus that of its masks, seeds 2, "
@@ -204,7 +287,8 @@ def test_it_is_said_which_models_are_better_than_their_masks():
     # z is 1.96 times the difference by half the width, of the worst seed: 2.45, 0.98, 2.61, 2.01.
     alone = np.array([0.0143, 0.327, 0.0089, 0.0443])
     assert shown["p"].tolist() == pytest.approx(alone * [3, 1, 4, 2], rel=0.02)  # Holm's method
-    narrow = compared(table[table["of"] == "narrow"], GAPS[4])  # a comparison of its own
+    again = beside_masks("narrow", "all", (0.52, 0, 0), (0.525, 0, 0))
+    narrow = compared(table[table["of"] == "narrow"], GAPS[4], again)  # a comparison of its own
     assert narrow["verdict"].tolist() == ["better"] and narrow["p"].iloc[0] < 0.05
     assert by_verdict(shown[shown["of"] == "fine"], "the model", "its masks")[0].endswith(
         "correction: better: none; worse: `fine` -0.070 [-0.200, -0.020]; not told apart: none.")

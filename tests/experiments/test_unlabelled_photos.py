@@ -68,8 +68,9 @@ def test_what_the_table_says_is_computed_from_it():
     more = ("border foreground: IoU of the last model by photos, 0.800 (6), 0.900 (1,200), rises "
             "from each number to the next. Each is tested against 6 photos alone: 1,200 +0.100 "
             "[+0.050, +0.150]")
-    away = ("border foreground, 6 photos, a step taken away: lower: `rounds=1` -0.100; higher: "
-            "none; not told apart: `channel_dropout=0.0` +0.010")
+    away = ("border foreground, 6 photos, a step taken away, by the interval of one training each, "
+            "so no verdict: below 0: `rounds=1` -0.100; above 0: none; around 0: "
+            "`channel_dropout=0.0` +0.010")
     assert sentences(table) == [more, away]
     assert sentences(table[table["steps_of"] == 6])[-1] == sentences(table)[-1]
     assert len(sentences(table[table["steps_of"] == 12])) == 1

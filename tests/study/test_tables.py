@@ -267,6 +267,12 @@ def test_masks_of_several_sets_stand_beside_each_other():
         ["one", "a", 7], ["two", "a", 7]]
     assert table[list(BORDERS)].to_numpy().tolist() == [[0.5, 0.4, 0.3]] * 2
     assert tables.readable(table)["ignore"].tolist() == ["0.400 [0.300, 0.500]"] * 2
+    floor = {"foreground": 0.45, "ignore": 0.41, "background": 0.3}
+    ones = frame.assign(source="all_ones", value=frame["border"].map(floor))
+    sets = {"one": frame, "two": pd.concat([frame, ones])}  # a floor in the second set alone
+    text = tables.readable(tables.masks_beside(sets)).set_index(["data", "source"])
+    below = {(k, border) for border in BORDERS for k, v in text[border].items() if "▼" in v}
+    assert below == {(("two", "a"), "ignore")}  # equal is not below
 
 
 def test_examples_do_not_depend_on_the_order():
