@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 from filelock import FileLock
 from processes import pytest_addoption, pytest_runtestloop  # noqa: F401 - hooks
@@ -17,6 +18,10 @@ from petweak.config import Settings, settings
 
 if TYPE_CHECKING:
     from petweak.study.run import Run
+
+# A busy machine would miss a deadline; pytest's timeout ends what hangs.
+hypothesis.settings.register_profile("petweak", deadline=None)
+hypothesis.settings.load_profile("petweak")
 
 REAL = Path(__file__).resolve().parents[2] / "shared" / "data"
 

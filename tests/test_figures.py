@@ -417,3 +417,11 @@ def test_every_file_that_the_readme_shows_is_there():
 def test_real_photos_are_attributed_and_few():
     text = (TOP / "figures" / "ATTRIBUTION.md").read_text()
     assert "CC BY-SA 4.0" in text and 1 <= text.count("\n- ") <= 6
+
+
+def test_the_papers_queries_have_hardly_learnt_breeds_in_so_few_steps():
+    """So the README draws nothing from the rows `paper` and `paper-ms`."""
+    table = photos37("ablation_wide").set_index("row")
+    few = table.loc[["paper", "paper-ms"]]
+    assert set(few["steps"]) == {180} and few["accuracy"].max() < 0.1
+    assert table.loc["maskformer-ms decoder_channels=256", "accuracy"] > 0.7  # as wide

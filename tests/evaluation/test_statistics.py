@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import ttest_1samp
+from scipy.stats import norm, ttest_1samp
 
 from petweak.evaluation import metrics, statistics
 from petweak.evaluation.statistics import bootstrap, holm, p_values
@@ -177,3 +177,11 @@ def test_holm_is_wrong_in_few_families():
     rng = np.random.default_rng(0)
     wrong = [holm(pd.Series(rng.random(20))).min() < 0.05 for _ in range(2000)]
     assert 0.035 < np.mean(wrong) < 0.065
+
+
+@given(st.floats(-5, 5), st.floats(0.01, 5))
+def test_a_p_value_is_that_of_the_normal_interval(value, error):
+    low, high = norm.interval(0.95, value, error)
+    (p,) = p_values(pd.DataFrame({"value": [value], "low": [low], "high": [high]}))
+    assert p == pytest.approx(2 * norm.sf(abs(value), scale=error), abs=1e-9)
+    assert (p < 0.05) == (low > 0 or high < 0) or p == pytest.approx(0.05)
