@@ -349,7 +349,7 @@ def of_classes(table: pd.DataFrame) -> str:
 def without_labels(table: pd.DataFrame) -> str:
     """Models of no annotation of the data set beside those of outlines, of these photos or of
     others; a verdict where there are paired differences."""
-    beside, said, fewest, told = [], [], 3, ""
+    said, fewest, told = [], 3, ""
     others = both_borders(tables.stored("photos37", "supervision.csv"), "species").query(
         "model == 'maskformer-ms' and (of == 'ground_truth' or of.str.startswith('external'))")
     for border, of in ALONE.items():
@@ -440,7 +440,7 @@ def write_readme(readme: Path, out: Path) -> None:
         start, end = f"<!-- {mark} -->\n", f"<!-- /{mark} -->"
         if start not in text or end not in text:
             raise ValueError(f"{readme} has no '{start.strip()}' ... '{end}'")
-        table, frames = read_frame(file), TABLES[file.stem](read_frame(file))
+        frames = TABLES[file.stem](table := read_frame(file))
         shown = "\n\n".join(
             tables.readable(frame).to_markdown(index=False, disable_numparse=True)
             for frame in (frames if isinstance(frames, list) else [frames]))

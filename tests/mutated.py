@@ -220,8 +220,7 @@ def try_out(case: Case, examples: int) -> Counter:
     name the file."""
     seen, ticks = Counter(), itertools.count(10**18, 10**9)
 
-    # No deadline, which a busy machine would miss: pytest's timeout ends what hangs.
-    @hypothesis(max_examples=examples, derandomize=True, database=None, deadline=None,
+    @hypothesis(max_examples=examples, derandomize=True, database=None,
                 suppress_health_check=list(HealthCheck))
     @example(PAGE)
     @example(PLACEHOLDER)

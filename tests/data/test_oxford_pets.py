@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 from drawn_masks import scene
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from torchvision.datasets import OxfordIIITPet
@@ -186,7 +186,6 @@ def test_photos_are_decoded_by_content(tmp_path, form):
     assert np.abs(pixel - expected).max() < 40
 
 
-@settings(deadline=None)
 @given(st.integers(1, 90), st.integers(1, 90), st.integers(1, 64))
 def test_resize_keeps_a_flat_picture_flat_at_every_size(width, height, size):
     out = resize(Image.new("RGB", (width, height), (10, 120, 250)), size)

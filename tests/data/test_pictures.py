@@ -455,7 +455,7 @@ PICTURE.save(PNG, "PNG")
 PICTURE.save(JPEG, "JPEG")
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(st.sampled_from([PNG, JPEG]), st.data())
 def test_mutated_files_are_read_or_refused_and_nothing_else(whole, data):
     content = bytearray(whole.getvalue())

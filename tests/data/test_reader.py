@@ -518,7 +518,7 @@ def test_fingerprints_are_hashes_of_lines_a_photo(tmp_path):
     assert fingerprint(read_pets(tmp_path))["photos"] == text_hash(photos)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 30), st.integers(0, 2**31))
 def test_the_resize_rule_is_a_triangle_that_widens_as_pictures_shrink(width, height, size, seed):
     """Against weights by hand: the nearer a pixel's centre, the more; they sum to 1."""
@@ -541,7 +541,7 @@ def of_breeds(breeds: list[int], species: list[int]) -> Pets:
     return Pets(Path("set"), "set", tuple(map(str, range(max(breeds) + 1))), samples)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=40), st.floats(0.01, 0.95),
        st.integers(0, 9))
 def test_val_has_its_share_of_each_breed(breeds, fraction, seed):

@@ -52,7 +52,7 @@ def band_by_distance(mask, valid, d):
     return inside[1:-1, 1:-1] & (distance_transform_cdt(inside, "chessboard")[1:-1, 1:-1] <= d)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(masks(3), st.sampled_from([0.02, 0.1, 0.2]))
 def test_boundary_iou_is_the_iou_of_bands_by_a_distance_transform(drawn, share):
     a, b, valid = drawn
@@ -62,7 +62,7 @@ def test_boundary_iou_is_the_iou_of_bands_by_a_distance_transform(drawn, share):
     assert metrics.boundary_iou(a, b, valid, share) == expected
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(masks(3))
 def test_iou_is_a_count_pixel_by_pixel(drawn):
     both = either = 0
@@ -73,7 +73,7 @@ def test_iou_is_a_count_pixel_by_pixel(drawn):
     assert all(type(n) is int for n in metrics.intersection_union(*drawn))
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(masks(3))
 def test_masks_metrics_do_not_know_left_from_right_nor_up_from_down(drawn):
     for score in (metrics.iou, metrics.boundary_iou):
@@ -82,7 +82,7 @@ def test_masks_metrics_do_not_know_left_from_right_nor_up_from_down(drawn):
             assert score(*map(turn, drawn)) == value
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(masks(2), st.sampled_from(metrics.BORDERS))
 def test_a_target_is_read_pixel_by_pixel(drawn, border):
     trimap = 1 + drawn[0].astype(np.uint8) + drawn[1]
@@ -159,7 +159,7 @@ def test_empty_masks_and_bad_input(score):
             score(*arrays)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(masks(3))
 def test_iou_laws(drawn):
     a, b, valid = drawn
@@ -173,7 +173,7 @@ def test_iou_laws(drawn):
     assert tuple(np.sum(parts, axis=0)) == metrics.intersection_union(a, b)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(masks(3), st.sampled_from([0.0, 0.02, 0.1, 0.3]))
 def test_boundary_iou_laws_and_reference(drawn, ratio):
     a, b, valid = drawn
@@ -212,7 +212,7 @@ def test_class_metrics_by_hand():
     assert metrics.class_iou(predicted, actual, 5) == pytest.approx((1 / 3 + 1 / 2 + 0) / 3)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.integers(2, 37), st.integers(1, 60), st.integers(0, 2**32 - 1))
 def test_class_metrics_against_other_libraries(num_classes, count, seed):
     sklearn = pytest.importorskip("sklearn.metrics")
@@ -229,7 +229,7 @@ labels = st.integers(1, 6).flatmap(lambda k: st.tuples(st.just(k), st.lists(
     st.tuples(st.integers(0, k - 1), st.integers(0, k - 1)), min_size=1, max_size=30)))
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(labels, st.randoms())
 def test_class_metrics_are_counts_photo_by_photo_in_any_order(drawn, random):
     num_classes, pairs = drawn
@@ -284,7 +284,7 @@ def label_maps(draw):
     return num_classes, pairs
 
 
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 @given(label_maps(), st.randoms())
 def test_semantic_miou_is_the_jaccard_index_of_all_pixels_together(drawn, random):
     """torchmetrics pools the pixels itself; pixels that do not count are its `ignore_index`."""
@@ -303,7 +303,7 @@ def test_semantic_miou_is_the_jaccard_index_of_all_pixels_together(drawn, random
         assert metrics.semantic_miou(both, either) == pytest.approx(expected, abs=1e-6)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(label_maps())
 def test_overlaps_of_classes_are_those_of_one_mask_a_class(drawn):
     num_classes, pairs = drawn
@@ -347,7 +347,7 @@ def test_semantic_miou_refuses():
 counts = st.tuples(st.integers(0, 10**6), st.integers(0, 10**6)).map(sorted)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.lists(counts, min_size=1, max_size=30), st.randoms())
 def test_dataset_iou_and_ratios_are_fractions_in_any_order(rows, random):
     overlap, union = (sum(column) for column in zip(*rows, strict=True))
@@ -359,7 +359,7 @@ def test_dataset_iou_and_ratios_are_fractions_in_any_order(rows, random):
         assert metrics.ratio(*np.array(rows).T).tolist() == by_row
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.integers(1, 700), st.integers(1, 700))
 def test_baselines(height, width):
     ones = metrics.all_ones((height, width))

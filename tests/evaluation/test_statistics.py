@@ -61,7 +61,7 @@ def interval_by_loops(values, statistic, n, level, seed):
 chunks = st.sampled_from([1, 40, 10**6])  # values that are gathered at a time
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.lists(st.floats(0, 1, width=32), min_size=1, max_size=20), st.integers(1, 30),
        st.sampled_from([0.5, 0.9, 0.95]), st.integers(0, 9), chunks)
 def test_an_interval_is_the_quantiles_of_resampled_lists(values, n, level, seed, chunk):
@@ -73,7 +73,7 @@ def test_an_interval_is_the_quantiles_of_resampled_lists(values, n, level, seed,
         assert found == pytest.approx(expected, abs=1e-9)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.lists(st.tuples(st.integers(0, 99), st.integers(0, 99)).map(sorted), min_size=1,
                 max_size=20), st.integers(1, 30), st.integers(0, 9), chunks)
 def test_an_interval_of_rows_is_that_of_resampled_lists(rows, n, seed, chunk):
@@ -161,7 +161,6 @@ def test_holm_by_hand():
     assert holm(p * 0).eq(0).all() and holm(pd.Series(dtype=float)).empty
 
 
-@settings(deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=6))
 def test_holm_is_the_closed_test_of_bonferroni(values):
     """Marcus, Peritz & Gabriel (1976): a hypothesis is rejected where each set of hypotheses that

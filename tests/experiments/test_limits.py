@@ -25,8 +25,8 @@ def run(rendered, tmp_path_factory) -> Run:
 
 @pytest.fixture(scope="module")
 def table(run) -> pd.DataFrame:
-    found = limits(run, photos=2, of_pass=3, rounds=1, side=SIDE, copied=COPIED)
-    return found.set_index("stage")
+    measured = limits(run, photos=2, of_pass=3, rounds=1, side=SIDE, copied=COPIED)
+    return measured.set_index("stage")
 
 
 def test_a_multiplication_and_an_addition_are_two():
@@ -57,16 +57,16 @@ def test_the_roofline_is_the_slower_of_the_two(run, monkeypatch):
     monkeypatch.setattr(module, "stages_of_pass", lambda run, samples: dict([first]))
     monkeypatch.setattr(module, "stages_of", lambda run, samples: dict(others))
     monkeypatch.setattr(module, "alternate", lambda calls, rounds, device: taken[list(calls)])
-    found = limits(run, side=1000, copied=1).set_index("stage")
+    measured = limits(run, side=1000, copied=1).set_index("stage")
     flop, peak, copied = 2 * 100 * 1000 * 50, 2e9 / 2, 2e6 / 4
     least = [max(flop / peak, 1e6 / copied), max(flop / 8 / peak, 1e6 / copied), 3e6 / copied,
              flop / peak]
-    assert np.allclose(found["least"], least) and least[0] == 2
-    assert found["bound"].tolist() == ["memory", "memory", "memory", "arithmetic"]
-    assert np.allclose(found["gflop"], [0.01, 0.01, 0, 0.01])
-    assert found["precision"].tolist() == ["float32", "bfloat16", "float32", "float32"]
-    assert np.allclose(found[["gflops_float32", "gflops_bfloat16", "gb_copied"]], [1, 8, 5e-4])
-    assert np.allclose(found["seconds"], 1) and np.allclose(found["share"], least)
+    assert np.allclose(measured["least"], least) and least[0] == 2
+    assert measured["bound"].tolist() == ["memory", "memory", "memory", "arithmetic"]
+    assert np.allclose(measured["gflop"], [0.01, 0.01, 0, 0.01])
+    assert measured["precision"].tolist() == ["float32", "bfloat16", "float32", "float32"]
+    assert np.allclose(measured[["gflops_float32", "gflops_bfloat16", "gb_copied"]], [1, 8, 5e-4])
+    assert np.allclose(measured["seconds"], 1) and np.allclose(measured["share"], least)
 
 
 def test_the_work_of_every_stage(run, table):

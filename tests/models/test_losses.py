@@ -65,7 +65,7 @@ pixels = st.lists(st.tuples(st.floats(-200, 200, width=32), st.floats(0, 1, widt
                             st.integers(0, 1)), min_size=1, max_size=12)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(pixels, st.integers(1, 3))
 def test_mask_and_dice_loss_are_sums_over_pixels(drawn, copies):
     """Of each mask by itself, however many there are, and finite where exp would overflow."""
@@ -89,7 +89,7 @@ def test_gradients_are_differences(loss):
     assert (logits.grad[valid == 0] == 0).all() and (logits.grad[valid == 1] != 0).all()
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(batches(), st.tuples(*[st.floats(0.5, 8)] * 3), st.floats(0.05, 1))
 def test_the_terms_are_sums_over_photos_queries_and_objects(batch, weights, no_object):
     """Without a tensor: every query has a class, "no object" unless an object is matched to it."""

@@ -98,7 +98,7 @@ def batches(draw):
     return output, torch.randint(0, classes, (2, objects), generator=g), masks, valid
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(batches(), st.tuples(*[st.floats(0.5, 8)] * 3))
 def test_the_match_costs_what_the_cheapest_assignment_costs(batch, weights):
     every = matcher.costs(*batch, weights)
@@ -111,7 +111,7 @@ def test_the_match_costs_what_the_cheapest_assignment_costs(batch, weights):
         assert ours == pytest.approx(best, rel=1e-4, abs=1e-4)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(batches(), st.randoms())
 def test_the_match_follows_when_objects_queries_or_photos_change_places(batch, random):
     output, classes, masks, valid = batch

@@ -45,7 +45,7 @@ def by_hooks(net, head, score, photos):
     return torch.stack(maps)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(networks())
 def test_the_closed_form_is_autograds_grad_cam(drawn):
     net, head, score, photos = drawn
@@ -59,7 +59,7 @@ def test_the_closed_form_is_autograds_grad_cam(drawn):
     assert head.weight.grad is None
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(networks())
 def test_the_closed_form_is_pytorch_grad_cam_on_any_network(drawn):
     """Up to normalisation, where there is a map at all."""
@@ -74,7 +74,7 @@ def test_the_closed_form_is_pytorch_grad_cam_on_any_network(drawn):
             torch.testing.assert_close(cam.min_max(one[None])[0], other, rtol=0, atol=2e-3)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(networks())
 def test_the_map_of_a_mirror_image_is_the_mirror_image_and_a_batch_is_its_photos(drawn):
     net, head, score, photos = drawn
@@ -87,7 +87,7 @@ def test_the_map_of_a_mirror_image_is_the_mirror_image_and_a_batch_is_its_photos
     torch.testing.assert_close(alone, together, rtol=1e-4, atol=1e-7)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(networks())
 def test_layer_cam_is_the_gradient_times_the_map_pixel_by_pixel(drawn):
     net, head, score, photos = drawn
@@ -125,7 +125,7 @@ def stretched(grid: list[list[float]]) -> list[list[float]]:
     return [[(v - low) / (high - low + 1e-7) for v in row] for row in grid]
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.integers(0, 2**31), st.integers(1, 5), st.integers(1, 5), st.integers(1, 12))
 def test_maps_are_stretched_resized_and_stretched_again(seed, height, width, size):
     maps = 5 * torch.randn(2, height, width, generator=torch.Generator().manual_seed(seed))
@@ -138,7 +138,7 @@ def test_maps_are_stretched_resized_and_stretched_again(seed, height, width, siz
             assert torch.tensor(ours).allclose(expected, atol=1e-3)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.integers(0, 2**31))
 def test_log_odds_are_sums_of_probabilities(seed):
     logits = 4 * torch.randn(2, 1000, generator=torch.Generator().manual_seed(seed)).double()
