@@ -49,14 +49,17 @@ class Learner(NamedTuple):
 def time_to_quality(
     run: Run, networks: tuple[str, ...] = NETWORKS, seeds: tuple[int, ...] = (0, 1, 2),
     epochs: int = 10, every: int = 10, border: str = "ignore", rival_lr: float = 5e-4,
+    rival_epochs: int = 10,
 ) -> pd.DataFrame:
     """Train each of `networks` with each seed on ground truth, and score it on test every so many
     steps; the trimap's `border` is treated so in both. Nothing else should run beside. petweak is
-    the run's model; `rival_lr` is the others' largest learning rate. What has been trained is kept
-    in the run's folder and not trained again; the backbone's ONNX graph is in the user's cache.
+    the run's model; `rival_lr` is the others' largest learning rate. The learning rate falls over
+    all epochs, so fewer `rival_epochs` bring the others sooner to an IoU that they reach at all.
+    What has been trained is kept in the run's folder and not trained again; the backbone's ONNX
+    graph is in the user's cache.
 
-    Returns a row per scoring: `what`, `seed`, `step`, `seconds` on the clock, of them `before` the
-    first step, the mean `iou` of test; `threads`, `device`. ValueError for an unknown network.
+    Returns a row per scoring: `what`, `seed`, `epochs` in all, `step`, `seconds` on the clock, of
+    them `before` the first step, the mean `iou` of test; `threads`, `device`. ValueError for an unknown network.
     """
     if unknown := ", ".join(sorted(set(networks) - set(NETWORKS))):
         raise ValueError(f"unknown {unknown}: there are {', '.join(NETWORKS)}")
@@ -65,13 +68,15 @@ def time_to_quality(
     masks = ground_truth(run, border)
     for seed in seeds:
         for what in networks:
-            lr = run.settings.training.lr if what == OURS else rival_lr
-            s = run.settings.replace(seed=seed, epochs=epochs, lr=lr, border=border)
+            ours = what == OURS
+            length = epochs if ours else rival_epochs
+            lr = run.settings.training.lr if ours else rival_lr
+            s = run.settings.replace(seed=seed, epochs=length, lr=lr, border=border)
             known = key(s, s.to_dict(), what=what, every=every, data=run.content, version=1,
                         threads=torch.get_num_threads(), device=run.made_on)
             file = run.folder / "experiments" / "time_to_quality" / f"{what}-{seed}.json"
             curve = kept(file, known, partial(_curve, run, what, s, masks, samples, test, every))
-            rows += [{"what": what, "seed": seed, **row} for row in curve]
+            rows += [{"what": what, "seed": seed, "epochs": length, **row} for row in curve]
     return pd.DataFrame(rows).assign(**hardware(run.device))
 
 
