@@ -17,7 +17,7 @@ from petweak.reporting.notebooks import series
 
 
 class Unanswered(Preprocessor):
-    """An nbconvert preprocessor: what gives an answer away is left out, with a place to write one.
+    """An nbconvert preprocessor: answers go, and prose with the tag `answer`, for a place to write.
     Cells still run: of code, only the text of an answer goes, and a cell that is nothing else."""
 
     def preprocess(self, nb: nbformat.NotebookNode, resources: dict) -> tuple:
@@ -25,7 +25,7 @@ class Unanswered(Preprocessor):
             code = cell.cell_type == "code"
             cell.source = self.code(cell.source) if code else self.prose(cell.source)
             cell.metadata.pop("slideshow", None)
-        nb.cells = [cell for cell in nb.cells if cell.source]
+        nb.cells = [c for c in nb.cells if c.source and "answer" not in c.metadata.get("tags", [])]
         return nb, resources
 
     @staticmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import itertools
 import re
 from pathlib import Path
 
@@ -49,6 +50,22 @@ def test_no_output_answer_or_way_to_a_solution_is_left(path, edition):
     assert LINK.search(text)
     for target in LINK.findall(text):
         assert (edition / target).is_file(), target
+
+
+@pytest.mark.parametrize("path", series(), ids=lambda path: path.name)
+def test_what_is_concluded_from_an_answer_goes_with_it(path, edition):
+    given, there = cells(path), "\n".join(c.source for c in cells(edition / path.name))
+    for before, cell in itertools.pairwise(given):
+        if cell.cell_type == "markdown" and "answer" in cell.metadata.get("tags", []):
+            assert "**Answer.**" in before.source and "**Predict" not in cell.source
+            assert cell.source not in there
+        elif cell.cell_type == "markdown" and "Answer.**" in before.source:
+            assert not re.match(r"(So|Therefore|Hence|Thus)\b", cell.source), cell.source[:200]
+
+
+def test_some_conclusions_are_tagged():
+    tagged = [c for p in series() for c in cells(p) if "answer" in c.metadata.get("tags", [])]
+    assert len(tagged) >= 5 and not any(c.cell_type == "code" for c in tagged)
 
 
 def test_only_the_words_of_an_answer_are_taken_from_a_cell_that_computes():
