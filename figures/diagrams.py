@@ -143,7 +143,7 @@ def mask_rcnn() -> Drawing:
     d.box(125, 60, 110, 60, "1 backbone", "frozen")
     d.box(265, 60, 120, 60, "2 feature\npyramid", "frozen")
     d.box(415, 60, 140, 60, "3 region proposal\nnetwork", "frozen")
-    d.box(585, 60, 110, 60, "boxes that may\nhold an object", "data")
+    d.box(585, 60, 110, 60, "boxes that\nmay contain\nan object", "data")
     d.box(725, 60, 160, 60, "RoIAlign: features\ncut out for each box")
     d.along(90, (95, 125), (235, 265), (385, 415), (555, 585), (695, 725))
     d.arrow((325, 60), (325, 32), (805, 32), (805, 60), text="feature maps")

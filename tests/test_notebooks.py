@@ -18,6 +18,12 @@ from petweak.reporting.notebooks import number, parameters_of
 from petweak.study.tables import stored
 
 FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
+QUESTIONS = (  # of the paper, sections 1.3 and 3.2, in its words
+    "to a fully supervised base-line",
+    "the simplest version of the architecture which can still produce satisfying results",
+    "How simple can we make the pseudo mask generation process while ensuring satisfactory "
+    "performance?",
+)
 SERIES = sorted(FOLDER.glob("[0-9][0-9]*_*.ipynb"))
 SOLUTIONS = sorted((FOLDER / "solutions").glob("[0-9][0-9]*_*.ipynb"))
 CHAPTERS = [p for p in SERIES if p.name[:2] != "00"]  # those with exercises that are worked out
@@ -94,6 +100,12 @@ def test_links_lead_to_neighbours(path):
     neighbours = {p.name for p in (*SERIES[max(0, i - 1) : i], *SERIES[i + 1 : i + 2])}
     assert neighbours <= targets
     assert all((FOLDER / t).is_file() for t in targets)
+
+
+@every(SERIES)
+def test_the_first_cell_quotes_a_question_of_the_paper(path):
+    first = " ".join(read(path).cells[0].source.split())
+    assert any(question in first for question in QUESTIONS)
 
 
 @every(CHAPTERS)
