@@ -3,6 +3,7 @@
     figures/data/<run>/              copies of the run's tables, the source of the rest
     figures/<run>-{overview,masks,curves,label_efficiency,annotation_hours,ablation}.png
     README.md                        tables between marks such as `<!-- results photos -->`
+    notebooks/                       the measured run time in the first cell of each chapter
 
     .venv/bin/python figures/draw.py [--embedded RUN] [--photos RUN] [--only-tables]
 
@@ -11,6 +12,7 @@ Real photos are shown with their attribution in `figures/ATTRIBUTION.md`: three,
 
 import argparse
 import math
+import re
 import shutil
 import textwrap
 from pathlib import Path
@@ -453,6 +455,20 @@ def write_readme(readme: Path, out: Path) -> None:
         write_text(readme, text)
 
 
+def to_run(seconds: float) -> str:
+    """The run time of a chapter as its first cell says it: to ten seconds, and at least ten."""
+    return f"About {max(10, 10 * round(seconds / 10))} seconds to run"
+
+
+def write_times(notebooks: Path, figures: Path) -> None:
+    """The measured run times into the first cells of the chapters."""
+    measured = read_frame(figures / "data" / "embedded" / "notebooks.csv")
+    for chapter, seconds in measured.itertuples(index=False):
+        (path,) = notebooks.glob(f"{str(chapter).zfill(2)}_*.ipynb")
+        write_text(path, re.sub(r"(?<=\*\*Time\.\*\* )About \d+ seconds to run", to_run(seconds),
+                                path.read_text(encoding="utf-8")))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     for name in TITLES:
@@ -466,6 +482,7 @@ def main() -> None:
         write_hours(out / "data" / name, out)
         write_ablation(out / "data" / name, out)
     write_readme(project_path("README.md"), out)
+    write_times(project_path("notebooks"), out)
 
 
 if __name__ == "__main__":

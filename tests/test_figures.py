@@ -25,6 +25,23 @@ draw = SimpleNamespace(**runpy.run_path(str(TOP / "figures" / "draw.py")))  # no
 OLD = {"pet", "labels_free", "mask_rcnn", "student", "last", "before", "recipe", "taps"}
 
 
+def test_the_chapters_say_the_measured_run_times(tmp_path):
+    times = read_frame(TOP / "figures/data/embedded/notebooks.csv")
+    for path in (TOP / "notebooks").glob("[0-9]*.ipynb"):
+        shutil.copy(path, tmp_path)
+    draw.write_times(tmp_path, TOP / "figures")
+    for chapter, seconds in times.itertuples(index=False):
+        (path,) = tmp_path.glob(f"{str(chapter).zfill(2)}_*.ipynb")
+        assert f"**Time.** {draw.to_run(seconds)}" in path.read_text(encoding="utf-8")
+        assert path.read_bytes() == (TOP / "notebooks" / path.name).read_bytes(), (
+            "python figures/draw.py --only-tables")
+
+
+def test_a_run_time_is_said_to_ten_seconds():
+    said = [draw.to_run(seconds) for seconds in (0.4, 12.3, 31.2, 106.2)]
+    assert said == [f"About {n} seconds to run" for n in (10, 10, 30, 110)]
+
+
 def test_the_readmes_tables_are_those_of_the_committed_results(tmp_path):
     readme = tmp_path / "README.md"
     shutil.copy(TOP / "README.md", readme)
