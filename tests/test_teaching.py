@@ -43,6 +43,41 @@ def exercises(chapter: str) -> set[int]:
     return found
 
 
+def counted() -> dict[str, str]:
+    """What the table of counts says of the series as it is."""
+    text, code, names, wide = "", [], [], 0
+    for path in series():
+        cells = nbformat.read(path, as_version=4).cells
+        text += "\n\n".join(c.source for c in cells if c.cell_type == "markdown")
+        own = [c.source for c in cells if c.cell_type == "code"]
+        code += own
+        if number(path) != "00":
+            found = [n for source in own for n in ast.walk(ast.parse(source))
+                     if isinstance(n, ast.ImportFrom) and n.module.startswith("petweak")]
+            names.append(len({alias.name for n in found for alias in n.names}))
+        for output in (o for c in cells for o in c.get("outputs", [])):
+            shown = output.get("data", {}).get("text/html", "")
+            shown = re.sub(r"<details.*?</details>", "", shown, flags=re.S)
+            bodies = [t.split("<tbody>")[-1] for t in re.findall(r"<table.*?</table>", shown, re.S)]
+            wide += sum(body.count("<tr") > 12 for body in bodies)
+    references = [part.split("\n## ")[0] for part in text.split("## References\n")[1:]]
+    values = {
+        "displayed equations": len(re.findall(r"\$\$.+?\$\$", text, re.S)),
+        "diagrams (SVG)": len(set(re.findall(r"diagrams/(\S+?\.svg)", text))),
+        "chapters with linked references": sum("](http" in part for part in references),
+        "predictions": text.count("**Predict"),
+        "answers to predictions": sum("**Answer" in source for source in code),
+        "names imported from the package, 01 and later": f"{min(names)} to {max(names)}",
+        "unfolded tables of more than 12 rows": wide,
+    }
+    return {what: str(value) for what, value in values.items()}
+
+
+def test_the_table_of_counts_is_that_of_the_chapters():
+    rows = table("What has changed in the chapters")
+    assert {what: now for what, _, now in rows} == counted()
+
+
 def test_a_session_needs_only_what_came_before_it():
     rows, known = table("Six sessions"), set()
     assert [int(row[0]) for row in rows] == [1, 2, 3, 4, 5, 6]
