@@ -14,7 +14,6 @@ import argparse
 import math
 import re
 import shutil
-import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -29,9 +28,10 @@ from petweak.data.files import (
     write_frame,
     write_text,
 )
-from petweak.data.masks import read_mask
+from petweak.data.masks import IGNORE, read_mask
 from petweak.data.oxford_pets import read_pets
-from petweak.evaluation.metrics import BASELINES
+from petweak.evaluation.metrics import BASELINES, iou
+from petweak.evaluation.metrics import target as target_of
 from petweak.experiments.ablation import SEEDS, after_holm, degenerate
 from petweak.experiments.ablation import answers as ablation_answers
 from petweak.experiments.ablation import sentences as ablation_sentences
@@ -67,7 +67,6 @@ from petweak.visualization.style import save_or_show
 TITLES = {"embedded": "Rendered pets", "photos": "Real photos, three breeds"}
 # Folders of figures/data/ with tables; those of the last are of experiments alone.
 STORED = (*TITLES, "photos37")
-SHOWN = 3  # photos in a figure
 ATTRIBUTION = """`photos-masks.png` and `examples/` show photos of the Oxford-IIIT Pet data set \
 (O. M. Parkhi, A. Vedaldi, A. Zisserman, C. V. Jawahar, *Cats and Dogs*, CVPR 2012), licensed \
 CC BY-SA 4.0; the copyright of each photo stays with its owner. The masks in the figure were drawn \
@@ -101,7 +100,7 @@ def write_figures(run_folder: Path, name: str, out: Path) -> None:
     for figure, fig in drawn.items():
         save_or_show(fig, out / f"{name}-{figure}.png")
     if about["dataset"] == "oxford-iiit-pet":
-        photos = "".join(f"- {row['title']}\n" for row in rows)
+        photos = "".join(f"- {row['title'].rpartition(' ')[2]}\n" for row in rows)
         write_text(out / "ATTRIBUTION.md", ATTRIBUTION + photos)
 
 
@@ -159,7 +158,7 @@ def write_ablation(data: Path, out: Path) -> None:
     rows = ablation_answers(table).to_dict("records")
     said = {r["source"]: (itself if r["tenth"] == "yes" and r["simplest"] == r["best"] else
                           say[r["tenth"]]).format(**r) for r in rows}
-    title = "\n".join(textwrap.fill(f"{source}: {text}", 50) for source, text in said.items())
+    title = "\n".join(f"{source}: {text}" for source, text in said.items())
     save_or_show(charts.ablation_points(table, title), out / f"{data.name}-ablation.png")
 
 
@@ -191,13 +190,22 @@ def architectures_of_note(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _masks(run_folder: Path, data_root: str) -> list[dict]:
-    """Rows of a gallery: a few test photos with every source's mask."""
+    """Rows of a gallery: every source's mask on the best, the median and the worst test photo, by
+    the median of the sources' IoU with ground truth, border as foreground, so by no hand."""
     test, masks = read_pets(project_path(data_root)).split("test"), run_folder / "masks"
     sources = source_names(Settings.from_dict(read_json(run_folder / "run.json")["settings"]))
     sources = [s for s in sources if (masks / s / "manifest.json").is_file()]
     sources = [s for s in sources if s != "ground_truth"]  # the outline
-    return [gallery_row(s, s.id, {n: read_mask(masks / n / f"{s.id}.png") for n in sources})
-            for s in test[:: len(test) // SHOWN][:SHOWN]]
+    samples, ious = {s.id: s for s in test if s.trimap}, {}
+    for i, sample in samples.items():
+        target, _ = target_of(sample.load()[1], "foreground")
+        drawn = {n: read_mask(masks / n / f"{i}.png") for n in sources}
+        ious[i] = {n: iou((m != IGNORE) & (m > 0), target) for n, m in drawn.items()}
+    scores = pd.DataFrame(ious).median()
+    chosen = tables.pick_examples(scores.rename("iou/foreground").rename_axis("id").reset_index())
+    return [gallery_row(samples[i], f"{word} of {len(samples)} by median IoU, {scores[i]:.2f}: {i}",
+                        {f"{n} {v:.2f}": read_mask(masks / n / f"{i}.png")
+                         for n, v in ious[i].items()}) for word, i in chosen.items()]
 
 
 def results_tables(results: pd.DataFrame) -> list[pd.DataFrame]:

@@ -415,7 +415,7 @@ def test_the_grid_of_architectures_is_drawn_with_what_it_came_to(tmp_path, monke
         tmp_path / "photos" / "ablation.csv", index=False)
     draw.write_ablation(tmp_path / "photos", tmp_path)
     assert titles[1].count("is itself the best") == 2
-    assert Image.open(tmp_path / "photos-ablation.png").size[0] == 1120
+    assert Image.open(tmp_path / "photos-ablation.png").size[0] == 900
     shown = draw.architectures_table(table).query("source != 'ground_truth'")
     assert shown["row"].tolist() == ["paper", "tiny", "poor", "all_ones", "centre_box"]
     assert shown["IoU"].tolist() == ["0.900", "0.890", "0.500 ▼", "0.490", "0.300"]

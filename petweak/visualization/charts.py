@@ -52,6 +52,9 @@ def overview_bars(results: pd.DataFrame, split: str = "test", paper: bool = True
     for y, score in zip(at, rows[value], strict=True):
         ax.text(1.07, y, tables.as_text(score), va="center", weight="bold")
     ax.text(1.07, -0.45, "model", fontsize="small")
+    alike, of = (rows, "") if len({*multi}) < 2 else (rows[~np.array(multi)], " of MaskFormer")
+    top = [f"{' '.join(n)} {iou:.3f}" for n, iou in alike[value].dropna().nlargest(2).items()]
+    fig.suptitle(f"Highest IoU{of}: " * bool(top) + ", then ".join(top))
     if not scored:
         return fig
     marks = {"its pseudo-masks": ("D", rows["pseudo_iou_gt/foreground"])}
@@ -73,7 +76,7 @@ def learning_curves(run_folder: str | Path, models: Sequence | None = None) -> F
     configs = finished_models(run_folder, rounds=False).items()
     configs = {f: c for f, c in configs if not models or (c["source"], c["labels"]) in models}
     colours, fig = palette(c["source"] for c in configs.values()), canvas(5.2 + 0.1 * len(configs))
-    loss, val = fig.subplots(2, 1, sharex=True)
+    (loss, val), rings = fig.subplots(2, 1, sharex=True), {}
     for folder, config in configs.items():
         multi = config["model"]["levels"] != ["final"]  # maskformer-ms
         look = dict(color=colours[config["source"]], ls=LINES[config["labels"]], marker="o^"[multi])
@@ -83,6 +86,9 @@ def learning_curves(run_folder: str | Path, models: Sequence | None = None) -> F
         val.plot(history["val_mask_iou"], ms=4, **look)  # empty without val
         kept = history["val_mask_iou"][history.index == config["best_epoch"]]
         val.plot(kept, "o", ms=11, mfc="none")
+        rings |= {f"{value:.2f} in epoch {epoch}, {name}": value for epoch, value in kept.items()}
+    if (rings := pd.Series(rings, dtype=float).dropna()).size:
+        fig.suptitle(f"Highest IoU on val of a kept epoch: {rings.idxmax()}")
     loss.set(ylabel="loss on train")
     val.set(ylabel="mask IoU on val", xlabel="epoch")
     val.xaxis.get_major_locator().set_params(integer=True)
@@ -102,6 +108,9 @@ def threshold_curves(curves: Mapping, chosen: Mapping | None = None) -> Figure:
             point = chosen[name], np.interp(chosen[name], x, y)
             ax.plot(*point, "o", ms=11, mfc="none")
             ax.annotate(f"{point[0]:.2f}", point, (0, 9), textcoords="offset points", ha="center")
+    best = {name: max(curve, key=curve.get) for name, curve in curves.items()}
+    name = max(best, key=lambda name: curves[name][best[name]])
+    fig.suptitle(f"Highest IoU: {curves[name][best[name]]:.2f}, {name} at {best[name]:.2f}")
     return fig
 
 
@@ -117,6 +126,11 @@ def breed_points(table: pd.DataFrame, models: Sequence[tuple[str, str]]) -> Figu
         ax.plot(table[name], range(n), marker, color=colours[source], mew=1.8, label=name)
     ax.axhline(n - 1.5, lw=0.8)  # the last row is of all breeds
     ax.set_ylim(n - 0.4, -0.6)
+    first = next(iter(points))
+    of = table[:-1].set_index("breed")[first].dropna().sort_values()
+    if len(of) > 1:
+        fig.suptitle(f"{first}: {of.index[0]} has least, {of.iloc[0]:.2f}, "
+                     f"and {of.index[-1]} most, {of.iloc[-1]:.2f}")
     return fig
 
 
@@ -132,6 +146,9 @@ def cost_bars(costs: pd.DataFrame) -> Figure:
     bars = ax.barh(at, shared, 0.62 * (shared > 0), alone, edgecolor=rcParams["text.color"], **look)
     ax.bar_label(bars, [f"{seconds:.3f}" for seconds in alone + shared], padding=5)
     ax.set_xlim(0, 1.14 * (alone + shared).max())
+    whole = (alone + shared).set_axis(costs["source"]).sort_values()
+    fig.suptitle(f"{whole.index[0]} takes least, {whole.iloc[0]:.3f} s a photo" + (
+        f"; {whole.index[-1]} most, {whole.iloc[-1]:.3f} s" if len(whole) > 1 else ""))
     return fig
 
 
@@ -139,18 +156,24 @@ def cost_bars(costs: pd.DataFrame) -> Figure:
 def label_efficiency_lines(curve: pd.DataFrame, border: str = "ignore") -> Figure:
     """IoU by the number of ground-truth masks, from `experiments.label_efficiency`: means over
     seeds, and a band from the worst seed to the best one."""
-    part, fig = curve[curve["border"] == border], canvas(4.2)
+    part, fig, means = curve[curve["border"] == border], canvas(4.2), {}
     ticks = sorted(set(part["masks"]) - {0})
     ax = fig.add_subplot(xlabel="ground-truth masks in train", ylabel=f"IoU, border {border}")
     for kind, (label, colour, look) in KINDS.items():
         values = part[part["kind"] == kind].groupby("masks")["value"].agg(["mean", "min", "max"])
         if kind == "pseudo":  # the same whatever the number: a level
             values = values.iloc[[0, 0]].set_axis([ticks[0], ticks[-1]])
-        ax.plot(values["mean"], look, color=colour, label=label)
+        ax.plot(means.setdefault(kind, values["mean"]), look, color=colour, label=label)
         ax.fill_between(values.index, values["min"], values["max"], color=colour, alpha=0.2)
     ax.set_xscale("log")
     ax.set_xticks(ticks, [str(t) for t in ticks])
     ax.minorticks_off()
+    ahead = (means["true"] >= means["pseudo"].iloc[0]).tolist()
+    at, numbers = ahead.index(True) if any(ahead) else -1, means["true"].index.tolist()
+    fig.suptitle("On average " + {
+        -1: f"pseudo-masks are ahead of {numbers[-1]} ground-truth masks",
+        0: f"{numbers[0]} ground-truth masks do as well as pseudo-masks"}.get(
+        at, f"ground truth overtakes pseudo-masks from {numbers[at - 1]} to {numbers[at]} masks"))
     return fig
 
 
@@ -188,7 +211,7 @@ def annotation_hours(points: pd.DataFrame, title: str, border: str = "ignore") -
     for (_, text, colour), y in zip(sorted(ends), places, strict=True):
         ax.plot(1.03, y, "o", color=colour, transform=beside["xycoords"], clip_on=False)
         ax.annotate(text, (1.03, y), (7, 0), fontsize="small", **beside)
-    fig.suptitle(title, x=0.01, ha="left", weight="bold")
+    fig.suptitle(title)
     return fig
 
 
@@ -234,7 +257,7 @@ def ablation_points(table: pd.DataFrame, title: str) -> Figure:
     marks += [Line2D([], [], marker="o", ls="", color=text, label="filled: satisfies"),
               Line2D([], [], ls="--", color=text, lw=1, label="all_ones")]
     fig.legend(handles=marks, loc="outside lower left", ncols=2)
-    fig.suptitle(title, x=0.01, ha="left", weight="bold")
+    fig.suptitle(title)
     return fig
 
 
@@ -293,6 +316,10 @@ def clue_lines(clues: pd.DataFrame, paper: tuple[float, float], named: Sequence[
     ax.annotate("the paper", (paper[1], paper[0]), (0, -16), textcoords="offset points",
                 ha="center", weight="bold")
     ax.set(xlim=(0, 0.75), ylim=(0, 0.75))
+    far = np.hypot(clues["test"] - paper[0], clues["finetuned"] - paper[1])
+    near = clues.loc[far.idxmin()]
+    fig.suptitle(f"Nearest to the paper's pair: {near['fault']} at {near['threshold']:.2f}, "
+                 f"{far.min():.2f} away")
     return fig
 
 
@@ -308,6 +335,9 @@ def round_lines(rounds: pd.DataFrame) -> Figure:
         ax.errorbar(part["round"], part["model"], limits, fmt="o-", capsize=3, label=name, **look)
         ax.plot(part["round"], part["masks"], "D--", label="its masks on train", **look)
     ax.set_ylabel("IoU with ground truth")
+    means = rounds.groupby("round")["model"].mean().dropna()
+    fig.suptitle("IoU of the model on test: " + ", ".join(
+            f"{iou:.3f} in round {n}" for n, iou in means.iloc[[0, -1]].items()))
     return fig
 
 
@@ -318,6 +348,9 @@ def probe_bars(probes: pd.DataFrame) -> Figure:
     fig, ax = _rows(2.4, names, "IoU of a linear probe on test, border ignored")
     bars = ax.barh(range(len(probes)), probes["iou"], color=SOURCE_COLOURS["ground_truth"])
     ax.bar_label(bars, fmt="%.3f", padding=4)
+    most, *others = probes.sort_values("iou", ascending=False).itertuples()
+    fig.suptitle(f"{most.level} has the highest IoU, {most.iou:.3f}" + (
+        f": {most.iou - others[0].iou:.3f} more than {others[0].level}" if others else ""))
     return fig
 
 

@@ -27,8 +27,9 @@ NOTE = "white line: ground truth, border as foreground"
 
 
 def overlay(photo: Any, mask: Mask, colour: str, target: Mask = None) -> np.ndarray:
-    """The photo (H, W, 3) uint8 with `mask` tinted and outlined in `colour`, its ignore region
-    greyed, and `target` outlined in white. ValueError where shapes differ."""
+    """The photo (H, W, 3) uint8 with `mask` tinted in `colour`, its edge dark outside and light
+    inside, which shows on fur of any colour, its ignore region greyed, and `target` outlined in
+    white. ValueError where shapes differ."""
     out = np.array(photo, dtype=np.uint8)
     line = max(1, round(float(np.hypot(*out.shape[:2])) / 220))
     for m in (mask, target):
@@ -39,7 +40,9 @@ def overlay(photo: Any, mask: Mask, colour: str, target: Mask = None) -> np.ndar
         masks = torch.from_numpy(np.stack([inside, mask == IGNORE]))
         tinted = draw_segmentation_masks(image, masks, 0.45, [colour, IGNORE_COLOUR])
         out = np.ascontiguousarray(tinted.permute(1, 2, 0).numpy())
-        _outline(out, inside, getrgb(colour), line)
+        edge, rgb = np.zeros(inside.shape, np.uint8), np.array(getrgb(colour))
+        _outline(edge, inside, (1,), 2 * line + 1)
+        out[(edge > 0) & ~inside], out[(edge > 0) & inside] = rgb // 4, (rgb + 255) // 2
     if target is not None:  # white on black, so that it shows on a white cat, too
         _outline(out, target, (0, 0, 0), line + 2)
         _outline(out, target, (255, 255, 255), line)

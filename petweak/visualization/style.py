@@ -13,12 +13,13 @@ from IPython.display import display
 from matplotlib import rc_context, rcParams
 from matplotlib import style as mpl_style
 from matplotlib.figure import Figure as _Figure
+from matplotlib.text import Text
 from PIL import Image
 
 from petweak.data.files import replacing
 
+QUALITY, COLOURS = 50, 64  # of photos as JPEG, of charts as PNG: a notebook is below 600 kB
 SIZES = ("screen", "one", "two")  # a phone or a page, one or both columns of a paper
-DPI, SHOW_DPI, PIXELS = 200, 120, 110  # in a file, in a notebook; CSS pixels per inch
 # Colours of Okabe and Ito, and a brown, which colour-blind readers can tell apart: test_style.py.
 SOURCE_COLOURS = {
     "ground_truth": "#009E73",
@@ -31,14 +32,19 @@ SOURCE_COLOURS = {
     "all_ones": "#808080",
     "centre_box": "#A8A8A8",
 }
+TITLE = {"x": 0.01, "ha": "left", "weight": "bold", "wrap": True}
 SPARE_COLOURS = ("#882255", "#999933", "#44AA99", "#AA4499", "#6699CC")
 
 
 class Figure(_Figure):
-    """A matplotlib figure that a notebook shows without pyplot."""
+    """A matplotlib figure that a notebook shows without pyplot. Its resolution is the style's."""
 
     def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
-        return png(self), {"width": int(self.get_figwidth() * PIXELS)}
+        return png(self), {"width": int(self.bbox.width)}
+
+    def suptitle(self, t: str, **look) -> Text:
+        """The finding, bold and at the left, in lines that fit the figure's width."""
+        return super().suptitle(t, **TITLE | look)
 
 
 def style(dark: bool = False, size: str = "screen") -> AbstractContextManager:
@@ -50,17 +56,17 @@ def style(dark: bool = False, size: str = "screen") -> AbstractContextManager:
 
 def styled(draw):
     """Gives a function that returns a Figure the keywords `dark` and `size`, the style, and a
-    legend above the axes, where it hides no value, of two columns if they fit."""
+    legend below the axes, where it hides no value, of two columns if they fit."""
 
     @functools.wraps(draw)
     def call(*args, dark: bool = False, size: str = "screen", **kwargs):
         with style(dark, size):
             fig = draw(*args, **kwargs)
             if any(ax.get_legend_handles_labels()[0] for ax in fig.axes):
-                box = fig.legend(loc="outside upper left", ncols=2)
+                box = fig.legend(loc="outside lower left", ncols=2)
                 if box.get_window_extent().width > fig.bbox.width:
                     box.remove()
-                    fig.legend(loc="outside upper left")
+                    fig.legend(loc="outside lower left")
             return fig
 
     return call
@@ -79,10 +85,10 @@ def palette(sources: Iterable[str]) -> dict[str, str]:
     return SOURCE_COLOURS | spare
 
 
-def png(fig: _Figure, dpi: int = DPI) -> bytes:
+def png(fig: _Figure) -> bytes:
     """The figure as a PNG file, the same bytes for the same figure."""
     out = io.BytesIO()
-    fig.savefig(out, format="png", dpi=dpi, metadata={"Software": None})
+    fig.savefig(out, format="png", dpi="figure", metadata={"Software": None})
     return out.getvalue()
 
 
@@ -93,15 +99,15 @@ def save_or_show(fig: _Figure, path: str | Path | None = None) -> Path | None:
         return display(fig)
     stamp = {".pdf": "CreationDate", ".png": "Software"}[Path(path).suffix]  # changes the bytes
     with replacing(path) as beside, rc_context({"pdf.fonttype": 42}):  # no Type 3 fonts
-        fig.savefig(beside, dpi=DPI, metadata={stamp: None})
+        fig.savefig(beside, dpi="figure", metadata={stamp: None})
     return Path(path)
 
 
 def show(fig: _Figure, alt: str) -> None:
     """Show the figure in a notebook, small: charts as PNG, photos as JPEG. `alt` says what is on
     it, for those who cannot see it."""
-    image, out = Image.open(io.BytesIO(png(fig, SHOW_DPI))).convert("RGB"), io.BytesIO()
+    image, out = Image.open(io.BytesIO(png(fig))).convert("RGB"), io.BytesIO()
     kind = "jpeg" if image.getcolors(5000) is None else "png"  # photos have many more colours
-    image = image if kind == "jpeg" else image.quantize(128, dither=Image.Dither.NONE)
-    image.save(out, format=kind, quality=75, optimize=True)
-    display(Shown(out.getvalue(), format=kind, width=int(fig.get_figwidth() * PIXELS), alt=alt))
+    image = image if kind == "jpeg" else image.quantize(COLOURS, dither=Image.Dither.NONE)
+    image.save(out, format=kind, quality=QUALITY, optimize=True)
+    display(Shown(out.getvalue(), format=kind, width=image.width, alt=alt))

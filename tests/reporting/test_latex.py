@@ -13,7 +13,6 @@ from PIL import Image
 
 from petweak.data.files import read_json
 from petweak.reporting.latex import clear, numeric, table_tex, tex
-from petweak.visualization.style import DPI
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +94,7 @@ def test_figures_are_of_two_widths(reported):
     figures = reported / "latex" / "figures"
     for name, inches in (("one", 3.4), ("two", 7.0)):
         for picture in figures.glob(f"*-{name}.png"):
-            assert Image.open(picture).width == pytest.approx(inches * DPI, abs=1)
+            assert Image.open(picture).width == pytest.approx(inches * 200, abs=1)
         for pdf in figures.glob(f"*-{name}.pdf"):
             box = re.search(rb"/MediaBox \[ 0 0 ([\d.]+) ([\d.]+) \]", pdf.read_bytes())
             assert float(box[1]) == pytest.approx(72 * inches) and float(box[2]) <= 72 * 8.7

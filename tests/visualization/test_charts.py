@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 
 import numpy as np
@@ -25,7 +26,7 @@ from petweak.visualization.charts import (
     spread,
     threshold_curves,
 )
-from petweak.visualization.style import SOURCE_COLOURS
+from petweak.visualization.style import SIZES, SOURCE_COLOURS
 
 
 def texts(fig) -> list[str]:
@@ -53,6 +54,8 @@ def test_overview_bars():
     (ax,) = fig.axes
     assert [b.get_width() for b in ax.patches] == [0.7, 0.8]
     assert [t.get_text() for t in ax.texts] == ["0.700", "0.800", "model"]
+    assert fig.get_suptitle() == (
+        "Highest IoU: imagenet_only species 0.800, then gradcam_pretrained breed 0.700")
     assert texts(fig) == ["its pseudo-masks", "the paper's model", "all_ones", "centre_box"]
     (whiskers,) = ax.collections
     ends = [s[:, 0].tolist() for s in whiskers.get_segments()]
@@ -65,7 +68,8 @@ def test_the_overview_sets_maskformer_ms_apart():
         source="ground_truth")], ignore_index=True)
     of = {"imagenet_only": "maskformer-ms", "gradcam_pretrained": "maskformer-ms"}
     frame["model"] = frame["source"].map(of).fillna("maskformer").where(frame["labels"] != "-")
-    (ax,) = overview_bars(frame).axes
+    (ax,) = (fig := overview_bars(frame)).axes  # an architecture is compared with itself alone
+    assert fig.get_suptitle() == "Highest IoU of MaskFormer: ground_truth breed 0.700"
     assert [t.get_text() for t in ax.get_yticklabels()] == [
         "ground_truth\nbreed", "gradcam_pretrained\nbreed, MaskFormer-MS",
         "imagenet_only\nspecies, MaskFormer-MS"]
@@ -150,11 +154,16 @@ def test_a_missing_val_is_no_zero_and_a_zero_is_drawn(run_folder):
     assert sum(np.isnan(y).all() for y in curves) == 1
     rings = [y for y in drawn if len(y) == 1]
     assert sorted(y[0] for y in rings if not np.isnan(y[0])) == [0.3, 0.3, 0.6]
+    kept = "Highest IoU on val of a kept epoch: "
+    assert learning_curves(run_folder).get_suptitle() == (
+        f"{kept}0.60 in epoch 2, ground_truth, breed")
+    assert not learning_curves(run_folder, [("imagenet_only", "species")]).get_suptitle()
 
 
 def test_threshold_curves_mark_what_was_chosen():
     curves = {"gradcam_pretrained val": {0.2: 0.4, 0.4: 0.6}, "gradcam_finetuned": {0.2: 0.1}}
-    (ax,) = threshold_curves(curves, {"gradcam_pretrained val": 0.3}).axes
+    (ax,) = (fig := threshold_curves(curves, {"gradcam_pretrained val": 0.3})).axes
+    assert fig.get_suptitle() == "Highest IoU: 0.60, gradcam_pretrained val at 0.40"
     ring = next(line for line in ax.lines if len(line.get_xdata()) == 1)
     assert (ring.get_xdata()[0], ring.get_ydata()[0]) == pytest.approx((0.3, 0.5))
     assert [t.get_text() for t in ax.texts] == ["0.30"]
@@ -173,7 +182,8 @@ def test_breed_points():
             "centre_box": [0.3] * 3,
         }
     )
-    (ax,) = breed_points(table, models).axes
+    (ax,) = (fig := breed_points(table, models)).axes
+    assert fig.get_suptitle() == "ground_truth-breed: pug has least, 0.50, and Bengal most, 0.60"
     points = {line.get_label(): line for line in ax.lines}
     assert points["ground_truth-species"].get_marker() == "s"
     assert points["ground_truth-breed"].get_xdata().tolist() == [0.5, 0.6, 0.55]
@@ -193,7 +203,9 @@ def test_cost_bars():
             "features_seconds": [0.0, 0.2, np.nan],
         }
     )
-    (ax,) = cost_bars(costs).axes
+    (ax,) = (fig := cost_bars(costs)).axes
+    assert fig.get_suptitle() == (
+        "ground_truth takes least, 0.200 s a photo; mask_rcnn most, 0.500 s")
     assert [t.get_text() for t in ax.texts] == ["0.500", "0.300", "0.200"]
     assert [b.get_width() for b in ax.patches] == pytest.approx([0.5, 0.1, 0.2, 0, 0.2, 0])
 
@@ -207,7 +219,12 @@ def test_label_efficiency_lines_show_means_and_bands():
         for seed in (0, 1)
     ]
     curve = pd.DataFrame(rows, columns=["kind", "masks", "seed", "border", "value"])
-    (ax,) = label_efficiency_lines(curve).axes
+    (ax,) = (fig := label_efficiency_lines(curve)).axes
+    assert fig.get_suptitle() == "On average 3 ground-truth masks do as well as pseudo-masks"
+    for less, said in ((0.1, "ground truth overtakes pseudo-masks from 3 to 30 masks"),
+                       (0.9, "pseudo-masks are ahead of 30 ground-truth masks")):
+        poorer = curve.assign(value=curve["value"] - less * (curve["kind"] == "true"))
+        assert label_efficiency_lines(poorer).get_suptitle() == f"On average {said}"
     true = next(line for line in ax.lines if line.get_label() == "ground-truth masks alone")
     assert true.get_xdata().tolist() == [3, 30]
     assert true.get_ydata() == pytest.approx([0.54, 0.81])
@@ -247,7 +264,8 @@ def test_values_are_spread_no_more_than_they_have_to():
 def test_clues_are_lines_of_faults_and_a_cross_for_the_paper():
     clues = pd.DataFrame({"fault": ["none", "none", "odd"], "threshold": [0.5, 0.2, 0.2],
                           "finetuned": [0.3, 0.5, 0.4], "test": [0.3, 0.6, 0.1]})
-    (ax,) = clue_lines(clues, (0.09, 0.54), ["odd"]).axes
+    (ax,) = (fig := clue_lines(clues, (0.09, 0.54), ["odd"])).axes
+    assert fig.get_suptitle() == "Nearest to the paper's pair: odd at 0.20, 0.14 away"
     none, odd, cross = ax.lines
     assert none.get_xdata().tolist() == [0.5, 0.3] and odd.get_label() == "odd"
     assert (cross.get_xdata()[0], cross.get_ydata()[0]) == (0.54, 0.09)
@@ -271,12 +289,15 @@ def test_round_lines():
     )
     fig = round_lines(tables.rounds(frame, border="ignore"))
     assert fig.axes[0].get_xticks().tolist() == [0, 1]
+    assert fig.get_suptitle() == "IoU of the model on test: 0.700 in round 0, 0.900 in round 1"
     assert texts(fig) == ["its masks on train", "imagenet_only, species: model on test"]
 
 
 def test_probe_bars():
     probes = pd.DataFrame({"level": ["final", "stride8"], "channels": [8, 4], "iou": [0.5, 0.75]})
-    assert [bar.get_width() for bar in probe_bars(probes).axes[0].patches] == [0.5, 0.75]
+    fig = probe_bars(probes)
+    assert [bar.get_width() for bar in fig.axes[0].patches] == [0.5, 0.75]
+    assert fig.get_suptitle() == "stride8 has the highest IoU, 0.750: 0.250 more than final"
 
 
 def test_every_chart_comes_in_every_size_and_dark():
@@ -321,3 +342,19 @@ def test_growth_lines():
     assert titles[0] == "exponent of all: 1.00" and titles[3] == "exponent of own: 0.50"
     assert fig.axes[0].get_xticks().tolist() == [2, 8] and fig.axes[1].get_ylim()[0] == 0
     assert texts(fig) == ["features", "all", "rss, MB", "own, MB"]
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_titles_lie_inside_the_canvas(size, run_folder):
+    """One was cut at the right edge."""
+    points = pd.DataFrame({"name": ["a", "b"], "source": ["ground_truth", "external"],
+                           "series": [False, False], "hours": [0.1, 2.0], "iou": [0.5, 0.9],
+                           "smallest": [0.4, 0.9], "largest": [0.6, 0.9]})
+    long = "three breeds: pseudo-masks alone are worth 0.7 to 1.0 hours of outlines"
+    probes = pd.DataFrame({"level": ["final", "stride8"], "channels": [8, 4], "iou": [0.5, 0.75]})
+    for fig in (annotation_hours(points, long, size=size), overview_bars(results(), size=size),
+                learning_curves(run_folder, size=size), probe_bars(probes, size=size)):
+        fig.savefig(io.BytesIO(), format="png")
+        box, axes = fig._suptitle.get_window_extent(), fig.axes[0].get_window_extent()
+        assert 0 <= box.x0 and box.x1 <= fig.bbox.x1, fig.get_suptitle()
+        assert axes.y1 <= box.y0 and box.y1 <= fig.bbox.y1, fig.get_suptitle()

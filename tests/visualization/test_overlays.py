@@ -12,7 +12,7 @@ from PIL import Image
 from petweak.data.masks import write_mask
 from petweak.data.oxford_pets import Sample
 from petweak.visualization.overlays import gallery, overlay, show_examples, show_masks, show_photos
-from petweak.visualization.style import SIZES
+from petweak.visualization.style import SIZES, SOURCE_COLOURS
 
 PHOTO = Image.new("RGB", (60, 40), (100, 100, 100))
 
@@ -33,9 +33,17 @@ def test_a_mask_is_tinted_and_outlined_and_its_ignore_region_greyed():
     out = overlay(PHOTO, drawn, "#ff0000")
     assert tuple(out[5, 5]) == (100, 100, 100)
     assert tuple(out[20, 20]) == (169, 55, 55)
-    assert tuple(out[10, 20]) == (255, 0, 0)
+    assert tuple(out[10, 20]) == (255, 127, 127) and tuple(out[9, 20]) == (63, 0, 0)
     assert tuple(out[5, 55]) == (112, 112, 112)
     assert np.array_equal(overlay(PHOTO, mask(), "#ff0000")[:, :45], out[:, :45])
+
+
+def test_an_edge_shows_where_the_tint_does_not():
+    """A brown mask on a brown animal could not be seen."""
+    for fur in SOURCE_COLOURS.values():
+        out = overlay(Image.new("RGB", PHOTO.size, fur), mask(), fur).astype(int)
+        assert np.abs(out[20, 20] - out[5, 5]).max() <= 1  # the tint
+        assert out[10, 20].sum() - out[9, 20].sum() > 250
 
 
 def test_ground_truth_is_outlined_in_white_on_black():

@@ -66,7 +66,7 @@ def test_a_source_without_a_colour_gets_a_spare_one():
 
 
 @pytest.mark.parametrize(
-    ("size", "width", "font"), [("screen", 5.6, 10), ("one", 3.4, 8), ("two", 7, 9)]
+    ("size", "width", "font"), [("screen", 5.625, 10), ("one", 3.4, 8), ("two", 7, 9)]
 )
 def test_sizes(size, width, font):
     before = dict(matplotlib.rcParams)
@@ -110,6 +110,20 @@ def test_a_legend_has_as_many_columns_as_fit():
     assert not named([]).legends
 
 
+def test_a_title_is_at_the_left_and_wrapped_inside_the_figure():
+    words = " ".join(["label as class id has the IoU nearest to the paper's"] * 3)
+    for size in SIZES:
+        fig = line(size=size)
+        title = fig.suptitle(words)
+        assert title.get_weight() == "bold" and title.get_ha() == "left"
+        png(fig)
+        box, axes = title.get_window_extent(), fig.axes[0].get_window_extent()
+        assert 0 <= box.x0 and box.x1 <= fig.bbox.x1 and axes.y1 <= box.y0 and box.y1 <= fig.bbox.y1
+        assert box.height > 2 * title.get_size() * fig.dpi / 72  # of several lines
+        with style(size=size):
+            assert canvas(3).add_subplot().set_title("a").get_ha() == "left"
+
+
 def test_files_are_whole_and_the_same_for_the_same_figure(tmp_path):
     for name in ("a.png", "a.pdf"):
         path = save_or_show(line(), tmp_path / name)
@@ -132,6 +146,6 @@ def test_a_notebook_shows_a_small_picture_with_its_alt_text(monkeypatch):
     assert save_or_show(photo) is None and shown[2] is photo
     assert [s.format for s in shown[:2]] == ["png", "jpeg"]
     assert [s.alt for s in shown[:2]] == ["a line that rises", "a photo"]
-    assert all(len(s.data) < 60_000 and s.width == 616 for s in shown[:2])
+    assert all(len(s.data) < 60_000 and s.width == 900 for s in shown[:2])  # as in README
     content, about = photo._repr_png_()
-    assert content[:4] == b"\x89PNG" and about == {"width": 616}
+    assert content[:4] == b"\x89PNG" and about == {"width": 900}
