@@ -100,8 +100,9 @@ def write_figures(run_folder: Path, name: str, out: Path) -> None:
     for figure, fig in drawn.items():
         save_or_show(fig, out / f"{name}-{figure}.png")
     if about["dataset"] == "oxford-iiit-pet":
-        photos = "".join(f"- {row['title'].rpartition(' ')[2]}\n" for row in rows)
-        write_text(out / "ATTRIBUTION.md", ATTRIBUTION + photos)
+        ids = {row["title"].rpartition(" ")[2] for row in rows}
+        ids |= {f.stem for f in (out / "examples").glob("*.jpg")}
+        write_text(out / "ATTRIBUTION.md", ATTRIBUTION + "".join(f"- {i}\n" for i in sorted(ids)))
 
 
 def hours_title(points: pd.DataFrame) -> str:

@@ -59,7 +59,8 @@ def time_to_quality(
     graph is in the user's cache.
 
     Returns a row per scoring: `what`, `seed`, `epochs` in all, `step`, `seconds` on the clock, of
-    them `before` the first step, the mean `iou` of test; `threads`, `device`. ValueError for an unknown network.
+    them `before` the first step, the mean `iou` of test; `threads`, `device`. ValueError for an
+    unknown network.
     """
     if unknown := ", ".join(sorted(set(networks) - set(NETWORKS))):
         raise ValueError(f"unknown {unknown}: there are {', '.join(NETWORKS)}")
