@@ -57,18 +57,15 @@ def run_times(run: str | Path) -> pd.DataFrame:
 
 
 def chapter_map(times: pd.DataFrame) -> str:
-    """The series as an HTML table, with the minutes to learn and the measured run times in
-    `times`."""
+    """The series as an HTML table, with minutes to learn and the measured run times in `times`."""
     took = {str(n).zfill(2): f"{s:.0f} s" for n, s in times.itertuples(index=False)}
-    rows = ["<th></th><th style='text-align:left'>notebook and question</th>"
-            "<th>to learn</th><th>took</th>"]
+    left = "style='text-align:left'"
+    rows = [f"<th></th><th {left}>notebook and question</th><th>to learn</th><th>took</th>"]
     for c in chapters():
         title, file = html.escape(c.title), html.escape(c.file.name)
         data = f"data:image/jpeg;base64,{c.picture}"
         picture = f'<img alt="a picture from {title}" src="{data}">' if c.picture else ""
         text = f'<a href="{file}"><b>{title}</b></a><br>{html.escape(c.question)}'
-        seconds = took.get(number(c.file), "")
-        learn = f"{c.minutes} min" if c.minutes else ""
-        rows.append(f"<td>{picture}</td><td style='text-align:left'>{text}</td><td>{learn}</td>"
-                    f"<td>{seconds}</td>")
+        times_of = f"<td>{c.minutes} min</td><td>{took.get(number(c.file), '')}</td>"
+        rows.append(f"<td>{picture}</td><td {left}>{text}</td>{times_of}")
     return f"<table>{''.join(f'<tr>{row}</tr>' for row in rows)}</table>"
