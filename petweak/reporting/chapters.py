@@ -23,6 +23,7 @@ class Chapter(NamedTuple):
     file: Path
     title: str  # "01 · Explore the data"
     question: str
+    minutes: int  # to learn, as it estimates them; 0 where it does not
     picture: str  # the first one it shows, as a small JPEG in base64; empty where there is none
 
 
@@ -35,6 +36,7 @@ def _chapter(file: Path) -> Chapter:
     cells = nbformat.read(file, as_version=4).cells
     question = re.search(r"\*\*Question\.\*\*(.*?)\n\n", cells[0].source, re.DOTALL)[1]
     title = cells[0].source.splitlines()[0].removeprefix("# ")
+    minutes = re.search(r"about\s+(\d+)\s+minutes\s+to\s+learn", cells[0].source)
     shown = [o.get("data", {}) for cell in cells for o in cell.get("outputs", [])]
     small = io.BytesIO()
     for data in [d[k] for d in shown for k in ("image/png", "image/jpeg") if k in d][:1]:
@@ -42,7 +44,8 @@ def _chapter(file: Path) -> Chapter:
         image.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
         image.save(small, "JPEG", quality=70, optimize=True)
     picture = base64.b64encode(small.getvalue()).decode()
-    return Chapter(file, title, " ".join(question.replace("*", "").split()), picture)
+    return Chapter(file, title, " ".join(question.replace("*", "").split()),
+                   int(minutes[1]) if minutes else 0, picture)
 
 
 def run_times(run: str | Path) -> pd.DataFrame:
@@ -54,14 +57,15 @@ def run_times(run: str | Path) -> pd.DataFrame:
 
 
 def chapter_map(times: pd.DataFrame) -> str:
-    """The series as an HTML table, with the measured run times in `times`."""
+    """The series as an HTML table, with minutes to learn and the measured run times in `times`."""
     took = {str(n).zfill(2): f"{s:.0f} s" for n, s in times.itertuples(index=False)}
-    rows = ["<th></th><th style='text-align:left'>notebook and question</th><th>took</th>"]
+    left = "style='text-align:left'"
+    rows = [f"<th></th><th {left}>notebook and question</th><th>to learn</th><th>took</th>"]
     for c in chapters():
         title, file = html.escape(c.title), html.escape(c.file.name)
         data = f"data:image/jpeg;base64,{c.picture}"
         picture = f'<img alt="a picture from {title}" src="{data}">' if c.picture else ""
         text = f'<a href="{file}"><b>{title}</b></a><br>{html.escape(c.question)}'
-        seconds = took.get(number(c.file), "")
-        rows.append(f"<td>{picture}</td><td style='text-align:left'>{text}</td><td>{seconds}</td>")
+        times_of = f"<td>{c.minutes} min</td><td>{took.get(number(c.file), '')}</td>"
+        rows.append(f"<td>{picture}</td><td {left}>{text}</td>{times_of}")
     return f"<table>{''.join(f'<tr>{row}</tr>' for row in rows)}</table>"

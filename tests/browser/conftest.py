@@ -22,6 +22,7 @@ from petweak.study.run import reopen
 HERE = Path(__file__).resolve().parents[2]
 RUN = Path(os.environ.get("PETWEAK_RUN", HERE / "runs" / "embedded"))
 CHAPTERS = {"04": "cam", "07a": "matcher", "07b": "maskformer"}  # and the explorer in each
+WITH_MENUS = "08"  # a chapter with the explorers of results and of a photo
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 
@@ -62,7 +63,7 @@ def lab(run_folder, tmp_path_factory):
     """The address of a JupyterLab over a copy of the notebooks, whose explorers show the run."""
     root = tmp_path_factory.mktemp("lab")
     given = {"run": str(run_folder), "data_root": str(reopen(run_folder).data_root)}
-    for name in ("explorers", *CHAPTERS):
+    for name in ("explorers", *CHAPTERS, WITH_MENUS):
         (file,) = (HERE / "notebooks").glob(f"{name}*.ipynb")
         there = {k: v for k, v in given.items() if k in parameters_of(file)}
         execute_notebook(file, root / f"{name}.ipynb", there, prepare_only=True)

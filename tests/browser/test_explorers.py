@@ -9,7 +9,7 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import CHAPTERS, HERE, serve
+from conftest import CHAPTERS, HERE, WITH_MENUS, serve
 from PIL import Image
 
 from petweak.study.run import reopen
@@ -148,14 +148,15 @@ def test_query_masks_that_change_places_change_the_assignment(opened, screenshot
     box.screenshot(path=screenshots / "matcher-after.png")
 
 
-def test_another_metric_changes_the_bars_and_a_chosen_breed_stays(opened, screenshots):
-    box = opened.locator(".petweak-results-explorer")
+def follows_its_menus(page) -> None:
+    """The explorer of results: each menu changes what it shows, and a chosen breed stays."""
+    box = page.locator(".petweak-results-explorer")
     box.scroll_into_view_if_needed()
     metric, border, breeds = (box.locator("select").nth(k) for k in (1, 2, 4))
     for menu, value in ((metric, "boundary_iou_gt"), (breeds, None), (border, "ignore")):
         before = box.inner_text()
         menu.select_option(value) if value else menu.select_option(index=3)
-        opened.wait_for_function(
+        page.wait_for_function(
             "t => document.querySelector('.petweak-results-explorer').innerText !== t", arg=before
         )
         if menu is breeds:
@@ -164,22 +165,31 @@ def test_another_metric_changes_the_bars_and_a_chosen_breed_stays(opened, screen
     assert breeds.locator("option:checked").inner_text().split()[0] == breed
     assert box.get_by_text(f"best: {breed}").count() >= 1
     assert box.get_by_text(f"worst: {breed}").count() >= 1
-    box.screenshot(path=screenshots / "results.png")
+
+
+def answers_a_photo(page, photo) -> None:
+    """The explorer of a photo: masks of sources and models, each to be saved."""
+    box = page.locator(".petweak-photo-explorer")
+    box.scroll_into_view_if_needed()
+    upload(page, photo)
+    box.get_by_text("answers", exact=False).wait_for(timeout=120_000)
+    assert box.locator("figure").count() >= 3
+    with page.expect_download() as saved:
+        box.get_by_text("download the mask").first.click()
+    mask = np.asarray(Image.open(saved.value.path()))
+    assert mask.shape == Image.open(photo).size[::-1] and set(np.unique(mask)) <= {0, 255}
+
+
+def test_another_metric_changes_the_bars_and_a_chosen_breed_stays(opened, screenshots):
+    follows_its_menus(opened)
+    opened.locator(".petweak-results-explorer").screenshot(path=screenshots / "results.png")
 
 
 def test_an_upload_is_answered_and_a_broken_one_gets_a_friendly_word(
     opened, screenshots, run_folder, tmp_path
 ):
     box = opened.locator(".petweak-photo-explorer")
-    box.scroll_into_view_if_needed()
-    photo = reopen(run_folder).pets.samples[5].photo
-    upload(opened, photo)
-    box.get_by_text("answers", exact=False).wait_for(timeout=120_000)
-    assert box.locator("figure").count() >= 3
-    with opened.expect_download() as saved:
-        box.get_by_text("download the mask").first.click()
-    mask = np.asarray(Image.open(saved.value.path()))
-    assert mask.shape == Image.open(photo).size[::-1] and set(np.unique(mask)) <= {0, 255}
+    answers_a_photo(opened, reopen(run_folder).pets.samples[5].photo)
     box.scroll_into_view_if_needed()
     box.screenshot(path=screenshots / "photo.png")
     for content, words in ((b"\xff\xd8 this is no photo", "cannot be read as a picture"),
@@ -224,3 +234,13 @@ def test_the_cell_of_a_chapter_follows_its_control(chapter, page, lab, screensho
     assert image.get_attribute("src") != before
     assert page.locator(box).inner_text() != words
     page.locator(box).screenshot(path=screenshots / f"chapter-{chapter}.png")
+
+
+def test_the_cells_of_a_chapter_follow_menus_and_an_upload(page, lab, run_folder, screenshots):
+    """As above, of the chapter whose explorers have no slider."""
+    run_all(page, f"{lab}/lab/tree/{WITH_MENUS}.ipynb")
+    for name in ("results", "photo"):
+        page.locator(f".petweak-{name}-explorer").wait_for(state="attached", timeout=600_000)
+    follows_its_menus(page)
+    answers_a_photo(page, reopen(run_folder).pets.samples[5].photo)
+    page.screenshot(path=screenshots / f"chapter-{WITH_MENUS}.png")

@@ -23,18 +23,19 @@ def test_every_chapter_is_on_the_map_with_picture_and_time():
     for path in SERIES[1:]:
         assert f'href="{path.name}"' in markup
     assert markup.count("<img alt=") == len(SERIES) - 1 and "12 s" in markup and "30 s" in markup
-    assert all(len(c.question) > 20 and c.picture for c in chapters())
+    assert all(len(c.question) > 20 and c.picture and 20 <= c.minutes <= 180 for c in chapters())
 
 
 def test_title_and_question_are_those_of_the_first_cell(tmp_path, monkeypatch):
-    text = "# 07 · A <b> of\n\nlinks\n\n**Question.** Why\n*this*?\n\nmore"
+    text = "# 07 · A <b> of\n\nlinks\n\n**Question.** Why\n*this*?\n\nabout 35\nminutes to learn"
     nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(text)])
     nbformat.write(nb, tmp_path / "07_x.ipynb")
     monkeypatch.setattr(module, "series", lambda: [tmp_path / "07_x.ipynb"])
     (chapter,) = chapters()
-    assert (chapter.title, chapter.question, chapter.picture) == ("07 · A <b> of", "Why this?", "")
+    assert chapter[1:] == ("07 · A <b> of", "Why this?", 35, "")
     markup = chapter_map(pd.DataFrame({"notebook": [7], "seconds": [1.6]}))
-    assert "A &lt;b&gt; of" in markup and "2 s" in markup and "<img" not in markup
+    assert "A &lt;b&gt; of" in markup and "35 min" in markup
+    assert "2 s" in markup and "<img" not in markup
 
 
 def test_pictures_are_small():
