@@ -218,9 +218,8 @@ def annotation_hours(points: pd.DataFrame, title: str, border: str = "ignore") -
 @styled
 def ablation_points(table: pd.DataFrame, title: str) -> Figure:
     """IoU on test by trained parameters, from `experiments.ablation`: a panel per source; filled
-    where a row satisfies, a bar over its seeds, the Pareto front as a line. Left of the dotted line
-    is at most a tenth of the paper's parameters; dashed, `all_ones`. Named are the best row, the
-    simplest that satisfies, and the paper's. `title` says the finding."""
+    where a row satisfies, a bar over its seeds, the Pareto front as a line. Named are the best row,
+    the simplest that satisfies, and the paper's. `title` says the finding."""
     sources, text = table["source"].unique(), rcParams["text.color"]
     fig, colours = canvas(3.4 * len(sources) + 1), palette(sources)
     axes = fig.subplots(len(sources), 1, sharex=True, squeeze=False)[:, 0]
@@ -255,6 +254,7 @@ def ablation_points(table: pd.DataFrame, title: str) -> Figure:
     marks = [Line2D([], [], marker=m, ls="", color=text, mfc="none", label=kind)
              for kind, (m, _) in kinds.items()]
     marks += [Line2D([], [], marker="o", ls="", color=text, label="filled: satisfies"),
+              Line2D([], [], ls=":", color=text, label="a tenth of the paper's parameters"),
               Line2D([], [], ls="--", color=text, lw=1, label="all_ones")]
     fig.legend(handles=marks, loc="outside lower left", ncols=2)
     fig.suptitle(title)
