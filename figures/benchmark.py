@@ -12,6 +12,7 @@ computed here; what was measured elsewhere, or is supposed, is an option or one 
 
 import argparse
 import inspect
+import itertools
 import math
 import shlex
 import shutil
@@ -34,7 +35,8 @@ from petweak.models.backbones import load_backbone
 from petweak.visualization import charts
 from petweak.visualization.style import save_or_show
 
-TABLES = ("benchmark", "time_to_quality", "growth", "limits")
+# What is after the hyphen is the backbone, where a second one was measured.
+TABLES = ("benchmark", "benchmark-resnet50", "time_to_quality", "growth", "limits")
 SAME = ("rounds", "repeats", "n_images", "distinct", "precision", "gflops_float32",
         "gflops_bfloat16", "gb_copied", "threads", "device")  # where all rows agree: in the text
 FILE, NAMES = 16 << 40, 10_000_000  # of ext4: bytes of a file, names that a folder holds with ease
@@ -59,7 +61,7 @@ class Target(NamedTuple):
 def times(part: str, ours: str, *others: str, backbone: str = "") -> Callable[[Tables], float]:
     """How many times as long the quickest of the others takes."""
     def value(tables: Tables) -> float:
-        table = tables["benchmark"]
+        table = tables[f"benchmark-{backbone}" if backbone == "resnet50" else "benchmark"]
         if backbone and table["backbone"].iloc[0] != backbone:
             raise KeyError(backbone)
         seconds = table[table["part"] == part].set_index("what")["seconds"]
@@ -141,6 +143,11 @@ def read_tables(data: Path) -> tuple[Tables, dict[str, dict[str, Any]]]:
     return tables, notes
 
 
+def of_table(name: str) -> str:
+    """The experiment that a table is of."""
+    return name.partition("-")[0]
+
+
 def number(value: Any) -> str:
     """Three digits, or all before the point; integers and text as they are, nothing for NaN."""
     if isinstance(value, str) or pd.isna(value):
@@ -163,7 +170,7 @@ def of_both(value: Any) -> str:
 
 def changed(name: str, note: dict[str, Any]) -> dict[str, tuple[str, str]]:
     """The options that are not at their default: {option: (value, default)}."""
-    _, *parameters = inspect.signature(experiment(name)).parameters.values()
+    _, *parameters = inspect.signature(experiment(of_table(name))).parameters.values()
     both = {p.name: (of_both(note["options"][p.name]), of_both(p.default)) for p in parameters}
     return {option: values for option, values in both.items() if values[0] != values[1]}
 
@@ -174,8 +181,8 @@ def command(name: str, note: dict[str, Any]) -> str:
     usual = settings(of.profile).flat()
     sets = [f"{k}={of_both(v)}" for k, v in of.flat().items() if v != usual[k]]
     options = [f"{k}={value}" for k, (value, _) in changed(name, note).items()]
-    words = ["petweak", "experiment", name, "--profile", of.profile, "--data-root", "D", "--run",
-             "R", *["--set"] * bool(sets), *sets, *["-o"] * bool(options), *options]
+    words = ["petweak", "experiment", of_table(name), "--profile", of.profile, "--data-root", "D",
+             "--run", "R", *["--set"] * bool(sets), *sets, *["-o"] * bool(options), *options]
     return shlex.join(words)
 
 
@@ -185,7 +192,9 @@ def section(name: str, table: pd.DataFrame, note: dict[str, Any]) -> list[str]:
     on = ", ".join(f"{c.replace('n_images', 'photos')}: {number(table[c].iloc[0])}" for c in same)
     fewer = "; ".join(f"`{option}` {value or 'none'} for {default}"
                       for option, (value, default) in changed(name, note).items())
-    lines = [f"## {EXPERIMENTS[name]}", f"```\n{command(name, note)}\n```",
+    _, _, backbone = name.partition("-")
+    lines = [f"## {EXPERIMENTS[of_table(name)]}{f' ({backbone})' * bool(backbone)}",
+             f"```\n{command(name, note)}\n```",
              f"{on}. The command took {number(note['seconds'])} s, with petweak "
              f"{note['petweak']}." + (f" Not at their defaults: {fewer}." if fewer else "")]
     table = table.drop(columns=[*same, "backbone"])
@@ -345,10 +354,12 @@ def page(data: Path, out: Path, photos: int, core_hour: float, gpu_hour: float) 
 
 
 def copy(run: Path, data: Path) -> None:
-    """Take over what the run's experiments have written."""
-    for name in (f"{table}{end}" for table in TABLES for end in (".csv", ".json")):
-        if (file := run / "experiments" / name).is_file():
-            with replacing(data / name) as beside:
+    """Take over what the run's experiments have written: of one backbone."""
+    backbone = read_json(run / "run.json")["settings"]["backbone"]["backbone"]
+    for table, end in itertools.product(map(of_table, TABLES), (".csv", ".json")):
+        name = f"{table}-{backbone}" if f"{table}-{backbone}" in TABLES else table
+        if (file := run / "experiments" / f"{table}{end}").is_file():
+            with replacing(data / f"{name}{end}") as beside:
                 shutil.copyfile(file, beside)
 
 

@@ -64,14 +64,16 @@ def out(tmp_path):
 
 def store(out: Path, name: str, table: pd.DataFrame) -> None:
     """As `run_experiment` writes it."""
-    _, *parameters = inspect.signature(experiment(name)).parameters.values()
+    _, *parameters = inspect.signature(experiment(bench.of_table(name))).parameters.values()
     options = {p.name: p.default for p in parameters}
     if name == "growth":
         options |= {"photos": (100, 600, 1100), "classes": (),
                     "base": "photos=100 classes=3 side=64 queries=2"}
     write_frame(out / "data" / "bench" / f"{name}.csv", table)
+    _, _, backbone = name.partition("-")
+    of = SETTINGS.replace(backbone=backbone) if backbone else SETTINGS
     write_json(out / "data" / "bench" / f"{name}.json", {
-        "petweak": "9.9", "seconds": 12.5, "options": options, "settings": SETTINGS.to_dict()})
+        "petweak": "9.9", "seconds": 12.5, "options": options, "settings": of.to_dict()})
 
 
 def written(out: Path) -> str:
@@ -146,6 +148,22 @@ def test_each_section_has_its_command_hardware_and_table(out):
     exponents = dict(zip(*rows_of(text, "Exponents of the least"), strict=True))
     assert exponents["all"] == "1.00" and exponents["masks"] == "0"
     assert (out / "bench-growth.png").stat().st_size > 10_000
+
+
+def test_a_second_backbone_has_a_table_of_its_own(out, tmp_path):
+    run = tmp_path / "run"
+    write_json(run / "run.json", {"settings": SETTINGS.replace(backbone="resnet50").to_dict()})
+    table = tables()["benchmark"].query("part == 'epoch'")
+    slower = table.assign(seconds=table["seconds"] * (1 + 3 * (table["what"] == bench.LIVE)))
+    write_frame(run / "experiments" / "benchmark.csv", slower)
+    bench.copy(run, out / "data" / "bench")
+    assert not (out / "data" / "bench" / "benchmark-resnet50.json").exists()
+    store(out, "benchmark-resnet50", bench.read_frame(
+        out / "data" / "bench" / "benchmark-resnet50.csv"))
+    text = written(out)
+    assert [r[2:4] for r in rows_of(text, "## Targets")[2:4]] == [["1.50", "not met"],
+                                                                  ["6.00", "met"]]
+    assert "use instead? (resnet50)\n" in text and "backbone=resnet50" in text
 
 
 def test_a_section_is_left_out_where_its_table_is_not(out):
