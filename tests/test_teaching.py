@@ -54,7 +54,7 @@ def counted() -> dict[str, str]:
         if number(path) != "00":
             found = [n for source in own for n in ast.walk(ast.parse(source))
                      if isinstance(n, ast.ImportFrom) and n.module.startswith("petweak")]
-            names.append(len({alias.name for n in found for alias in n.names}))
+            names.append(len({a.asname or a.name for n in found for a in n.names}))
         for output in (o for c in cells for o in c.get("outputs", [])):
             shown = output.get("data", {}).get("text/html", "")
             shown = re.sub(r"<details.*?</details>", "", shown, flags=re.S)
