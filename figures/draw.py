@@ -1,7 +1,7 @@
 """The README's figures and tables, from finished runs: `make figures`.
 
     figures/data/<run>/              copies of the run's tables, the source of the rest
-    figures/<run>-{overview,masks,curves,label_efficiency,annotation_hours,ablation}.png
+    figures/<run>-{overview,masks,label_efficiency,annotation_hours,ablation}.png
     README.md                        tables between marks such as `<!-- results photos -->`
     notebooks/                       the measured run time in the first cell of each chapter
 
@@ -96,7 +96,6 @@ def write_figures(run_folder: Path, name: str, out: Path) -> None:
     rows = _masks(run_folder, about["data_root"])
     drawn = {"masks": gallery(rows, columns=1 + len(rows[0]["masks"]))}
     drawn["overview"] = charts.overview_bars(read_frame(data / "results.csv"))
-    drawn["curves"] = charts.learning_curves(run_folder)
     for figure, fig in drawn.items():
         save_or_show(fig, out / f"{name}-{figure}.png")
     if about["dataset"] == "oxford-iiit-pet":

@@ -363,7 +363,7 @@ def test_a_run_leaves_its_tables_and_figures(tmp_path):
     assert [line.rpartition(",")[0] for line in copied] == results
     learnt = pd.read_csv(out / "data" / "mine" / "results.csv").groupby("source")["learnt_from"]
     assert learnt.max().dropna().to_dict() == {"ground_truth": 1, "gradcam_pretrained": 1}
-    drawn = {f"mine-{f}.png" for f in ("overview", "curves", "masks")}
+    drawn = {f"mine-{f}.png" for f in ("overview", "masks")}
     assert {p.name for p in out.glob("*.png")} == drawn
 
 

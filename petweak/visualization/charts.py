@@ -264,16 +264,17 @@ def ablation_points(table: pd.DataFrame, title: str) -> Figure:
 @styled
 def growth_lines(table: pd.DataFrame, fits: pd.DataFrame) -> Figure:
     """Seconds of each stage and peaks of memory by size, from `experiments.growth` and its
-    `exponents`: a row per axis, logarithmic but for memory, which begins at 0. The titles have the
-    exponents of `all` and of a process's own memory."""
+    `exponents`: a row per axis, logarithmic but for memory, which begins at 0. The title names the
+    steepest axis, those of the panels have the exponents of `all` and of a process's own memory."""
     axes, stages = fits.index, table.loc[:, "features":"all"].columns
     fig = canvas(2.6 * len(axes) + 0.6)
     colours = palette(kinds := [*stages, "rss_mb", "own_mb"])
+    names = {"rss_mb": "resident memory, MB", "own_mb": "own memory, MB"}
     for row, axis in zip(fig.subplots(len(axes), 2, squeeze=False), axes, strict=True):
         part = table[table["axis"] == axis]
         for kind in kinds:
             ax, look = (row[0], "o-") if kind in stages else (row[1], "s--")
-            label = kind.replace("_mb", ", MB") if axis == axes[0] else None
+            label = names.get(kind, kind) if axis == axes[0] else None
             ax.plot(part["value"], part[kind], look, color=colours[kind], label=label, ms=4)
         for ax, kind, unit in zip(row, ("all", "own_mb"), ("seconds", "MB"), strict=True):
             ax.set(xscale="log", xlabel=axis, ylabel=unit)
@@ -283,6 +284,8 @@ def growth_lines(table: pd.DataFrame, fits: pd.DataFrame) -> Figure:
                          loc="left", fontsize="medium")
         row[0].set_yscale("log")
         row[1].set_ylim(0)
+    fig.suptitle(f"The seconds of all stages grow most with {fits['all'].idxmax()}: as its power "
+                 f"{fits['all'].max():.2f}")
     return fig
 
 

@@ -341,7 +341,9 @@ def test_growth_lines():
     titles = [ax.get_title("left") for ax in fig.axes]
     assert titles[0] == "exponent of all: 1.00" and titles[3] == "exponent of own: 0.50"
     assert fig.axes[0].get_xticks().tolist() == [2, 8] and fig.axes[1].get_ylim()[0] == 0
-    assert texts(fig) == ["features", "all", "rss, MB", "own, MB"]
+    assert texts(fig) == ["features", "all", "resident memory, MB", "own memory, MB"]
+    assert fig.get_suptitle() == (
+        "The seconds of all stages grow most with side: as its power 2.25")
 
 
 @pytest.mark.parametrize("size", SIZES)
