@@ -411,13 +411,13 @@ def _of_noise(small: pd.DataFrame, several: pd.DataFrame, first: pd.DataFrame,
     without = f" (of {unknown} no interval is stored)" * bool(unknown)
     return [
         f"with masks of `{said['source']}` in place of `{first['source'].iloc[0]}`, of {n} smaller "
-        f"architectures with {SEEDS} seeds {less} lose less to the one that they are made from, "
-        f"{more} lose more, after Holm's correction (change of the loss from "
+        f"architectures with {SEEDS} seeds {less} lose less to the model that they are derived "
+        f"from, {more} lose more, after Holm's correction (change of the loss from "
         f"{small['noise'].min():+.3f} to {small['noise'].max():+.3f}, the largest of "
         f"`{most.name}`, which with `{first['source'].iloc[0]}` has {most['smallest']:.3f} to "
         f"{most['largest']:.3f} by seed).",
-        f"do masks of `{said['source']}` want a simpler model? {said['wants'].capitalize()}: with "
-        f"them {better} of the {n} are told to be better than the one that they are made from, "
-        f"{worse} to be worse{without}. The largest difference is of `{top.name}`: "
-        f"{top['gain']:+.3f}{limits}. Their ranges over seeds lie above the larger one's for "
-        f"{above}, below for {below}, and overlap for {n - above - below}."]
+        f"is a simpler model better with masks of `{said['source']}`? {said['wants'].capitalize()}"
+        f": {better or 'none'} of the {n} {'are' if better > 1 else 'is'} better than the model "
+        f"that it was derived from, {worse or 'none'} worse{without}. The largest difference is of "
+        f"`{top.name}`: {top['gain']:+.3f}{limits}. Their ranges over seeds lie above the larger "
+        f"one's for {above}, below for {below}, and overlap for {n - above - below}."]

@@ -292,8 +292,8 @@ def _words(told: pd.Series) -> list[str]:
 
 
 def by_verdict(compared: pd.DataFrame, one: str, other: str) -> list[str]:
-    """What `compared` says of each source, a sentence per border, architecture and labels: where
-    `one` is better or worse than `other`, with differences and their outer limits."""
+    """What `compared` says of each source, for a list in Markdown, an item per border, architecture
+    and labels: an item below it for each verdict, with differences and their outer limits."""
     out = []
     for (border, model, labels), part in compared.groupby(["border", "model", "labels"]):
         part = part.sort_values("difference", ascending=False)
@@ -301,8 +301,8 @@ def by_verdict(compared: pd.DataFrame, one: str, other: str) -> list[str]:
         texts = [f"`{name}` {with_limits(r)}"
                  for name, r in zip(named, part.itertuples(), strict=True)]
         texts = pd.Series(texts, part.index).groupby(part["verdict"]).agg(", ".join)
-        said = (f"{verdict}: {texts.get(verdict, 'none')}" for verdict in _words(texts))
+        said = (f"\n  - {verdict}: {texts.get(verdict, 'none')}" for verdict in _words(texts))
         seeds = " to ".join(map(str, sorted({part["seeds"].min(), part["seeds"].max()})))
         out.append(f"border {border}, `{model}`, {labels}: IoU of {one} minus that of {other}, "
-                   f"seeds {seeds}, after Holm's correction: {'; '.join(said)}.")
+                   f"seeds {seeds}, after Holm's correction:{''.join(said)}")
     return out

@@ -153,9 +153,9 @@ def cost_bars(costs: pd.DataFrame) -> Figure:
 
 
 @styled
-def label_efficiency_lines(curve: pd.DataFrame, border: str = "ignore") -> Figure:
+def label_efficiency_lines(curve: pd.DataFrame, border: str = "ignore", of: str = "") -> Figure:
     """IoU by the number of ground-truth masks, from `experiments.label_efficiency`: means over
-    seeds, and a band from the worst seed to the best one."""
+    seeds, and a band from the worst seed to the best one. The title begins with `of`."""
     part, fig, means = curve[curve["border"] == border], canvas(4.2), {}
     ticks = sorted(set(part["masks"]) - {0})
     ax = fig.add_subplot(xlabel="ground-truth masks in train", ylabel=f"IoU, border {border}")
@@ -170,7 +170,7 @@ def label_efficiency_lines(curve: pd.DataFrame, border: str = "ignore") -> Figur
     ax.minorticks_off()
     ahead = (means["true"] >= means["pseudo"].iloc[0]).tolist()
     at, numbers = ahead.index(True) if any(ahead) else -1, means["true"].index.tolist()
-    fig.suptitle("On average " + {
+    fig.suptitle(f"{of}{': on' if of else 'On'} average " + {
         -1: f"pseudo-masks are ahead of {numbers[-1]} ground-truth masks",
         0: f"{numbers[0]} ground-truth masks do as well as pseudo-masks"}.get(
         at, f"ground truth overtakes pseudo-masks from {numbers[at - 1]} to {numbers[at]} masks"))

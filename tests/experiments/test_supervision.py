@@ -250,8 +250,8 @@ def test_the_spread_of_one_seed_is_that_of_the_same_model_in_another_table(seen,
     assert alone["verdict"].tolist() == ["one seed"] and alone["spread"].isna().all()
     assert by_verdict(alone, "species", "breeds") == [
         "border ignore, `maskformer`, species: IoU of species minus that of breeds, seeds 1, after "
-        "Holm's correction: better: none; worse: none; not told apart: none; one seed: `a` +0.050 "
-        "[+0.020, +0.080]."]
+        "Holm's correction:\n  - better: none\n  - worse: none\n  - not told apart: none\n"
+        "  - one seed: `a` +0.050 [+0.020, +0.080]"]
     shown = compared(table, GAPS[2], elsewhere)
     assert shown["verdict"].tolist() == [verdict]
     assert len(seen) == 1 or shown["spread"].tolist() == pytest.approx([seen[1] - 0.8])
@@ -280,9 +280,9 @@ def test_it_is_said_which_models_are_better_than_their_masks():
     shown = compared(table, GAPS[4])
     assert by_verdict(shown, "the model", "its masks") == [
         "border ignore, `maskformer`, breed: IoU of the model minus that of its masks, seeds 2, "
-        "after Holm's correction: better: `coarse` +0.100 [+0.010, +0.200]; "
-        "worse: `fine` -0.070 [-0.200, -0.020]; not told apart: `narrow` +0.020 [+0.001, +0.040], "
-        "`coarse with_trimap` +0.015 [-0.010, +0.030]."]
+        "after Holm's correction:\n  - better: `coarse` +0.100 [+0.010, +0.200]\n"
+        "  - worse: `fine` -0.070 [-0.200, -0.020]\n  - not told apart: `narrow` +0.020 "
+        "[+0.001, +0.040], `coarse with_trimap` +0.015 [-0.010, +0.030]"]
     assert shown["other"].tolist() == pytest.approx([0.5] * 4)
     # z is 1.96 times the difference by half the width, of the worst seed: 2.45, 0.98, 2.61, 2.01.
     alone = np.array([0.0143, 0.327, 0.0089, 0.0443])
@@ -291,5 +291,6 @@ def test_it_is_said_which_models_are_better_than_their_masks():
     narrow = compared(table[table["of"] == "narrow"], GAPS[4], again)  # a comparison of its own
     assert narrow["verdict"].tolist() == ["better"] and narrow["p"].iloc[0] < 0.05
     assert by_verdict(shown[shown["of"] == "fine"], "the model", "its masks")[0].endswith(
-        "correction: better: none; worse: `fine` -0.070 [-0.200, -0.020]; not told apart: none.")
+        "correction:\n  - better: none\n  - worse: `fine` -0.070 [-0.200, -0.020]\n"
+        "  - not told apart: none")
     assert by_verdict(compared(table, GAPS[2]), "a", "b") == []  # a table without such rows

@@ -225,6 +225,8 @@ def test_label_efficiency_lines_show_means_and_bands():
                        (0.9, "pseudo-masks are ahead of 30 ground-truth masks")):
         poorer = curve.assign(value=curve["value"] - less * (curve["kind"] == "true"))
         assert label_efficiency_lines(poorer).get_suptitle() == f"On average {said}"
+        named = label_efficiency_lines(poorer, of="37 breeds")
+        assert named.get_suptitle() == f"37 breeds: on average {said}"
     true = next(line for line in ax.lines if line.get_label() == "ground-truth masks alone")
     assert true.get_xdata().tolist() == [3, 30]
     assert true.get_ydata() == pytest.approx([0.54, 0.81])
