@@ -125,7 +125,9 @@ def test_what_is_said_of_unseen_breeds_is_what_the_tables_say():
     masks = tables["photos37"].query("of == 'masks' and border == 'ignore'")
     gaps = (masks["seen"] - masks["unseen"]).groupby(masks["source"])
     assert gaps.min()["gradcam_finetuned"] > 0.05  # in every draw
-    assert gaps.max().drop("gradcam_finetuned").abs().max() < 1e-9
+    assert gaps.agg(lambda gap: gap.abs().max())["imagenet_only"] < 0.02  # hardly
+    of_others = gaps.max().drop(["gradcam_finetuned", "imagenet_only"])
+    assert of_others.abs().max() < 1e-9
     *two, third = (set(group.split("+")) for group in tables["photos37"]["breed"].unique())
     assert [len(third & draw) for draw in two] == [2, 1] and not two[0] & two[1]
     assert set(tables["photos37"]["seed"]) == {0}
