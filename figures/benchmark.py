@@ -199,6 +199,9 @@ def section(name: str, table: pd.DataFrame, note: dict[str, Any]) -> list[str]:
              f"{note['petweak']}." + (f" Not at their defaults: {fewer}." if fewer else "")]
     table = table.drop(columns=[*same, "backbone"])
     if name == "time_to_quality":
+        clocks = table.groupby(["what", "seed"])["seconds"].max().sum()
+        lines.append(f"The clocks of all trainings add up to {number(clocks)} s; a command does "
+                     "not train again what the run has kept, and scoring is not on the clock.")
         lines.append("Medians over seeds of the seconds until an IoU of test, with the pass:")
         table = reached(table).astype(object).fillna("not reached")
     if name == "growth":

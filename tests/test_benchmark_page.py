@@ -142,6 +142,7 @@ def test_each_section_has_its_command_hardware_and_table(out):
     assert command.endswith("-o photos=100,600,1100 classes= 'base=photos=100 classes=3 side=64 "
                             "queries=2'")
     assert "`photos` 100,600,1100 for 150,300,600,1200,2400,4800,9600; `classes` none for" in text
+    assert "The clocks of all trainings add up to 316 s;" in text  # of two seeds
     medians = rows_of(text, "Medians over seeds")
     assert medians[0] == ["what", "0.90", "0.92", "0.93", "before", "iou", "seeds"]
     assert medians[1] == ["petweak", "4.00", "8.00", "not reached", "1.00", "0.925", "2"]
