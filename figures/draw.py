@@ -53,6 +53,7 @@ from petweak.experiments.supervision import (
 )
 from petweak.experiments.supervision import answers as supervision_answers
 from petweak.experiments.supervision import summary as supervision_summary
+from petweak.experiments.trials import UNDECIDED
 from petweak.experiments.unlabelled_photos import sentences as unlabelled_sentences
 from petweak.experiments.unseen_breeds import lost
 from petweak.experiments.unseen_breeds_tried import by_configuration
@@ -151,10 +152,10 @@ def write_ablation(data: Path, out: Path) -> None:
     if not (file := data / "ablation.csv").is_file():
         return
     table = read_frame(file)
-    say = {"yes": "{simplest} satisfies by mask IoU, with {share:.1%} of the paper's parameters",
-           "none of the grid": "nothing with a tenth of the paper's parameters satisfies",
-           "not told apart": "not told whether a tenth of the paper's parameters is enough"}
-    itself = "{simplest}, with {share:.1%} of the paper's parameters, is itself the best"
+    say = {"yes": "{simplest} satisfies by mask IoU, with {share:.1%} of full-size's parameters",
+           "none of the grid": "nothing with a tenth of full-size's parameters satisfies",
+           "undecided": "undecided whether a tenth of full-size's parameters is enough"}
+    itself = "{simplest}, with {share:.1%} of full-size's parameters, is itself the best"
     rows = ablation_answers(table).to_dict("records")
     said = {r["source"]: (itself if r["tenth"] == "yes" and r["simplest"] == r["best"] else
                           say[r["tenth"]]).format(**r) for r in rows}
@@ -163,22 +164,22 @@ def write_ablation(data: Path, out: Path) -> None:
 
 
 def architectures_table(table: pd.DataFrame) -> pd.DataFrame:
-    """Of each source the best architecture first, and the baselines, as text; "▼" marks what is
+    """Of each source the best architecture first, and the baselines, as text; "▽" marks what is
     degenerate."""
     table = table.sort_values(["source", "iou"], ascending=False)
     three, signed = ("iou", "semantic_miou", "accuracy"), ("minus_best", "low", "high")
     forms = dict.fromkeys(three, "{:.3f}") | dict.fromkeys(signed, "{:+.3f}")
     forms |= {"share": "{:.1%}", "gflops": "{:.2f}"}
     shown = table.assign(**{name: table[name].map(form.format) for name, form in forms.items()})
-    shown["iou"] += np.where(degenerate(table), " ▼", "")
+    shown["iou"] += np.where(degenerate(table), " ▽", "")
     shown["minus_best"] += " [" + shown["low"] + ", " + shown["high"] + "]"
     shown["satisfies"] += np.where(
-        after_holm(table) == table["satisfies"], "", ", not told apart after Holm")
+        after_holm(table) == table["satisfies"], "", f", {UNDECIDED} after Holm")
     floor = [{"row": n, "iou": f"{table[n].iloc[0]:.3f}"} for n in BASELINES]
     shown = pd.concat([shown.astype(str), pd.DataFrame(floor)])
     return shown[["source", "row", "parameters", "share", "gflops", "steps", "seeds", "iou",
                   "semantic_miou", "accuracy", "minus_best", "satisfies"]].rename(columns={
-        "share": "of the paper's", "gflops": "GFLOPs", "iou": "IoU",
+        "share": "of full-size's", "gflops": "GFLOPs", "iou": "IoU",
         "semantic_miou": "semantic mIoU", "minus_best": "minus the best"})
 
 

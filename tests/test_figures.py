@@ -205,7 +205,7 @@ def test_the_second_question_is_answered_for_masks_as_the_table_has_it(of_37):
     yes = weak[weak["minus_best low"] > -0.02]
     for border, text in zip(("foreground", "ignore"), said.split("border ")[1:], strict=True):
         assert text.startswith(f"{border}: ")
-        told, also = text.partition(" (not told apart")[::2]
+        told, also = text.partition(" (undecided")[::2]
         part = yes[yes["border"] == border]
         assert told.count("`") == 4 * len(part) and ("none" in told) == part.empty
         assert all(f"`{r.of}` (`{r.model}`)" in told for r in part.itertuples())
@@ -390,7 +390,7 @@ def test_the_grid_of_architectures_is_drawn_with_what_it_came_to(tmp_path, monke
     about = {"network": "MaskFormer", "levels": "final", "pareto": True, "steps": 180,
              "gflops": 0.5, "semantic_miou": 0.4, "accuracy": 0.6, "all_ones": 0.49,
              "centre_box": 0.3, "gain": None, "gain_low": None, "gain_high": None, "gain_p": None}
-    rows = [("paper", 1000, 0.9, "yes", None), ("tiny", 50, 0.89, "yes", 0.06),
+    rows = [("full-size", 1000, 0.9, "yes", None), ("tiny", 50, 0.89, "yes", 0.06),
             ("poor", 20, 0.5, "no", 0.001)]
     (tmp_path / "photos").mkdir()
     pd.DataFrame([about | {
@@ -405,8 +405,8 @@ def test_the_grid_of_architectures_is_drawn_with_what_it_came_to(tmp_path, monke
         titles.append(title), ablation_points(table, title))[1])
     draw.write_ablation(tmp_path / "photos", tmp_path)
     assert titles[0].replace("\n", " ") == (
-        "ground_truth: tiny satisfies by mask IoU, with 5.0% of the paper's parameters "
-        "weak: nothing with a tenth of the paper's parameters satisfies")
+        "ground_truth: tiny satisfies by mask IoU, with 5.0% of full-size's parameters "
+        "weak: nothing with a tenth of full-size's parameters satisfies")
     table = pd.read_csv(tmp_path / "photos" / "ablation.csv")
     table[table["row"] != "tiny"].assign(share=0.1).to_csv(
         tmp_path / "photos" / "ablation.csv", index=False)
@@ -414,10 +414,10 @@ def test_the_grid_of_architectures_is_drawn_with_what_it_came_to(tmp_path, monke
     assert titles[1].count("is itself the best") == 2
     assert Image.open(tmp_path / "photos-ablation.png").size[0] == 900
     shown = draw.architectures_table(table).query("source != 'ground_truth'")
-    assert shown["row"].tolist() == ["paper", "tiny", "poor", "all_ones", "centre_box"]
-    assert shown["IoU"].tolist() == ["0.900", "0.890", "0.500 ▼", "0.490", "0.300"]
+    assert shown["row"].tolist() == ["full-size", "tiny", "poor", "all_ones", "centre_box"]
+    assert shown["IoU"].tolist() == ["0.900", "0.890", "0.500 ▽", "0.490", "0.300"]
     assert shown["minus the best"].tolist()[1] == "-0.010 [-0.020, +0.000]"
-    assert shown["satisfies"].tolist()[:3] == ["yes", "no, not told apart after Holm", "no"]
+    assert shown["satisfies"].tolist()[:3] == ["yes", "no, undecided after Holm", "no"]
     table.loc[table["row"] == "tiny", "seeds"] = 1  # and it has less than the best
     assert "tiny" not in set(draw.architectures_of_note(table)["row"])
     assert len(draw.architectures_of_note(table)) == 2 * 2 + 2
@@ -434,8 +434,8 @@ def test_real_photos_are_attributed_and_few():
 
 
 def test_the_papers_queries_have_hardly_learnt_breeds_in_so_few_steps():
-    """So the README draws nothing from the rows `paper` and `paper-ms`."""
+    """So the README draws nothing from the rows `full-size` and `full-size-ms`."""
     table = photos37("ablation_wide").set_index("row")
-    few = table.loc[["paper", "paper-ms"]]
+    few = table.loc[["full-size", "full-size-ms"]]
     assert set(few["steps"]) == {180} and few["accuracy"].max() < 0.1
     assert table.loc["maskformer-ms decoder_channels=256", "accuracy"] > 0.7  # as wide

@@ -26,7 +26,7 @@ from petweak.evaluation.metrics import BASELINES
 from petweak.evaluation.statistics import holm
 from petweak.experiments import trials
 from petweak.experiments.opponents import PerPixel, UNet, fit_prototypes
-from petweak.experiments.trials import SATISFIES, SEEDS, satisfies
+from petweak.experiments.trials import SATISFIES, SEEDS, UNDECIDED, satisfies
 from petweak.models.maskformer import MaskFormer, MaskFormerConfig
 from petweak.study.cache import key
 from petweak.study.run import Run, Scores, open_scores
@@ -38,7 +38,7 @@ from petweak.training.trainer import CONFIG, cached_maps
 NETWORKS = {"MaskFormer": MaskFormer, "PerPixel": PerPixel, "UNet": UNet, "prototypes": PerPixel}
 SHAPE = ("layers", "heads", "blocks", "hidden", "positional")  # of MaskFormerConfig, no settings
 INPUT = ("image_size", "backbone")  # settings that need features of their own
-PAPER, TENTH = "paper", 0.1  # the row that parameters are a share of; the share that is asked for
+FULL_SIZE, TENTH = "full-size", 0.1  # what parameters are a share of; the share asked for
 BASES = ("maskformer", "maskformer-ms")  # they always have all seeds
 RESAMPLES, LEVEL = 9999, 0.05
 
@@ -66,7 +66,7 @@ def ablation(
 
     Returns a row per source and architecture:
     `source`, `row`, `network`, `levels`;
-    `parameters` that are trained, and their `share` of the paper's; `gflops` of the head for a
+    trained `parameters`, and their `share` of those of FULL_SIZE; `gflops` of the head for a
     photo and `backbone_gflops`, additions and multiplications in 10^9; `memory_mb` that a step of
     training keeps (weights, gradients, moments, activations) in float32; `ms_per_photo` of the
     head, without the mirror image, the least of five times; `train_seconds`;
@@ -139,7 +139,7 @@ def ablation(
     for source in sources:
         scores[source] = {of: score(source, *of) for of in each}
         table = _compared(scores[source], border)
-        table.insert(4, "share", table["parameters"] / paper_parameters(run, labels))
+        table.insert(4, "share", table["parameters"] / full_size(run, labels))
         _beside_bases(table, scores[source], border,
                       scores[sources[0]] if source != sources[0] else None)
         tables.append(table.assign(source=source))
@@ -148,9 +148,9 @@ def ablation(
     return table[["source", *table.columns.drop("source")]]
 
 
-def paper_parameters(run: Run, labels: str) -> int:
-    """How many the paper's architecture has that are trained, on the features of the run."""
-    s = run.settings.replace(**grid()[PAPER]).model
+def full_size(run: Run, labels: str) -> int:
+    """How many parameters FULL_SIZE has that are trained, on the features of the run."""
+    s = run.settings.replace(**grid()[FULL_SIZE]).model
     channels = tuple(run.features.map(level).shape[2] for level in s.levels)
     with torch.device("meta"):
         model = MaskFormer(MaskFormerConfig(len(run.pets.classes(labels)), channels, **vars(s)))
@@ -305,7 +305,7 @@ def _paired(gaps: list[pd.Series], against: float) -> dict[str, float]:
 def after_holm(table: pd.DataFrame) -> pd.Series:
     """`satisfies` where the corrected `p` says so, too. The rule itself takes each row alone; of
     many, the simplest that passes may have passed by chance."""
-    return table["satisfies"].mask(table["p"] >= LEVEL, "not told apart")
+    return table["satisfies"].mask(table["p"] >= LEVEL, UNDECIDED)
 
 
 def _told(table: pd.DataFrame, of: str) -> pd.Series:
@@ -322,9 +322,9 @@ def degenerate(table: pd.DataFrame) -> pd.Series:
 
 def answers(table: pd.DataFrame) -> pd.DataFrame:
     """What `ablation` came to, a row per source: `best` and its `iou`; the `simplest` that
-    satisfies, its `parameters`, their `share` of the paper's, its `minus_best`; the simplest
-    `after_holm`; `tenth`: whether a model with at most TENTH of the paper's parameters satisfies
-    (`yes`, `none of the grid`, `not told apart`); by `semantic_miou`, of the rows with SEEDS seeds,
+    satisfies, its `parameters`, their `share` of those of FULL_SIZE, its `minus_best`; the simplest
+    `after_holm`; `tenth`: whether a model with at most a TENTH of these satisfies
+    (`yes`, `none of the grid`, `undecided`); by `semantic_miou`, of the rows with SEEDS seeds,
     the best, `semantic`, and the simplest within SATISFIES of it, `semantic_simplest`: by means
     alone, as it is pooled over photos; `wants`: what the masks of any source but the first want:
     `simpler` models, if of the rows with SEEDS seeds any is told to be better than the larger one
@@ -344,7 +344,7 @@ def answers(table: pd.DataFrame) -> pd.DataFrame:
             "source": source, "best": best["row"], "iou": best["iou"], "simplest": simplest["row"],
             **simplest[["parameters", "share", "minus_best"]], "after_holm": holm_too["row"],
             "tenth": "yes" if "yes" in small else
-            "none of the grid" if small == {"no"} else "not told apart",
+            "none of the grid" if small == {"no"} else UNDECIDED,
             "semantic": by_class.idxmax() if len(near) else None,
             "semantic_simplest": near[0] if len(near) else None,
             "wants": "" if source == table["source"].iloc[0] else
@@ -359,8 +359,8 @@ def sentences(table: pd.DataFrame) -> list[str]:
 
     def named(row: pd.Series, best: str) -> str:
         below = (f"{row['minus_best']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}] from the best"
-                 if row.name != best else "itself the best, which was found on test")
-        return (f"`{row.name}` with {row['share']:.1%} of the paper's parameters (IoU "
+                 if row.name != best else "the best on test itself")
+        return (f"`{row.name}` with {row['share']:.1%} of `{FULL_SIZE}`'s parameters (IoU "
                 f"{row['iou']:.3f}, {below}; semantic mIoU {row['semantic_miou']:.3f}, accuracy "
                 f"{row['accuracy']:.3f})")
 
@@ -381,43 +381,35 @@ def sentences(table: pd.DataFrame) -> list[str]:
         if corrected != simplest:
             text += f"; after Holm's correction over all rows it is {corrected}"
         if not said["share"] <= TENTH:
-            text += f". With at most a tenth of the paper's parameters: {said['tenth']}"
+            text += f". With at most a tenth of `{FULL_SIZE}`'s parameters: {said['tenth']}"
         out.append(f"{text}.")
         if isinstance(said["semantic"], str):
             top, small = (part.loc[said[of]] for of in ("semantic", "semantic_simplest"))
-            text = ("itself the simplest" if top.name == small.name else
-                    f"the simplest is {named(small, best.name)}")
+            text = (f"no simpler one is at most {SATISFIES} below it" if top.name == small.name else
+                    f"the simplest at most {SATISFIES} below it is {named(small, best.name)}")
             out.append(
                 f"{masks}, by semantic mIoU (pooled over photos, so means over seeds without a "
                 f"paired interval): the best of those with {SEEDS} seeds is "
-                f"{named(top, best.name)}; of what is at most {SATISFIES} below it is {text}.")
+                f"{named(top, best.name)}; {text}.")
         if "noise" in several and len(small := several[several["noise"].notna()]):
-            out += _of_noise(small, several, first, said)
+            out += _of_noise(small, first, said)
     return out
 
 
-def _of_noise(small: pd.DataFrame, several: pd.DataFrame, first: pd.DataFrame,
-              said: dict[str, Any]) -> list[str]:
-    """Of the rows with SEEDS seeds, by name, those `small`er than one of BASES: whether they lose
-    less to it than with the `first` source's masks, and whether they are better than it."""
+def _of_noise(small: pd.DataFrame, first: pd.DataFrame, said: dict[str, Any]) -> list[str]:
+    """Of the rows with SEEDS seeds, by name, those `small`er than one of BASES: whether they fall
+    less far behind it than with the `first` source's masks, and whether they are better than it."""
     (less, more), (better, worse) = (((told > 0).sum(), (told < 0).sum()) for told in (
         _told(small, "noise"), _told(small, "gain")))
-    n, unknown = len(small), small["gain_low"].isna().sum()
-    most, top = first.loc[small["noise"].idxmax()], small.loc[small["gain"].idxmax()]
-    bases = several[several.index.isin(BASES)].set_index("levels")
-    above = (small["smallest"] > small["levels"].map(bases["largest"])).sum()
-    below = (small["largest"] < small["levels"].map(bases["smallest"])).sum()
-    limits = f" [{top['gain_low']:+.3f}, {top['gain_high']:+.3f}]" * bool(pd.notna(top["gain_low"]))
+    n, unknown, most = len(small), small["gain_low"].isna().sum(), small["noise"].idxmax()
     without = f" (of {unknown} no interval is stored)" * bool(unknown)
+    seeds = "{smallest:.3f} to {largest:.3f}".format(**first.loc[most])
     return [
         f"with masks of `{said['source']}` in place of `{first['source'].iloc[0]}`, of {n} smaller "
-        f"architectures with {SEEDS} seeds {less} lose less to the model that they are derived "
-        f"from, {more} lose more, after Holm's correction (change of the loss from "
-        f"{small['noise'].min():+.3f} to {small['noise'].max():+.3f}, the largest of "
-        f"`{most.name}`, which with `{first['source'].iloc[0]}` has {most['smallest']:.3f} to "
-        f"{most['largest']:.3f} by seed).",
+        f"architectures with {SEEDS} seeds {less} fall less far behind the larger model that they "
+        f"were derived from, {more} farther, after Holm's correction (the gap in IoU changes by "
+        f"{small['noise'].min():+.3f} to {small['noise'].max():+.3f}, most for `{most}`, which "
+        f"with `{first['source'].iloc[0]}` has {seeds} by seed).",
         f"is a simpler model better with masks of `{said['source']}`? {said['wants'].capitalize()}"
         f": {better or 'none'} of the {n} {'are' if better > 1 else 'is'} better than the model "
-        f"that it was derived from, {worse or 'none'} worse{without}. The largest difference is of "
-        f"`{top.name}`: {top['gain']:+.3f}{limits}. Their ranges over seeds lie above the larger "
-        f"one's for {above}, below for {below}, and overlap for {n - above - below}."]
+        f"that it was derived from, {worse or 'none'} worse{without}."]

@@ -44,6 +44,7 @@ DEFAULT = "default"  # the configuration that changes nothing
 # What satisfies is at most so far below the best of its table (both questions of the paper), by so
 # many seeds at least: their spread is a part of the rule, and of fewer it is not known.
 SATISFIES, SEEDS = 0.02, 3
+VERDICTS, UNDECIDED = ("better", "worse", "not told apart"), "undecided"
 # What learns without masks: a name, the source, its labels, and settings beside the run's.
 WEAK = (
     ("no target annotations", "imagenet_only", "species", {}),
@@ -181,12 +182,13 @@ def flops(call: Callable[[], Any]) -> int:
 
 
 def verdicts(
-    gaps: pd.DataFrame, keys: list[str], at: float = 0, above: str = "better", below: str = "worse"
+    gaps: pd.DataFrame, keys: list[str], at: float = 0, words: tuple[str, ...] = VERDICTS
 ) -> pd.Series:
-    """Of each group by `keys`: `above` or `below` where the interval over photos, `low` to `high`,
-    of every row (a seed each) lies on that side of `at`; `not told apart` elsewhere."""
+    """Of each group by `keys` the first or the second of the `words` where the interval over
+    photos, `low` to `high`, of every row (a seed each) lies above or below `at`; else the third."""
+    above, below, neither = words
     limits = gaps.groupby(keys)[["low", "high"]].agg(["min", "max"])
-    told = pd.Series("not told apart", limits.index)
+    told = pd.Series(neither, limits.index)
     told[limits["low", "min"] > at] = above
     told[limits["high", "max"] < at] = below
     return told
@@ -195,9 +197,9 @@ def verdicts(
 def satisfies(gaps: pd.DataFrame, keys: list[str], seeds: pd.Series) -> pd.Series:
     """Of each group by `keys`: `yes` or `no` where the interval of every seed, of the difference to
     the best of the table, lies above or below -SATISFIES, and for `yes` there are SEEDS of the
-    `seeds` (by group) at least; `not told apart` elsewhere."""
-    told = verdicts(gaps, keys, -SATISFIES, "yes", "no")
-    return told.mask((told == "yes") & (seeds.reindex(told.index) < SEEDS), "not told apart")
+    `seeds` (by group) at least; `undecided` elsewhere."""
+    told = verdicts(gaps, keys, -SATISFIES, ("yes", "no", UNDECIDED))
+    return told.mask((told == "yes") & (seeds.reindex(told.index) < SEEDS), UNDECIDED)
 
 
 def targets(

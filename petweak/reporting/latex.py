@@ -29,7 +29,8 @@ HEADING = textwrap.TextWrapper(14, break_long_words=False)
 ESCAPES = str.maketrans({c: rf"\{c}" for c in "&%$#_{}"} | {
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
     "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", '"': r"\textquotedbl{}",
-    "▼": r"$\blacktriangledown$", "\N{MINUS SIGN}": "$-$", "…": r"\ldots{}", "\n": " ",
+    "▼": r"$\blacktriangledown$", "▽": r"$\triangledown$", "\N{MINUS SIGN}": "$-$",
+    "…": r"\ldots{}", "\n": " ",
     "“": "``", "”": "''", "‘": "`", "’": "'", "–": "--", "—": "---"})
 
 

@@ -219,7 +219,7 @@ def annotation_hours(points: pd.DataFrame, title: str, border: str = "ignore") -
 def ablation_points(table: pd.DataFrame, title: str) -> Figure:
     """IoU on test by trained parameters, from `experiments.ablation`: a panel per source; filled
     where a row satisfies, a bar over its seeds, the Pareto front as a line. Named are the best row,
-    the simplest that satisfies, and the paper's. `title` says the finding."""
+    the simplest that satisfies, and that of full size. `title` says the finding."""
     sources, text = table["source"].unique(), rcParams["text.color"]
     fig, colours = canvas(3.4 * len(sources) + 1), palette(sources)
     axes = fig.subplots(len(sources), 1, sharex=True, squeeze=False)[:, 0]
@@ -238,7 +238,7 @@ def ablation_points(table: pd.DataFrame, title: str) -> Figure:
         ax.plot(front["parameters"], front["iou"], color=colours[source], lw=1)
         part = table[here].sort_values("parameters")
         best, satisfying = part.index[part["p"].isna()], part.index[part["satisfies"] == "yes"]
-        named = dict.fromkeys((*best, *part.index[part["row"] == "paper"]), "left")
+        named = dict.fromkeys((*best, *part.index[part["row"] == "full-size"]), "left")
         named |= {at: "right" for at in satisfying[:1] if at not in best}  # two texts, two sides
         for row in part.loc[list(named)].itertuples():
             side = "right" if row.share > 0.5 else named[row.Index]
@@ -254,7 +254,7 @@ def ablation_points(table: pd.DataFrame, title: str) -> Figure:
     marks = [Line2D([], [], marker=m, ls="", color=text, mfc="none", label=kind)
              for kind, (m, _) in kinds.items()]
     marks += [Line2D([], [], marker="o", ls="", color=text, label="filled: satisfies"),
-              Line2D([], [], ls=":", color=text, label="a tenth of the paper's parameters"),
+              Line2D([], [], ls=":", color=text, label="a tenth of the parameters of full-size"),
               Line2D([], [], ls="--", color=text, lw=1, label="all_ones")]
     fig.legend(handles=marks, loc="outside lower left", ncols=2)
     fig.suptitle(title)
