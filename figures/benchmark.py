@@ -358,7 +358,10 @@ def page(data: Path, out: Path, photos: int, core_hour: float, gpu_hour: float) 
 
 def copy(run: Path, data: Path) -> None:
     """Take over what the run's experiments have written: of one backbone."""
-    backbone = read_json(run / "run.json")["settings"]["backbone"]["backbone"]
+    if (about := read_json(run / "run.json")) is None:
+        raise FileNotFoundError(f"{run / 'run.json'} is missing: --run takes the folder of a run "
+                                "in which `petweak experiment` has written tables")
+    backbone = about["settings"]["backbone"]["backbone"]
     for table, end in itertools.product(map(of_table, TABLES), (".csv", ".json")):
         name = f"{table}-{backbone}" if f"{table}-{backbone}" in TABLES else table
         if (file := run / "experiments" / f"{table}{end}").is_file():

@@ -81,6 +81,9 @@ def write_figures(run_folder: Path, name: str, out: Path) -> None:
     """Copy the tables of a run and of its experiments to `out/data/<name>/` and draw its figures
     into `out`; copies of what the run does not have stay as they are."""
     data, about = out / "data" / name, read_json(run_folder / "run.json")
+    if about is None:
+        raise FileNotFoundError(f"{run_folder / 'run.json'} is missing: `petweak study --run R` "
+                                f"makes a run, and --{name} R names its folder")
     patterns = ("timings.csv", "latency.csv", "experiments/*.csv")
     copies = {f.name: f for pattern in patterns for f in run_folder.glob(pattern)}
     for folder in charts.finished_models(run_folder, rounds=False):

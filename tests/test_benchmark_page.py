@@ -167,6 +167,11 @@ def test_a_second_backbone_has_a_table_of_its_own(out, tmp_path):
     assert "use instead? (resnet50)\n" in text and "backbone=resnet50" in text
 
 
+def test_a_folder_without_a_run_is_named(out, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"no/run.json is missing: --run takes the folder"):
+        bench.copy(tmp_path / "no", out / "data" / "bench")
+
+
 def test_a_section_is_left_out_where_its_table_is_not(out):
     for name in ("growth", "limits", "time_to_quality"):
         (out / "data" / "bench" / f"{name}.csv").unlink()

@@ -364,6 +364,12 @@ def test_a_run_leaves_its_tables_and_figures(tmp_path):
     assert {p.name for p in out.glob("*.png")} == drawn
 
 
+def test_a_folder_without_a_run_is_named_and_nothing_is_written(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"no/run.json is missing: .*--embedded R"):
+        draw.write_figures(tmp_path / "no", "embedded", tmp_path / "figures")
+    assert not (tmp_path / "figures").exists()
+
+
 def test_hours_of_annotation_are_drawn_where_there_is_a_table(tmp_path):
     draw.write_hours(tmp_path / "none", tmp_path)
     assert not list(tmp_path.glob("*.png"))

@@ -43,6 +43,15 @@ def exercises(chapter: str) -> set[int]:
     return found
 
 
+def imported(code: list[str]) -> set[str]:
+    """The names of the package that cells of code import, the package itself among them."""
+    nodes = [n for source in code for n in ast.walk(ast.parse(source))]
+    own = [n for n in nodes if isinstance(n, ast.ImportFrom) and n.module.startswith("petweak")]
+    names = {a.asname or a.name for n in own for a in n.names}
+    whole = [a for n in nodes if isinstance(n, ast.Import) for a in n.names]
+    return names | {a.asname or "petweak" for a in whole if a.name.split(".")[0] == "petweak"}
+
+
 def counted() -> dict[str, str]:
     """What the table of counts says of the series as it is."""
     text, code, names, wide = "", [], [], 0
@@ -52,9 +61,7 @@ def counted() -> dict[str, str]:
         own = [c.source for c in cells if c.cell_type == "code"]
         code += own
         if number(path) != "00":
-            found = [n for source in own for n in ast.walk(ast.parse(source))
-                     if isinstance(n, ast.ImportFrom) and n.module.startswith("petweak")]
-            names.append(len({a.asname or a.name for n in found for a in n.names}))
+            names.append(len(imported(own)))
         for output in (o for c in cells for o in c.get("outputs", [])):
             shown = output.get("data", {}).get("text/html", "")
             shown = re.sub(r"<details.*?</details>", "", shown, flags=re.S)
@@ -76,6 +83,17 @@ def counted() -> dict[str, str]:
 def test_the_table_of_counts_is_that_of_the_chapters():
     rows = table("What has changed in the chapters")
     assert {what: now for what, _, now in rows} == counted()
+
+
+@pytest.mark.parametrize("folder", ["", "solutions"])
+def test_no_chapter_imports_more_than_six_names_of_the_package(folder):
+    many = {}
+    for path in sorted((FOLDER.parent / folder).glob("[0-9]*.ipynb")):
+        cells = [c for c in nbformat.read(path, 4).cells if c.cell_type == "code"]
+        importing = [names for c in cells if (names := imported([c.source]))]
+        if len(importing) != 1 or len(importing[0]) > 6:  # of one cell
+            many[path.name] = importing
+    assert not many
 
 
 def test_a_session_needs_only_what_came_before_it():

@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from petweak import __version__
+from petweak import __version__, modules_of
 from petweak.config import parse_value
 from petweak.data.files import write_frame, write_json
 from petweak.study.run import Run
@@ -43,6 +43,7 @@ EXPERIMENTS = {  # a module is imported when its experiment is run
     "limits": "How near does each stage come to what the machine can do?",
     "cost": "How many seconds does self-training take, from the photos to the last model?",
 }
+__getattr__ = modules_of(__name__)
 
 
 def experiment(name: str) -> Callable[..., pd.DataFrame]:

@@ -2,6 +2,7 @@
 
 from pkgutil import resolve_name
 
+from petweak import modules_of
 from petweak.config import Settings
 
 SOURCES: dict[str, str] = {  # name: module:Class, of this package or with a full path
@@ -13,6 +14,7 @@ SOURCES: dict[str, str] = {  # name: module:Class, of this package or with a ful
     "imagenet_only": "imagenet_only:ImageNetOnly",
     "external": "external:External",
 }
+__getattr__ = modules_of(__name__)
 
 
 def source_class(name: str) -> type:
