@@ -211,7 +211,19 @@ def test_executed_clean_and_small(path):
 def test_nothing_of_the_machine_is_kept(path):
     nb = read(path)
     assert set(nb.metadata) <= {"kernelspec", "language_info"}
-    assert all(set(c.metadata) <= {"tags", "slideshow"} for c in nb.cells)
+    assert all(set(c.metadata) <= {"tags", "slideshow", "jupyter"} for c in nb.cells)
+
+
+@every(NUMBERED)
+def test_what_only_words_an_answer_is_folded(path):
+    """Its template says the answer before the reader has predicted it, and says it twice after."""
+    for cell in code_cells(path):
+        last = ast.parse(cell.source).body[-1]
+        words = (isinstance(last, ast.Expr) and isinstance(last.value, ast.Call)
+                 and ast.unparse(last.value.func).split(".")[-1] == "Markdown"
+                 and any(isinstance(n, ast.JoinedStr) for n in ast.walk(last)))
+        most = words and 2 * (last.end_lineno - last.lineno + 1) >= len(cell.source.splitlines())
+        assert cell.metadata.get("jupyter", {}).get("source_hidden", False) == most, cell.source
 
 
 def test_the_stored_run_times_are_of_every_chapter():

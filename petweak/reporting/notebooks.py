@@ -206,10 +206,9 @@ def refresh(only: Iterable[str] | None = None, solutions: bool = False) -> None:
             name = {"display_name": "Python 3", "language": "python", "name": "python3"}
             done.metadata = {"kernelspec": name, "language_info": {"name": "python"}}
             for cell in done.cells:
-                tags = cell.metadata.get("tags")
-                slide = cell.metadata.get("slideshow")  # of the chapters that `make slides` shows
-                cell.metadata = {"tags": tags} if tags else {}
-                cell.metadata |= {"slideshow": slide} if slide else {}
+                # `slideshow` is for `make slides`; JupyterLab folds a source that `jupyter` hides
+                kept = ((k, cell.metadata.get(k)) for k in ("tags", "slideshow", "jupyter"))
+                cell.metadata = {k: v for k, v in kept if v}
             nbformat.write(nbformat.from_dict(done), beside)
         print(f"{notebook.name}: {notebook.stat().st_size / 1000:.0f} kB")
 
