@@ -227,7 +227,7 @@ def test_label_efficiency_lines_show_means_and_bands():
     curve = pd.DataFrame(rows, columns=["kind", "masks", "seed", "border", "value"])
     (ax,) = (fig := label_efficiency_lines(curve)).axes
     assert fig.get_suptitle() == "On average 3 ground-truth masks do as well as pseudo-masks"
-    for less, said in ((0.1, "ground truth overtakes pseudo-masks from 3 to 30 masks"),
+    for less, said in ((0.1, "ground truth overtakes pseudo-masks between 3 and 30 masks"),
                        (0.9, "pseudo-masks are ahead of 30 ground-truth masks")):
         poorer = curve.assign(value=curve["value"] - less * (curve["kind"] == "true"))
         assert label_efficiency_lines(poorer).get_suptitle() == f"On average {said}"
@@ -273,7 +273,8 @@ def test_clues_are_lines_of_faults_and_a_cross_for_the_paper():
     clues = pd.DataFrame({"fault": ["none", "none", "odd"], "threshold": [0.5, 0.2, 0.2],
                           "finetuned": [0.3, 0.5, 0.4], "test": [0.3, 0.6, 0.1]})
     (ax,) = (fig := clue_lines(clues, (0.09, 0.54), ["odd"])).axes
-    assert fig.get_suptitle() == "Nearest to the paper's pair: odd at 0.20, 0.14 away"
+    assert fig.get_suptitle() == (
+        "At no threshold is a pipeline less than 0.14 from the paper's pair")
     none, odd, cross = ax.lines
     assert none.get_xdata().tolist() == [0.5, 0.3] and odd.get_label() == "odd"
     assert (cross.get_xdata()[0], cross.get_ydata()[0]) == (0.54, 0.09)
