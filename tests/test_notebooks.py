@@ -214,7 +214,7 @@ def test_nothing_of_the_machine_is_kept(path):
     assert all(set(c.metadata) <= {"tags", "slideshow", "jupyter"} for c in nb.cells)
 
 
-@every(NUMBERED)
+@every(SERIES)
 def test_what_only_words_an_answer_is_folded(path):
     """Its template says the answer before the reader has predicted it, and says it twice after."""
     for cell in code_cells(path):
