@@ -105,5 +105,5 @@ def sentences(curve: pd.DataFrame, border: str = "ignore") -> list[str]:
     masks, *of_seeds = (counted(crossing(part, border), part) for part in (
         curve, *(part for _, part in curve.groupby("seed"))))
     treated = "ignored" if border == "ignore" else f"as {border}"
-    return [f"pseudo-masks alone give as good a model as **{masks}** ground-truth masks alone "
-            f"(seed by seed {', '.join(of_seeds)}), border {treated}"]
+    return [f"the mean of ground-truth masks alone crosses the level of pseudo-masks alone at "
+            f"**{masks}** masks (seed by seed {', '.join(of_seeds)}), border {treated}"]

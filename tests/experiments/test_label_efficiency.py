@@ -65,11 +65,11 @@ def test_what_the_curve_says_is_computed_from_it():
         ("pseudo", 0, level), ("true", 10, 0.5), ("true", 1000, 0.75))]
     curve = pd.DataFrame(rows, columns=["kind", "masks", "value", "seed"]).assign(border="ignore")
     (said,) = sentences(curve.assign(value=curve["value"] - 0.125 * (curve["kind"] == "pseudo")))
-    assert said == ("pseudo-masks alone give as good a model as **100** ground-truth masks alone "
-                    "(seed by seed 10, 1000), border ignored")
+    assert said == ("the mean of ground-truth masks alone crosses the level of pseudo-masks alone "
+                    "at **100** masks (seed by seed 10, 1000), border ignored")
     (said,) = sentences(curve.assign(value=curve["value"] - 0.25 * (curve["kind"] == "pseudo")))
-    assert "as **10** ground-truth masks alone (seed by seed fewer than 10, 100)" in said
+    assert "at **10** masks (seed by seed fewer than 10, 100)" in said
     (said,) = sentences(curve)
-    assert "as **1000** ground-truth masks alone (seed by seed 100, more than 1000)" in said
+    assert "at **1000** masks (seed by seed 100, more than 1000)" in said
     assert summary(curve).iloc[0].to_dict() == {
         "kind": "pseudo", "masks": 0, "iou": 0.75, "smallest": 0.625, "largest": 0.875, "seeds": 2}
