@@ -367,14 +367,18 @@ def without_labels(table: pd.DataFrame) -> str:
     others = both_borders(tables.stored("photos37", "supervision.csv"), "species").query(
         "model == 'maskformer-ms' and (of == 'ground_truth' or of.str.startswith('external'))")
     for border, of in ALONE.items():
-        one = supervision_summary(table, border, "species").set_index("of").loc[of]
+        models = supervision_summary(table, border, "species").query("of == @of")
+        one = models.set_index("model").loc["maskformer-ms"]
         beside = [f"{r.iou:.3f} of `{r.of}`" for r in others.itertuples() if r.border == border]
         said.append(f"border {border} {one['iou']:.3f} (seeds {one['seeds']}) beside "
                     f"{', '.join(beside)}")
         fewest = min(fewest, one["seeds"])
-        if pd.notna(one["verdict"]):
-            told += (f" Border {border}, minus full supervision {with_limits(one)}: "
-                     f"{one['verdict']}.")
+        for row in models[models["verdict"].notna()].itertuples():
+            pairs = table.query("metric == 'minus_ground_truth' and labels == 'species' and "
+                                "border == @border and of == @of and model == @row.model")
+            told += (f" Border {border}, `{row.model}`, minus full supervision on the same CPU "
+                     f"{with_limits(row)} (pairs of seeds: {pairs['seed'].nunique()}): "
+                     f"{row.verdict}.")
     missing = ("more seeds and " if fewest < 3 else "") + "the differences on each photo"
     return (f"no annotation of these photos (`imagenet_only`, `maskformer-ms` for species, on a "
             f"CPU): {'; '.join(said)} (those on a GPU, seeds {others['seeds'].max()})."
