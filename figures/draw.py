@@ -367,15 +367,16 @@ def without_labels(table: pd.DataFrame) -> str:
     others = both_borders(tables.stored("photos37", "supervision.csv"), "species").query(
         "model == 'maskformer-ms' and (of == 'ground_truth' or of.str.startswith('external'))")
     for border, of in ALONE.items():
-        models = supervision_summary(table, border, "species").query("of == @of")
+        models = supervision_summary(table, border, "species")
+        models = models[models["of"] == of]
         one = models.set_index("model").loc["maskformer-ms"]
         beside = [f"{r.iou:.3f} of `{r.of}`" for r in others.itertuples() if r.border == border]
         said.append(f"border {border} {one['iou']:.3f} (seeds {one['seeds']}) beside "
                     f"{', '.join(beside)}")
         fewest = min(fewest, one["seeds"])
         for row in models[models["verdict"].notna()].itertuples():
-            pairs = table.query("metric == 'minus_ground_truth' and labels == 'species' and "
-                                "border == @border and of == @of and model == @row.model")
+            pairs = table[(table["of"] == of) & (table["model"] == row.model)].query(
+                "metric == 'minus_ground_truth' and labels == 'species' and border == @border")
             told += (f" Border {border}, `{row.model}`, minus full supervision on the same CPU "
                      f"{with_limits(row)} (pairs of seeds: {pairs['seed'].nunique()}): "
                      f"{row.verdict}.")
