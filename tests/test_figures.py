@@ -303,6 +303,17 @@ def test_no_annotation_stands_beside_outlines_without_a_verdict_until_there_are_
     assert set(draw.TABLES["supervision_cpu"](one)["seeds from, to"]) == {""}
 
 
+def test_few_exact_masks_beside_many_weak_ones_are_said_in_numbers():
+    text = " ".join((TOP / "README.md").read_text(encoding="utf-8").split())
+    learnt = photos37("supervision").groupby("of")["learnt_from"].max()
+    assert f"which leaves {learnt['ground_truth border=ignore']}, and weak sources" in text
+    assert f"weak sources learn from {learnt['external_deeplab']:,} of the 1,601" in text
+    fixed = photos37("cam_heads").query(
+        "cam == 'gradcam' and head == 'finetuned' and explained == 'top1' and threshold == '0.5' "
+        "and border == 'foreground' and metric == 'iou'")["value"].mean()
+    assert f"at a fixed 0.5 its masks have an IoU of {fixed:.3f} (`cam_heads.csv`)" in text
+
+
 def test_a_row_of_a_cpu_is_as_near_to_the_gpu_as_is_said():
     keys = ["of", "labels", "model", "photos", "border"]
     said = block("supervision_cpu photos37").partition("Seed 0 on a CPU")[2].partition(" |")[0]

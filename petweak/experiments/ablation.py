@@ -401,15 +401,15 @@ def _of_noise(small: pd.DataFrame, first: pd.DataFrame, said: dict[str, Any]) ->
     less far behind it than with the `first` source's masks, and whether they are better than it."""
     (less, more), (better, worse) = (((told > 0).sum(), (told < 0).sum()) for told in (
         _told(small, "noise"), _told(small, "gain")))
-    n, unknown, most = len(small), small["gain_low"].isna().sum(), small["noise"].idxmax()
-    without = f" (of {unknown} no interval is stored)" * bool(unknown)
+    n, known, most = len(small), small["gain_low"].notna().sum(), small["noise"].idxmax()
     seeds = "{smallest:.3f} to {largest:.3f}".format(**first.loc[most])
+    others = " For the others it cannot be answered." * bool(known < n)
     return [
         f"with masks of `{said['source']}` in place of `{first['source'].iloc[0]}`, of {n} smaller "
         f"architectures with {SEEDS} seeds {less} fall less far behind the larger model that they "
         f"were derived from, {more} farther, after Holm's correction (the gap in IoU changes by "
         f"{small['noise'].min():+.3f} to {small['noise'].max():+.3f}, most for `{most}`, which "
         f"with `{first['source'].iloc[0]}` has {seeds} by seed).",
-        f"is a simpler model better with masks of `{said['source']}`? {said['wants'].capitalize()}"
-        f": {better or 'none'} of the {n} {'are' if better > 1 else 'is'} better than the model "
-        f"that it was derived from, {worse or 'none'} worse{without}."]
+        f"is a simpler model better with masks of `{said['source']}`? A paired interval is stored "
+        f"for {known} of the {n}: {better} better than the model that it was derived from, {worse} "
+        f"worse, {known - better - worse} not told apart.{others}"]

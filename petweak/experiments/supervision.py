@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from itertools import product
 
+import numpy as np
 import pandas as pd
 
 from petweak.config import LEVELS, parse_assignments
@@ -214,9 +215,9 @@ def answer(table: pd.DataFrame, labels: str = "breed") -> str:
                        for r in best.itertuples()], best.index)
     said = texts.groupby(best["verdict"], sort=False).agg("; ".join).items()
     of_cams = cams["verdict"].value_counts().sort_index(ascending=False).items()
-    return (f"a model of the best weak masks (`{'`, `'.join(best['of'].unique())}`, "
-            f"{best['learnt_from'].max()} photos), compared with full supervision "
-            f"({best['learnt_from_full'].max()} photos), is "
+    return (f"a model of the best weak masks with {labels} labels "
+            f"(`{'`, `'.join(best['of'].unique())}`, {best['learnt_from'].max()} photos), "
+            f"compared with full supervision ({best['learnt_from_full'].max()} photos), is "
             f"{', '.join(f'{verdict} ({text})' for verdict, text in said)}; with Grad-CAM's masks "
             f"it is {', '.join(f'{word} in {n} of {len(cams)} cases' for word, n in of_cams)}, "
             f"from {cams['difference'].min():+.3f} to {cams['difference'].max():+.3f}.")
@@ -242,8 +243,9 @@ def satisfying(table: pd.DataFrame, labels: str = "breed") -> str:
 
 def answers(table: pd.DataFrame, labels: str = "breed") -> list[str]:
     """The first question once more, a sentence per treatment of the border and architecture."""
-    return [f"border {r.border}, `{r.model}`: the best weak source is `{r.of}`, IoU {r.iou:.3f} "
-            f"from {r.learnt_from} photos; full supervision has {r.iou_full:.3f} from "
+    return [f"border {r.border}, `{r.model}`: of the weak sources with {labels} labels "
+            f"`{r.of}` is the best, IoU {r.iou:.3f} from "
+            f"{r.learnt_from} photos; full supervision has {r.iou_full:.3f} from "
             f"{r.learnt_from_full}. Difference {with_limits(r)}, seeds {r.seeds}: {r.verdict}."
             for r in _best_weak(both_borders(table, labels)).itertuples()]
 
@@ -251,9 +253,9 @@ def answers(table: pd.DataFrame, labels: str = "breed") -> list[str]:
 def compared(table: pd.DataFrame, metric: str, *others: pd.DataFrame) -> pd.DataFrame:
     """One of GAPS but `minus_best`, a row per border and KEYS: `iou` and that of the `other` model,
     or of the masks, means over the seeds that both have; `difference`, with the outer limits of its
-    intervals; `spread` over seeds, of the model that has more; `p`, of the seed with the largest
-    one, from the width of its interval as if means were normal, corrected by Holm's method over the
-    sources of a border, architecture and labels; and a verdict.
+    intervals; `spread` over seeds, of the model that has more (one may be full supervision); `p`,
+    of the seed with the largest one, from the width of its interval as if means were normal,
+    corrected by Holm's method over the sources of a border, architecture and labels; and a verdict.
 
     A verdict other than `not told apart` needs, beside the intervals, a `p` below 0.05: of many
     limits one lies on the right side of 0 by chance. Intervals over photos say nothing of training
@@ -275,8 +277,11 @@ def compared(table: pd.DataFrame, metric: str, *others: pd.DataFrame) -> pd.Data
     each = pd.concat(dict(enumerate((table, *others))), names=["table"])
     seeds = each[each["metric"] == "mask_iou_gt"].groupby(["table", "border", *KEYS])["value"].agg(
         lambda v: v.max() - v.min() if len(v) > 1 else math.nan)
-    out["spread"] = seeds.groupby(["border", "model", "of"]).max().reindex(
-        out.index.droplevel(["labels", "photos"])).to_numpy()
+    seeds, at = seeds.groupby(["border", "model", "of"]).max(), out.reset_index()[
+        ["border", "model", "of"]]
+    full = at.assign(of="ground_truth border=" + at["border"])
+    out["spread"] = np.maximum(*(seeds.reindex(pd.MultiIndex.from_frame(of)).to_numpy() for of in (
+        at, full if metric == GAPS[0] else at)))
     out["verdict"] = verdicts(gaps, keys)
     by_seed = (alone := out["seeds"] == 1) & (out["difference"].abs() <= out["spread"])
     out.loc[by_seed | (out["p"] >= 0.05), "verdict"] = VERDICTS[-1]

@@ -288,7 +288,8 @@ def test_without_a_stored_p_value_the_intervals_decide():
     assert answers(table)["wants"].tolist() == ["", "simpler"]
     table["gain_low"] = np.nan
     assert answers(table)["wants"].tolist() == ["", "not told apart"]
-    assert "(of 3 no interval is stored)" in sentences(table)[-1]
+    said = sentences(table)[-1]
+    assert "stored for 0 of the 3: " in said and said.endswith(" others it cannot be answered.")
     assert "nan" not in sentences(table)[-1]
 
 
@@ -305,8 +306,8 @@ def test_the_answers_in_words():
     assert "by semantic mIoU" in semantic and "without a paired interval" in semantic
     assert second.startswith("masks of `noisy`")
     assert " 2 fall less far behind" in fourth and "`poor`, which with `clean` has 0.8" in fourth
-    assert "simpler model better with masks of `noisy`? Not told apart: none of the 4 is" in fifth
-    assert " better than the model that it was derived from, " in fifth
+    assert "simpler model better with masks of `noisy`? A paired interval is stored for 4" in fifth
+    assert fifth.endswith("derived from, 0 worse, 4 not told apart.")
     table.loc[table["row"] == "tiny", "p"] = 0.2
     assert "after Holm's correction over all rows it is `wide` with 90.0%" in sentences(table)[0]
     none = {"maskformer": (1000, [0.9] * 3), "tiny": (50, [0.7] * 3)}

@@ -158,7 +158,9 @@ def test_full_supervision_stands_once_a_border_beside_the_best_weak_source(table
     assert len(said) == 4
     weak = shown.drop("ground_truth", level="of").xs("foreground").xs("maskformer", level="model")
     of, photos = weak["iou"].idxmax()
-    assert f"is `{of}`, IoU {weak['iou'].max():.3f} from {8 if photos == 'all' else 4}" in said[0]
+    learnt = 8 if photos == "all" else 4
+    assert f"species labels `{of}` is the best, IoU {weak['iou'].max():.3f} from {learnt}" in said[
+        0]
     gaps = table.query("of == @of and photos == @photos and model == 'maskformer' and border == "
                        "'foreground' and metric == @GAPS[0]")
     assert f"[{gaps['low'].min():+.3f}, {gaps['high'].max():+.3f}], seeds 2: " in said[0]
@@ -182,10 +184,10 @@ def test_both_questions_are_answered_in_a_sentence_each():
         of_both("gradcam_pretrained", "maskformer", 0.6, (-0.3, -0.1), (-0.4, -0.2)),
         of_both("gradcam_pretrained", "maskformer-ms", 0.7, (-0.3, 0.1), (-0.3, 0.1))])
     assert answer(table) == (
-        "a model of the best weak masks (`external`, 9 photos), compared with full supervision "
-        "(9 photos), is better (`maskformer`, border foreground +0.050 [+0.040, +0.060]; "
-        "`maskformer`, border ignore +0.050 [+0.040, +0.060]), worse (`maskformer-ms`, border "
-        "foreground -0.010 [-0.015, -0.005]; `maskformer-ms`, border ignore -0.010 [-0.015, "
+        "a model of the best weak masks with breed labels (`external`, 9 photos), compared with "
+        "full supervision (9 photos), is better (`maskformer`, border foreground +0.050 [+0.040, "
+        "+0.060]; `maskformer`, border ignore +0.050 [+0.040, +0.060]), worse (`maskformer-ms`, "
+        "border foreground -0.010 [-0.015, -0.005]; `maskformer-ms`, border ignore -0.010 [-0.015, "
         "-0.005]); with Grad-CAM's masks it is worse in 2 of 4 cases, not told apart in 2 of 4 "
         "cases, from -0.200 to -0.100.")
     assert satisfying(table) == (
@@ -259,6 +261,24 @@ def test_the_spread_of_one_seed_is_that_of_the_same_model_in_another_table(seen,
         alone.drop(columns=["spread", "verdict"]))  # nothing else is of the other table
     other = elsewhere.assign(of="b")
     assert compared(table, GAPS[2], other)["verdict"].tolist() == ["one seed"]  # another model's
+
+
+@pytest.mark.parametrize("full, verdict", [
+    ({0: 0.9}, "one seed"), ({0: 0.9, 1: 0.91}, "worse"), ({0: 0.9, 1: 0.86}, "not told apart")])
+def test_the_spread_of_full_supervision_counts_too(full, verdict):
+    """By hand: one seed, 0.02 below; the weak model's seeds differ by 0.005 elsewhere."""
+    about = {"labels": "breed", "model": "maskformer", "border": "ignore", "split": "test",
+             "metric": "mask_iou_gt", "low": 0.0, "high": 0.0}
+    exact = "ground_truth border=ignore"
+    elsewhere = pd.DataFrame([
+        *(about | {"of": "a", "photos": "all", "seed": n, "value": v}
+          for n, v in enumerate((0.88, 0.885))),
+        *(about | {"of": exact, "photos": "with_trimap", "seed": n, "value": v}
+          for n, v in full.items())])
+    about |= {"of": "a", "photos": "with_trimap", "seed": 0}
+    table = pd.DataFrame([about | {"value": 0.88}, about | {
+        "metric": GAPS[0], "value": -0.02, "low": -0.025, "high": -0.015}])
+    assert compared(table, GAPS[0], elsewhere)["verdict"].tolist() == [verdict]
 
 
 def beside_masks(of: str, photos: str, *seeds: tuple[float, float, float]) -> pd.DataFrame:
