@@ -375,9 +375,11 @@ def without_labels(table: pd.DataFrame) -> str:
                     f"{', '.join(beside)}")
         fewest = min(fewest, one["seeds"])
         for row in models[models["verdict"].notna()].itertuples():
-            pairs = table[(table["of"] == of) & (table["model"] == row.model)].query(
+            pairs = table[(table["of"] == of) & (table["model"] == row.model) &
+                          (table["photos"] == row.photos)].query(
                 "metric == 'minus_ground_truth' and labels == 'species' and border == @border")
-            told += (f" Border {border}, `{row.model}`, minus full supervision on the same CPU "
+            told += (f" Border {border}, `{row.model}` of {row.learnt_from} photos, minus full "
+                     "supervision on the same CPU "
                      f"{with_limits(row)} (pairs of seeds: {pairs['seed'].nunique()}): "
                      f"{row.verdict}.")
     missing = ("more seeds and " if fewest < 3 else "") + "the differences on each photo"

@@ -295,8 +295,8 @@ def test_no_annotation_stands_beside_outlines_without_a_verdict_until_there_are_
     gaps = three[three["metric"] == "mask_iou_gt"].assign(
         metric="minus_ground_truth", value=-0.01, low=-0.02, high=-0.005)
     told = draw.without_labels(pd.concat([three, gaps]))
-    assert ("Border ignore, `maskformer-ms`, minus full supervision on the same CPU -0.010 "
-            "[-0.020, -0.005] (pairs of seeds: 3): worse.") in told
+    assert ("Border ignore, `maskformer-ms` of 1601 photos, minus full supervision on the same "
+            "CPU -0.010 [-0.020, -0.005] (pairs of seeds: 3): worse.") in told
     assert "There is no verdict" not in told
     shown = draw.TABLES["supervision_cpu"](three).query("model != '-'")
     assert shown["seeds from, to"].tolist() == [f"{v}, {v}" for v in shown["model, IoU"]]
