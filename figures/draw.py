@@ -369,7 +369,7 @@ def without_labels(table: pd.DataFrame) -> str:
     for border, of in ALONE.items():
         models = supervision_summary(table, border, "species")
         models = models[models["of"] == of]
-        one = models.set_index("model").loc["maskformer-ms"]
+        one = models[models["photos"] == "all"].set_index("model").loc["maskformer-ms"]
         beside = [f"{r.iou:.3f} of `{r.of}`" for r in others.itertuples() if r.border == border]
         said.append(f"border {border} {one['iou']:.3f} (seeds {one['seeds']}) beside "
                     f"{', '.join(beside)}")
