@@ -12,8 +12,9 @@ RUN ?= runs/embedded
 # Photos that are uploaded go through the server as one message; its limit is 10 MB otherwise.
 LARGE := {"websocket_max_message_size": 100000000}
 
+# Two notebooks at once, each with half of the cores: small networks gain little from more threads.
 demo: $(READY)
-	$(BIN)/petweak notebooks --profile embedded --run runs/embedded
+	$(BIN)/petweak notebooks --profile embedded --run runs/embedded --jobs 2
 	$(BIN)/petweak study --profile embedded --run runs/embedded
 
 # Two processes at once, with a core each: small tests gain nothing from threads.

@@ -401,6 +401,7 @@ def parser() -> argparse.ArgumentParser:
     add = command("notebooks", call, "execute the series by papermill", "run", "parameters")
     add("--only", nargs="+", metavar="NN", help="numbers of notebooks, default: all")
     add("--solutions", action="store_true", help="the solutions of the exercises instead")
+    add("--jobs", type=int, default=1, metavar="N", help="so many at once, default: 1")
     about = "one notebook, for every combination of parameters"
     add = command("sweep", "reporting.sweep:sweep", about, "run", "parameters", "cluster")
     add("notebook", type=_path, help="takes -p key=value,value or -p key='v,v;v'")

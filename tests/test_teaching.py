@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -235,8 +236,7 @@ def linked(rendered, tmp_path) -> tuple[Path, Path]:
     page = (FOLDER / "class_server.md").read_text(encoding="utf-8")
     (link,) = re.findall(r"^cp -rs (\S+) \S+ ~/petweak/runs/embedded$", page, re.M)
     subprocess.run(f'cp -rs {link} "{shared}" "{own}"', shell=True, check=True)
-    for lock in own.rglob(".lock*"):
-        lock.unlink()
+    shutil.rmtree(own / ".locks")
     return shared, own
 
 

@@ -23,7 +23,7 @@ from petweak.reporting.notebooks import KERNEL, number, parameters_of, series
 from petweak.study.run import reopen
 
 OUT = Path(__file__).with_name("class_server.csv")
-LINK = """cp -rs --no-preserve=mode "{shared}" "{own}" && find "{own}" -name ".lock*" -delete"""
+LINK = """cp -rs --no-preserve=mode "{shared}" "{own}" && find "{own}" -path "*/.lock*" -delete"""
 
 
 def own_bytes(folder: Path) -> int:

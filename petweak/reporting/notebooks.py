@@ -13,7 +13,8 @@ import os
 import time
 import traceback
 from collections.abc import Iterable
-from contextlib import suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -119,20 +120,34 @@ def with_options(values: dict, there: Iterable[str], profile, run, data_root) ->
     return options | values
 
 
-def run_notebooks(profile, run=None, data_root=None, only=None, parameters=(), solutions=False):
+def run_notebooks(profile, run=None, data_root=None, only=None, parameters=(), solutions=False,
+                  jobs=1):
     """Execute notebooks into `<run>/notebooks/`, or the solutions into its `solutions/`; yields a
-    line for each. `parameters` ("key=value") go to every notebook that has them. ValueError, before
-    anything runs, for one that no notebook has or a bad value; NotebookError where a cell fails."""
+    line for each. `parameters` ("key=value") go to every notebook that has them. So many `jobs` run
+    at once, each with its share of the cores, unless OMP_NUM_THREADS is set. ValueError, before
+    anything runs, for what no notebook has or a bad value; NotebookError where a cell fails: those
+    that are at work end, no other one begins."""
+    if jobs < 1:
+        raise ValueError(f"--jobs {jobs}: say 1 or more")
     defaults = {notebook: parameters_of(notebook) for notebook in series(only, solutions)}
     names = [name for there in defaults.values() for name in there]
     given = {k: from_here(k, v) for k, v in parse_assignments(parameters).items()}
     values = with_options(given, names, profile, run, data_root)
     claim(Path(values["run"]))
     folder = Path(values["run"], "notebooks", "solutions" if solutions else "")
-    for notebook, part in [(n, typed(values, defaults[n])) for n in defaults]:
+
+    def line(notebook: Path, part: dict[str, Any]) -> str:
         if not (there := is_executed(notebook, folder / notebook.name, part)):
             execute(notebook, folder / notebook.name, part)
-        yield f"{notebook.name}: {'up to date' if there else 'executed'}"
+        return f"{notebook.name}: {'up to date' if there else 'executed'}"
+
+    parts = [typed(values, defaults[n]) for n in defaults]
+    with ExitStack() as stack:
+        each = map
+        if jobs > 1:  # kernels are processes of their own, which inherit the environment
+            os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // jobs)))
+            each = stack.enter_context(ThreadPoolExecutor(jobs)).map
+        yield from each(line, defaults, parts)
 
 
 def is_executed(notebook: Path, out: Path, values: dict[str, Any]) -> bool:
@@ -178,8 +193,9 @@ def _executed(notebook: Path, out: Path, values: dict[str, Any]) -> nbformat.Not
     os.environ["TQDM_DISABLE"] = "1"  # for the kernel, too
     # In a notebook of the wheel, relative paths count from where the user stands.
     cwd = Path.cwd() if PACKAGE in notebook.parents else notebook.parent
-    try:
-        done = papermill.execute_notebook(notebook, out, values, cwd=cwd, **KERNEL)
+    try:  # its own `cwd` would move the process, and with it other notebooks
+        at = {"metadata": {"path": str(cwd)}}
+        done = papermill.execute_notebook(notebook, out, values, resources=at, **KERNEL)
     except PapermillExecutionError as error:
         text = f"{notebook.name}, cell {error.cell_index}: {error.ename}: {error.evalue}"
         raise NotebookError(text) from error

@@ -37,9 +37,6 @@ except ImportError:  # Windows
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-# In a task of `petweak.study.tasks`: the run is locked by the process that handed it out, and what
-# is made here shares it with other tasks, each of which locks its stage.
-in_task = False
 Stage = tuple[str, str, str]  # its name, source and labels
 STAGES = ("features", "masks", "train", "evaluate", "report")
 TIMINGS = ["stage", "source", "labels", "n_images", "seconds", "images_per_second", "peak_rss_mb"]
@@ -55,7 +52,7 @@ def key(settings: Settings | None = None, sections: Iterable[str] = (), **parts:
 
 def ensure(folder: Path, stage: Stage, read: Callable[[], T | None], make: Callable[[], Any],
            cost: Callable[[T], tuple[int, float]] | None = None) -> T:
-    """What `read` returns. Where that is None, `make` runs first, under the lock of the run in
+    """What `read` returns. Where that is None, `make` runs first, under the lock of the stage in
     `folder`; complete results are read without a lock. With `cost`, the photos and seconds of what
     was read, the stage has a row in timings.csv."""
     if (value := read()) is None:
@@ -70,21 +67,22 @@ def ensure(folder: Path, stage: Stage, read: Callable[[], T | None], make: Calla
     return value
 
 
-def _lock(folder: Path, what: str) -> FileLock:
-    if in_task:
-        make_run_folder(folder := folder / ".locks")
-    name = re.sub(r"[^\w.@-]+", "-", what) if in_task else ".lock"
-    return FileLock(folder / name, is_singleton=True)  # the same process may take it again
+def lock_file(folder: Path, what: str) -> Path:
+    """Whose owner makes `what`, in the run in `folder`. All passes share one: the first of them
+    replaces the folder in which the others lie."""
+    name = "features" if what.split()[0] == "features" else re.sub(r"[^\w.@-]+", "-", what)
+    return folder / ".locks" / f"{name}.lock"
 
 
 @contextmanager
 def locked(folder: Path, what: str) -> Iterator[None]:
-    """Alone among the processes that write into the run in `folder`; in a task, among those that
-    make the same. One that has to wait says for whom, for what and since when that one has been at
+    """Alone among the processes that make the same in the run in `folder`; other stages may be made
+    meanwhile. One that has to wait says for whom, for what and since when that one has been at
     work."""
+    file = lock_file(folder, what)
     make_run_folder(folder)
-    lock = _lock(folder, what)
-    holder = Path(f"{lock.lock_file}.json")
+    make_run_folder(file.parent)
+    lock, holder = FileLock(file), file.with_suffix(".json")
     try:
         lock.acquire(timeout=0)
     except Timeout:
@@ -92,16 +90,12 @@ def locked(folder: Path, what: str) -> Iterator[None]:
         log.warning("waiting for process %s on %s, which has been making %s in %s since %s",
                     h["pid"], h["host"], h["what"], folder, h["since"])
         lock.acquire()
-    outer = read_json(holder) if lock.lock_counter > 1 else None
     try:
         write_json(holder, {"pid": os.getpid(), "host": socket.gethostname(), "what": what,
                             "since": datetime.now().isoformat(" ", "seconds")})
         yield
     finally:
-        if outer:
-            write_json(holder, outer)  # a stage that asked for another one goes on
-        else:
-            holder.unlink(missing_ok=True)
+        holder.unlink(missing_ok=True)
         lock.release()
 
 
@@ -124,11 +118,12 @@ def note_time(folder: Path, stage: Stage, n: int, seconds: float, peak: float | 
     if peak is None and any(row.items() <= r.items() for r in rows()):
         return
     try:
-        with _lock(folder, "timings").acquire(timeout=60 if in_task else 0):
+        make_run_folder((lock := lock_file(folder, "timings")).parent)
+        with FileLock(lock, timeout=60):
             others = [r for r in rows() if tuple(r[k] for k in TIMINGS[:3]) != stage]
             table = sorted([*others, row | new], key=lambda r: STAGES.index(r["stage"]))
             write_frame(path, pd.DataFrame(table, columns=TIMINGS))
-    except (Timeout, PermissionError):  # somebody else is at work, or may: the next study notes it
+    except (Timeout, PermissionError):  # somebody else may write here: the next study notes it
         pass
 
 

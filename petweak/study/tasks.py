@@ -34,6 +34,7 @@ RESOURCES = ("cpus", "gpus", "memory")  # of a task; memory in GiB
 AGAIN = 2  # times that a task is tried after the first
 PORT = 10001  # of Ray's server for clients
 PATIENCE = 10  # seconds for an address to answer
+TASKS = "tasks of a cluster"  # what the process that hands them out locks
 SHARED = 60  # seconds after which every node sees a new file, caches of network file systems or not
 
 _hand_out: Callable[..., dict[Call, Exception]] | None = None
@@ -48,7 +49,7 @@ def cluster(address: str, task: Sequence[str], folder: Path) -> Iterator[None]:
     """While it is entered, `ahead` hands its calls to a Ray cluster; with no `address`, nothing is
     different. `ray` is the cluster that RAY_ADDRESS names or this machine belongs to, else this
     machine alone; `ray://host:port` any other. `task`: what each takes, `cpus=2 gpus=0.5 memory=8`.
-    This process has the lock of the run in `folder` meanwhile, and a task locks its stage alone.
+    No other cluster makes anything of the run in `folder` meanwhile.
     ValueError for a bad argument, or one that no node has room for, ConnectionError where nobody
     answers, RuntimeError where all nodes are lost."""
     global _hand_out
@@ -61,7 +62,7 @@ def cluster(address: str, task: Sequence[str], folder: Path) -> Iterator[None]:
     options, ray = _resources(task), _connect(address)
     try:
         _require_room(ray, options, ValueError)
-        with cache.locked(folder, f"tasks on {address}"):
+        with cache.locked(folder, TASKS):
             _hand_out = functools.partial(_tasks, ray, options, folder)
             yield
     finally:
@@ -182,9 +183,10 @@ def _tasks(ray: Any, options: dict[str, float], folder: Path, needs: Mapping[Cal
 
 
 def _here(folder: Path) -> dict[str, Any]:
-    """What has to be equal in all processes that write into the run in `folder`, whose lock has
-    been taken by the process that hands out the tasks."""
-    return {"lock": read_json(folder / ".lock.json"), "commit": git_commit()} | versions()
+    """What has to be equal in all processes that write into the run in `folder`; the process that
+    hands out the tasks has a lock there."""
+    lock = read_json(cache.lock_file(folder, TASKS).with_suffix(".json"))
+    return {"lock": lock, "commit": git_commit()} | versions()
 
 
 def _make(call: Call, folder: Path, there: dict[str, Any], patience: float, *needed: None) -> None:
@@ -198,7 +200,6 @@ def _make(call: Call, folder: Path, there: dict[str, Any], patience: float, *nee
         if name == "lock":
             text = f"does not see {folder}: --run and --data-root have to lie where all nodes do"
         raise OSError(f"{platform.node()} {text}")
-    cache.in_task = True
     call()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from conftest import small
+from conftest import every_lock, small
 from explored import control, refuse, run, texts  # noqa: F401 - fixtures
 from few import few_photos
 
@@ -130,9 +130,7 @@ def test_nothing_moves_the_runs_backbone(run, monkeypatch):  # noqa: F811
 
 
 def test_it_opens_while_a_study_runs_and_makes_nothing(run, refuse):  # noqa: F811
-    from filelock import FileLock
-
-    with FileLock(run.folder / ".lock"):
+    with every_lock(run):
         assert control(cam_explorer(Run(run.folder, run.data_root, run.settings)), "source")
 
 

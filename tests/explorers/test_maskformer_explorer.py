@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from conftest import small
+from conftest import every_lock, small
 from explored import control, refuse, run, texts  # noqa: F401 - fixtures
 
 from petweak.explorers import maskformer_explorer
@@ -44,10 +44,8 @@ def test_a_run_without_models_says_so(rendered, tmp_path):
 
 
 def test_a_finished_run_is_looked_at_without_a_change_or_a_lock(run, refuse):  # noqa: F811
-    from filelock import FileLock
-
     before = {p: p.stat().st_mtime_ns for p in run.folder.rglob("*") if p.is_file()}
-    with FileLock(run.folder / ".lock"):
+    with every_lock(run):
         again = reopen(run.folder)
         box = maskformer_explorer(again)
     assert control(box, "photo").value == run.pets.split("test")[0].id

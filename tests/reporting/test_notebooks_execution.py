@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import nbformat
@@ -213,6 +214,44 @@ def test_a_notebook_is_executed_once_for_its_cells_values_and_code(tmp_path, mon
     assert run_it(parameters=["count=5"]) == ["01_x.ipynb: executed"]
     monkeypatch.setattr(notebooks, "file_hash", lambda file: "other code")
     assert run_it(parameters=["count=4"]) == ["01_x.ipynb: executed"]
+
+
+def test_jobs_run_at_once_each_with_its_share_of_the_cores(tmp_path, monkeypatch):
+    """Each of the two waits for what the other one writes."""
+    meet = """import os, time
+from pathlib import Path
+Path({0!r}).touch()
+while not Path({1!r}).exists(): time.sleep(0.01)
+print(Path.cwd(), os.environ["OMP_NUM_THREADS"])"""
+    pair = [write(tmp_path / f"0{n}_x.ipynb", TEXT, meet.format(str(n), str(3 - n)))
+            for n in (1, 2)]
+    monkeypatch.setattr(notebooks, "series", lambda *_: pair)
+    monkeypatch.setattr(notebooks.os, "cpu_count", lambda: 6)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    here, run = Path.cwd(), tmp_path / "run"
+    lines = list(run_notebooks("embedded", run, jobs=2))
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    assert lines == ["01_x.ipynb: executed", "02_x.ipynb: executed"] and Path.cwd() == here
+    for notebook in pair:
+        done = nbformat.read(run / "notebooks" / notebook.name, as_version=4)
+        assert done.cells[-1].outputs[0].text == f"{tmp_path} 3\n"
+
+
+def test_of_several_jobs_a_failure_lets_no_other_one_begin(tmp_path, monkeypatch):
+    begun = []
+
+    def fail(notebook, *_):
+        begun.append(notebook.name)
+        time.sleep(len(begun) > 1)  # the first one fails at once
+        raise NotebookError(notebook.name)
+
+    monkeypatch.setattr(notebooks, "execute", fail)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    with pytest.raises(NotebookError, match="^00_start_here.ipynb$"):
+        list(run_notebooks("embedded", tmp_path, jobs=2))
+    assert len(begun) < len(SERIES)
+    with pytest.raises(ValueError, match="--jobs 0"):
+        list(run_notebooks("embedded", tmp_path, jobs=0))
 
 
 def test_a_cell_that_fails_is_named_and_leaves_nothing(tmp_path):

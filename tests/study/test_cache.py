@@ -15,7 +15,7 @@ from conftest import small
 from petweak.config import settings
 from petweak.data.files import read_json, write_json
 from petweak.study import cache
-from petweak.study.cache import TIMINGS, ensure, key, locked, note_time, peak_rss_mb
+from petweak.study.cache import TIMINGS, ensure, key, lock_file, locked, note_time, peak_rss_mb
 
 STAGE = ("masks", "ground_truth", "-")
 
@@ -84,7 +84,7 @@ def test_what_fails_leaves_no_lock_and_no_time(tmp_path):
 
     with pytest.raises(ZeroDivisionError):
         ensure(tmp_path, STAGE, lambda: None, fail, lambda v: (1, 1.0))
-    assert not (tmp_path / "timings.csv").exists() and not (tmp_path / ".lock.json").exists()
+    assert not (tmp_path / "timings.csv").exists() and not list(tmp_path.rglob("*.json"))
     assert Stage(tmp_path).ensure()["n"] == 4
 
 
@@ -110,7 +110,7 @@ def test_who_reads_does_not_wait_and_who_waits_says_for_whom_what_and_since_when
     held, let_go = threading.Event(), threading.Event()
 
     def hold():  # flock is of an open file, so a thread is as good as a process
-        with locked(stage.folder, "features"):
+        with locked(stage.folder, " ".join(STAGE[:2])):
             held.set()
             let_go.wait(60)
 
@@ -118,14 +118,14 @@ def test_who_reads_does_not_wait_and_who_waits_says_for_whom_what_and_since_when
                threading.Thread(target=lambda: results.append(missing.ensure()))]
     threads[0].start()
     assert held.wait(60)
-    since = read_json(stage.folder / ".lock.json")["since"]
+    since = read_json(stage.folder / ".locks" / "masks-ground_truth.json")["since"]
     assert stage.ensure()["n"] == 4  # at once, while another one is at work
     with caplog.at_level(logging.WARNING):
         threads[1].start()
         assert waits_for(lambda: caplog.records)
     said = caplog.records[0].getMessage()
     assert f"waiting for process {os.getpid()}" in said
-    assert f"making features in {stage.folder} since {since}" in said
+    assert f"making masks ground_truth in {stage.folder} since {since}" in said
     assert missing.made == 0 and results == []
     let_go.set()
     for thread in threads:
@@ -133,14 +133,13 @@ def test_who_reads_does_not_wait_and_who_waits_says_for_whom_what_and_since_when
     assert missing.made == 1 and results == [{"n": 4, "seconds": 2.0}]
 
 
-def test_a_stage_inside_of_another_gives_the_note_back(tmp_path):
-    holder = tmp_path / ".lock.json"
-    with locked(tmp_path, "masks"):
-        with locked(tmp_path, "features"):
-            assert read_json(holder)["what"] == "features"
-        note = read_json(holder)
-        assert note["what"] == "masks" and note["pid"] == os.getpid()
-    assert not holder.exists()
+def test_other_stages_are_made_meanwhile_but_one_pass_at_a_time(tmp_path):
+    with locked(tmp_path, "train ground_truth breed"), locked(tmp_path, "masks ground_truth"):
+        notes = [read_json(p)["what"] for p in sorted((tmp_path / ".locks").glob("*.json"))]
+        assert notes == ["masks ground_truth", "train ground_truth breed"]
+    assert not list(tmp_path.rglob("*.json"))
+    one, other = (lock_file(tmp_path, f"features{name}") for name in ("", " resnet50@1.25"))
+    assert one == other
 
 
 def test_peak_memory_is_in_mib_whatever_the_system_counts_in(monkeypatch):

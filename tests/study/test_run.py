@@ -14,9 +14,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import ROUNDS, small
+from conftest import ROUNDS, every_lock, small
 from few import drop_trimaps, few_photos
-from filelock import FileLock
 from PIL import Image
 from safetensors.numpy import load_file
 
@@ -161,7 +160,7 @@ def test_a_run_and_its_variant_at_once_both_finish(few, done, tmp_path):
 def test_complete_results_are_read_while_another_process_writes(done, rounds, monkeypatch):
     before = snapshot(done.folder)
     monkeypatch.setattr(cache, "locked", lambda *a: pytest.fail("it would wait"))
-    with FileLock(done.folder / ".lock"), FileLock(rounds.folder / ".lock"):
+    with every_lock(done), every_lock(rounds):
         run = Run(done.folder, done.data_root, done.settings)
         assert run.features.ids == done.ids
         assert run.more_features(1.5).map("final").shape[-1] == 3
