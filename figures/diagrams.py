@@ -279,7 +279,7 @@ def training_step() -> Drawing:
 
 
 def verdict() -> Drawing:
-    """08: from the IoU of each photo to a verdict."""
+    """08a: from the IoU of each photo to a verdict."""
     d = Drawing(900, 300, "From the IoU of each photo to a verdict")
     d.box(15, 30, 140, 56, "model A:\nan IoU for each photo", "data")
     d.box(15, 122, 140, 56, "model B:\nthe same photos", "data")
@@ -294,6 +294,29 @@ def verdict() -> Drawing:
     d.box(15, 210, 245, 56, "verdict: better, worse,\nor not told apart", "data")
     d.arrow((805, 132), (805, 210))
     d.along(238, (640, 560), (340, 260))
+    return d
+
+
+def questions() -> Drawing:
+    """08b: which models are compared with which, for each of the two questions."""
+    d = Drawing(900, 310, "Which models answer the first question, and which the second")
+    d.box(15, 30, 160, 50, "few photos,\nexact masks", "data")
+    d.box(15, 110, 160, 50, "all photos of train,\nweak masks", "data")
+    d.box(15, 220, 160, 60, "few photos,\nexact masks\nor Grad-CAM's", "data")
+    d.box(235, 60, 160, 70, "MaskFormers of\ntwo architectures,\nthree seeds", "trained")
+    d.box(235, 220, 160, 60, "a grid of architectures,\none or three seeds", "trained")
+    d.box(455, 60, 120, 70, "IoU of each\nphoto of test")
+    d.box(455, 220, 120, 60, "IoU of each\nphoto of test")
+    d.box(645, 40, 240, 90, "question 1:\nminus full supervision\nbetter, worse or not told apart",
+          "loss")
+    d.box(645, 190, 240, 90, "question 2:\nminus the best of the table\n"
+          "satisfies: yes, no or undecided", "loss")
+    d.arrow((175, 55), (205, 55), (205, 85), (235, 85))
+    d.arrow((175, 135), (205, 135), (205, 105), (235, 105))
+    d.along(85, (575, 645))
+    d.along(95, (395, 455))
+    d.along(250, (175, 235), (395, 455), (575, 645))
+    d.arrow((575, 110), (610, 110), (610, 215), (645, 215))
     return d
 
 
@@ -454,7 +477,7 @@ def series() -> Drawing:
     d.box(535, 80, 130, 56, "07a\nMaskFormer", "trained")
     d.box(535, 180, 130, 56, "07b\nits training")
     d.label(790, 22, "conclusions", bold=True)
-    d.box(715, 40, 170, 50, "08\nresults, both questions", "trained")
+    d.box(715, 40, 170, 50, "08a, 08b\nresults, both questions", "trained")
     d.box(715, 104, 170, 50, "09a, 09b\nwithout annotations")
     d.box(715, 168, 170, 50, "10\nhow many labels?")
     d.box(715, 232, 80, 50, "11\nyour photos", size=12)
@@ -481,7 +504,8 @@ DIAGRAMS: dict[str, Callable[[], Drawing]] = {
     "06_compare_the_masks": comparison,
     "07a_build_maskformer": maskformer,
     "07b_train_maskformer": training_step,
-    "08_read_the_results": verdict,
+    "08a_compare_the_models": verdict,
+    "08b_answer_both_questions": questions,
     "09a_refine_the_masks": refine,
     "09b_self_train": self_training,
     "10_count_the_labels": label_efficiency,

@@ -483,9 +483,9 @@ def write_times(notebooks: Path, figures: Path) -> None:
     """The measured run times into the first cells of the chapters."""
     measured = read_frame(figures / "data" / "embedded" / "notebooks.csv")
     for chapter, seconds in measured.itertuples(index=False):
-        (path,) = notebooks.glob(f"{str(chapter).zfill(2)}_*.ipynb")
-        write_text(path, re.sub(r"(?<=\*\*Time\.\*\* )About \d+ seconds to run", to_run(seconds),
-                                path.read_text(encoding="utf-8")))
+        for path in notebooks.glob(f"{str(chapter).zfill(2)}_*.ipynb"):
+            write_text(path, re.sub(r"(?<=\*\*Time\.\*\* )About \d+ seconds to run",
+                                    to_run(seconds), path.read_text(encoding="utf-8")))
 
 
 def main() -> None:

@@ -118,6 +118,12 @@ def test_every_chapter_breaks_something_on_purpose_and_measures_it(path):
     assert "on purpose" in cells[heads["## Takeaways"] + 1].source
 
 
+def test_the_rules_of_a_verdict_are_the_same_in_both_parts_of_08():
+    parts = [p for p in CHAPTERS if p.name.startswith("08")]
+    boxes = ["\n".join(re.findall(r"^>.*$", prose(path), re.M)) for path in parts]
+    assert len(boxes) == 2 and boxes[0] == boxes[1] and boxes[0].count("\n> **") == 4
+
+
 def exercises(path: Path) -> list[int]:
     text = prose(path).split("## Exercises")[1].split("## References")[0]
     return [int(n) for n in re.findall(r"^(\d)\. ", text, re.M)]

@@ -51,8 +51,8 @@ def _chapter(file: Path) -> Chapter:
 def run_times(run: str | Path) -> pd.DataFrame:
     """`notebook` (its number), `seconds`, of the chapters that `petweak notebooks` has executed in
     this run; a notebook that makes a stage counts its time, those after it do not."""
-    notes = sorted(project_path(run).glob("notebooks/[0-9][0-9]*_*.json"))
-    rows = [(number(f), read_json(f)["seconds"]) for f in notes if number(f) != "00"]
+    rows = [(n, read_json(f)["seconds"]) for n in map(number, series()[1:])
+            for f in project_path(run).glob(f"notebooks/{n}_*.json")]
     return pd.DataFrame(rows, columns=["notebook", "seconds"])
 
 

@@ -22,7 +22,7 @@ from petweak.study.run import reopen
 HERE = Path(__file__).resolve().parents[2]
 RUN = Path(os.environ.get("PETWEAK_RUN", HERE / "runs" / "embedded"))
 CHAPTERS = {"04": "cam", "07a": "matcher", "07b": "maskformer"}  # and the explorer in each
-WITH_MENUS = "08"  # a chapter with the explorers of results and of a photo
+WITH_MENUS = "08a"  # a chapter with the explorers of results and of a photo
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 

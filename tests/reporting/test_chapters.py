@@ -49,4 +49,5 @@ def test_run_times_are_those_of_the_executed_chapters(tmp_path):
     (tmp_path / "notebooks" / "01_x.json").write_text('{"key": "k", "seconds": 3.1}')
     (tmp_path / "notebooks" / "07a_x.json").write_text('{"key": "k", "seconds": 4}')
     (tmp_path / "notebooks" / "00_y.json").write_text('{"key": "k", "seconds": 2}')
+    (tmp_path / "notebooks" / "08_z.json").write_text('{"key": "k", "seconds": 5}')  # now 08a, 08b
     assert run_times(tmp_path).to_dict("list") == {"notebook": ["01", "07a"], "seconds": [3.1, 4]}
