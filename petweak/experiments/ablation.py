@@ -36,7 +36,7 @@ from petweak.training.targets import Targets
 from petweak.training.trainer import CONFIG, cached_maps
 
 NETWORKS = {"MaskFormer": MaskFormer, "PerPixel": PerPixel, "UNet": UNet, "prototypes": PerPixel}
-SHAPE = ("layers", "heads", "blocks", "hidden", "positional")  # of MaskFormerConfig, no settings
+SHAPE = ("layers", "heads", "blocks", "hidden", "positional", "reduce")  # of MaskFormerConfig
 INPUT = ("image_size", "backbone")  # settings that need features of their own
 FULL_SIZE, TENTH = "full-size", 0.1  # what parameters are a share of; the share asked for
 BASES = ("maskformer", "maskformer-ms")  # they always have all seeds

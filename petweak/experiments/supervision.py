@@ -13,8 +13,10 @@ import numpy as np
 import pandas as pd
 
 from petweak.config import LEVELS, parse_assignments
-from petweak.data.files import read_json
+from petweak.data.files import project_path, read_json
+from petweak.data.oxford_pets import read_pets
 from petweak.evaluation.metrics import BASELINES
+from petweak.evaluation.scoring import ground_truth_rows, mask_rows, model_rows
 from petweak.evaluation.statistics import bootstrap, holm, p_values
 from petweak.experiments.trials import (
     PHOTOS,
@@ -42,7 +44,7 @@ GAPS = ("minus_ground_truth", "minus_best", "minus_breed", "minus_with_trimap", 
 def supervision(
     run: Run, of: tuple[str, ...] = (), models: tuple[str, ...] = tuple(MODELS),
     photos: tuple[str, ...] = PHOTOS, labels: tuple[str, ...] = ("breed", "species"),
-    seeds: tuple[int, ...] = (0, 1, 2), species_seeds: tuple[int, ...] = (0,),
+    seeds: tuple[int, ...] = (0, 1, 2), species_seeds: tuple[int, ...] = (0,), without: str = "",
 ) -> pd.DataFrame:
     """Train a model for each combination, and score it on test.
 
@@ -51,6 +53,8 @@ def supervision(
     photos: `all` of train, or those `with_trimap` alone, from which ground truth learns anyway.
         With fewer photos there are more epochs, so that all models take about as many steps: what
         is kept for val is no equal share of both sets.
+    without: the root of another data set, whose photos do not count in scores of test: what was
+        chosen there, by its scores, was chosen on them.
 
     Returns a row per score: `of`, `labels`, `model`, `photos`, `seed`, `learnt_from` (photos),
     `split`, `border`, `metric`, `value`, `low`, `high`, `n_images`. The rows of train are of the
@@ -65,7 +69,7 @@ def supervision(
     for given, there in ((models, MODELS), (photos, PHOTOS)):
         if unknown := ", ".join(sorted(set(given) - set(there))):
             raise ValueError(f"unknown {unknown}: there are {', '.join(there)}")
-    scored(run, "test")
+    tested = _tested(run, without)
     s, more = run.settings, len(run.pets.split("train")) / len(scored(run, "train"))
     longer = {"epochs": round(s.training.epochs * more),
               "round_epochs": round(s.self_training.round_epochs * more),
@@ -96,26 +100,44 @@ def supervision(
         scores, masks = one.model_scores(name, kind), one.mask_scores(name)
         about = dict(zip([*KEYS, "seed"], key, strict=True))
         about["learnt_from"] = read_json(one.model_folder(name, kind) / CONFIG)["n_images"]
-        rows += [about | r for r in scores.rows if r["split"] == "test"]
-        rows += [about | r for r in masks.rows]
+        of_model, of_masks = scores.rows, masks.rows
+        if without:
+            few, classes = _only(scores.photos, tested), len(one.pets.classes(kind))
+            of_model = model_rows(few, s.evaluation.bootstrap, classes)
+            of_masks = mask_rows(_only(masks.photos, tested), s.evaluation.bootstrap)
+        rows += [about | r for r in of_model if r["split"] == "test"]
+        rows += [about | r for r in of_masks]
         of_test = {key: scores} | ({} if source_class(name).reads_trimaps else
                                    {("masks", *key): masks})
-        ious |= {at: s.photos[s.photos["split"] == "test"].set_index("id")
-                 for at, s in of_test.items()}
+        ious |= {at: _only(x.photos[x.photos["split"] == "test"], tested).set_index("id")
+                 for at, x in of_test.items()}
     if not rows:
         has = (f"{t} has {', '.join(source_class(t.split()[0]).labels)}" for t in texts)
         raise ValueError(f"no model with labels={', '.join(labels)}: {'; '.join(has)}")
     table = pd.DataFrame(rows)
     gaps = _gaps(table, ious, s.evaluation.bootstrap)
-    return pd.concat([baselines(run), table, gaps], ignore_index=True)
+    return pd.concat([baselines(run, without), table, gaps], ignore_index=True)
 
 
-def baselines(run: Run) -> pd.DataFrame:
+def _tested(run: Run, without: str) -> set[str]:
+    """The photos of test with ground truth that are not in the data set `without`."""
+    there = {x.id for x in read_pets(project_path(without)).samples} if without else set()
+    return {x.id for x in scored(run, "test")} - there
+
+
+def _only(photos: pd.DataFrame, tested: set[str]) -> pd.DataFrame:
+    """Of a table of photos those of train, and the `tested` ones."""
+    return photos[(photos["split"] != "test") | photos["id"].isin(tested)]
+
+
+def baselines(run: Run, without: str = "") -> pd.DataFrame:
     """The rows of `all_ones` and `centre_box` in the table of `supervision`: no model and no
     labels, learnt from no photo."""
     about = dict.fromkeys(KEYS[1:], NONE) | {"seed": run.settings.data.seed, "learnt_from": 0}
-    table = pd.DataFrame([{"of": name} | about | row for name in BASELINES
-                          for row in run.baseline_scores(name).rows])
+    tested, n = _tested(run, without), run.settings.evaluation.bootstrap
+    each = [(name, _only(run.baseline_scores(name).photos, tested)) for name in BASELINES]
+    table = pd.DataFrame([{"of": name} | about | row for name, photos in each
+                          for row in (*ground_truth_rows(photos, n), *mask_rows(photos, n))])
     return table[(table["split"] == "test") | (table["metric"] == "pseudo_iou_gt")]
 
 

@@ -46,6 +46,7 @@ class MaskFormerConfig:
     # The paper's, which `petweak experiment ablation` alone changes.
     blocks: int = 4  # of the pixel decoder, 0 to 4; fewer leave more to the last upsampling
     positional: bool = False  # a sine encoding of the place (Vaswani et al. 2017), in the memory
+    reduce: bool = False  # a 1x1 convolution before the first block, as in feature pyramid networks
 
     @property
     def name(self) -> str:
@@ -70,7 +71,8 @@ class MaskFormer(nn.Module):
             raise ValueError(f"blocks={config.blocks} do not reach {', '.join(config.levels)}")
         channels = dict(zip(config.levels, config.in_channels, strict=True))
         c32 = sum(c for level, c in channels.items() if STRIDES[level] == 32)
-        widths = (c32, *[d] * config.blocks)
+        widths = (d if config.reduce else c32, *[d] * config.blocks)
+        self.reduce = nn.Conv2d(c32, d, kernel_size=1) if config.reduce else nn.Identity()
         # Every block is followed by `upsample`.
         self.pixel_decoder = nn.ModuleList(
             nn.Sequential(nn.Conv2d(c, d, kernel_size=3, padding=1, bias=False),
@@ -97,7 +99,7 @@ class MaskFormer(nn.Module):
             maps = [F.dropout2d(m, self.config.channel_dropout, self.training) for m in maps]
         by_level = dict(zip(self.config.levels, maps, strict=True))
         x = torch.cat([m for level, m in by_level.items() if STRIDES[level] == 32], 1)
-        stacked = x
+        stacked, x = x, self.reduce(x)
         for stride, part in zip((16, 8, 4), self.pixel_decoder[:-1], strict=False):
             x = upsample(part(x))
             for level, lateral in self.laterals.items():

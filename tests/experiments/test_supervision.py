@@ -9,7 +9,7 @@ from conftest import small
 from few import drop_trimaps, few_photos
 
 from petweak.data.files import read_frame, read_json
-from petweak.data.oxford_pets import load_trimap
+from petweak.data.oxford_pets import load_trimap, read_pets
 from petweak.evaluation.metrics import BASELINES
 from petweak.evaluation.statistics import bootstrap
 from petweak.experiments.supervision import (
@@ -63,6 +63,25 @@ def test_all_models_take_as_many_steps(run, table):
     models = table[~table["of"].isin(BASELINES)][["of", "model", "photos", "seed"]]
     assert len(configs) == len(models.drop_duplicates())
     assert {c["n_images"] * c["epochs"] for c in configs} == {8}
+
+
+def test_photos_of_another_data_set_do_not_count(run, table, rendered, tmp_path):
+    """What was chosen with their scores in sight was chosen on them."""
+    seen = few_photos(rendered, tmp_path / "seen", 1)
+    rest = supervision(run, ("gradcam_pretrained",), labels=("species",), without=str(seen))
+    left = {x.id for x in run.pets.split("test")} - {x.id for x in read_pets(seen).samples}
+    assert 0 < len(left) < len(run.pets.split("test"))
+    on_test = rest[rest["split"] == "test"]
+    assert set(on_test[on_test["border"] == "ignore"]["n_images"]) == {len(left)}
+    keys = ["of", "labels", "model", "photos", "seed", "split", "border", "metric"]
+    both = rest.merge(table, on=keys, suffixes=("", "_all"))
+    of_train = both[both["split"] == "train"]
+    assert len(of_train) and (of_train["value"] == of_train["value_all"]).all()
+    row = both.query("metric == 'mask_iou_gt' and border == 'ignore' and model == 'maskformer-ms' "
+                     "and photos == 'all'").iloc[0]
+    scores = read_frame(run.folder / "variants" / "seed-0-all" / "models"
+                        / "gradcam_pretrained-species-ms" / "scores.csv").set_index("id")
+    assert row["value"] == pytest.approx(scores.loc[sorted(left), "iou/ignore"].mean())
 
 
 def test_both_baselines_stand_in_the_table(run, table):

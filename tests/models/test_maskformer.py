@@ -146,6 +146,19 @@ def test_fewer_blocks_leave_more_to_the_last_upsampling(blocks):
     torch.testing.assert_close(m([x])["mask_logits"], masks, atol=1e-5, rtol=1e-4)
 
 
+def test_reduced_the_decoder_sees_fewer_channels_and_the_transformer_all():
+    plain, slim = build(blocks=1), build(blocks=1, reduce=True)
+    x, d = torch.randn(2, 24, 4, 4), slim.config.decoder_channels
+    slim.load_state_dict(plain.state_dict() | {
+        "pixel_decoder.0.0.weight": plain.pixel_decoder[0][0].weight[:, :d],
+        "reduce.weight": torch.eye(d, 24)[..., None, None], "reduce.bias": torch.zeros(d)})
+    rest = torch.cat([x[:, :d], torch.zeros_like(x[:, d:])], 1)
+    for_the_transformer, pixels = slim.pixels([x])
+    torch.testing.assert_close(pixels, plain.pixels([rest])[1], atol=1e-5, rtol=1e-4)
+    assert torch.equal(for_the_transformer, x)
+    assert sum(p.numel() for p in slim.parameters()) < sum(p.numel() for p in plain.parameters())
+
+
 def test_a_level_that_the_decoder_does_not_reach_is_refused():
     build(channels=(24, 8), levels=("final", "stride8"), blocks=3)
     with pytest.raises(ValueError, match="blocks=2 do not reach final, stride8"):
