@@ -36,6 +36,7 @@ MODELS = {"maskformer": ("final",), "maskformer-ms": LEVELS}
 # Full supervision is trained for each treatment of the border that it is compared in.
 FULL = ("ground_truth border=ignore", "ground_truth border=foreground")
 KEYS, NONE = ["of", "labels", "model", "photos"], "-"  # NONE: what a baseline has of them
+ONE_SEED = "one seed"  # of a verdict: nothing is known of training again
 # Paired differences: from full supervision, from what is best, of species from breed, of all photos
 # from those with a trimap, and of a model from the masks of its source.
 GAPS = ("minus_ground_truth", "minus_best", "minus_breed", "minus_with_trimap", "minus_masks")
@@ -195,7 +196,7 @@ def summary(table: pd.DataFrame, border: str, labels: str = "breed") -> pd.DataF
     out["p"] = holm(weak.assign(p=p_values(weak)).groupby(KEYS)["p"].max())
     out["verdict"] = verdicts(from_full, KEYS).mask(out["p"] >= 0.05, VERDICTS[-1])
     out["satisfies"] = satisfies(from_best, KEYS, out["seeds"])
-    out.loc[out["verdict"].notna() & (out["seeds"] == 1), "verdict"] = "one seed"
+    out.loc[out["verdict"].notna() & (out["seeds"] == 1), "verdict"] = ONE_SEED
     order = ["learnt_from", "seeds", "masks", "masks_test", "iou", "smallest", "largest",
              "accuracy", "semantic_miou", "difference", "low", "high", "p", "verdict", "satisfies"]
     return out[order].reset_index().sort_values("iou", ascending=False, ignore_index=True)
@@ -282,8 +283,9 @@ def compared(table: pd.DataFrame, metric: str, *others: pd.DataFrame) -> pd.Data
     A verdict other than `not told apart` needs, beside the intervals, a `p` below 0.05: of many
     limits one lies on the right side of 0 by chance. Intervals over photos say nothing of training
     again: where there is one for one seed alone, the difference also has to be larger than the
-    spread, and where that is not known, the verdict is `one seed`. `others` are tables whose spread
-    counts, too: of the same models, trained with several seeds elsewhere.
+    spread, and the verdict ends in `, one seed`: a hint, which more seeds have to confirm. Where
+    the spread is not known, it is `one seed`. `others` are tables whose spread counts, too: of the
+    same models, trained with several seeds elsewhere.
     """
     keys = ["border", "labels", "model", "of", "photos"]
     gaps = table[(table["metric"] == metric) & table["border"].isin(("foreground", "ignore"))]
@@ -307,7 +309,8 @@ def compared(table: pd.DataFrame, metric: str, *others: pd.DataFrame) -> pd.Data
     out["verdict"] = verdicts(gaps, keys)
     by_seed = (alone := out["seeds"] == 1) & (out["difference"].abs() <= out["spread"])
     out.loc[by_seed | (out["p"] >= 0.05), "verdict"] = VERDICTS[-1]
-    out.loc[alone & out["spread"].isna(), "verdict"] = "one seed"
+    out["verdict"] += np.where(alone & (out["verdict"] != VERDICTS[-1]), f", {ONE_SEED}", "")
+    out.loc[alone & out["spread"].isna(), "verdict"] = ONE_SEED
     return out.reset_index()
 
 
@@ -316,7 +319,7 @@ def counts(compared: pd.DataFrame, one: str, other: str) -> list[str]:
     out = []
     for (border, model), part in compared.groupby(["border", "model"]):
         n, spread = part["verdict"].value_counts(), part["spread"].max()
-        said = ", ".join(f"{n.get(word, 0)} {word}" for word in _words(n))
+        said = "; ".join(f"{n.get(word, 0)} {word}" for word in _words(n))
         out.append(
             f"border {border}, `{model}`: {one} in place of {other}, {len(part)} sources: {said}; "
             f"differences in IoU from {part['difference'].min():+.3f} to "
@@ -327,7 +330,8 @@ def counts(compared: pd.DataFrame, one: str, other: str) -> list[str]:
 
 def _words(told: pd.Series) -> list[str]:
     """The verdicts that a sentence speaks of. told: its index has those that there are."""
-    return [*VERDICTS, *["one seed"] * ("one seed" in told)]
+    hints = [f"{word}, {ONE_SEED}" for word in VERDICTS[:2]]
+    return [*VERDICTS, *(word for word in (*hints, ONE_SEED) if word in told)]
 
 
 def by_verdict(compared: pd.DataFrame, one: str, other: str) -> list[str]:
