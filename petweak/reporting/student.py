@@ -30,7 +30,6 @@ class Unanswered(Preprocessor):
 
     @staticmethod
     def code(source: str) -> str:
-        source = source.replace("# NBVAL_CHECK_OUTPUT\n", "")
         while "**Answer" in ast.unparse(tree := ast.parse(source)):
             if len(tree.body) == 1:
                 return ""

@@ -79,7 +79,6 @@ def test_only_the_words_of_an_answer_are_taken_from_a_cell_that_computes():
     whole = code('y = 2\nMarkdown("**Answer.**" + "".join(f"{k}" for k in z) + f"é {y}")')
     assert whole == 'y = 2\nMarkdown("Was your prediction right? Why?")'
     assert code('Markdown(f"**Answer.** {x}")') == ""
-    assert code("# NBVAL_CHECK_OUTPUT\nprint(1)") == "print(1)"
 
 
 def test_a_folder_that_holds_something_is_left_alone(tmp_path):
