@@ -52,8 +52,7 @@ def fetch_official(
 
     Raises FetchError where no address has the right archive; where a wrong one was put there by
     hand (it becomes `<archive>.bad`); where an archive holds a link, a device or a path that leads
-    out of it; and where a folder unpacked by something else is in the way.
-    """
+    out of it; and where a folder unpacked by something else is in the way."""
     root = Path(data_root)
     folder = root / "oxford-iiit-pet"
     parts = [(folder / name.split(".")[0], root / name, md5) for name, md5 in archives.items()]

@@ -90,8 +90,7 @@ def import_photos(
     a source that is not there, FileExistsError where `data_root` holds anything else, another
     OSError where that cannot be written to, and ValueError, before anything is written, for what
     cannot be understood: no usable photo, unknown species, two classes of one name, masks that fit
-    no photo or whose values are not clear.
-    """
+    no photo or whose values are not clear."""
     source, root = (Path(os.path.abspath(p)) for p in (source, data_root))
     masks = masks and Path(os.path.abspath(masks))
     if not 0 < test_fraction < 1:

@@ -133,8 +133,7 @@ def read_pets(data_root: str | Path) -> Pets:
     its stem, whatever its suffix. Labels are ranks of the class ids among those that occur. Raises
     FileNotFoundError where a list is missing, ValueError where a line cannot be read, a photo is
     listed twice or has two files, a class has no name or another's, or a list is empty; each names
-    the file and the way out.
-    """
+    the file and the way out."""
     root, notes = _find(Path(data_root))
     rows: dict[str, tuple[int, int, str]] = {}  # class id, species, split
     for split, file in SPLITS.items():

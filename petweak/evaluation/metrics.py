@@ -19,8 +19,7 @@ def target(trimap: np.ndarray, border: str) -> tuple[np.ndarray, np.ndarray]:
 
     `border` "foreground" or "background" counts the border as such, "ignore" leaves it out. Returns
     `mask` and `valid`, boolean (H, W); `mask` is False wherever `valid` is. Raises ValueError for
-    values but 1, 2, 3, another number of dimensions, or an unknown `border`.
-    """
+    values but 1, 2, 3, another number of dimensions, or an unknown `border`."""
     if border not in BORDERS:
         raise ValueError(f"unknown border {border!r}, expected one of {', '.join(BORDERS)}")
     trimap = np.asarray(trimap)
@@ -64,8 +63,7 @@ def boundary_iou(
     taken out of both masks before the bands are drawn: bands of whole masks would lie in the
     ignored border and leave nothing to compare. Arguments and errors else as in `iou`.
 
-    Source: Cheng et al., Boundary IoU, CVPR 2021; code: boundary-iou-api.
-    """
+    Source: Cheng et al., Boundary IoU, CVPR 2021; code: boundary-iou-api."""
     _check(prediction, target, valid)
     if not dilation_ratio >= 0:
         raise ValueError(f"dilation_ratio must not be negative, got {dilation_ratio}")

@@ -25,9 +25,8 @@ def bootstrap(
     any other statistic is called `n` times with resampled values, say `lambda rows:
     class_iou(rows[:, 0], rows[:, 1], 37)` for rows (predicted, actual).
 
-    Raises ValueError: no values, another number of dimensions, `n` or `level` out of range.
-    Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, section 13.3.
-    """
+    Raises ValueError: no values, another number of dimensions, `n` or `level` out of range. Source:
+    Efron and Tibshirani, An Introduction to the Bootstrap, 1993, section 13.3."""
     values = np.asarray(values)
     if values.ndim not in (1, 2) or len(values) == 0:
         raise ValueError(f"values must be (N,) or (N, k) with N >= 1, got {values.shape}")

@@ -55,8 +55,7 @@ def benchmark(
 
     Returns a row per part and what was timed: `seconds` (median over rounds, of all photos), the
     quartiles `low` and `high`, `ratio` (of the median to that of the part's first row), `rounds`,
-    `n_images`, `threads`, `device`. ValueError for an unknown part.
-    """
+    `n_images`, `threads`, `device`. ValueError for an unknown part."""
     if unknown := ", ".join(sorted(set(parts) - set(PARTS))):
         raise ValueError(f"unknown {unknown}: there are {', '.join(PARTS)}")
     train = scored(run, "train")

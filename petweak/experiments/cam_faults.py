@@ -187,8 +187,7 @@ def cam_faults(
     spaced, if `photos` is given), a row per split, head, fault (all unless given) and threshold.
 
     Returns `split`, `head` (of HEADS), `fault`, `threshold`, `score` with its standard deviation
-    `std` over `n_images` photos, and `area` (the mean share of the photo that the mask covers).
-    """
+    `std` over `n_images` photos, and `area` (the mean share of the photo that the mask covers)."""
     rows = []
     for split, head in product(splits, HEADS):
         ids = [s.id for s in scored(run, split)]

@@ -48,8 +48,7 @@ def cam_heads(
     Returns a row per score: CELL, `seed`, `cut` (the threshold that was used), `metric`, `value`
     with its interval over photos `low` to `high`, `n_images`. The metrics are `iou` and
     `minus_<base>`: the paired difference from the cell that BASES names, where that is another one.
-    ValueError where no photo has ground truth.
-    """
+    ValueError where no photo has ground truth."""
     ids, rows, photos, cuts = [s.id for s in scored(run, split)], [], {}, {}
     heads = [("imagenet", NONE), *product(["finetuned"], finetune_labels)]
     for seed, (head, labels) in product(seeds, heads):

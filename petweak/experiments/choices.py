@@ -26,8 +26,7 @@ def choices(
     `labels`, `model`, `seed`, `ignore` and `foreground` (IoU with ground truth, by the border),
     `masks` (IoU of the source's masks, border as foreground), `n_ground_truth` photos that these
     are means over, `accuracy` over `n_images` photos, and `seconds` of training. ValueError where
-    val is empty or no photo of it has a trimap.
-    """
+    val is empty or no photo of it has a trimap."""
     rows, level = [], "self_training_levels" if source_class(source).self_trained else "levels"
 
     def variant(seed: int, configuration: str) -> Run:

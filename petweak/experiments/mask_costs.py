@@ -38,8 +38,7 @@ def mask_costs(run: Run, photos: int = 12, seed: int = 0) -> pd.DataFrame:
 
     Returns a row per pipeline: `what`, `parameters` (millions), `seconds` (median per photo) with
     the quartiles `low` and `high`, `ratio` (median over photos of the time over that of BASE),
-    `n_images`, `threads`.
-    """
+    `n_images`, `threads`."""
     pipelines, parameters = _pipelines(run)
     train = run.pets.split("train")
     order = np.random.default_rng(seed).permutation(len(train))[: photos + 1]
@@ -125,8 +124,7 @@ def by_hours(
     A ground-truth mask is an outline and a label; a model of another source has a label for each
     photo it learnt from. Of models for one border each, that for `border` is taken. Returns `name`,
     `source`, `series` (points of one name that are a line), `hours`, mean `iou` over seeds with the
-    `smallest` and the `largest`.
-    """
+    `smallest` and the `largest`."""
     names = {"true": ("outlines", "ground_truth"),
              "both": ("outlines,\npseudo-masks", "gradcam_finetuned"),
              "pseudo": ("pseudo-masks\n(no person)", "imagenet_only")}

@@ -28,8 +28,7 @@ def memorised_masks(
 
     Returns a row per fault and split: `fault`, `split`, `class_accuracy`, and mean IoUs: `mask_iou`
     (prediction and faulty mask), `mask_iou_gt` (prediction and ground truth), `pseudo_iou_gt`
-    (faulty mask and ground truth), the last two over the `n_ground_truth` of `n_images` photos.
-    """
+    (faulty mask and ground truth), the last two over the `n_ground_truth` of `n_images` photos."""
     rows, train_ids = [], [s.id for s in run.pets.split("train")]
     scored(run, "test")
     for fault in faults:

@@ -22,8 +22,7 @@ def selection_criteria(
 ) -> pd.DataFrame:
     """A row per pipeline (all of PIPELINES unless given) and threshold: `pipeline`, `threshold`,
     the mean of every criterion over a sample as `refinement=auto` chooses on, of photos with ground
-    truth, and `iou/ignore`,
-    `iou/foreground`: mean IoU with ground truth there."""
+    truth, and `iou/ignore`, `iou/foreground`: mean IoU with ground truth there."""
     fitted = run.source(source)
     fitted.fit()
     ids, rows, shared = sample_of_train(fitted, [s.id for s in scored(run, "train")]), [], {}

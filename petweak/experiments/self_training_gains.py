@@ -23,8 +23,7 @@ def self_training_gains(
     masks for `border=foreground`.
 
     Returns a row per model, seed and border: `what`, `source`, `labels`, `seed`, `border`, `masks`
-    (pseudo_iou_gt of the first masks on train), `model` (mask_iou_gt on test), `rounds`.
-    """
+    (pseudo_iou_gt of the first masks on train), `model` (mask_iou_gt on test), `rounds`."""
     # As in self-training: all of train, no val, and the last epoch is the result.
     for split in ("train", "test"):
         scored(run, split)

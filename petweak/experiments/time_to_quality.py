@@ -60,8 +60,7 @@ def time_to_quality(
 
     Returns a row per scoring: `what`, `seed`, `epochs` in all, `step`, `seconds` on the clock, of
     them `before` the first step, the mean `iou` of test; `threads`, `device`. ValueError for an
-    unknown network.
-    """
+    unknown network."""
     if unknown := ", ".join(sorted(set(networks) - set(NETWORKS))):
         raise ValueError(f"unknown {unknown}: there are {', '.join(NETWORKS)}")
     rows, train, test = [], scored(run, "train"), [s.id for s in scored(run, "test")]

@@ -32,13 +32,11 @@ def unlabelled_photos(
     the settings would with `steps_of` photos; models of `at` photos have the settings' epochs.
 
     Returns a row per model and border of its score: `photos`, `steps_of` (as many as of so many
-    photos), `configuration`, `seed`, `border`,
-    `masks` (IoU of the first masks with ground truth, on the `n_masks` photos of train that have
-    it), `model` (on test), and its `difference` from `against` (the same photos with the default
-    configuration; the default with fewest photos), photo by photo, with the interval `low` to
-    `high`, in which nothing of training again is counted. ValueError where no photo of test has a
-    trimap, and for more photos than there are.
-    """
+    photos), `configuration`, `seed`, `border`, `masks` (IoU of the first masks with ground truth,
+    on the `n_masks` photos of train that have it), `model` (on test), and its `difference` from
+    `against` (the same photos with the default configuration; the default with fewest photos),
+    photo by photo, with the interval `low` to `high`, in which nothing of training again is
+    counted. ValueError where no photo of test has a trimap, and for more photos than there are."""
     train, ids = (sorted(s.id for s in part) for part in (
         run.pets.split("train"), trials.scored(run, "test")))
     if too_many := [n for n in (*photos, at) if n > len(train)]:

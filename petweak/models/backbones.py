@@ -27,8 +27,7 @@ class Backbone(nn.Module):
 
     forward: (B, 3, S, S) photos in [0, 1], S a multiple of 32 -> {level: (B, C, h, w)}. `passes`
     counts the pictures that went through, whichever engine ran them. `classifier` is the ImageNet
-    layer, from means of the final map (B, C) to logits (B, 1000).
-    """
+    layer, from means of the final map (B, C) to logits (B, 1000)."""
 
     def __init__(
         self, name: str, net: nn.Module, classifier: nn.Linear, stages: list[nn.Module],

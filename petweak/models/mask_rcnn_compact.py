@@ -63,8 +63,7 @@ class PetBoxes(nn.Module):
     """(N, 128) of the proposals -> class logits (N, 3), box deltas (N, 12), equal for every class.
 
     In eval mode the likelier species takes the probability of both: the score says how sure a pet
-    is, so that a pet whose species is in doubt is not lost to a threshold on the score.
-    """
+    is, so that a pet whose species is in doubt is not lost to a threshold on the score."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -160,8 +159,7 @@ def load(path: Path = WEIGHTS) -> MaskRCNN:
     """The trained network in eval mode, on the CPU, in float32; called as `build` says.
 
     FileNotFoundError where `path` is missing, ValueError where it is truncated or does not fit this
-    network; both name the file and the way to make it.
-    """
+    network; both name the file and the way to make it."""
     remake = f"`python -m {MODULE}` writes it"
     if not path.is_file():
         raise FileNotFoundError(f"{path}, the compact Mask R-CNN's weights, is missing; {remake}")

@@ -17,8 +17,7 @@ def match(
 
     output: class_logits (B, Q, K + 1), mask_logits (B, Q, H, W); targets: classes (B, T), masks (B,
     T, H, W) in [0, 1]; valid (B, H, W), 0 in the ignore region; weights of the class, mask and dice
-    costs. Raises ValueError where there are more objects than queries.
-    """
+    costs. Raises ValueError where there are more objects than queries."""
     with torch.no_grad():
         cost = costs(output, classes, masks, valid, weights)
     if classes.shape[1] == 1:  # the cheapest query, without a copy from the GPU

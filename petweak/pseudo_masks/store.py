@@ -125,8 +125,7 @@ class Progress:
     that earlier runs finished with the same key count; an empty folder where there are none.
 
     confidence, agreements: {id: value}; of each mask, and, of a round's, with that of the round
-    before; hashes: of its file; seconds: that they took, over all the runs that it took.
-    """
+    before; hashes: of its file; seconds: that they took, over all the runs that it took."""
 
     def __init__(self, folder: Path, key: str) -> None:
         self.folder, self.key = folder, key

@@ -28,8 +28,7 @@ def render_pet(breed: Breed, rng: np.random.Generator, size: int = 256, domain: 
     side is 1 to 1.35 times this, the aspect 0.7 to 1.4. domain: "pets" or "other", the palettes.
 
     Returns (H, W, 3) uint8 RGB photo and (H, W) uint8 trimap: 1 pet, 2 background, 3 border. The
-    pet with its border takes 10 to 65 % of the area.
-    """
+    pet with its border takes 10 to 65 % of the area."""
     tries = []
     for _ in range(6):
         photo, masks = render(rng, size, domain, [breed])
@@ -45,8 +44,7 @@ def render_domain_scene(rng: np.random.Generator, size: int = 256):
     """A scene of the other domain: other breeds, places and palettes, none to two animals.
 
     Returns (H, W, 3) uint8 RGB photo and, by animal, ("cat" | "dog", (H, W) bool mask) of what is
-    visible of it; an animal of which next to nothing is visible is not listed.
-    """
+    visible of it; an animal of which next to nothing is visible is not listed."""
     breeds = [other_breed(rng) for _ in range(int(rng.choice([0, 1, 2], p=[0.06, 0.62, 0.32])))]
     photo, masks = render(rng, size, "other", breeds)
     return photo, [(b.species, m) for b, m in zip(breeds, masks, strict=True) if m.mean() > 0.005]
@@ -62,8 +60,7 @@ def make_rendered(
     replaced. size and domain are those of `render_pet`.
 
     Raises FileExistsError where the folder holds something else, ValueError for a count below 1, an
-    unknown domain, or a size below 64.
-    """
+    unknown domain, or a size below 64."""
     if domain not in ("pets", "other"):
         raise ValueError(f"domain must be 'pets' or 'other', got {domain!r}")
     if size < 64 or train_per_breed < 1 or test_per_breed < 1:

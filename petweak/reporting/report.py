@@ -77,8 +77,7 @@ def write_report(run_folder: str | Path, formats: Sequence[str] = ("html",)) -> 
     tables.md and figures/; returns the path of the first one.
 
     Raises FileNotFoundError where there is no results.csv or run.json, or no browser to print a
-    PDF; ValueError for an unknown format, and for a page above `MAX_BYTES`.
-    """
+    PDF; ValueError for an unknown format, and for a page above `MAX_BYTES`."""
     import nbformat
 
     folder = Path(run_folder).resolve()
@@ -152,8 +151,7 @@ def ensure_report(run_folder: str | Path) -> Path:
 class Page:
     """What the notebook shows, in HTML and in Markdown; the template of LaTeX makes the rest.
 
-    folder: the run's; for_paper: whether tables and figures are written into its latex/, too.
-    """
+    folder: the run's; for_paper: whether tables and figures are written into its latex/, too."""
 
     def __init__(self, folder: Path, for_paper: bool = False) -> None:
         self.folder, self.for_paper = folder, for_paper

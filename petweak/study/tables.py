@@ -99,8 +99,7 @@ def compare_with_paper(results: pd.DataFrame, border: str = "foreground") -> pd.
         `study_overview`), `n_images` that were scored, `ours_border_ignored` (for metrics against
         ground truth), `below all_ones` (bool, ours).
         Empty (NaN) where `results` has no such score.
-        ValueError for an unknown `border`, or where `results` holds several runs (seeds, say).
-    """
+        ValueError for an unknown `border`, or where `results` holds several runs (seeds, say)."""
     if border not in BORDERS:
         raise ValueError(f"unknown border {border!r}: there are {', '.join(BORDERS)}")
     results, keys = final(results), ["source", "labels", "split", "metric"]
@@ -138,8 +137,7 @@ def study_overview(results: pd.DataFrame, split: str = "test") -> pd.DataFrame:
         `semantic_miou` where `results` is of a version that had none); `below all_ones`,
         bool: an IoU with ground truth is below that of calling every pixel foreground, so the
         result is degenerate.
-        ValueError where `results` holds more than one run.
-    """
+        ValueError where `results` holds more than one run."""
     has = (results["metric"] == "semantic_miou").any()
     columns = [c for c in OVERVIEW if has or not c.startswith("semantic_miou")]
     return _wide(final(results), split, columns)
@@ -180,8 +178,7 @@ def per_breed(run_folder: Folder, source: str, labels: str, split: str = "test")
     (means over these), `accuracy` (over all).
 
     The last rows are `all breeds`, `all_ones` and `centre_box`, each over the whole split.
-    FileNotFoundError where the model has no scores.csv.
-    """
+    FileNotFoundError where the model has no scores.csv."""
     scores = read_scores(run_folder, source, labels, split).sort_values("breed")
     if "predicted" in scores:
         scores["accuracy"] = (scores["predicted"] == scores["class"]).astype(float)
@@ -237,8 +234,7 @@ def costs(timings: pd.DataFrame) -> pd.DataFrame:
     Returns:
         `source`, `n_images`, `masks_seconds` (the source's own stage), `features_seconds` (the pass
         of the backbone, all views, which all its readers share; 0 for a source that is none of
-        them, NaN where it was not timed), `seconds` (their sum).
-    """
+        them, NaN where it was not timed), `seconds` (their sum)."""
     passes = timings[(timings["stage"] == "features") & (timings["source"] == "-")]["seconds"]
     table = timings[timings["stage"] == "masks"][["source", "n_images", "seconds"]]
     reads = [name in SOURCES and source_class(name).features for name in table["source"]]
