@@ -28,9 +28,8 @@ def _one_of(*choices: str) -> Any:
     return _rule(choices[0], f"has to be one of {', '.join(choices)}", choices.__contains__)
 
 
-def _number(
-    default: Any, low: float = -inf, high: float = inf, above: bool = False, multiple: int = 1
-) -> Any:
+def _number(default: Any, low: float = -inf, high: float = inf, above: bool = False,
+            multiple: int = 1) -> Any:
     """A number in [low, high], or (low, high] if it has to be `above`; or a tuple of such."""
 
     def holds(value: Any) -> Any:

@@ -40,10 +40,8 @@ class FetchError(RuntimeError):
     """The official set could not be had; the message says what was tried and what to do."""
 
 
-def fetch_official(
-    data_root: str | Path, *, base_urls: Sequence[str] = BASE_URLS,
-    archives: Mapping[str, str] = ARCHIVES, progress: bool = True,
-) -> Path:
+def fetch_official(data_root: str | Path, *, base_urls: Sequence[str] = BASE_URLS,
+                   archives: Mapping[str, str] = ARCHIVES, progress: bool = True) -> Path:
     """Get the official photos and annotations into `data_root/oxford-iiit-pet`, and return it.
 
     Does nothing where they are complete. A right archive in `data_root` is used without a download;

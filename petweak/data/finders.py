@@ -171,8 +171,7 @@ def _folders(source: Path, files: list[tuple[Path, str]], chosen: list[str]) -> 
     return found
 
 
-def _by_name(found: Found, source: Path, photos: list[Photo], one: str, chosen: list[str]
-             ) -> None:
+def _by_name(found: Found, source: Path, photos: list[Photo], one: str, chosen: list[str]) -> None:
     """Classes of photos in one folder: `breed_number` of known breeds, else all are class `one`."""
     known = {plain(name): name for name in (*BREED_NAMES, *chosen)}
     match = {id(p): _NUMBERED.fullmatch(p.file.stem) for p in photos}

@@ -68,11 +68,10 @@ OUTLINES = "masks: drawn from the outlines in the source"
 NO_OUTLINES = "its outlines are not right"
 
 
-def import_photos(
-    source: str | Path, data_root: str | Path, *, masks: str | Path | None = None,
-    link: bool = False, test_fraction: float = 0.2, seed: int = 0, foreground: str = "",
-    species: str | Sequence[str] = "", classes: str | Sequence[str] = "", progress: bool = True,
-) -> list[str]:
+def import_photos(source: str | Path, data_root: str | Path, *, masks: str | Path | None = None,
+                  link: bool = False, test_fraction: float = 0.2, seed: int = 0,
+                  foreground: str = "", species: str | Sequence[str] = "",
+                  classes: str | Sequence[str] = "", progress: bool = True) -> list[str]:
     """Write `source` as `data_root/oxford-iiit-pet`, and return the lines of a report.
 
     source: a folder of class folders (below train/ and test/, or not), a folder of photos (one

@@ -12,10 +12,8 @@ from petweak.evaluation.metrics import dataset_iou, ratio
 _CHUNK = 2_000_000
 
 
-def bootstrap(
-    values: np.ndarray, statistic: Callable[[np.ndarray], float] = np.mean, n: int = 1000,
-    level: float = 0.95, seed: int = 0,
-) -> tuple[float, float]:
+def bootstrap(values: np.ndarray, statistic: Callable[[np.ndarray], float] = np.mean, n: int = 1000,
+              level: float = 0.95, seed: int = 0) -> tuple[float, float]:
     """Percentile bootstrap interval (low, high) of a statistic over images.
 
     `values` has one value an image, (N,), or a row, (N, k). Images are drawn with replacement, `n`

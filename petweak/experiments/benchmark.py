@@ -39,10 +39,8 @@ Calls = dict[str, Callable[[], Any]]
 CAM_BATCH = 32
 
 
-def benchmark(
-    run: Run, parts: tuple[str, ...] = ("epoch", "cams", "predict", "start"), photos: int = 64,
-    rounds: int = 5, seed: int = 0,
-) -> pd.DataFrame:
+def benchmark(run: Run, parts: tuple[str, ...] = ("epoch", "cams", "predict", "start"),
+              photos: int = 64, rounds: int = 5, seed: int = 0) -> pd.DataFrame:
     """Time each part on `photos` of train that have a trimap, on the run's device; nothing else
     should run beside.
 

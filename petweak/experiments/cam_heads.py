@@ -35,11 +35,10 @@ KEYS = ["cam", "threshold", "explained"]  # of a row in which two cells stand be
 GAP = ["difference", "difference low", "difference high", "verdict"]
 
 
-def cam_heads(
-    run: Run, cam: tuple[str, ...] = ("gradcam", "layercam"),
-    threshold: tuple[str, ...] = ("val", "0.5"), seeds: tuple[int, ...] = (0, 1, 2, 3, 4),
-    finetune_labels: tuple[str, ...] = ("breed", "species"), split: str = "test",
-) -> pd.DataFrame:
+def cam_heads(run: Run, cam: tuple[str, ...] = ("gradcam", "layercam"),
+              threshold: tuple[str, ...] = ("val", "0.5"), seeds: tuple[int, ...] = (0, 1, 2, 3, 4),
+              finetune_labels: tuple[str, ...] = ("breed", "species"), split: str = "test"
+              ) -> pd.DataFrame:
     """The masks of the ImageNet head, and of a head finetuned on each of `finetune_labels`, by both
     explained scores, each method of `cam` and each `threshold` (as the setting: `val` is chosen for
     each cell, without ground truth) on `split`. A seed draws val and, of a finetuned head, the
@@ -94,9 +93,8 @@ def summary(table: pd.DataFrame, metric: str, border: str = "foreground") -> pd.
     return out.reset_index()
 
 
-def two_by_two(
-    table: pd.DataFrame, border: str = "foreground", labels: str = "breed"
-) -> pd.DataFrame:
+def two_by_two(table: pd.DataFrame, border: str = "foreground", labels: str = "breed"
+               ) -> pd.DataFrame:
     """Both heads beside each other, a row per method, threshold and explained score: mean IoU over
     seeds of each head (of the finetuned one that of `labels`), their `difference` (finetuned minus
     ImageNet) with its outer limits `difference low` to `difference high`, and the `verdict` on the

@@ -21,10 +21,8 @@ CRITERIA = ("rounds", "mirror", "pamr", "confidence", "area")
 BORDERS = ("ignore", "foreground")
 
 
-def configurations(
-    run: Run, source: str = "imagenet_only", labels: str = "species",
-    configurations: tuple[str, ...] = CONFIGURATIONS,
-) -> pd.DataFrame:
+def configurations(run: Run, source: str = "imagenet_only", labels: str = "species",
+                   configurations: tuple[str, ...] = CONFIGURATIONS) -> pd.DataFrame:
     """Self-train by every configuration, from the same masks. Returns a row each: `configuration`;
     criteria of the last model on train, the larger the better; `train/ignore`, `train/foreground`,
     `test/ignore`, `test/foreground`: its mean IoU with ground truth.

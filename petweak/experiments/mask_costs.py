@@ -114,9 +114,8 @@ def hours(outlines: float, labels: float, of: str = "seconds") -> float:
     return float(outlines * times["outline"] + labels * times["label"]) / 3600
 
 
-def by_hours(
-    curve: pd.DataFrame | None = None, models: pd.DataFrame | None = None, border: str = "ignore"
-) -> pd.DataFrame:
+def by_hours(curve: pd.DataFrame | None = None, models: pd.DataFrame | None = None,
+             border: str = "ignore") -> pd.DataFrame:
     """IoU of models by the `hours` that people annotated for them, from the tables of
     `label_efficiency` (`curve`) and `supervision` (`models`): its MaskFormer-MS for breeds, for
     species where the source needs no annotation of the data.

@@ -20,9 +20,8 @@ SUSPECTS = ("none", "label as class id", "untrained network", "new head for each
 FORGETS = 0.25  # a model that keeps less on test has learnt by heart; the paper's keeps 0.05
 
 
-def memorised_masks(
-    run: Run, faults: tuple[str, ...] = SUSPECTS, threshold: float = 0.5, labels: str = "breed"
-) -> pd.DataFrame:
+def memorised_masks(run: Run, faults: tuple[str, ...] = SUSPECTS, threshold: float = 0.5,
+                    labels: str = "breed") -> pd.DataFrame:
     """Train the paper's MaskFormer on the pretrained head's masks with each fault, and score it on
     train and test, as the paper does, with the border as foreground.
 

@@ -13,11 +13,9 @@ from petweak.study.tasks import ahead, with_masks
 BORDERS = ("ignore", "foreground")  # a model for each, trained and scored with it
 
 
-def self_training_gains(
-    run: Run, seeds: tuple[int, ...] = (0, 1, 2),
-    sources: tuple[str, ...] = (*(w[1] for w in WEAK), "ground_truth"),
-    epochs: int = 24, background_threshold: float = 0.05,
-) -> pd.DataFrame:
+def self_training_gains(run: Run, seeds: tuple[int, ...] = (0, 1, 2),
+                        sources: tuple[str, ...] = (*(w[1] for w in WEAK), "ground_truth"),
+                        epochs: int = 24, background_threshold: float = 0.05) -> pd.DataFrame:
     """Self-train from weak sources, and train on ground truth by the same levels for `epochs`
     (self-training sees photos more often, over its rounds). `background_threshold` widens the last
     masks for `border=foreground`.

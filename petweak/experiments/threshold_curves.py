@@ -15,9 +15,8 @@ THRESHOLDS = (*GRID, *(round(t, 2) for t in np.arange(0.65, 1.0, 0.05)))
 
 
 @torch.no_grad()
-def threshold_curves(
-    run: Run, sources: tuple[str, ...] = (), ids: tuple[str, ...] = ()
-) -> pd.DataFrame:
+def threshold_curves(run: Run, sources: tuple[str, ...] = (), ids: tuple[str, ...] = ()
+                     ) -> pd.DataFrame:
     """Of `sources` (the run's but ground_truth unless given) on the photos `ids` (val unless given;
     the best threshold on test would be tuned on test) that have ground truth, a row each: `source`,
     `threshold`, `iou` (mean IoU with ground truth, border as foreground) and `separation` (mean

@@ -46,11 +46,10 @@ class Learner(NamedTuple):
     ious: Callable[[list[str], str], pd.Series]  # of these photos, and treatment of the border
 
 
-def time_to_quality(
-    run: Run, networks: tuple[str, ...] = NETWORKS, seeds: tuple[int, ...] = (0, 1, 2),
-    epochs: int = 10, every: int = 10, border: str = "ignore", rival_lr: float = 5e-4,
-    rival_epochs: int = 10,
-) -> pd.DataFrame:
+def time_to_quality(run: Run, networks: tuple[str, ...] = NETWORKS,
+                    seeds: tuple[int, ...] = (0, 1, 2), epochs: int = 10, every: int = 10,
+                    border: str = "ignore", rival_lr: float = 5e-4, rival_epochs: int = 10
+                    ) -> pd.DataFrame:
     """Train each of `networks` with each seed on ground truth, and score it on test every so many
     steps; the trimap's `border` is treated so in both. Nothing else should run beside. petweak is
     the run's model; `rival_lr` is the others' largest learning rate. The learning rate falls over

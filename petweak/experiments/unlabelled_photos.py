@@ -22,11 +22,10 @@ AWAY = ("refinement=averaged", "rounds=1", "keep_fractions=1.0", "round_refineme
         "background_threshold=0.5")
 
 
-def unlabelled_photos(
-    run: Run, photos: tuple[int, ...] = (200, 400, 800, 0),
-    configurations: tuple[str, ...] = AWAY, at: int = 200, steps_of: int = 400,
-    source: str = "imagenet_only", labels: str = "species", seeds: tuple[int, ...] = (0,),
-) -> pd.DataFrame:
+def unlabelled_photos(run: Run, photos: tuple[int, ...] = (200, 400, 800, 0),
+                      configurations: tuple[str, ...] = AWAY, at: int = 200, steps_of: int = 400,
+                      source: str = "imagenet_only", labels: str = "species",
+                      seeds: tuple[int, ...] = (0,)) -> pd.DataFrame:
     """Self-train on each number of `photos` (0: all of train) with the run's settings, and on `at`
     photos in each of `configurations`. Epochs are scaled so that rounds take about as many steps as
     the settings would with `steps_of` photos; models of `at` photos have the settings' epochs.

@@ -12,10 +12,9 @@ TRIED = (
     "levels=penultimate,stride16,stride8", "decoder_channels=16")
 
 
-def unseen_breeds_tried(
-    run: Run, breeds: tuple[str, ...] = (), source: str = "imagenet_only", labels: str = "species",
-    configurations: tuple[str, ...] = TRIED, border: str = "ignore",
-) -> pd.DataFrame:
+def unseen_breeds_tried(run: Run, breeds: tuple[str, ...] = (), source: str = "imagenet_only",
+                        labels: str = "species", configurations: tuple[str, ...] = TRIED,
+                        border: str = "ignore") -> pd.DataFrame:
     """Train the last model of self-training without a breed again, by every configuration from the
     same last masks, and from ground truth of the same photos. No setting may be chosen by this
     table: it looks at trimaps of the breed. Returns `breed`, `masks` (pseudo, true),

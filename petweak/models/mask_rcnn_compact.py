@@ -125,9 +125,8 @@ def frozen_maps(model: MaskRCNN, photos: Tensor) -> list[Tensor]:
     return [m.half() for m in maps.values()]
 
 
-def losses(
-    model: MaskRCNN, maps: list[Tensor], targets: list[dict[str, Tensor]]
-) -> dict[str, Tensor]:
+def losses(model: MaskRCNN, maps: list[Tensor], targets: list[dict[str, Tensor]]
+           ) -> dict[str, Tensor]:
     """The five losses of a Mask R-CNN in training mode, from the body's maps (B, C, h, w) on."""
     features, n = model.backbone.fpn({str(i): m.float() for i, m in enumerate(maps)}), len(targets)
     sizes, empty = [(SIZE, SIZE)] * n, features["0"].new_empty(1).expand(n, 3, SIZE, SIZE)

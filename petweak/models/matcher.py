@@ -9,10 +9,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 
-def match(
-    output: dict[str, Tensor], classes: Tensor, masks: Tensor, valid: Tensor,
-    weights: tuple[float, float, float],
-) -> Tensor:
+def match(output: dict[str, Tensor], classes: Tensor, masks: Tensor, valid: Tensor,
+          weights: tuple[float, float, float]) -> Tensor:
     """The query of each object, at the least summed cost: (B, T).
 
     output: class_logits (B, Q, K + 1), mask_logits (B, Q, H, W); targets: classes (B, T), masks (B,

@@ -50,10 +50,9 @@ def render_domain_scene(rng: np.random.Generator, size: int = 256):
     return photo, [(b.species, m) for b, m in zip(breeds, masks, strict=True) if m.mean() > 0.005]
 
 
-def make_rendered(
-    data_root: str | Path, *, train_per_breed: int = 12, test_per_breed: int = 6, size: int = 256,
-    seed: int = 0, domain: str = "pets", progress: bool = True,
-) -> Path:
+def make_rendered(data_root: str | Path, *, train_per_breed: int = 12, test_per_breed: int = 6,
+                  size: int = 256, seed: int = 0, domain: str = "pets", progress: bool = True
+                  ) -> Path:
     """Write a rendered set to `data_root/oxford-iiit-pet`; continue it if a run was killed.
 
     Nothing is drawn if the same set is complete there; a rendered set of other settings is

@@ -222,10 +222,9 @@ def cached_maps(model: MaskFormer, features: Features, ids: list[str],
     return [features.half(level, ids, mirror).to(device).float() for level in model.config.levels]
 
 
-def prepare(
-    features: Features, classes: int, settings: Settings, device: torch.device,
-    build: Callable[[MaskFormerConfig], Any] = MaskFormer,
-) -> tuple[Any, torch.optim.Optimizer, torch.amp.GradScaler]:
+def prepare(features: Features, classes: int, settings: Settings, device: torch.device,
+            build: Callable[[MaskFormerConfig], Any] = MaskFormer
+            ) -> tuple[Any, torch.optim.Optimizer, torch.amp.GradScaler]:
     """A new model of `classes` for these features, its optimizer, and the scaler of its gradients,
     which float16 alone needs."""
     s, m = settings.training, settings.model
@@ -240,10 +239,9 @@ def prepare(
     return model, optimizer, scaler
 
 
-def train_step(
-    model: Any, features: Features, train: Targets, rows: Tensor, mirror: Tensor,
-    settings: Settings, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler,
-) -> dict[str, float]:
+def train_step(model: Any, features: Features, train: Targets, rows: Tensor, mirror: Tensor,
+               settings: Settings, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler
+               ) -> dict[str, float]:
     """One step of the optimizer on these rows of `train`, mirrored where `mirror` (B,) is true;
     returns the terms of the loss. FloatingPointError where it is not finite. Every photo has one
     object, so each term is a mean over photos, and the sum of weighted means of its parts."""
@@ -295,9 +293,7 @@ def _crc32(tensors: dict[str, Tensor], about: dict[str, str]) -> str:
     return f"{crc:08x}"
 
 
-def _resume(
-    path: Path, key: str, model, optimizer, scaler, save_epochs: bool
-) -> tuple[list, dict]:
+def _resume(path: Path, key: str, model, optimizer, scaler, save_epochs: bool) -> tuple[list, dict]:
     """Load what `_save` wrote with the same key; otherwise, and where an epoch that has to be saved
     was not, start: ([], {})."""
     if not is_whole(path):
