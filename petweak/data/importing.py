@@ -25,23 +25,14 @@ from tqdm.auto import tqdm
 
 from petweak.data import files, finders, oxford_pets, pairing
 from petweak.data.mask_checks import doubts, many
-from petweak.data.masks import (
-    BACKGROUND,
-    FOREGROUND,
-    IGNORE,
-    fits,
-    read_foreground,
-    recognise,
-    some,
-    upright,
-)
+from petweak.data.masks import FOREGROUND, IGNORE, fits, read_foreground, recognise, some, upright
 from petweak.data.orientation import are_stored, evidence, is_untold
 from petweak.data.oxford_pets import BREED_NAMES, SPECIES, SPLITS
 from petweak.data.pictures import bare, header, load_image, load_photo
 
 RECORD = "import.json"  # in annotations/: that this folder is an import, and of what
 TABLE = "import.csv"  # in annotations/: every file that was found, its id or why it is left out
-OF_TRIMAP = np.array([BACKGROUND, FOREGROUND, BACKGROUND, IGNORE], np.uint8)  # 1, 2, 3 -> a mask
+OF_TRIMAP = np.array([0, FOREGROUND, 0, IGNORE], np.uint8)  # 1, 2, 3 -> a mask, of 0: background
 TRIMAPS = "masks: trimaps, taken as they are"
 OUTLINES = "masks: drawn from the outlines in the source"
 NO_OUTLINES = "its outlines are not right"

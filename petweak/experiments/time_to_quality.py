@@ -19,16 +19,9 @@ from torch.nn import functional as F
 from torchvision.transforms.functional import normalize
 
 from petweak.config import Settings
+from petweak.experiments import trials
 from petweak.experiments.benchmark import OURS, hardware, pictures, rivals
-from petweak.experiments.trials import (
-    ground_truth,
-    ious,
-    kept,
-    model_ious,
-    photo_shapes,
-    scored,
-    scratch,
-)
+from petweak.experiments.trials import ground_truth, kept, photo_shapes, scored, scratch
 from petweak.models import losses
 from petweak.study.cache import key
 from petweak.study.run import Run
@@ -141,7 +134,7 @@ def _ours(run: Run, alone: Run, targets: Targets) -> Learner:
     def score(ids: list[str], border: str) -> pd.Series:
         predictor = Predictor(model.eval(), classes, b.backbone, b.image_size,
                               settings.inference.predict_mirror)
-        return model_ious(run, predictor, ids, border)
+        return trials.model_ious(run, predictor, ids, border)
 
     return Learner(step, score)
 
@@ -194,6 +187,6 @@ def rival_learner(net: torch.nn.Module, settings: Settings, run: Run, alone: Run
             if settings.inference.predict_mirror:
                 soft = (soft + logits(x.flip(-1)).sigmoid().flip(-1)) / 2
             masks[i] = upsampled(soft[0].cpu().numpy(), *shape) > 0.5
-        return ious(run, masks, border)
+        return trials.ious(run, masks, border)
 
     return Learner(step, score)

@@ -146,8 +146,3 @@ def _sha256(path: Path, size: int, modified: int) -> str:
     """Read once a process, and again where size or time have changed."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def imagenet_categories() -> list[str]:
-    """The 1000 class names, in the order of the logits."""
-    return list(torchvision_enums()["resnet50"].meta["categories"])
