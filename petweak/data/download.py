@@ -21,13 +21,11 @@ from filelock import FileLock
 from petweak.data.files import partial_folder, replacing
 from petweak.data.oxford_pets import read_pets
 
-ARCHIVES = {
-    "images.tar.gz": "5c4f3ee8e5d25df40f4fd59a7f44e54c",
-    "annotations.tar.gz": "95a8c909bbe2e81eed6a22bccdf3f68f"}
+ARCHIVES = {"images.tar.gz": "5c4f3ee8e5d25df40f4fd59a7f44e54c",
+            "annotations.tar.gz": "95a8c909bbe2e81eed6a22bccdf3f68f"}
 # The host that public code gets the files from, then torchvision's address for the same files.
-BASE_URLS = (
-    "https://thor.robots.ox.ac.uk/datasets/pets/",
-    "https://www.robots.ox.ac.uk/~vgg/data/pets/data/")
+BASE_URLS = ("https://thor.robots.ox.ac.uk/datasets/pets/",
+             "https://www.robots.ox.ac.uk/~vgg/data/pets/data/")
 OFFICIAL_PHOTOS = 7349  # trainval.txt and test.txt together
 RETRIES = 2  # of each address
 # The official archives unpack to 0.8 GB in 14,800 files. Beyond these it is a bomb.
@@ -94,9 +92,8 @@ def _get(path: Path, md5: str, base_urls: Sequence[str], progress: bool) -> None
         try:
             with replacing(path) as beside:
                 name = beside.name
-                pooch.create(
-                    path.parent, "", registry={name: f"md5:{md5}"}, urls={name: address},
-                    retry_if_failed=RETRIES).fetch(name, downloader=downloader)
+                pooch.create(path.parent, "", registry={name: f"md5:{md5}"}, urls={name: address},
+                             retry_if_failed=RETRIES).fetch(name, downloader=downloader)
             return
         except (requests.RequestException, ValueError) as error:  # ValueError: another md5
             tried += f"  {address}\n    {error}\n"

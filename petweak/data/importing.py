@@ -129,8 +129,7 @@ def import_photos(source: str | Path, data_root: str | Path, *, masks: str | Pat
                   "those that were imported; the lines below are of these", *report]
     here = Path(os.path.relpath(root)) if root.is_relative_to(Path.cwd()) else root
     run = shlex.join(["--data-root", str(here), "--run", f"runs/{root.name}"])
-    return [f"{target} {first}", *report,
-            f"all files, with ids: {target / 'annotations' / TABLE}",
+    return [f"{target} {first}", *report, f"all files, with ids: {target / 'annotations' / TABLE}",
             f"next: petweak study --profile photos {run}"]
 
 

@@ -62,9 +62,8 @@ def benchmark(run: Run, parts: tuple[str, ...] = ("epoch", "cams", "predict", "s
     for part in parts:
         taken = alternate(PARTS[part](run, samples), rounds, run.device)
         table = medians(taken)
-        rows.append(table.assign(
-            part=part, ratio=table["seconds"] / table["seconds"].iloc[0], rounds=rounds,
-            n_images=1 if part == "start" else len(samples)))
+        rows.append(table.assign(part=part, ratio=table["seconds"] / table["seconds"].iloc[0],
+                                 rounds=rounds, n_images=1 if part == "start" else len(samples)))
     columns = ["part", *rows[0].columns.drop("part")]
     return pd.concat(rows, ignore_index=True)[columns].assign(**hardware(run.device))
 

@@ -14,9 +14,8 @@ from petweak.training.inference import Predictor, predict_features
 
 # One thing at a time differs from the run's settings, which are the first configuration; IRN's
 # ignore band is 0.05 to 0.3.
-CONFIGURATIONS = (
-    trials.DEFAULT, "round_refinement=walk", "round_refinement=walk,pamr", "channel_dropout=0.0",
-    "ignore_band=0.05,0.3", "background_threshold=0.05")
+CONFIGURATIONS = (trials.DEFAULT, "round_refinement=walk", "round_refinement=walk,pamr",
+                  "channel_dropout=0.0", "ignore_band=0.05,0.3", "background_threshold=0.05")
 CRITERIA = ("rounds", "mirror", "pamr", "confidence", "area")
 BORDERS = ("ignore", "foreground")
 

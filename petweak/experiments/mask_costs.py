@@ -52,10 +52,9 @@ def mask_costs(run: Run, photos: int = 12, seed: int = 0) -> pd.DataFrame:
     seconds = pd.DataFrame(taken).iloc[1:]
     low, middle, high = seconds.quantile([0.25, 0.5, 0.75]).to_numpy()
     ratios = seconds.div(seconds[BASE], axis=0).median()
-    return pd.DataFrame({
-        "what": list(pipelines), "parameters": parameters, "seconds": middle, "low": low,
-        "high": high, "ratio": ratios.to_numpy(), "n_images": len(seconds),
-        "threads": torch.get_num_threads()})
+    return pd.DataFrame({"what": list(pipelines), "parameters": parameters, "seconds": middle,
+                         "low": low, "high": high, "ratio": ratios.to_numpy(),
+                         "n_images": len(seconds), "threads": torch.get_num_threads()})
 
 
 def _pipelines(run: Run) -> tuple[dict[str, Pipeline], list[float]]:
@@ -91,13 +90,11 @@ def _pipelines(run: Run) -> tuple[dict[str, Pipeline], list[float]]:
             soft = cams.grad_cam(maps.clone(), source.head, source.score)
         return cams.upsample(soft, size) > 0.5
 
-    networks = {
-        "Mask R-CNN (torchvision, v1)": (lambda photo: detect(detector, photo), detector),
-        "DeepLabv3 (torchvision, ResNet-50)": (segment, segmenter),
-        BASE: (explain, classifier),
-        "mask_rcnn_compact": (lambda photo: detect(compact, photo), compact),
-        f"gradcam_pretrained, {run.settings.backbone.backbone}": (multiply, run.backbone),
-    }
+    networks = {"Mask R-CNN (torchvision, v1)": (lambda photo: detect(detector, photo), detector),
+                "DeepLabv3 (torchvision, ResNet-50)": (segment, segmenter),
+                BASE: (explain, classifier),
+                "mask_rcnn_compact": (lambda photo: detect(compact, photo), compact),
+                f"gradcam_pretrained, {run.settings.backbone.backbone}": (multiply, run.backbone)}
     sizes = [sum(p.numel() for p in n.parameters()) / 1e6 for _, n in networks.values()]
     return {what: pipeline for what, (pipeline, _) in networks.items()}, sizes
 

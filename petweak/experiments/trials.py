@@ -46,10 +46,8 @@ DEFAULT = "default"  # the configuration that changes nothing
 SATISFIES, SEEDS = 0.02, 3
 VERDICTS, UNDECIDED = ("better", "worse", "not told apart"), "undecided"
 # What learns without masks: a name, the source, its labels, and settings beside the run's.
-WEAK = (
-    ("no target annotations", "imagenet_only", "species", {}),
-    ("breed labels", "gradcam_finetuned", "breed", {"refinement": ("auto",)}),
-)
+WEAK = (("no target annotations", "imagenet_only", "species", {}),
+        ("breed labels", "gradcam_finetuned", "breed", {"refinement": ("auto",)}))
 
 
 def changes(configuration: str) -> dict[str, str]:

@@ -28,16 +28,14 @@ OVERVIEW = [*(f"mask_iou_gt/{border}" for border in BORDERS), "pseudo_iou_gt/for
 # `all_ones` is no floor of the boundary IoU: its contour is the frame, which few pets reach.
 FLOORED = ("mask_iou_gt", "pseudo_iou_gt", "dataset_iou_gt")
 # What the metrics are called where people read; results.csv has the names on the left.
-HEADINGS = {
-    "mask_iou": "Mask IoU vs source's masks", "mask_iou_gt": "Mask IoU vs ground truth",
-    "pseudo_iou_gt": "Pseudo-mask IoU vs ground truth", "class_accuracy": "Class accuracy",
-    "class_iou": "Class IoU", "dataset_iou_gt": "Pooled IoU vs ground truth",
-    "boundary_iou_gt": "Boundary IoU vs ground truth", "iou": "Mask IoU vs ground truth",
-    "semantic_miou": "Semantic mIoU",
-    "n_images": "photos", "n_ground_truth": "with ground truth", "learnt_from": "learnt from",
-    "ours_border_ignored": "ours, border ignored",
-    "masks_seconds": "masks, s", "features_seconds": "feature extraction, s",
-}
+HEADINGS = {"mask_iou": "Mask IoU vs source's masks", "mask_iou_gt": "Mask IoU vs ground truth",
+            "pseudo_iou_gt": "Pseudo-mask IoU vs ground truth", "class_accuracy": "Class accuracy",
+            "class_iou": "Class IoU", "dataset_iou_gt": "Pooled IoU vs ground truth",
+            "boundary_iou_gt": "Boundary IoU vs ground truth", "iou": "Mask IoU vs ground truth",
+            "semantic_miou": "Semantic mIoU", "n_images": "photos",
+            "n_ground_truth": "with ground truth", "learnt_from": "learnt from",
+            "ours_border_ignored": "ours, border ignored", "masks_seconds": "masks, s",
+            "features_seconds": "feature extraction, s"}
 
 
 def read_table(path: Path, command: str, columns: Collection[str] = ()) -> pd.DataFrame:
