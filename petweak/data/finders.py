@@ -53,7 +53,9 @@ def find(source: Path, chosen: list[str], without: set[Path]) -> Found:
              and why not in (HIDDEN, LINK, MASKS) and source in (f, *f.parents)}
     says = dict.fromkeys(small, THUMBNAIL) | {f: NO_JSON for f in jsons if jsons[f] is None}
     files = [(f, says.get(f, why)) for f, why in files]
-    if annotated := {f: data for f, data in jsons.items() if _is_coco(data)}:
+    keys = ("images", "annotations", "categories")  # what COCO's instances have
+    if annotated := {f: data for f, data in jsons.items() if isinstance(data, dict)
+                     and all(isinstance(data.get(k), list) for k in keys)}:
         return _coco(annotated, top, files, chosen)
     if source.is_file():
         raise ValueError(f"{source}: a source is a folder (no archive), a .csv, or a .json of COCO "
@@ -284,12 +286,6 @@ def _read_json(file: Path, source: Path) -> Any:
             return None
         raise ValueError(f"{file} {what} ({error}): mend it, or move it away if nothing in it is "
                          "about the photos") from None
-
-
-def _is_coco(data: Any) -> bool:
-    """Whether it has what COCO's instances have."""
-    keys = ("images", "annotations", "categories")
-    return isinstance(data, dict) and all(isinstance(data.get(k), list) for k in keys)
 
 
 def _coco(annotated: dict[Path, dict], top: Path, files: list[tuple[Path, str]],

@@ -1,7 +1,5 @@
 """Photos, (H, W, 3) uint8 or PIL images, with masks, (H, W) bool or uint8 as they are on disk."""
 
-from __future__ import annotations
-
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
