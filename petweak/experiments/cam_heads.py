@@ -20,11 +20,9 @@ from petweak.study.run import Run
 
 # What is explained of each head: the logit of the class that it predicts, or all pets together. A
 # finetuned head knows nothing but pets: there is no rest that log-odds would be against.
-HEADS = {
-    "imagenet": ("gradcam_pretrained", {"top1": cams.top1, "pets": cams.pet_log_odds}),
-    "finetuned": ("gradcam_finetuned",
-                  {"top1": cams.top1, "pets": lambda logits: logits.logsumexp(-1)}),
-}
+HEADS = {"imagenet": ("gradcam_pretrained", {"top1": cams.top1, "pets": cams.pet_log_odds}),
+         "finetuned": ("gradcam_finetuned", {"top1": cams.top1,
+                                             "pets": lambda logits: logits.logsumexp(-1)})}
 BORDERS = ("foreground", "ignore")
 NONE = "-"  # the labels that the ImageNet head has learnt of the data set
 CELL = ["cam", "head", "labels", "explained", "threshold", "border"]

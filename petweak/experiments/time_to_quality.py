@@ -91,7 +91,8 @@ def _curve(run: Run, what: str, settings: Settings, masks: Path, train: dict[str
     s, seed, ids, spent, step = settings.training, settings.data.seed, list(train), 0.0, 0
     torch.manual_seed(seed)
     generator, curve = torch.Generator().manual_seed(seed), []
-    learner_of = _ours if what == OURS else _rival(run, what, settings)
+    learner_of = _ours if what == OURS else partial(  # the rival is built here, off the clock
+        rival_learner, rivals(run.backbone, 1)[what][0].to(run.device), settings)
     steps = s.epochs * -(-len(ids) // s.batch_size)
 
     def timed(call: Callable, *of: object) -> object:
@@ -137,12 +138,6 @@ def _ours(run: Run, alone: Run, targets: Targets) -> Learner:
         return trials.model_ious(run, predictor, ids, border)
 
     return Learner(step, score)
-
-
-def _rival(run: Run, what: str, settings: Settings) -> Callable[[Run, Run, Targets], Learner]:
-    """What makes the learner of this network, which is built here, off the clock."""
-    net, _ = rivals(run.backbone, 1)[what]
-    return partial(rival_learner, net.to(run.device), settings)
 
 
 def rival_learner(net: torch.nn.Module, settings: Settings, run: Run, alone: Run, targets: Targets
