@@ -60,9 +60,8 @@ def fetch_official(data_root: str | Path, *, base_urls: Sequence[str] = BASE_URL
         todo = [(part, archive, md5) for part, archive, md5 in parts if not _whole(part, md5)]
         for part, _, md5 in todo:
             if part.exists() and not _unpacked_from(part, md5):
-                raise FetchError(
-                    f"{part} is in the way: something else put it there, and it is no complete "
-                    "official set. Move it away or use another data root.")
+                raise FetchError(f"{part} is in the way: something else put it there, and it is no "
+                                 "complete official set. Move it away or use another data root.")
         for _, archive, md5 in todo:  # all before the first folder: without a network no change
             _get(archive, md5, base_urls, progress)
         for part, archive, md5 in todo:
@@ -168,9 +167,8 @@ def _safe(member: tarfile.TarInfo, path: str) -> tarfile.TarInfo:
     # Stricter than the data filter, which lets links inside through and strips a leading slash.
     name = PurePosixPath(member.name)
     if not (member.isreg() or member.isdir()) or name.is_absolute() or ".." in name.parts:
-        raise FetchError(
-            f"refused to unpack {member.name!r}: a link, a device, or a path that leads out of the "
-            "folder. Nothing was unpacked.")
+        raise FetchError(f"refused to unpack {member.name!r}: a link, a device, or a path that "
+                         "leads out of the folder. Nothing was unpacked.")
     return tarfile.data_filter(member, path)
 
 

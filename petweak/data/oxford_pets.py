@@ -187,11 +187,10 @@ def _find(data_root: Path) -> tuple[Path, Path]:
                 absent = notes / next(f for f in SPLITS.values() if f not in there)
                 raise FileNotFoundError(f"{absent} is missing beside {there[0]}: a set needs both. "
                                         f"{OWN}; {MOVE}")
-    raise FileNotFoundError(
-        f"{official / 'annotations' / SPLITS['train']} is missing. --data-root is the folder that "
-        f"holds oxford-iiit-pet/ (images/ and annotations/ with its lists). Photos of your own: "
-        f"{OWN}. `petweak data make` writes the rendered pets, `petweak data fetch` the official "
-        "photos.")
+    raise FileNotFoundError(f"{official / 'annotations' / SPLITS['train']} is missing. --data-root "
+                            "is the folder that holds oxford-iiit-pet/ (images/ and annotations/ "
+                            f"with its lists). Photos of your own: {OWN}. `petweak data make` "
+                            "writes the rendered pets, `petweak data fetch` the official photos.")
 
 
 def _inner(folder: Path, name: str) -> Path:

@@ -63,9 +63,8 @@ def make_rendered(data_root: str | Path, *, train_per_breed: int = 12, test_per_
     if domain not in ("pets", "other"):
         raise ValueError(f"domain must be 'pets' or 'other', got {domain!r}")
     if size < 64 or train_per_breed < 1 or test_per_breed < 1:
-        raise ValueError(
-            "size must be at least 64 pixels, train_per_breed and test_per_breed at least 1, got "
-            f"{size}, {train_per_breed} and {test_per_breed}")
+        raise ValueError("size must be at least 64 pixels, train_per_breed and test_per_breed at "
+                         f"least 1, got {size}, {train_per_breed} and {test_per_breed}")
     root, count = Path(data_root) / "oxford-iiit-pet", train_per_breed + test_per_breed
     record = dict(
         kind=KIND, version=VERSION, seed=seed, size=size, domain=domain, breeds=len(BREEDS),
@@ -108,9 +107,8 @@ def _prepare(root: Path, record: dict) -> bool:
     else:
         foreign = not isinstance(before, dict) or before.get("kind") != KIND
     if foreign:
-        raise FileExistsError(
-            f"{root} is not a set of rendered pets and is left alone: give another data_root, or "
-            "move that folder away")
+        raise FileExistsError(f"{root} is not a set of rendered pets and is left alone: give "
+                              "another data_root, or move that folder away")
     if before == {**record, "complete": True}:
         return False
     if before is not None and {k: before.get(k) for k in record} != record:
