@@ -125,8 +125,7 @@ def _official(root: Path) -> bool:
 
 def _unpack(archive: Path, folder: Path, md5: str) -> None:
     """Unpack the archive's folder to `folder`, which is absent or whole at every moment. One that
-    has lost files gets them back; what else is in it may have been changed by the user, and stays.
-    """
+    has lost files gets them back; what else is in it may have been changed, and stays."""
     beside = partial_folder(folder.parent, folder.name, lambda left: (left / _OURS).is_file())
     beside.mkdir(parents=True)
     (beside / _OURS).touch()

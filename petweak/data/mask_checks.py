@@ -25,8 +25,7 @@ def doubts(files: Mapping[str, Path], photos: Mapping[str, Path], reading: masks
     """What makes one doubt these masks {id: file} of `photos`, in sentences; most sets have none.
     ValueError where they cannot be right: no foreground in any, foreground everywhere, the photos'
     sizes with width and height exchanged, shapes of other pictures, background and foreground
-    exchanged, or lines in place of areas (these two: a doubt, if the user has said what is
-    foreground)."""
+    exchanged, or lines in place of areas (these two: a doubt, if the user names the foreground)."""
     seen = dict(zip(files, masks.look(files.values()), strict=True))
     where, found = next(iter(files.values())).parent, []
     values = masks.listed(masks.union(seen.values(), reading.channel), reading.channel)

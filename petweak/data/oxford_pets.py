@@ -234,8 +234,7 @@ def checked_id(image_id: str) -> str:
 
 def _files(folder: Path) -> Callable[[str], list[Path]]:
     """A function of an id: the picture files of this stem in `folder`, which is listed once. Files
-    in another case, and then those of two suffixes (x.HEIC.jpg), count where none has the very
-    stem."""
+    in another case, and then those of two suffixes (x.HEIC.jpg), count where none has that stem."""
     exact: dict[str, list[Path]] = {}
     folded: dict[str, list[Path]] = {}
     bared: dict[str, list[Path]] = {}
@@ -429,8 +428,7 @@ def _doubts(pets: Pets, found: dict[str, _Found]) -> tuple[str, ...]:
 
 
 def require_splits(pets: Pets) -> Pets:
-    """The same set. ValueError where a split has no usable photo: nothing can be learnt, or told of
-    what was."""
+    """The same set. ValueError where a split has no usable photo, to learn from or to score."""
     for split, file in SPLITS.items():
         if not pets.split(split):
             bad = [f"{Path(q.file).name}: {q.reason}" for q in pets.quarantine]

@@ -51,8 +51,7 @@ def against_ground_truth(prediction: np.ndarray, trimap: np.ndarray) -> dict[str
 
 def of_classes(segments: np.ndarray, trimap: np.ndarray, label: int, n: int) -> dict[str, str]:
     """`semantic/<border>`: JSON, [class, intersection, union] of each class that occurs in
-    `segments` or in ground truth, which is the photo's `label` and the background, the last of `n`.
-    """
+    `segments` or in ground truth: the photo's `label`, and the background, the last of `n`."""
     found = {}
     for b in SEMANTIC:
         target, valid = metrics.target(trimap, b)

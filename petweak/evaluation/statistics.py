@@ -58,7 +58,6 @@ def p_values(gaps: pd.DataFrame) -> pd.Series:
 def holm(p: pd.Series) -> pd.Series:
     """The p-values of a family of tests, corrected by Holm's method (1979): what is below 0.05
     afterwards is wrong in at most 5 % of families. SciPy's `false_discovery_control` controls the
-    share of wrong ones alone; statsmodels, which has it, would be one more package for two lines.
-    """
+    share of wrong ones alone; statsmodels, which has it, would be a package for two lines."""
     steps = p.sort_values() * np.arange(len(p), 0, -1)
     return steps.cummax().clip(upper=1.0).reindex(p.index)

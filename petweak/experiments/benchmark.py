@@ -86,8 +86,7 @@ def hardware(device: torch.device) -> dict[str, Any]:
 
 
 def alternate(calls: Calls, rounds: int, device: torch.device) -> pd.DataFrame:
-    """Seconds of each call, a row per round, after one for warming up; each begins a round in
-    turn."""
+    """Seconds of each call, a row per round, after one for warming up; each is first in turn."""
     taken: dict[str, list[float]] = {what: [] for what in calls}
     for k in range(rounds + 1):
         for what in np.roll(list(calls), k):

