@@ -4,8 +4,7 @@ Was it drawn on the photo as it is seen, or as it is stored? Where EXIF mirrors 
 upside down, and where it turns a square one, colours tell. Is a whole set turned or mirrored? The
 edges of its masks would fit those of the photos better if it were turned back.
 
-Of 200 photos of Oxford-IIIT Pet with masks of annotators or of two segmenters, `evidence` is right
-for 98 % each.
+Of 200 official photos with masks of annotators or of two segmenters, `evidence` is right for 98 %.
 """
 
 from collections.abc import Mapping, Sequence

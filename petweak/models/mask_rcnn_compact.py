@@ -31,8 +31,7 @@ MODULE = "petweak.rendered.train_detector"
 
 
 class Body(nn.Module):
-    """(B, 3, S, S) normalised photos -> {"0", "1", "2": EfficientNet-Lite0's maps of strides 8, 16
-    and 32}."""
+    """(B, 3, S, S) normalised photos -> {"0", "1", "2": EfficientNet-Lite0's, stride 8, 16, 32}."""
 
     def __init__(self) -> None:
         super().__init__()

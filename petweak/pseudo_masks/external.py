@@ -23,8 +23,7 @@ class External(Source):
     (`external_<name>`). All of them are read before the first is used: what the pixels mean
     (`petweak.data.masks`), and whether it can be right (`petweak.data.mask_checks`). Raises
     ValueError for a setting without such a folder and for masks that are unclear or cannot be
-    right, FileNotFoundError for photos without a mask. 128 is "ignore", as in the masks that
-    petweak writes."""
+    right, FileNotFoundError for photos without a mask. 128 is "ignore", as in petweak's masks."""
 
     name, version = "external", 4
 
