@@ -28,9 +28,8 @@ def _one_of(*choices: str) -> Any:
     return _rule(choices[0], f"has to be one of {', '.join(choices)}", choices.__contains__)
 
 
-def _number(
-    default: Any, low: float = -inf, high: float = inf, above: bool = False, multiple: int = 1
-) -> Any:
+def _number(default: Any, low: float = -inf, high: float = inf, above: bool = False,
+            multiple: int = 1) -> Any:
     """A number in [low, high], or (low, high] if it has to be `above`; or a tuple of such."""
 
     def holds(value: Any) -> Any:
@@ -152,8 +151,7 @@ FOREGROUND = re.compile(r"auto|nonzero|alpha|soft|(above|below):\d+(\.\d+)?|\d+(
 
 class External(Section):
     """Masks from elsewhere: of the source `external`, or of several with names of their own."""
-    # A folder; or folders with names: `deeplab=../a,yolo=../b` gives the sources external_deeplab
-    # and external_yolo.
+    # A folder, or named ones: `deeplab=../a,yolo=../b` gives external_deeplab and external_yolo.
     external_masks: str = _rule("", "a folder, or name=folder,name=folder with different names of "
                                 "a-z, 0-9 and _", _folders)
     # Of their pixels: auto, nonzero, alpha, soft (grey is a probability), above:N, below:N, values

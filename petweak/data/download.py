@@ -21,13 +21,11 @@ from filelock import FileLock
 from petweak.data.files import partial_folder, replacing
 from petweak.data.oxford_pets import read_pets
 
-ARCHIVES = {
-    "images.tar.gz": "5c4f3ee8e5d25df40f4fd59a7f44e54c",
-    "annotations.tar.gz": "95a8c909bbe2e81eed6a22bccdf3f68f"}
+ARCHIVES = {"images.tar.gz": "5c4f3ee8e5d25df40f4fd59a7f44e54c",
+            "annotations.tar.gz": "95a8c909bbe2e81eed6a22bccdf3f68f"}
 # The host that public code gets the files from, then torchvision's address for the same files.
-BASE_URLS = (
-    "https://thor.robots.ox.ac.uk/datasets/pets/",
-    "https://www.robots.ox.ac.uk/~vgg/data/pets/data/")
+BASE_URLS = ("https://thor.robots.ox.ac.uk/datasets/pets/",
+             "https://www.robots.ox.ac.uk/~vgg/data/pets/data/")
 OFFICIAL_PHOTOS = 7349  # trainval.txt and test.txt together
 RETRIES = 2  # of each address
 # The official archives unpack to 0.8 GB in 14,800 files. Beyond these it is a bomb.
@@ -40,10 +38,8 @@ class FetchError(RuntimeError):
     """The official set could not be had; the message says what was tried and what to do."""
 
 
-def fetch_official(
-    data_root: str | Path, *, base_urls: Sequence[str] = BASE_URLS,
-    archives: Mapping[str, str] = ARCHIVES, progress: bool = True,
-) -> Path:
+def fetch_official(data_root: str | Path, *, base_urls: Sequence[str] = BASE_URLS,
+                   archives: Mapping[str, str] = ARCHIVES, progress: bool = True) -> Path:
     """Get the official photos and annotations into `data_root/oxford-iiit-pet`, and return it.
 
     Does nothing where they are complete. A right archive in `data_root` is used without a download;
@@ -52,8 +48,7 @@ def fetch_official(
 
     Raises FetchError where no address has the right archive; where a wrong one was put there by
     hand (it becomes `<archive>.bad`); where an archive holds a link, a device or a path that leads
-    out of it; and where a folder unpacked by something else is in the way.
-    """
+    out of it; and where a folder unpacked by something else is in the way."""
     root = Path(data_root)
     folder = root / "oxford-iiit-pet"
     parts = [(folder / name.split(".")[0], root / name, md5) for name, md5 in archives.items()]
@@ -65,9 +60,8 @@ def fetch_official(
         todo = [(part, archive, md5) for part, archive, md5 in parts if not _whole(part, md5)]
         for part, _, md5 in todo:
             if part.exists() and not _unpacked_from(part, md5):
-                raise FetchError(
-                    f"{part} is in the way: something else put it there, and it is no complete "
-                    "official set. Move it away or use another data root.")
+                raise FetchError(f"{part} is in the way: something else put it there, and it is no "
+                                 "complete official set. Move it away or use another data root.")
         for _, archive, md5 in todo:  # all before the first folder: without a network no change
             _get(archive, md5, base_urls, progress)
         for part, archive, md5 in todo:
@@ -97,9 +91,8 @@ def _get(path: Path, md5: str, base_urls: Sequence[str], progress: bool) -> None
         try:
             with replacing(path) as beside:
                 name = beside.name
-                pooch.create(
-                    path.parent, "", registry={name: f"md5:{md5}"}, urls={name: address},
-                    retry_if_failed=RETRIES).fetch(name, downloader=downloader)
+                pooch.create(path.parent, "", registry={name: f"md5:{md5}"}, urls={name: address},
+                             retry_if_failed=RETRIES).fetch(name, downloader=downloader)
             return
         except (requests.RequestException, ValueError) as error:  # ValueError: another md5
             tried += f"  {address}\n    {error}\n"
@@ -132,8 +125,7 @@ def _official(root: Path) -> bool:
 
 def _unpack(archive: Path, folder: Path, md5: str) -> None:
     """Unpack the archive's folder to `folder`, which is absent or whole at every moment. One that
-    has lost files gets them back; what else is in it may have been changed by the user, and stays.
-    """
+    has lost files gets them back; what else is in it may have been changed, and stays."""
     beside = partial_folder(folder.parent, folder.name, lambda left: (left / _OURS).is_file())
     beside.mkdir(parents=True)
     (beside / _OURS).touch()
@@ -174,9 +166,8 @@ def _safe(member: tarfile.TarInfo, path: str) -> tarfile.TarInfo:
     # Stricter than the data filter, which lets links inside through and strips a leading slash.
     name = PurePosixPath(member.name)
     if not (member.isreg() or member.isdir()) or name.is_absolute() or ".." in name.parts:
-        raise FetchError(
-            f"refused to unpack {member.name!r}: a link, a device, or a path that leads out of the "
-            "folder. Nothing was unpacked.")
+        raise FetchError(f"refused to unpack {member.name!r}: a link, a device, or a path that "
+                         "leads out of the folder. Nothing was unpacked.")
     return tarfile.data_filter(member, path)
 
 

@@ -158,11 +158,10 @@ def extract_features(samples: tuple[Sample, ...],
                      ) -> dict[str, Any]:
     """Run the frozen network once per photo and view, write the cache, and return its index.
 
-    `choose_engine` gets the first batch and the setting `engine`, and returns the engine's name
-    and the network in it; the name is kept with the pass, so a pass that goes on has the same one.
-    A pass with the same key goes on; anything else in `folder` is replaced. OSError where the disk
-    has no room for the pass.
-    """
+    `choose_engine` gets the first batch and the setting `engine`, and returns the engine's name and
+    the network in it; the name is kept with the pass, so a pass that goes on has the same one. A
+    pass with the same key goes on; anything else in `folder` is replaced. OSError where the disk
+    has no room for the pass."""
     s = settings.backbone
     partial = folder.with_name(folder.name + ".partial")
     if open_features(partial, key):  # killed between its end and its place

@@ -145,8 +145,7 @@ def signed(text: str) -> str:
 
 
 def is_signed(path: Path) -> bool:
-    """Whether the file is as petweak wrote it, or empty after a crash: a changed one is the user's,
-    and stays."""
+    """Whether the file is as petweak wrote it, or empty after a crash: a changed one stays."""
     text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else None
     return text is not None and text in ("", signed(text.rpartition("\n<!-- ")[0]))
 
@@ -317,8 +316,7 @@ def text_hash(text: str) -> str:
 
 def file_hash(path: Path) -> str:
     """32 hexadecimal digits of the file's content, "missing" where there is none, "unreadable" for
-    a folder and the like. A file is read once a process, and again only where its size or time has
-    changed."""
+    a folder and the like. Read once a process, and again where size or time have changed."""
     try:
         stat = path.stat()
         return _content_hash(path, stat.st_size, stat.st_mtime_ns)

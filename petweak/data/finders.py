@@ -21,33 +21,12 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as coco
 
-from petweak.data import oxford_pets
+from petweak.data import oxford_pets, pairing, pictures
 from petweak.data.files import content_of
 from petweak.data.masks import OWN_MASK, some, writer_of
 from petweak.data.oxford_pets import BREED_NAMES, SPECIES, SPLITS
-from petweak.data.pairing import (
-    MASK_FOLDERS,
-    PHOTO_FOLDERS,
-    Found,
-    Photo,
-    differ,
-    grouped,
-    same_foreground,
-    set_masks_aside,
-    split_of,
-)
-from petweak.data.pictures import (
-    HIDDEN,
-    LINK,
-    MASKS,
-    ON_SIDE,
-    OTHER,
-    SUFFIXES,
-    bare,
-    header,
-    load_image,
-    walk,
-)
+from petweak.data.pairing import MASK_FOLDERS, PHOTO_FOLDERS, Found, Photo, split_of
+from petweak.data.pictures import HIDDEN, LINK, MASKS, OTHER, SUFFIXES, bare, header
 
 SPECIES_NAMES = dict(cat="cat", cats="cat", dog="dog", dogs="dog")
 COLUMNS = ("file", "class", "split", "mask", "species")  # of a CSV; the first two are needed
@@ -68,13 +47,15 @@ def find(source: Path, chosen: list[str], without: set[Path]) -> Found:
     top = source if source.is_dir() else source.parent
     if top != source and top.name.lower() in MASK_FOLDERS:  # annotations/x.json beside images/
         top = top.parent
-    files = [(f, why) for f, why in walk(top, without) if f not in without]
+    files = [(f, why) for f, why in pictures.walk(top, without) if f not in without]
     small = _thumbnails(top, [f for f, why in files if not why])
     jsons = {f: _read_json(f, source) for f, why in files if f.suffix.lower() == ".json"
              and why not in (HIDDEN, LINK, MASKS) and source in (f, *f.parents)}
     says = dict.fromkeys(small, THUMBNAIL) | {f: NO_JSON for f in jsons if jsons[f] is None}
     files = [(f, says.get(f, why)) for f, why in files]
-    if annotated := {f: data for f, data in jsons.items() if _is_coco(data)}:
+    keys = ("images", "annotations", "categories")  # what COCO's instances have
+    if annotated := {f: data for f, data in jsons.items() if isinstance(data, dict)
+                     and all(isinstance(data.get(k), list) for k in keys)}:
         return _coco(annotated, top, files, chosen)
     if source.is_file():
         raise ValueError(f"{source}: a source is a folder (no archive), a .csv, or a .json of COCO "
@@ -86,11 +67,11 @@ def find(source: Path, chosen: list[str], without: set[Path]) -> Found:
     return _folders(source, files, chosen)
 
 
-def _thumbnails(top: Path, pictures: list[Path]) -> set[Path]:
+def _thumbnails(top: Path, photos: list[Path]) -> set[Path]:
     """The pictures in folders called thumbs or thumbnails, of which most have the stem of a larger
     photo elsewhere: they would be in train and their photos in test."""
     elsewhere, inside = defaultdict(list), defaultdict(list)
-    for f in pictures:
+    for f in photos:
         stem = re.sub(r"[-_. ]thumb(nail)?s?$|^thumb(nail)?s?[-_. ]", "", bare(f.stem).casefold())
         parts = [x.casefold() for x in f.relative_to(top).parts[:-1]]
         if any(map(_THUMBS.fullmatch, parts)):
@@ -118,12 +99,12 @@ def _photos(files: list[tuple[Path, str]], source: Path) -> list[Photo]:
 def _folders(source: Path, files: list[tuple[Path, str]], chosen: list[str]) -> Found:
     """(train|test/) (cats|dogs/) class/.../photo, or photos that lie in one folder."""
     found = Found(_photos(files, source), {})
-    pictures = [p for p in found.photos if not p.reason]
-    if not pictures:
+    photos = [p for p in found.photos if not p.reason]
+    if not photos:
         raise ValueError("; ".join([f"{source} holds no picture",
-                                    *grouped("left out", found.photos, "reason")]))
-    pictures = set_masks_aside(source, pictures, found)
-    parts = {id(p): list(Path(p.name).parts[:-1]) for p in pictures}
+                                    *pairing.grouped("left out", found.photos, "reason")]))
+    photos = pairing.set_masks_aside(source, photos, found)
+    parts = {id(p): list(Path(p.name).parts[:-1]) for p in photos}
     inner = source
     while len(tops := {tuple(p[:1]) for p in parts.values()}) == 1 and tops != {()}:
         ((name,),) = tops  # everything is in one folder: is it a class, or around the classes?
@@ -143,7 +124,7 @@ def _folders(source: Path, files: list[tuple[Path, str]], chosen: list[str]) -> 
             raise ValueError(f"{inner} has a folder {name!r} beside folders of classes: move those "
                              "into train or test as well, or, if it is a class, rename it")
         found.notes.append(f"the folder {name!r} is taken as a split: it holds the same classes")
-    for p in pictures:
+    for p in photos:
         path = parts[id(p)]
         if splits and path and path[0].lower() in splits:
             p.split = split_of(path.pop(0))
@@ -151,15 +132,15 @@ def _folders(source: Path, files: list[tuple[Path, str]], chosen: list[str]) -> 
                 del path[0]  # train/images/, train/train/
         elif splits and not beside:
             p.reason = f"not in {' or '.join(sorted(splits))}"
-    pictures = [p for p in pictures if not p.reason]
-    loose = [p for p in pictures if not parts[id(p)]]
-    if len(loose) == len(pictures):
-        _by_name(found, source, pictures, inner.name, chosen)
+    photos = [p for p in photos if not p.reason]
+    loose = [p for p in photos if not parts[id(p)]]
+    if len(loose) == len(photos):
+        _by_name(found, source, photos, inner.name, chosen)
         return found
     for p in loose:
         p.reason = "in no class folder"
     numbers = (source / oxford_pets.CLASSES).is_file()  # which are names there
-    for p in pictures:
+    for p in photos:
         if path := parts[id(p)]:
             kind = SPECIES_NAMES.get(path[0].lower(), "")
             named = kind and len(path) > 1 and path[1].lower() not in PHOTO_FOLDERS and (
@@ -171,8 +152,7 @@ def _folders(source: Path, files: list[tuple[Path, str]], chosen: list[str]) -> 
     return found
 
 
-def _by_name(found: Found, source: Path, photos: list[Photo], one: str, chosen: list[str]
-             ) -> None:
+def _by_name(found: Found, source: Path, photos: list[Photo], one: str, chosen: list[str]) -> None:
     """Classes of photos in one folder: `breed_number` of known breeds, else all are class `one`."""
     known = {plain(name): name for name in (*BREED_NAMES, *chosen)}
     match = {id(p): _NUMBERED.fullmatch(p.file.stem) for p in photos}
@@ -256,13 +236,13 @@ def _one_trimap_each(source: Path, found: Found) -> None:
             first, *more = [f for f in p.masks if _is_readable(f)] or p.masks[:1]
             twins += [(first, f) for f in more]
             p.masks = [first]
-    if twins and not same_foreground(*map(list, zip(*twins, strict=True))):
-        found.unclear = differ(source, sum(twins, ()))
+    if twins and not pairing.same_foreground(*map(list, zip(*twins, strict=True))):
+        found.unclear = pairing.differ(source, sum(twins, ()))
 
 
 def _is_readable(file: Path) -> bool:
     with suppress(OSError):
-        return bool(load_image(file))
+        return bool(pictures.load_image(file))
     return False
 
 
@@ -306,12 +286,6 @@ def _read_json(file: Path, source: Path) -> Any:
             return None
         raise ValueError(f"{file} {what} ({error}): mend it, or move it away if nothing in it is "
                          "about the photos") from None
-
-
-def _is_coco(data: Any) -> bool:
-    """Whether it has what COCO's instances have."""
-    keys = ("images", "annotations", "categories")
-    return isinstance(data, dict) and all(isinstance(data.get(k), list) for k in keys)
 
 
 def _coco(annotated: dict[Path, dict], top: Path, files: list[tuple[Path, str]],
@@ -421,7 +395,7 @@ def _coco_mask(annotations: list[dict], height: Any, width: Any, beyond: set[str
         h, w = int(height), int(width)
     elif sizes := [s["size"] for a in annotations if isinstance(s := a["segmentation"], dict)]:
         h, w = sizes[0]
-    elif orientation in ON_SIDE and h != w:
+    elif orientation in pictures.ON_SIDE and h != w:
         raise ValueError("of a photo that is stored turned they need a width and a height")
     if h < 1 or w < 1 or h * w > 1 << 28:
         raise ValueError(f"they are of a picture of {w} x {h} px")

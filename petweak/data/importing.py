@@ -23,56 +23,25 @@ from filelock import FileLock
 from PIL import Image
 from tqdm.auto import tqdm
 
-from petweak.data import finders, oxford_pets
-from petweak.data.files import (
-    file_hash,
-    make_run_folder,
-    on_disk,
-    partial_folder,
-    read_json,
-    text_hash,
-    write_json,
-    write_text,
-)
-from petweak.data.finders import find, plain
+from petweak.data import files, finders, oxford_pets, pairing
 from petweak.data.mask_checks import doubts, many
-from petweak.data.masks import (
-    BACKGROUND,
-    FOREGROUND,
-    IGNORE,
-    fits,
-    read_foreground,
-    recognise,
-    some,
-    upright,
-)
+from petweak.data.masks import FOREGROUND, IGNORE, fits, read_foreground, recognise, some, upright
 from petweak.data.orientation import are_stored, evidence, is_untold
 from petweak.data.oxford_pets import BREED_NAMES, SPECIES, SPLITS
-from petweak.data.pairing import (
-    Found,
-    Mask,
-    Photo,
-    grouped,
-    leave_twins_out,
-    match_masks,
-    pair_beside,
-    twins_apart,
-)
 from petweak.data.pictures import bare, header, load_image, load_photo
 
 RECORD = "import.json"  # in annotations/: that this folder is an import, and of what
 TABLE = "import.csv"  # in annotations/: every file that was found, its id or why it is left out
-OF_TRIMAP = np.array([BACKGROUND, FOREGROUND, BACKGROUND, IGNORE], np.uint8)  # 1, 2, 3 -> a mask
+OF_TRIMAP = np.array([0, FOREGROUND, 0, IGNORE], np.uint8)  # 1, 2, 3 -> a mask, of 0: background
 TRIMAPS = "masks: trimaps, taken as they are"
 OUTLINES = "masks: drawn from the outlines in the source"
 NO_OUTLINES = "its outlines are not right"
 
 
-def import_photos(
-    source: str | Path, data_root: str | Path, *, masks: str | Path | None = None,
-    link: bool = False, test_fraction: float = 0.2, seed: int = 0, foreground: str = "",
-    species: str | Sequence[str] = "", classes: str | Sequence[str] = "", progress: bool = True,
-) -> list[str]:
+def import_photos(source: str | Path, data_root: str | Path, *, masks: str | Path | None = None,
+                  link: bool = False, test_fraction: float = 0.2, seed: int = 0,
+                  foreground: str = "", species: str | Sequence[str] = "",
+                  classes: str | Sequence[str] = "", progress: bool = True) -> list[str]:
     """Write `source` as `data_root/oxford-iiit-pet`, and return the lines of a report.
 
     source: a folder of class folders (below train/ and test/, or not), a folder of photos (one
@@ -90,8 +59,7 @@ def import_photos(
     a source that is not there, FileExistsError where `data_root` holds anything else, another
     OSError where that cannot be written to, and ValueError, before anything is written, for what
     cannot be understood: no usable photo, unknown species, two classes of one name, masks that fit
-    no photo or whose values are not clear.
-    """
+    no photo or whose values are not clear."""
     source, root = (Path(os.path.abspath(p)) for p in (source, data_root))
     masks = masks and Path(os.path.abspath(masks))
     if not 0 < test_fraction < 1:
@@ -104,17 +72,17 @@ def import_photos(
                              "another folder")
     wanted = [classes] if isinstance(classes, str) else list(classes)
     parts = [[c.strip() for c in text.split(",") if c.strip()] for text in wanted]
-    found = find(source, list(dict.fromkeys(filter(None, (*wanted, *sum(parts, []))))),
-                 {root, masks} - {None})
+    found = finders.find(source, list(dict.fromkeys(filter(None, (*wanted, *sum(parts, []))))),
+                         {root, masks} - {None})
     found.source = source
     finders.name_classes(found, source if source.is_dir() else source.parent)
-    pair_beside(found)
+    pairing.pair_beside(found)
     if masks:
-        match_masks(found, masks)
+        pairing.match_masks(found, masks)
     elif found.unclear:
         raise ValueError(found.unclear)
     if not found.official:
-        leave_twins_out(found)
+        pairing.leave_twins_out(found)
     chosen = sum(([text] if text in found.species else part
                   for text, part in zip(wanted, parts, strict=True)), [])
     _choose(found, chosen)
@@ -125,26 +93,27 @@ def import_photos(
     first = "has been imported before; nothing was written"
     before, missing = _before(root, target, record)
     if missing or not before:
-        make_run_folder(root, "--to D")
+        files.make_run_folder(root, "--to D")
         with FileLock(root / ".import.lock"):
             before, missing = _before(root, target, record)  # of a process that was faster
             if missing or not before:
                 first = (f"has been imported before; {len(missing)} of its files were missing, and "
                          f"are made anew: {some(missing)}" if before else "is imported")
-                beside = partial_folder(root, "import", _is_left)
-                note = Path("annotations", RECORD)
+                note = Path("annotations", RECORD)  # by which an import that was killed is known
+                beside = files.partial_folder(root, "import", lambda left: (
+                    files.read_json(left / note) or {}).get("kind") == "import")
                 try:
-                    write_json(beside / note, {"kind": "import"})  # whose the folder is
-                    with on_disk(target):
+                    files.write_json(beside / note, {"kind": "import"})  # whose the folder is
+                    with files.on_disk(target):
                         report = _write(
                             found, beside, link, test_fraction, seed, foreground, progress)
                         report = [line.replace(str(beside), str(target)) for line in report]
-                        files = {f.relative_to(beside).as_posix(): file_hash(f)
-                                 for f in sorted(beside.rglob("*")) if not f.is_dir()}
-                        del files[note.as_posix()]
-                        wrote = before.get("files", {}) | {f: files[f] for f in missing or files}
+                        made = {f.relative_to(beside).as_posix(): files.file_hash(f)
+                                for f in sorted(beside.rglob("*")) if not f.is_dir()}
+                        del made[note.as_posix()]
+                        wrote = before.get("files", {}) | {f: made[f] for f in missing or made}
                         before = record | {"report": report, "files": wrote}
-                        write_json(beside / note, before)
+                        files.write_json(beside / note, before)
                         for file in (*missing, *[note.as_posix()] * bool(missing)):
                             (target / file).parent.mkdir(parents=True, exist_ok=True)
                             os.replace(beside / file, target / file)
@@ -154,26 +123,20 @@ def import_photos(
                     shutil.rmtree(beside, ignore_errors=True)
     report = before["report"]
     if changed := [f for f, wrote in before.get("files", {}).items()
-                   if file_hash(target / f) not in (wrote, "missing")]:
+                   if files.file_hash(target / f) not in (wrote, "missing")]:
         report = [f"doubt: {len(changed)} files of the set have changed since they were imported, "
                   f"and are left as they are: {some(changed)}. Delete them, and import again, for "
                   "those that were imported; the lines below are of these", *report]
     here = Path(os.path.relpath(root)) if root.is_relative_to(Path.cwd()) else root
     run = shlex.join(["--data-root", str(here), "--run", f"runs/{root.name}"])
-    return [f"{target} {first}", *report,
-            f"all files, with ids: {target / 'annotations' / TABLE}",
+    return [f"{target} {first}", *report, f"all files, with ids: {target / 'annotations' / TABLE}",
             f"next: petweak study --profile photos {run}"]
-
-
-def _is_left(folder: Path) -> bool:
-    """Whether an import that was killed has made it."""
-    return (read_json(folder / "annotations" / RECORD) or {}).get("kind") == "import"
 
 
 def _before(root: Path, target: Path, record: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """What this import has noted, if it has been made, else an empty dict, and what is missing of
     the files that it wrote; FileExistsError where something else is."""
-    before = read_json(target / "annotations" / RECORD)
+    before = files.read_json(target / "annotations" / RECORD)
     if isinstance(before, dict) and record.items() <= before.items():
         wrote = before.get("files", {})  # of older versions none
         return before, [f for f in wrote if not os.path.lexists(target / f)]
@@ -186,17 +149,17 @@ def _before(root: Path, target: Path, record: dict[str, Any]) -> tuple[dict[str,
     return {}, []
 
 
-def _content(found: Found, options: list) -> str:
+def _content(found: pairing.Found, options: list) -> str:
     """The hash of what the set is made from: options, and the names, sizes and times of files."""
-    files = {f for p in found.photos for f in (p.file, *p.masks) if isinstance(f, Path)}
-    files |= found.read
-    stats = [(str(f), f.stat()) if f.exists() else (str(f), None) for f in sorted(files)]
+    read = {f for p in found.photos for f in (p.file, *p.masks) if isinstance(f, Path)}
+    read |= found.read
+    stats = [(str(f), f.stat()) if f.exists() else (str(f), None) for f in sorted(read)]
     lines = [f"{name!a} {s and (s.st_size, s.st_mtime_ns)}" for name, s in stats]
     photos = [f"{p.name!a} {p.breed} {p.split} {p.reason} {len(p.masks)}" for p in found.photos]
-    return text_hash("\n".join([repr(options), *lines, *photos]))
+    return files.text_hash("\n".join([repr(options), *lines, *photos]))
 
 
-def _choose(found: Found, chosen: list[str]) -> None:
+def _choose(found: pairing.Found, chosen: list[str]) -> None:
     """Keep the classes that are chosen. ValueError for one that is not there, and for two classes
     of one name."""
     if unknown := [c for c in chosen if c not in found.species]:
@@ -212,14 +175,14 @@ def _choose(found: Found, chosen: list[str]) -> None:
         if not name.strip() or not name.isprintable():
             raise ValueError(f"{found.source}: the class {name!r} has a name that cannot be "
                              "printed: rename it")
-        alike[plain(name)].append(name)
+        alike[finders.plain(name)].append(name)
     for names in alike.values():
         if len(names) > 1:
             raise ValueError(f"{found.source}: the classes {' and '.join(map(repr, names))} have "
                              "the same name: rename one of them")
 
 
-def _species(found: Found, options: Sequence[str]) -> dict[str, str]:
+def _species(found: pairing.Found, options: Sequence[str]) -> dict[str, str]:
     """The species of every class: the option's, what the source says, what the name says."""
     said, rest, hints, parts = {}, "", found.species, []
     for text in options:
@@ -239,9 +202,9 @@ def _species(found: Found, options: Sequence[str]) -> dict[str, str]:
     if unknown := sorted(set(said) - set(hints)):
         raise ValueError(f"{found.source}: no class is called {', '.join(unknown)}: there are "
                          f"{', '.join(hints)}")
-    official = {plain(n): SPECIES[not n[0].isupper()] for n in BREED_NAMES}
+    official = {finders.plain(n): SPECIES[not n[0].isupper()] for n in BREED_NAMES}
     known = {name: said.get(name) or hint or finders.SPECIES_NAMES.get(name.lower())
-             or official.get(plain(name)) or rest for name, hint in hints.items()}
+             or official.get(finders.plain(name)) or rest for name, hint in hints.items()}
     if asked := [name for name, kind in known.items() if not kind]:
         typed = [f"{name}=cat" for name in asked[:8]]
         odd = any("," in name or shlex.quote(name) != name for name in asked[:8])
@@ -254,16 +217,16 @@ def _species(found: Found, options: Sequence[str]) -> dict[str, str]:
     return known
 
 
-def _write(found: Found, beside: Path, link: bool, test_fraction: float, seed: int,
+def _write(found: pairing.Found, beside: Path, link: bool, test_fraction: float, seed: int,
            foreground: str, progress: bool) -> list[str]:
     """Write the layout into `beside`, and return the report."""
-    hashes: dict[str, Photo] = {}
+    hashes: dict[str, pairing.Photo] = {}
     for p in tqdm(found.photos, desc="photos", unit="photo", disable=None if progress else True):
         if not p.reason:
             p.reason = _fault(p, hashes, found.official)
     used = [p for p in found.photos if not p.reason]
     if len(used) < 2:
-        left = grouped("left out", found.photos, "reason")
+        left = pairing.grouped("left out", found.photos, "reason")
         raise ValueError("; ".join([f"{found.source}: {len(used)} usable photos: train and test "
                                     "need one each", *left]))
     lines = [_split(found.source, used, test_fraction, seed), *found.notes]
@@ -284,7 +247,7 @@ def _write(found: Found, beside: Path, link: bool, test_fraction: float, seed: i
     if link and links < len(used):
         lines.append(f"{len(used) - links} photos are copies: no links can be made here")
     _write_lists(found, used, notes)
-    lines += twins_apart(used)
+    lines += pairing.twins_apart(used)
     pets = oxford_pets.read_pets(beside)
     if {TRIMAPS, OUTLINES} & set(said):  # of other masks the doubts are known
         pets = oxford_pets.check(pets)
@@ -298,11 +261,11 @@ def _write(found: Found, beside: Path, link: bool, test_fraction: float, seed: i
         said.append(f"doubt: the outlines of {len(wrong)} of {len(drawn)} photos are not right"
                     + ", and those of the others may not be" * (len(wrong) < len(drawn)))
     known = list(oxford_pets.describe(pets))[1:-1]  # as `petweak data check` says it
-    return [*known, *lines, *said, *grouped("left out", found.photos, "reason"),
-            *grouped("without a mask", used, "note")]
+    return [*known, *lines, *said, *pairing.grouped("left out", found.photos, "reason"),
+            *pairing.grouped("without a mask", used, "note")]
 
 
-def _write_lists(found: Found, used: list[Photo], notes: Path) -> None:
+def _write_lists(found: pairing.Found, used: list[pairing.Photo], notes: Path) -> None:
     there = {p.breed for p in used}
     ranks, count, rows = {}, Counter(), defaultdict(list)
     for breed in (b for b in found.species if b in there):
@@ -312,30 +275,30 @@ def _write_lists(found: Found, used: list[Photo], notes: Path) -> None:
     for p in used:
         rows[p.split].append(f"{p.id} {ranks[p.breed]}\n")
     for split, file in SPLITS.items():
-        write_text(notes / file, "".join(rows[split]))
+        files.write_text(notes / file, "".join(rows[split]))
     names = "".join(f"{rank.split()[0]} {breed}\n" for breed, rank in ranks.items())
-    write_text(notes / oxford_pets.CLASSES, names)
+    files.write_text(notes / oxford_pets.CLASSES, names)
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
     writer.writerow(["id", "file", "class", "species", "split", "left_out", "note"])
     for p in found.photos:
         kind = "" if p.reason else found.species[p.breed]
         writer.writerow([p.id, p.name, p.breed, kind, p.split, p.reason, p.note])
-    write_text(notes / TABLE, table.getvalue())
+    files.write_text(notes / TABLE, table.getvalue())
 
 
-def _fault(p: Photo, hashes: dict[str, Photo], official: bool) -> str:
+def _fault(p: pairing.Photo, hashes: dict[str, pairing.Photo], official: bool) -> str:
     """Why the photo cannot be used. Of two files with the same content one would be in train and
     one in test, so the first one stands for both."""
     try:
         load_photo(p.file)
     except OSError as error:
         return error.strerror or str(error).removeprefix(f"{p.file}: ")
-    same = p if official else hashes.setdefault(file_hash(p.file), p)
+    same = p if official else hashes.setdefault(files.file_hash(p.file), p)
     return "" if same is p else f"the same picture as {same.name}"
 
 
-def _split(source: Path, used: list[Photo], test_fraction: float, seed: int) -> str:
+def _split(source: Path, used: list[pairing.Photo], test_fraction: float, seed: int) -> str:
     """Complete the split, class by class, and say in a line where it comes from. What the source
     gives stays, but where it calls all photos train, or val, or test: both are needed."""
     there = {p.split for p in used}
@@ -367,7 +330,7 @@ def _split(source: Path, used: list[Photo], test_fraction: float, seed: int) -> 
             f"without one: {'all train' if alone else how}")
 
 
-def _name(used: list[Photo]) -> None:
+def _name(used: list[pairing.Photo]) -> None:
     """A file name without spaces and odd characters, that no other photo has in any case."""
     shared, taken = Counter(_safe(p.file.stem).casefold() for p in used), set()
     for p in used:
@@ -385,8 +348,8 @@ def _safe(text: str) -> str:
     return bare(re.sub(r"[^A-Za-z0-9.-]+", "_", plain).strip("_.-")[:80]) or "photo"
 
 
-def _trimaps(used: list[Photo], foreground: str
-             ) -> tuple[Callable[[Photo], np.ndarray | None], list[str]]:
+def _trimaps(used: list[pairing.Photo], foreground: str
+             ) -> tuple[Callable[[pairing.Photo], np.ndarray | None], list[str]]:
     """A function of a photo to its trimap, or None, and lines on what the masks are. ValueError
     where they are not clear, or cannot be right."""
     for p in used:
@@ -408,20 +371,20 @@ def _trimaps(used: list[Photo], foreground: str
     if pairs and (foreground != "auto" or faults):
         reading = recognise(list(dict.fromkeys(m for m, _ in pairs)), foreground, "--foreground")
         named = {p.name if len(p.masks) == 1 else f"{p.name} ({m})": (m, p.file) for m, p in pairs}
-        files, photos = ({i: of[k] for i, of in named.items()} for k in (0, 1))
-        odd = doubts(files, photos, reading, "--foreground")
+        given, photos = ({i: of[k] for i, of in named.items()} for k in (0, 1))
+        odd = doubts(given, photos, reading, "--foreground")
         lines = [f"masks: {reading.text}", *(f"doubt: {text}" for text in odd)]
     if shared := [f"{m.name} ({n})" for m, n in Counter(m for m, _ in pairs).items() if n > 1]:
         lines.append(f"doubt: {len(shared)} masks are of several photos each: {some(shared)}")
     lines += [OUTLINES] * any(callable(m) for p in used for m in p.masks)
 
-    def mask_of(m: Mask, p: Photo) -> np.ndarray:
+    def mask_of(m: pairing.Mask, p: pairing.Photo) -> np.ndarray:
         if not isinstance(m, Path):
             return _fitted(m(p.file).astype(np.uint8) * FOREGROUND, p.file, stored, False)
         mask = read_foreground(m, reading) if reading else OF_TRIMAP[oxford_pets.load_trimap(m)]
         return _fitted(mask, p.file, stored, True)
 
-    def union_of(p: Photo) -> np.ndarray | None:
+    def union_of(p: pairing.Photo) -> np.ndarray | None:
         try:
             masks = [mask_of(m, p) for m in p.masks]
         except (ValueError, TypeError, KeyError, ArithmeticError, OSError) as error:
@@ -437,7 +400,7 @@ def _trimaps(used: list[Photo], foreground: str
                                for name, (file, union) in unions.items()})
     lines += [text + ", and are turned with these" * stored for text in said]
 
-    def trimap_of(p: Photo) -> np.ndarray | None:
+    def trimap_of(p: pairing.Photo) -> np.ndarray | None:
         if (union := union_of(p)) is None:
             return None
         values = oxford_pets.TRIMAP_FOREGROUND, oxford_pets.TRIMAP_BORDER

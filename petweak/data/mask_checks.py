@@ -6,21 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from petweak.data.masks import (
-    IGNORE,
-    SIDE,
-    Reading,
-    Seen,
-    fits,
-    listed,
-    look,
-    on_stored_pixels,
-    read_foreground,
-    same_shape,
-    some,
-    union,
-    way_out,
-)
+from petweak.data import masks
 from petweak.data.orientation import chosen, turned
 from petweak.data.pictures import ARRAY_TURNS, header
 
@@ -34,30 +20,30 @@ ODD = 0.05
 LINES = 0.1
 
 
-def doubts(masks: Mapping[str, Path], photos: Mapping[str, Path], reading: Reading,
+def doubts(files: Mapping[str, Path], photos: Mapping[str, Path], reading: masks.Reading,
            setting: str = "external_foreground") -> list[str]:
     """What makes one doubt these masks {id: file} of `photos`, in sentences; most sets have none.
     ValueError where they cannot be right: no foreground in any, foreground everywhere, the photos'
     sizes with width and height exchanged, shapes of other pictures, background and foreground
-    exchanged, or lines in place of areas (these two: a doubt, if the user has said what is
-    foreground)."""
-    seen = dict(zip(masks, look(masks.values()), strict=True))
-    where, found = next(iter(masks.values())).parent, []
-    values = listed(union(seen.values(), reading.channel), reading.channel)
+    exchanged, or lines in place of areas (these two: a doubt, if the user names the foreground)."""
+    seen = dict(zip(files, masks.look(files.values()), strict=True))
+    where, found = next(iter(files.values())).parent, []
+    values = masks.listed(masks.union(seen.values(), reading.channel), reading.channel)
     decided = {i: s.read(reading) for i, s in seen.items()}
-    small = {i: mask >= IGNORE for i, mask in decided.items()}
+    small = {i: mask >= masks.IGNORE for i, mask in decided.items()}
     empty = [i for i, m in small.items() if not m.any() and not seen[i].has_foreground(reading)]
     full = [i for i, m in small.items() if m.mean() > 0.99]
     read = f"read as {reading.text}; values found: {values}"
     faint = [i for i, m in small.items() if m.mean() < FAINT and i not in empty]
-    if many(faint, masks):
-        found.append(f"{len(faint)} of {len(masks)} masks have next to no foreground, under "
-                     f"{FAINT:.1%} of the photo ({read}): {some(faint)}")
+    if many(faint, files):
+        found.append(f"{len(faint)} of {len(files)} masks have next to no foreground, under "
+                     f"{FAINT:.1%} of the photo ({read}): {masks.some(faint)}")
     for ids, what in ((empty, "no foreground"), (full, "foreground everywhere")):
-        if len(ids) == len(masks):
-            raise ValueError(f"{where}: all masks have {what} ({read}). {way_out(setting)}")
-        if many(ids, masks):
-            found.append(f"{len(ids)} of {len(masks)} masks have {what} ({read}): {some(ids)}")
+        if len(ids) == len(files):
+            raise ValueError(f"{where}: all masks have {what} ({read}). {masks.way_out(setting)}")
+        if many(ids, files):
+            found.append(f"{len(ids)} of {len(files)} masks have {what} ({read}): "
+                         f"{masks.some(ids)}")
     found += _shapes(seen, photos, where)
     soft = np.concatenate(list(decided.values()))
     if (unsure := bool(reading.scale) * ((soft > 51) & (soft < 204)).mean()) > 0.5:
@@ -66,24 +52,25 @@ def doubts(masks: Mapping[str, Path], photos: Mapping[str, Path], reading: Readi
     # Pets are in the middle: of 2,400 masks of two segmenters, and of trimaps, under 1 % lie more
     # at the frame than in the middle, and none covers half of the frame as well.
     rest = [i for i in small if i not in empty and i not in full]
-    outside = [i for i in rest if _at_frame(small[i]) > max(0.5, _in_middle(small[i]))]
+    middle = slice(masks.SIDE // 4, -masks.SIDE // 4)
+    outside = [i for i in rest if _at_frame(m := small[i]) > max(0.5, m[middle, middle].mean())]
     if len(outside) > len(rest) / 20:
         text = (f"{where}: foreground and background seem to be exchanged in {len(outside)} of "
-                f"{len(masks)} masks ({read}): foreground lies along the frame, background in the "
-                f"middle of {some(outside)}")
+                f"{len(files)} masks ({read}): foreground lies along the frame, background in the "
+                f"middle of {masks.some(outside)}")
         if len(outside) > len(rest) / 2 and not reading.told:
-            raise ValueError(f"{text}. {way_out(setting)}")
+            raise ValueError(f"{text}. {masks.way_out(setting)}")
         found.append(text)
     few = chosen([i for i in rest if i not in outside])
-    least = IGNORE + bool(reading.ignore)  # a border that was read as the pet is lines, too
-    lines = [i for i in few if is_lines(read_foreground(masks[i], reading) >= least)]
+    least = masks.IGNORE + bool(reading.ignore)  # a border that was read as the pet is lines, too
+    lines = [i for i in few if is_lines(masks.read_foreground(files[i], reading) >= least)]
     if many(lines, few) and unsure <= 0.5:
         text = (f"{where}: {len(lines)} of {len(few)} masks are lines, such as outlines that are "
-                f"not filled ({read}): {some(lines)}")
+                f"not filled ({read}): {masks.some(lines)}")
         if len(lines) > len(few) / 2 and not reading.told:
-            raise ValueError(f"{text}. Fill them. {way_out(setting)}")
+            raise ValueError(f"{text}. Fill them. {masks.way_out(setting)}")
         found.append(text)
-    for i in (i for i in rest if on_stored_pixels(seen[i].size, photos[i])):
+    for i in (i for i in rest if masks.on_stored_pixels(seen[i].size, photos[i])):
         small[i] = ARRAY_TURNS[header(photos[i]).orientation](small[i])
     return found + turned({i: small[i] for i in rest}, photos, f"{where}: masks")
 
@@ -116,23 +103,19 @@ def _at_frame(mask: np.ndarray) -> float:
     return float(np.concatenate([mask[[0, -1]].ravel(), mask[1:-1, [0, -1]].ravel()]).mean())
 
 
-def _in_middle(mask: np.ndarray) -> float:
-    return float(mask[SIDE // 4 : -SIDE // 4, SIDE // 4 : -SIDE // 4].mean())
-
-
-def _shapes(seen: Mapping[str, Seen], photos: Mapping[str, Path], where: Path) -> list[str]:
+def _shapes(seen: Mapping[str, masks.Seen], photos: Mapping[str, Path], where: Path) -> list[str]:
     """A doubt where all masks have one size, and so other shapes than their photos. ValueError
     where some have."""
     sizes = {i: header(photos[i]).size for i in seen}
-    other = [i for i, s in seen.items() if not fits(s.size, photos[i])]
-    turned = [i for i in other if same_shape(seen[i].size[::-1], sizes[i])]
+    other = [i for i, s in seen.items() if not masks.fits(s.size, photos[i])]
+    turned = [i for i in other if masks.same_shape(seen[i].size[::-1], sizes[i])]
     for ids, what in ((turned, "are turned: width and height are exchanged"),
                       (other, "have other shapes than their photos")):
         if not ids:
             continue
         (w, h), (width, height) = seen[ids[0]].size, sizes[ids[0]]
         text = (f"{where}: {len(ids)} of {len(seen)} masks {what} ({ids[0]}: {w} x {h} px, its "
-                f"photo {width} x {height}): {some(ids)}")
+                f"photo {width} x {height}): {masks.some(ids)}")
         if ids is other and len({s.size for s in seen.values()}) == 1:
             return [f"{text}. They are stretched to the photos' shapes, which is wrong if the "
                     "photos were cut or padded for the tool"]

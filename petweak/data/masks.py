@@ -197,8 +197,7 @@ def recognise(paths: Sequence[Path], foreground: str = "auto",
     foreground: `auto`, or what the user says: `nonzero`, `alpha`, `soft`, `above:N`, `below:N`,
     values (`1`, `1,3`) or colours (`#ff0000`); what `auto` leaves out (255 beside labels, a
     trimap's 3) stays left out unless it is named. OSError names a file that cannot be read,
-    ValueError the values found where they are unclear, and `setting`, which says what they are.
-    """
+    ValueError the values found where they are unclear, and `setting`, which says what they are."""
     seen, where = look(paths), paths[0].parent
     try:
         return _told(seen, foreground.lower(), setting) if foreground != "auto" else _auto(seen)

@@ -133,8 +133,7 @@ def read_pets(data_root: str | Path) -> Pets:
     its stem, whatever its suffix. Labels are ranks of the class ids among those that occur. Raises
     FileNotFoundError where a list is missing, ValueError where a line cannot be read, a photo is
     listed twice or has two files, a class has no name or another's, or a list is empty; each names
-    the file and the way out.
-    """
+    the file and the way out."""
     root, notes = _find(Path(data_root))
     rows: dict[str, tuple[int, int, str]] = {}  # class id, species, split
     for split, file in SPLITS.items():
@@ -188,11 +187,10 @@ def _find(data_root: Path) -> tuple[Path, Path]:
                 absent = notes / next(f for f in SPLITS.values() if f not in there)
                 raise FileNotFoundError(f"{absent} is missing beside {there[0]}: a set needs both. "
                                         f"{OWN}; {MOVE}")
-    raise FileNotFoundError(
-        f"{official / 'annotations' / SPLITS['train']} is missing. --data-root is the folder that "
-        f"holds oxford-iiit-pet/ (images/ and annotations/ with its lists). Photos of your own: "
-        f"{OWN}. `petweak data make` writes the rendered pets, `petweak data fetch` the official "
-        "photos.")
+    raise FileNotFoundError(f"{official / 'annotations' / SPLITS['train']} is missing. --data-root "
+                            "is the folder that holds oxford-iiit-pet/ (images/ and annotations/ "
+                            f"with its lists). Photos of your own: {OWN}. `petweak data make` "
+                            "writes the rendered pets, `petweak data fetch` the official photos.")
 
 
 def _inner(folder: Path, name: str) -> Path:
@@ -236,8 +234,7 @@ def checked_id(image_id: str) -> str:
 
 def _files(folder: Path) -> Callable[[str], list[Path]]:
     """A function of an id: the picture files of this stem in `folder`, which is listed once. Files
-    in another case, and then those of two suffixes (x.HEIC.jpg), count where none has the very
-    stem."""
+    in another case, and then those of two suffixes (x.HEIC.jpg), count where none has that stem."""
     exact: dict[str, list[Path]] = {}
     folded: dict[str, list[Path]] = {}
     bared: dict[str, list[Path]] = {}
@@ -431,8 +428,7 @@ def _doubts(pets: Pets, found: dict[str, _Found]) -> tuple[str, ...]:
 
 
 def require_splits(pets: Pets) -> Pets:
-    """The same set. ValueError where a split has no usable photo: nothing can be learnt, or told of
-    what was."""
+    """The same set. ValueError where a split has no usable photo, to learn from or to score."""
     for split, file in SPLITS.items():
         if not pets.split(split):
             bad = [f"{Path(q.file).name}: {q.reason}" for q in pets.quarantine]

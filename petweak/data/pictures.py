@@ -3,8 +3,7 @@
 A picture is decoded by its content, whatever its name says, and comes as a person sees it: turned
 as its EXIF orientation asks. Of an animation or a file of several pages a photo is the first one;
 a mask, of which each page may hold a part, is refused, but for a TIFF's thumbnails. What cannot be
-read is an OSError that names the file and the reason. No state is shared, so any number of threads
-may read.
+read is an OSError that names the file and the reason. No state is shared: threads may read at once.
 """
 
 import os

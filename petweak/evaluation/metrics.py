@@ -19,8 +19,7 @@ def target(trimap: np.ndarray, border: str) -> tuple[np.ndarray, np.ndarray]:
 
     `border` "foreground" or "background" counts the border as such, "ignore" leaves it out. Returns
     `mask` and `valid`, boolean (H, W); `mask` is False wherever `valid` is. Raises ValueError for
-    values but 1, 2, 3, another number of dimensions, or an unknown `border`.
-    """
+    values but 1, 2, 3, another number of dimensions, or an unknown `border`."""
     if border not in BORDERS:
         raise ValueError(f"unknown border {border!r}, expected one of {', '.join(BORDERS)}")
     trimap = np.asarray(trimap)
@@ -35,9 +34,8 @@ def target(trimap: np.ndarray, border: str) -> tuple[np.ndarray, np.ndarray]:
     return mask, ~edge if border == "ignore" else labelled
 
 
-def intersection_union(
-    prediction: np.ndarray, target: np.ndarray, valid: np.ndarray | None = None
-) -> tuple[int, int]:
+def intersection_union(prediction: np.ndarray, target: np.ndarray, valid: np.ndarray | None = None
+                       ) -> tuple[int, int]:
     """Pixels in both masks and pixels in either; all arrays boolean (H, W). ValueError where shapes
     differ, TypeError for another type (a 0/255 mask or a trimap would be miscounted)."""
     _check(prediction, target, valid)
@@ -53,10 +51,8 @@ def iou(prediction: np.ndarray, target: np.ndarray, valid: np.ndarray | None = N
     return float(ratio(*intersection_union(prediction, target, valid)))
 
 
-def boundary_iou(
-    prediction: np.ndarray, target: np.ndarray, valid: np.ndarray | None = None,
-    dilation_ratio: float = 0.02,
-) -> float:
+def boundary_iou(prediction: np.ndarray, target: np.ndarray, valid: np.ndarray | None = None,
+                 dilation_ratio: float = 0.02) -> float:
     """Boundary IoU: the IoU of the bands that lie within d pixels inside each mask's contour.
 
     d is `dilation_ratio` (not negative) times the image's diagonal, rounded, at least 1 pixel. The
@@ -64,8 +60,7 @@ def boundary_iou(
     taken out of both masks before the bands are drawn: bands of whole masks would lie in the
     ignored border and leave nothing to compare. Arguments and errors else as in `iou`.
 
-    Source: Cheng et al., Boundary IoU, CVPR 2021; code: boundary-iou-api.
-    """
+    Source: Cheng et al., Boundary IoU, CVPR 2021; code: boundary-iou-api."""
     _check(prediction, target, valid)
     if not dilation_ratio >= 0:
         raise ValueError(f"dilation_ratio must not be negative, got {dilation_ratio}")
@@ -114,9 +109,8 @@ def dataset_iou(intersections: np.ndarray, unions: np.ndarray) -> float:
     return float(ratio(intersections.sum(dtype=np.float64), unions.sum(dtype=np.float64)))
 
 
-def class_overlaps(
-    prediction: np.ndarray, target: np.ndarray, valid: np.ndarray, num_classes: int
-) -> tuple[np.ndarray, np.ndarray]:
+def class_overlaps(prediction: np.ndarray, target: np.ndarray, valid: np.ndarray, num_classes: int
+                   ) -> tuple[np.ndarray, np.ndarray]:
     """Of each class, the pixels that have it in both maps, and those that have it in either:
     integer (num_classes,) each. The maps are integer (H, W) in [0, num_classes), the background a
     class among them; `valid` is boolean (H, W). ValueError for other shapes or labels."""

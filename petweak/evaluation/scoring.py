@@ -51,8 +51,7 @@ def against_ground_truth(prediction: np.ndarray, trimap: np.ndarray) -> dict[str
 
 def of_classes(segments: np.ndarray, trimap: np.ndarray, label: int, n: int) -> dict[str, str]:
     """`semantic/<border>`: JSON, [class, intersection, union] of each class that occurs in
-    `segments` or in ground truth, which is the photo's `label` and the background, the last of `n`.
-    """
+    `segments` or in ground truth: the photo's `label`, and the background, the last of `n`."""
     found = {}
     for b in SEMANTIC:
         target, valid = metrics.target(trimap, b)
@@ -75,9 +74,8 @@ def score_baseline(samples: Iterable[Sample], name: str) -> pd.DataFrame:
                   against_ground_truth(box(trimap.shape), trimap))
 
 
-def score_model(
-    predictions: Iterable[tuple[Sample, Prediction]], folder: Path, labels: str
-) -> pd.DataFrame:
+def score_model(predictions: Iterable[tuple[Sample, Prediction]], folder: Path, labels: str
+                ) -> pd.DataFrame:
     """A model against ground truth and its source's masks in `folder`, a row per photo. Empty
     where there is no trimap, and, of ground truth, no mask of the source either."""
 
@@ -154,9 +152,8 @@ def _table(items: Iterable[tuple], score: Callable[..., dict[str, Any]]) -> pd.D
     return pd.DataFrame(rows)
 
 
-def _rows(
-    table: pd.DataFrame, resamples: int, of: dict[str, tuple], borders: Iterable[str] = BORDERS
-) -> list[dict[str, Any]]:
+def _rows(table: pd.DataFrame, resamples: int, of: dict[str, tuple],
+          borders: Iterable[str] = BORDERS) -> list[dict[str, Any]]:
     """For all splits and `borders`, the metrics {name: (statistic, columns that it is of)}, of the
     photos that have these values; no row where none has."""
     rows = []

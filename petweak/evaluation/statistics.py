@@ -12,10 +12,8 @@ from petweak.evaluation.metrics import dataset_iou, ratio
 _CHUNK = 2_000_000
 
 
-def bootstrap(
-    values: np.ndarray, statistic: Callable[[np.ndarray], float] = np.mean, n: int = 1000,
-    level: float = 0.95, seed: int = 0,
-) -> tuple[float, float]:
+def bootstrap(values: np.ndarray, statistic: Callable[[np.ndarray], float] = np.mean, n: int = 1000,
+              level: float = 0.95, seed: int = 0) -> tuple[float, float]:
     """Percentile bootstrap interval (low, high) of a statistic over images.
 
     `values` has one value an image, (N,), or a row, (N, k). Images are drawn with replacement, `n`
@@ -25,9 +23,8 @@ def bootstrap(
     any other statistic is called `n` times with resampled values, say `lambda rows:
     class_iou(rows[:, 0], rows[:, 1], 37)` for rows (predicted, actual).
 
-    Raises ValueError: no values, another number of dimensions, `n` or `level` out of range.
-    Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, section 13.3.
-    """
+    Raises ValueError: no values, another number of dimensions, `n` or `level` out of range. Source:
+    Efron and Tibshirani, An Introduction to the Bootstrap, 1993, section 13.3."""
     values = np.asarray(values)
     if values.ndim not in (1, 2) or len(values) == 0:
         raise ValueError(f"values must be (N,) or (N, k) with N >= 1, got {values.shape}")
@@ -61,7 +58,6 @@ def p_values(gaps: pd.DataFrame) -> pd.Series:
 def holm(p: pd.Series) -> pd.Series:
     """The p-values of a family of tests, corrected by Holm's method (1979): what is below 0.05
     afterwards is wrong in at most 5 % of families. SciPy's `false_discovery_control` controls the
-    share of wrong ones alone; statsmodels, which has it, would be one more package for two lines.
-    """
+    share of wrong ones alone; statsmodels, which has it, would be a package for two lines."""
     steps = p.sort_values() * np.arange(len(p), 0, -1)
     return steps.cummax().clip(upper=1.0).reindex(p.index)

@@ -39,10 +39,8 @@ Calls = dict[str, Callable[[], Any]]
 CAM_BATCH = 32
 
 
-def benchmark(
-    run: Run, parts: tuple[str, ...] = ("epoch", "cams", "predict", "start"), photos: int = 64,
-    rounds: int = 5, seed: int = 0,
-) -> pd.DataFrame:
+def benchmark(run: Run, parts: tuple[str, ...] = ("epoch", "cams", "predict", "start"),
+              photos: int = 64, rounds: int = 5, seed: int = 0) -> pd.DataFrame:
     """Time each part on `photos` of train that have a trimap, on the run's device; nothing else
     should run beside.
 
@@ -55,8 +53,7 @@ def benchmark(
 
     Returns a row per part and what was timed: `seconds` (median over rounds, of all photos), the
     quartiles `low` and `high`, `ratio` (of the median to that of the part's first row), `rounds`,
-    `n_images`, `threads`, `device`. ValueError for an unknown part.
-    """
+    `n_images`, `threads`, `device`. ValueError for an unknown part."""
     if unknown := ", ".join(sorted(set(parts) - set(PARTS))):
         raise ValueError(f"unknown {unknown}: there are {', '.join(PARTS)}")
     train = scored(run, "train")
@@ -65,9 +62,8 @@ def benchmark(
     for part in parts:
         taken = alternate(PARTS[part](run, samples), rounds, run.device)
         table = medians(taken)
-        rows.append(table.assign(
-            part=part, ratio=table["seconds"] / table["seconds"].iloc[0], rounds=rounds,
-            n_images=1 if part == "start" else len(samples)))
+        rows.append(table.assign(part=part, ratio=table["seconds"] / table["seconds"].iloc[0],
+                                 rounds=rounds, n_images=1 if part == "start" else len(samples)))
     columns = ["part", *rows[0].columns.drop("part")]
     return pd.concat(rows, ignore_index=True)[columns].assign(**hardware(run.device))
 
@@ -90,8 +86,7 @@ def hardware(device: torch.device) -> dict[str, Any]:
 
 
 def alternate(calls: Calls, rounds: int, device: torch.device) -> pd.DataFrame:
-    """Seconds of each call, a row per round, after one for warming up; each begins a round in
-    turn."""
+    """Seconds of each call, a row per round, after one for warming up; each is first in turn."""
     taken: dict[str, list[float]] = {what: [] for what in calls}
     for k in range(rounds + 1):
         for what in np.roll(list(calls), k):

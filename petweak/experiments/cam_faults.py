@@ -179,16 +179,13 @@ FAULTS: dict[str, Pipeline] = {
 }
 
 
-def cam_faults(
-    run: Run, faults: tuple[str, ...] = (), threshold: tuple[float, ...] = (0.5,),
-    splits: tuple[str, ...] = ("test",), photos: int = 0,
-) -> pd.DataFrame:
+def cam_faults(run: Run, faults: tuple[str, ...] = (), threshold: tuple[float, ...] = (0.5,),
+               splits: tuple[str, ...] = ("test",), photos: int = 0) -> pd.DataFrame:
     """Mean scores over the photos of each split that have ground truth (so many of them, evenly
     spaced, if `photos` is given), a row per split, head, fault (all unless given) and threshold.
 
     Returns `split`, `head` (of HEADS), `fault`, `threshold`, `score` with its standard deviation
-    `std` over `n_images` photos, and `area` (the mean share of the photo that the mask covers).
-    """
+    `std` over `n_images` photos, and `area` (the mean share of the photo that the mask covers)."""
     rows = []
     for split, head in product(splits, HEADS):
         ids = [s.id for s in scored(run, split)]
@@ -228,18 +225,16 @@ def joined(table: pd.DataFrame) -> pd.DataFrame:
     return out.reset_index()
 
 
-def faulty_masks(
-    run: Run, source: str, ids: list[str], faults: list[str], threshold: float = 0.5
-) -> Iterator[tuple[data.Sample, np.ndarray, dict[str, np.ndarray]]]:
+def faulty_masks(run: Run, source: str, ids: list[str], faults: list[str], threshold: float = 0.5
+                 ) -> Iterator[tuple[data.Sample, np.ndarray, dict[str, np.ndarray]]]:
     """Photo by photo: its sample, its trimap (if it has none: None), and {fault: mask (H, W) bool},
     for the head of `source`. ValueError as of `faulty_maps`."""
     for sample, trimap, soft in faulty_maps(run, source, ids, faults):
         yield sample, trimap, {n: FAULTS[n].decide(m, threshold) for n, m in soft.items()}
 
 
-def faulty_maps(
-    run: Run, source: str, ids: list[str], faults: tuple[str, ...]
-) -> Iterator[tuple[data.Sample, np.ndarray | None, dict[str, np.ndarray]]]:
+def faulty_maps(run: Run, source: str, ids: list[str], faults: tuple[str, ...]
+                ) -> Iterator[tuple[data.Sample, np.ndarray | None, dict[str, np.ndarray]]]:
     """Photo by photo: its sample, its trimap, and {fault: map (H, W)} before the threshold, for the
     head of `source`, one of HEADS. ValueError for an unknown fault or a source without a head."""
     if source not in HEADS:

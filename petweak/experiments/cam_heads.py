@@ -20,11 +20,9 @@ from petweak.study.run import Run
 
 # What is explained of each head: the logit of the class that it predicts, or all pets together. A
 # finetuned head knows nothing but pets: there is no rest that log-odds would be against.
-HEADS = {
-    "imagenet": ("gradcam_pretrained", {"top1": cams.top1, "pets": cams.pet_log_odds}),
-    "finetuned": ("gradcam_finetuned",
-                  {"top1": cams.top1, "pets": lambda logits: logits.logsumexp(-1)}),
-}
+HEADS = {"imagenet": ("gradcam_pretrained", {"top1": cams.top1, "pets": cams.pet_log_odds}),
+         "finetuned": ("gradcam_finetuned", {"top1": cams.top1,
+                                             "pets": lambda logits: logits.logsumexp(-1)})}
 BORDERS = ("foreground", "ignore")
 NONE = "-"  # the labels that the ImageNet head has learnt of the data set
 CELL = ["cam", "head", "labels", "explained", "threshold", "border"]
@@ -35,11 +33,10 @@ KEYS = ["cam", "threshold", "explained"]  # of a row in which two cells stand be
 GAP = ["difference", "difference low", "difference high", "verdict"]
 
 
-def cam_heads(
-    run: Run, cam: tuple[str, ...] = ("gradcam", "layercam"),
-    threshold: tuple[str, ...] = ("val", "0.5"), seeds: tuple[int, ...] = (0, 1, 2, 3, 4),
-    finetune_labels: tuple[str, ...] = ("breed", "species"), split: str = "test",
-) -> pd.DataFrame:
+def cam_heads(run: Run, cam: tuple[str, ...] = ("gradcam", "layercam"),
+              threshold: tuple[str, ...] = ("val", "0.5"), seeds: tuple[int, ...] = (0, 1, 2, 3, 4),
+              finetune_labels: tuple[str, ...] = ("breed", "species"), split: str = "test"
+              ) -> pd.DataFrame:
     """The masks of the ImageNet head, and of a head finetuned on each of `finetune_labels`, by both
     explained scores, each method of `cam` and each `threshold` (as the setting: `val` is chosen for
     each cell, without ground truth) on `split`. A seed draws val and, of a finetuned head, the
@@ -48,8 +45,7 @@ def cam_heads(
     Returns a row per score: CELL, `seed`, `cut` (the threshold that was used), `metric`, `value`
     with its interval over photos `low` to `high`, `n_images`. The metrics are `iou` and
     `minus_<base>`: the paired difference from the cell that BASES names, where that is another one.
-    ValueError where no photo has ground truth.
-    """
+    ValueError where no photo has ground truth."""
     ids, rows, photos, cuts = [s.id for s in scored(run, split)], [], {}, {}
     heads = [("imagenet", NONE), *product(["finetuned"], finetune_labels)]
     for seed, (head, labels) in product(seeds, heads):
@@ -95,9 +91,8 @@ def summary(table: pd.DataFrame, metric: str, border: str = "foreground") -> pd.
     return out.reset_index()
 
 
-def two_by_two(
-    table: pd.DataFrame, border: str = "foreground", labels: str = "breed"
-) -> pd.DataFrame:
+def two_by_two(table: pd.DataFrame, border: str = "foreground", labels: str = "breed"
+               ) -> pd.DataFrame:
     """Both heads beside each other, a row per method, threshold and explained score: mean IoU over
     seeds of each head (of the finetuned one that of `labels`), their `difference` (finetuned minus
     ImageNet) with its outer limits `difference low` to `difference high`, and the `verdict` on the

@@ -14,10 +14,9 @@ from petweak.study.tasks import ahead, with_masks
 from petweak.training.trainer import CONFIG
 
 
-def choices(
-    run: Run, configurations: tuple[str, ...] = ("default",), source: str = "gradcam_pretrained",
-    labels: str = "breed", model: str = "maskformer-ms", seeds: tuple[int, ...] = (0, 1, 2),
-) -> pd.DataFrame:
+def choices(run: Run, configurations: tuple[str, ...] = ("default",),
+            source: str = "gradcam_pretrained", labels: str = "breed", model: str = "maskformer-ms",
+            seeds: tuple[int, ...] = (0, 1, 2)) -> pd.DataFrame:
     """Train `model` on the masks of `source` in each configuration (`"epochs=20 lr=0.001"`), and
     score it on val, which it does not learn from (self-training does, from masks that it makes
     itself). No photo of test counts.
@@ -26,8 +25,7 @@ def choices(
     `labels`, `model`, `seed`, `ignore` and `foreground` (IoU with ground truth, by the border),
     `masks` (IoU of the source's masks, border as foreground), `n_ground_truth` photos that these
     are means over, `accuracy` over `n_images` photos, and `seconds` of training. ValueError where
-    val is empty or no photo of it has a trimap.
-    """
+    val is empty or no photo of it has a trimap."""
     rows, level = [], "self_training_levels" if source_class(source).self_trained else "levels"
 
     def variant(seed: int, configuration: str) -> Run:

@@ -14,17 +14,14 @@ from petweak.training.inference import Predictor, predict_features
 
 # One thing at a time differs from the run's settings, which are the first configuration; IRN's
 # ignore band is 0.05 to 0.3.
-CONFIGURATIONS = (
-    trials.DEFAULT, "round_refinement=walk", "round_refinement=walk,pamr", "channel_dropout=0.0",
-    "ignore_band=0.05,0.3", "background_threshold=0.05")
+CONFIGURATIONS = (trials.DEFAULT, "round_refinement=walk", "round_refinement=walk,pamr",
+                  "channel_dropout=0.0", "ignore_band=0.05,0.3", "background_threshold=0.05")
 CRITERIA = ("rounds", "mirror", "pamr", "confidence", "area")
 BORDERS = ("ignore", "foreground")
 
 
-def configurations(
-    run: Run, source: str = "imagenet_only", labels: str = "species",
-    configurations: tuple[str, ...] = CONFIGURATIONS,
-) -> pd.DataFrame:
+def configurations(run: Run, source: str = "imagenet_only", labels: str = "species",
+                   configurations: tuple[str, ...] = CONFIGURATIONS) -> pd.DataFrame:
     """Self-train by every configuration, from the same masks. Returns a row each: `configuration`;
     criteria of the last model on train, the larger the better; `train/ignore`, `train/foreground`,
     `test/ignore`, `test/foreground`: its mean IoU with ground truth.

@@ -48,8 +48,7 @@ def growth(
     Returns a row per value: `axis` and `value`; medians over repeats of the seconds of each stage
     (`train` is of `epochs`), of `all` from an empty folder, and of two peaks of memory in MB:
     `rss_mb`, with the mapped files that the system may drop, and `own_mb` without them; `distinct`
-    photos among them, `repeats`, `threads`, `device`. ValueError for another size in `base`.
-    """
+    photos among them, `repeats`, `threads`, `device`. ValueError for another size in `base`."""
     middle = {name: int(n) for name, n in parse_assignments(base.split()).items()}
     if set(middle) != set(SIZES):
         raise ValueError(f"base={base}: say {', '.join(f'{name}=N' for name in SIZES)}")

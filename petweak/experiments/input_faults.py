@@ -28,9 +28,8 @@ INPUTS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 @torch.inference_mode()
-def input_faults(
-    run: Run, source: str = "mask_rcnn_compact", ids: tuple[str, ...] = ()
-) -> pd.DataFrame:
+def input_faults(run: Run, source: str = "mask_rcnn_compact", ids: tuple[str, ...] = ()
+                 ) -> pd.DataFrame:
     """The detector of `source` on the photos `ids` (val unless given) that have ground truth, a row
     per way of INPUTS: `fault`, `iou` (mean, border as foreground), `detected` (the share of photos
     with a pet)."""

@@ -17,12 +17,10 @@ from petweak.study.tasks import ahead
 from petweak.training.inference import Predictor, predict_features
 
 
-def label_efficiency(
-    run: Run, source: str = "imagenet_only", labels: str = "species",
-    shares: tuple[float, ...] = (0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0),
-    seeds: tuple[int, ...] = (0, 1, 2), steps: int = 150, border: str = "ignore",
-    balanced: bool = False,
-) -> pd.DataFrame:
+def label_efficiency(run: Run, source: str = "imagenet_only", labels: str = "species",
+                     shares: tuple[float, ...] = (0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0),
+                     seeds: tuple[int, ...] = (0, 1, 2), steps: int = 150, border: str = "ignore",
+                     balanced: bool = False) -> pd.DataFrame:
     """The pseudo-masks are those that the last round of self-training from `source` began with; in
     ground truth the trimap's border counts as `border`; with `balanced`, every part of train has
     about equally many photos of each breed. Returns a row per model and border of its
@@ -59,9 +57,8 @@ def label_efficiency(
     return pd.DataFrame(rows)
 
 
-def labelled_part(
-    train: tuple[Sample, ...], share: float, seed: int, balanced: bool = False
-) -> list[str]:
+def labelled_part(train: tuple[Sample, ...], share: float, seed: int, balanced: bool = False
+                  ) -> list[str]:
     """A seeded share of train, at least one photo; a larger share contains the smaller ones. With
     `balanced`, one of each breed comes before a second of any."""
     order = np.random.default_rng(seed).permutation(len(train))

@@ -56,14 +56,13 @@ def limits(run: Run, photos: int = 16, of_pass: int = 128, rounds: int = 5, side
     Returns a row per stage: `stage`; `gflop`, of its products and convolutions (a multiplication
     and an addition are two; the rest of its arithmetic is not counted); `mb`, the least that has to
     move: files, tensors and weights that it takes, and what it returns, each once, as they lie in
-    memory (in training, a parameter and the two moments of AdamW are read and written);
-    `seconds` (median over rounds) for all photos with the quartiles `low` and `high`; `least`, the
-    seconds that it would take at the slower of both peaks, those of products in its `precision` and
-    of the copy, and `bound`, which of them that is; `share`, `least` / `seconds`; `rest`, which
-    operators of torch take most of the time, in shares of it, and what is outside of them; the best
-    of all rounds on its device: `gflops_float32`, `gflops_bfloat16`, and `gb_copied`, read and
-    written, a second; `rounds`, `n_images`, `threads`, `device`.
-    """
+    memory (in training, a parameter and the two moments of AdamW are read and written); `seconds`
+    (median over rounds) for all photos with the quartiles `low` and `high`; `least`, the seconds
+    that it would take at the slower of both peaks, those of products in its `precision` and of the
+    copy, and `bound`, which of them that is; `share`, `least` / `seconds`; `rest`, which operators
+    of torch take most of the time, in shares of it, and what is outside of them; the best of all
+    rounds on its device: `gflops_float32`, `gflops_bfloat16`, and `gb_copied`, read and written, a
+    second; `rounds`, `n_images`, `threads`, `device`."""
     train = scored(run, "train")
     order = np.random.default_rng(seed).permutation(len(train))
     few, many = ([train[i] for i in order[:n]] for n in (photos, of_pass))

@@ -38,8 +38,7 @@ def mask_costs(run: Run, photos: int = 12, seed: int = 0) -> pd.DataFrame:
 
     Returns a row per pipeline: `what`, `parameters` (millions), `seconds` (median per photo) with
     the quartiles `low` and `high`, `ratio` (median over photos of the time over that of BASE),
-    `n_images`, `threads`.
-    """
+    `n_images`, `threads`."""
     pipelines, parameters = _pipelines(run)
     train = run.pets.split("train")
     order = np.random.default_rng(seed).permutation(len(train))[: photos + 1]
@@ -53,10 +52,9 @@ def mask_costs(run: Run, photos: int = 12, seed: int = 0) -> pd.DataFrame:
     seconds = pd.DataFrame(taken).iloc[1:]
     low, middle, high = seconds.quantile([0.25, 0.5, 0.75]).to_numpy()
     ratios = seconds.div(seconds[BASE], axis=0).median()
-    return pd.DataFrame({
-        "what": list(pipelines), "parameters": parameters, "seconds": middle, "low": low,
-        "high": high, "ratio": ratios.to_numpy(), "n_images": len(seconds),
-        "threads": torch.get_num_threads()})
+    return pd.DataFrame({"what": list(pipelines), "parameters": parameters, "seconds": middle,
+                         "low": low, "high": high, "ratio": ratios.to_numpy(),
+                         "n_images": len(seconds), "threads": torch.get_num_threads()})
 
 
 def _pipelines(run: Run) -> tuple[dict[str, Pipeline], list[float]]:
@@ -92,13 +90,11 @@ def _pipelines(run: Run) -> tuple[dict[str, Pipeline], list[float]]:
             soft = cams.grad_cam(maps.clone(), source.head, source.score)
         return cams.upsample(soft, size) > 0.5
 
-    networks = {
-        "Mask R-CNN (torchvision, v1)": (lambda photo: detect(detector, photo), detector),
-        "DeepLabv3 (torchvision, ResNet-50)": (segment, segmenter),
-        BASE: (explain, classifier),
-        "mask_rcnn_compact": (lambda photo: detect(compact, photo), compact),
-        f"gradcam_pretrained, {run.settings.backbone.backbone}": (multiply, run.backbone),
-    }
+    networks = {"Mask R-CNN (torchvision, v1)": (lambda photo: detect(detector, photo), detector),
+                "DeepLabv3 (torchvision, ResNet-50)": (segment, segmenter),
+                BASE: (explain, classifier),
+                "mask_rcnn_compact": (lambda photo: detect(compact, photo), compact),
+                f"gradcam_pretrained, {run.settings.backbone.backbone}": (multiply, run.backbone)}
     sizes = [sum(p.numel() for p in n.parameters()) / 1e6 for _, n in networks.values()]
     return {what: pipeline for what, (pipeline, _) in networks.items()}, sizes
 
@@ -115,9 +111,8 @@ def hours(outlines: float, labels: float, of: str = "seconds") -> float:
     return float(outlines * times["outline"] + labels * times["label"]) / 3600
 
 
-def by_hours(
-    curve: pd.DataFrame | None = None, models: pd.DataFrame | None = None, border: str = "ignore"
-) -> pd.DataFrame:
+def by_hours(curve: pd.DataFrame | None = None, models: pd.DataFrame | None = None,
+             border: str = "ignore") -> pd.DataFrame:
     """IoU of models by the `hours` that people annotated for them, from the tables of
     `label_efficiency` (`curve`) and `supervision` (`models`): its MaskFormer-MS for breeds, for
     species where the source needs no annotation of the data.
@@ -125,8 +120,7 @@ def by_hours(
     A ground-truth mask is an outline and a label; a model of another source has a label for each
     photo it learnt from. Of models for one border each, that for `border` is taken. Returns `name`,
     `source`, `series` (points of one name that are a line), `hours`, mean `iou` over seeds with the
-    `smallest` and the `largest`.
-    """
+    `smallest` and the `largest`."""
     names = {"true": ("outlines", "ground_truth"),
              "both": ("outlines,\npseudo-masks", "gradcam_finetuned"),
              "pseudo": ("pseudo-masks\n(no person)", "imagenet_only")}

@@ -20,16 +20,14 @@ SUSPECTS = ("none", "label as class id", "untrained network", "new head for each
 FORGETS = 0.25  # a model that keeps less on test has learnt by heart; the paper's keeps 0.05
 
 
-def memorised_masks(
-    run: Run, faults: tuple[str, ...] = SUSPECTS, threshold: float = 0.5, labels: str = "breed"
-) -> pd.DataFrame:
+def memorised_masks(run: Run, faults: tuple[str, ...] = SUSPECTS, threshold: float = 0.5,
+                    labels: str = "breed") -> pd.DataFrame:
     """Train the paper's MaskFormer on the pretrained head's masks with each fault, and score it on
     train and test, as the paper does, with the border as foreground.
 
     Returns a row per fault and split: `fault`, `split`, `class_accuracy`, and mean IoUs: `mask_iou`
     (prediction and faulty mask), `mask_iou_gt` (prediction and ground truth), `pseudo_iou_gt`
-    (faulty mask and ground truth), the last two over the `n_ground_truth` of `n_images` photos.
-    """
+    (faulty mask and ground truth), the last two over the `n_ground_truth` of `n_images` photos."""
     rows, train_ids = [], [s.id for s in run.pets.split("train")]
     scored(run, "test")
     for fault in faults:

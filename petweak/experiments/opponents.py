@@ -86,8 +86,7 @@ def fit_prototypes(model: PerPixel, features: Features, train: Targets) -> None:
     class's features, each channel divided by its standard deviation (nearest class mean, Mensink et
     al. 2013). A class that has no pixel in `train` is never the nearest.
 
-    The nearest of the means m has the largest x . m - |m|^2 / 2, which is linear in x.
-    """
+    The nearest of the means m has the largest x . m - |m|^2 / 2, which is linear in x."""
     k, c = model.mask_head.weight.shape[:2]
     sums, counts, squares = torch.zeros(k, c), torch.zeros(k), torch.zeros(c)
     for rows in torch.arange(len(train.ids)).split(16):

@@ -33,9 +33,8 @@ def probes(run: Run, split: str = "test") -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["level", "stride", "channels", "iou"])
 
 
-def probe(
-    features: Features, level: str, samples: tuple[Sample, ...]
-) -> Callable[[Tensor], Tensor]:
+def probe(features: Features, level: str, samples: tuple[Sample, ...]
+          ) -> Callable[[Tensor], Tensor]:
     """Logistic regression of the foreground at the spatial positions of a feature map, border left
     out. Returns a function of maps (B, C, h, w) -> logits (B, 1, h, w)."""
     maps = features.batch(level, [s.id for s in samples])

@@ -16,14 +16,11 @@ RANKED = Settings().refinement.selection_criteria  # by default, whatever a run 
 
 
 @torch.no_grad()
-def selection_criteria(
-    run: Run, source: str = "imagenet_only", pipelines: tuple[str, ...] = (),
-    thresholds: tuple[float, ...] = (0.3, 0.4, 0.5, 0.6, 0.7),
-) -> pd.DataFrame:
+def selection_criteria(run: Run, source: str = "imagenet_only", pipelines: tuple[str, ...] = (),
+                       thresholds: tuple[float, ...] = (0.3, 0.4, 0.5, 0.6, 0.7)) -> pd.DataFrame:
     """A row per pipeline (all of PIPELINES unless given) and threshold: `pipeline`, `threshold`,
     the mean of every criterion over a sample as `refinement=auto` chooses on, of photos with ground
-    truth, and `iou/ignore`,
-    `iou/foreground`: mean IoU with ground truth there."""
+    truth, and `iou/ignore`, `iou/foreground`: mean IoU with ground truth there."""
     fitted = run.source(source)
     fitted.fit()
     ids, rows, shared = sample_of_train(fitted, [s.id for s in scored(run, "train")]), [], {}
@@ -40,9 +37,8 @@ def selection_criteria(
     return pd.DataFrame(rows)
 
 
-def rank_criteria(
-    compared: pd.DataFrame, score: str = "iou/ignore", ranked: tuple[str, ...] = RANKED
-) -> pd.DataFrame:
+def rank_criteria(compared: pd.DataFrame, score: str = "iou/ignore",
+                  ranked: tuple[str, ...] = RANKED) -> pd.DataFrame:
     """How well each criterion ranks the rows of `selection_criteria` or `configurations`: its
     `criterion`, `spearman` (with the column `score`, over all rows), and what the row is that it
     ranks first, with its score as `iou`. `mean_rank` is the mean of the ranks by the criteria

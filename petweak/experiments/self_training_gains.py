@@ -13,18 +13,15 @@ from petweak.study.tasks import ahead, with_masks
 BORDERS = ("ignore", "foreground")  # a model for each, trained and scored with it
 
 
-def self_training_gains(
-    run: Run, seeds: tuple[int, ...] = (0, 1, 2),
-    sources: tuple[str, ...] = (*(w[1] for w in WEAK), "ground_truth"),
-    epochs: int = 24, background_threshold: float = 0.05,
-) -> pd.DataFrame:
+def self_training_gains(run: Run, seeds: tuple[int, ...] = (0, 1, 2),
+                        sources: tuple[str, ...] = (*(w[1] for w in WEAK), "ground_truth"),
+                        epochs: int = 24, background_threshold: float = 0.05) -> pd.DataFrame:
     """Self-train from weak sources, and train on ground truth by the same levels for `epochs`
     (self-training sees photos more often, over its rounds). `background_threshold` widens the last
     masks for `border=foreground`.
 
     Returns a row per model, seed and border: `what`, `source`, `labels`, `seed`, `border`, `masks`
-    (pseudo_iou_gt of the first masks on train), `model` (mask_iou_gt on test), `rounds`.
-    """
+    (pseudo_iou_gt of the first masks on train), `model` (mask_iou_gt on test), `rounds`."""
     # As in self-training: all of train, no val, and the last epoch is the result.
     for split in ("train", "test"):
         scored(run, split)

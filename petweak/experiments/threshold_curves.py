@@ -15,14 +15,12 @@ THRESHOLDS = (*GRID, *(round(t, 2) for t in np.arange(0.65, 1.0, 0.05)))
 
 
 @torch.no_grad()
-def threshold_curves(
-    run: Run, sources: tuple[str, ...] = (), ids: tuple[str, ...] = ()
-) -> pd.DataFrame:
+def threshold_curves(run: Run, sources: tuple[str, ...] = (), ids: tuple[str, ...] = ()
+                     ) -> pd.DataFrame:
     """Of `sources` (the run's but ground_truth unless given) on the photos `ids` (val unless given;
     the best threshold on test would be tuned on test) that have ground truth, a row each: `source`,
     `threshold`, `iou` (mean IoU with ground truth, border as foreground) and `separation` (mean
-    criterion, whose maximum `threshold=val` chooses; NaN for sources without CAMs and outside of
-    GRID)."""
+    criterion, whose maximum `threshold=val` chooses; NaN without CAMs and outside GRID)."""
     rows, ids = [], [s.id for s in scored(run, ids or sorted(run.val_ids))]
     for source in sources or [s for s in run.settings.sources if s != "ground_truth"]:
         fitted, ious = run.fitted_source(source), []

@@ -19,16 +19,9 @@ from torch.nn import functional as F
 from torchvision.transforms.functional import normalize
 
 from petweak.config import Settings
+from petweak.experiments import trials
 from petweak.experiments.benchmark import OURS, hardware, pictures, rivals
-from petweak.experiments.trials import (
-    ground_truth,
-    ious,
-    kept,
-    model_ious,
-    photo_shapes,
-    scored,
-    scratch,
-)
+from petweak.experiments.trials import ground_truth, kept, photo_shapes, scored, scratch
 from petweak.models import losses
 from petweak.study.cache import key
 from petweak.study.run import Run
@@ -46,11 +39,10 @@ class Learner(NamedTuple):
     ious: Callable[[list[str], str], pd.Series]  # of these photos, and treatment of the border
 
 
-def time_to_quality(
-    run: Run, networks: tuple[str, ...] = NETWORKS, seeds: tuple[int, ...] = (0, 1, 2),
-    epochs: int = 10, every: int = 10, border: str = "ignore", rival_lr: float = 5e-4,
-    rival_epochs: int = 10,
-) -> pd.DataFrame:
+def time_to_quality(run: Run, networks: tuple[str, ...] = NETWORKS,
+                    seeds: tuple[int, ...] = (0, 1, 2), epochs: int = 10, every: int = 10,
+                    border: str = "ignore", rival_lr: float = 5e-4, rival_epochs: int = 10
+                    ) -> pd.DataFrame:
     """Train each of `networks` with each seed on ground truth, and score it on test every so many
     steps; the trimap's `border` is treated so in both. Nothing else should run beside. petweak is
     the run's model; `rival_lr` is the others' largest learning rate. The learning rate falls over
@@ -60,8 +52,7 @@ def time_to_quality(
 
     Returns a row per scoring: `what`, `seed`, `epochs` in all, `step`, `seconds` on the clock, of
     them `before` the first step, the mean `iou` of test; `threads`, `device`. ValueError for an
-    unknown network.
-    """
+    unknown network."""
     if unknown := ", ".join(sorted(set(networks) - set(NETWORKS))):
         raise ValueError(f"unknown {unknown}: there are {', '.join(NETWORKS)}")
     rows, train, test = [], scored(run, "train"), [s.id for s in scored(run, "test")]
@@ -100,7 +91,8 @@ def _curve(run: Run, what: str, settings: Settings, masks: Path, train: dict[str
     s, seed, ids, spent, step = settings.training, settings.data.seed, list(train), 0.0, 0
     torch.manual_seed(seed)
     generator, curve = torch.Generator().manual_seed(seed), []
-    learner_of = _ours if what == OURS else _rival(run, what, settings)
+    learner_of = _ours if what == OURS else partial(  # the rival is built here, off the clock
+        rival_learner, rivals(run.backbone, 1)[what][0].to(run.device), settings)
     steps = s.epochs * -(-len(ids) // s.batch_size)
 
     def timed(call: Callable, *of: object) -> object:
@@ -143,15 +135,9 @@ def _ours(run: Run, alone: Run, targets: Targets) -> Learner:
     def score(ids: list[str], border: str) -> pd.Series:
         predictor = Predictor(model.eval(), classes, b.backbone, b.image_size,
                               settings.inference.predict_mirror)
-        return model_ious(run, predictor, ids, border)
+        return trials.model_ious(run, predictor, ids, border)
 
     return Learner(step, score)
-
-
-def _rival(run: Run, what: str, settings: Settings) -> Callable[[Run, Run, Targets], Learner]:
-    """What makes the learner of this network, which is built here, off the clock."""
-    net, _ = rivals(run.backbone, 1)[what]
-    return partial(rival_learner, net.to(run.device), settings)
 
 
 def rival_learner(net: torch.nn.Module, settings: Settings, run: Run, alone: Run, targets: Targets
@@ -196,6 +182,6 @@ def rival_learner(net: torch.nn.Module, settings: Settings, run: Run, alone: Run
             if settings.inference.predict_mirror:
                 soft = (soft + logits(x.flip(-1)).sigmoid().flip(-1)) / 2
             masks[i] = upsampled(soft[0].cpu().numpy(), *shape) > 0.5
-        return ious(run, masks, border)
+        return trials.ious(run, masks, border)
 
     return Learner(step, score)

@@ -46,10 +46,8 @@ DEFAULT = "default"  # the configuration that changes nothing
 SATISFIES, SEEDS = 0.02, 3
 VERDICTS, UNDECIDED = ("better", "worse", "not told apart"), "undecided"
 # What learns without masks: a name, the source, its labels, and settings beside the run's.
-WEAK = (
-    ("no target annotations", "imagenet_only", "species", {}),
-    ("breed labels", "gradcam_finetuned", "breed", {"refinement": ("auto",)}),
-)
+WEAK = (("no target annotations", "imagenet_only", "species", {}),
+        ("breed labels", "gradcam_finetuned", "breed", {"refinement": ("auto",)}))
 
 
 def changes(configuration: str) -> dict[str, str]:
@@ -57,9 +55,8 @@ def changes(configuration: str) -> dict[str, str]:
     return {} if configuration == DEFAULT else parse_assignments(configuration.split())
 
 
-def for_border(
-    run: Run, source: str, seed: int, border: str, background_threshold: float = 0.05, **flat
-) -> Run:
+def for_border(run: Run, source: str, seed: int, border: str, background_threshold: float = 0.05,
+               **flat) -> Run:
     """The run, or its variant, with a seed and `flat` settings, for a treatment of the border: the
     last masks of self-training are widened, by `background_threshold`, for `foreground` alone."""
     threshold = background_threshold if border == "foreground" else 0.5
@@ -123,18 +120,16 @@ def photo_shapes(run: Run, ids: Iterable[str]) -> dict[str, tuple[int, int]]:
     return {i: header(run.pets.sample(i).photo).size[::-1] for i in ids}
 
 
-def model_ious(
-    run: Run, predictor: Predictor, ids: Iterable[str], border: str = "foreground"
-) -> pd.Series:
+def model_ious(run: Run, predictor: Predictor, ids: Iterable[str], border: str = "foreground"
+               ) -> pd.Series:
     """IoU of a model's predictions with ground truth, by id."""
     shapes = photo_shapes(run, ids)
     predictions = predict_features(predictor, run.features, list(shapes))
     return ious(run, {i: p.mask(*shapes[i]) for i, p in predictions}, border)
 
 
-def source_masks(
-    run: Run, fitted: Source, ids: Iterable[str], threshold: float | str
-) -> dict[str, np.ndarray]:
+def source_masks(run: Run, fitted: Source, ids: Iterable[str], threshold: float | str
+                 ) -> dict[str, np.ndarray]:
     """{id: boolean (H, W)}: masks of a fitted source (`run.fitted_source`). None is written."""
     shapes, masks = photo_shapes(run, ids), {}
     for batch in run.context.batches(list(shapes), fitted.batch_size):
@@ -144,9 +139,8 @@ def source_masks(
     return masks
 
 
-def source_ious(
-    run: Run, fitted: Source, ids: Iterable[str], threshold: float | str | None = None
-) -> pd.Series:
+def source_ious(run: Run, fitted: Source, ids: Iterable[str], threshold: float | str | None = None
+                ) -> pd.Series:
     """IoU (border as foreground) of the masks of a fitted source, by id; at its threshold unless
     one is given."""
     cut = fitted.threshold() if threshold is None else threshold
@@ -181,9 +175,8 @@ def flops(call: Callable[[], Any]) -> int:
     return count.get_total_flops()
 
 
-def verdicts(
-    gaps: pd.DataFrame, keys: list[str], at: float = 0, words: tuple[str, ...] = VERDICTS
-) -> pd.Series:
+def verdicts(gaps: pd.DataFrame, keys: list[str], at: float = 0, words: tuple[str, ...] = VERDICTS
+             ) -> pd.Series:
     """Of each group by `keys` the first or the second of the `words` where the interval over
     photos, `low` to `high`, of every row (a seed each) lies above or below `at`; else the third."""
     above, below, neither = words
@@ -202,9 +195,8 @@ def satisfies(gaps: pd.DataFrame, keys: list[str], seeds: pd.Series) -> pd.Serie
     return told.mask((told == "yes") & (seeds.reindex(told.index) < SEEDS), UNDECIDED)
 
 
-def targets(
-    run: Run, masks: Folders, ids: Iterable[str], labels: str, classes: dict[str, int] | None = None
-) -> Targets:
+def targets(run: Run, masks: Folders, ids: Iterable[str], labels: str,
+            classes: dict[str, int] | None = None) -> Targets:
     """The masks of train photos as targets, in the order of `ids`, with `classes` {id: class} in
     place of the data set's labels. ValueError for a photo that is not in train."""
     ids, labelled = list(ids), {s.id: s.label(labels) for s in run.pets.split("train")}
@@ -216,10 +208,9 @@ def targets(
     return Targets.join([load_targets(folders[i], [i], [labelled[i]], grid) for i in ids])
 
 
-def train(
-    run: Run, name: str, targets: Targets, labels: str, val: Targets | None = None,
-    network: type[MaskFormer] = MaskFormer, shape: Mapping[str, Any] | None = None, **flat
-) -> Predictor:
+def train(run: Run, name: str, targets: Targets, labels: str, val: Targets | None = None,
+          network: type[MaskFormer] = MaskFormer, shape: Mapping[str, Any] | None = None, **flat
+          ) -> Predictor:
     """A model trained on these targets, with the run's settings but for `flat`; without `val`, the
     last epoch is kept. `network` is built with the fields `shape` of MaskFormerConfig that are no
     settings."""

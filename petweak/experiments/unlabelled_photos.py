@@ -22,23 +22,20 @@ AWAY = ("refinement=averaged", "rounds=1", "keep_fractions=1.0", "round_refineme
         "background_threshold=0.5")
 
 
-def unlabelled_photos(
-    run: Run, photos: tuple[int, ...] = (200, 400, 800, 0),
-    configurations: tuple[str, ...] = AWAY, at: int = 200, steps_of: int = 400,
-    source: str = "imagenet_only", labels: str = "species", seeds: tuple[int, ...] = (0,),
-) -> pd.DataFrame:
+def unlabelled_photos(run: Run, photos: tuple[int, ...] = (200, 400, 800, 0),
+                      configurations: tuple[str, ...] = AWAY, at: int = 200, steps_of: int = 400,
+                      source: str = "imagenet_only", labels: str = "species",
+                      seeds: tuple[int, ...] = (0,)) -> pd.DataFrame:
     """Self-train on each number of `photos` (0: all of train) with the run's settings, and on `at`
     photos in each of `configurations`. Epochs are scaled so that rounds take about as many steps as
     the settings would with `steps_of` photos; models of `at` photos have the settings' epochs.
 
     Returns a row per model and border of its score: `photos`, `steps_of` (as many as of so many
-    photos), `configuration`, `seed`, `border`,
-    `masks` (IoU of the first masks with ground truth, on the `n_masks` photos of train that have
-    it), `model` (on test), and its `difference` from `against` (the same photos with the default
-    configuration; the default with fewest photos), photo by photo, with the interval `low` to
-    `high`, in which nothing of training again is counted. ValueError where no photo of test has a
-    trimap, and for more photos than there are.
-    """
+    photos), `configuration`, `seed`, `border`, `masks` (IoU of the first masks with ground truth,
+    on the `n_masks` photos of train that have it), `model` (on test), and its `difference` from
+    `against` (the same photos with the default configuration; the default with fewest photos),
+    photo by photo, with the interval `low` to `high`, in which nothing of training again is
+    counted. ValueError where no photo of test has a trimap, and for more photos than there are."""
     train, ids = (sorted(s.id for s in part) for part in (
         run.pets.split("train"), trials.scored(run, "test")))
     if too_many := [n for n in (*photos, at) if n > len(train)]:

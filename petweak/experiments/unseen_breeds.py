@@ -15,12 +15,10 @@ from petweak.study.tasks import ahead, with_masks
 OTHERS = ("species", {})  # the labels, and settings, of sources without self-training
 
 
-def unseen_breeds(
-    run: Run, seeds: tuple[int, ...] = (0, 1, 2),
-    sources: tuple[str, ...] = ("imagenet_only", "gradcam_finetuned"),
-    breeds: tuple[str, ...] = (), border: str = "ignore", draws: int = 0, together: int = 5,
-    photos: str = "all",
-) -> pd.DataFrame:
+def unseen_breeds(run: Run, seeds: tuple[int, ...] = (0, 1, 2),
+                  sources: tuple[str, ...] = ("imagenet_only", "gradcam_finetuned"),
+                  breeds: tuple[str, ...] = (), border: str = "ignore", draws: int = 0,
+                  together: int = 5, photos: str = "all") -> pd.DataFrame:
     """For each of `breeds` (all that test has ground truth of unless given): masks and models
     without it, scored on its test photos, beside those that have it in train; the models are
     trained with `border`. The sources of WEAK are self-trained; others train one model.

@@ -7,15 +7,13 @@ from petweak.experiments.unseen_breeds import without_breed
 from petweak.study.run import Run
 
 # A model that depends on fewer channels, or on feature maps that are less specific to classes.
-TRIED = (
-    trials.DEFAULT, "channel_dropout=0.0", "channel_dropout=0.3", "channel_dropout=0.5",
-    "levels=penultimate,stride16,stride8", "decoder_channels=16")
+TRIED = (trials.DEFAULT, "channel_dropout=0.0", "channel_dropout=0.3", "channel_dropout=0.5",
+         "levels=penultimate,stride16,stride8", "decoder_channels=16")
 
 
-def unseen_breeds_tried(
-    run: Run, breeds: tuple[str, ...] = (), source: str = "imagenet_only", labels: str = "species",
-    configurations: tuple[str, ...] = TRIED, border: str = "ignore",
-) -> pd.DataFrame:
+def unseen_breeds_tried(run: Run, breeds: tuple[str, ...] = (), source: str = "imagenet_only",
+                        labels: str = "species", configurations: tuple[str, ...] = TRIED,
+                        border: str = "ignore") -> pd.DataFrame:
     """Train the last model of self-training without a breed again, by every configuration from the
     same last masks, and from ground truth of the same photos. No setting may be chosen by this
     table: it looks at trimaps of the breed. Returns `breed`, `masks` (pseudo, true),

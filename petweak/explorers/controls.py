@@ -68,8 +68,7 @@ def or_one_line(explorer: Callable) -> Callable:
 
 
 def or_message(draw: Callable, text: w.HTML) -> Callable:
-    """`draw`, whose errors of files that are gone since the explorer was opened come into `text`.
-    """
+    """`draw`, whose errors of files that are gone meanwhile come into `text`."""
 
     def drawn(changed: w.Widget | None) -> None:
         try:

@@ -21,9 +21,8 @@ SIDE = 200  # pixels of a photo, the longer side
 
 
 def chosen(results: pd.DataFrame, sources: list[str], labels: str, **where: str) -> pd.DataFrame:
-    """`source`, `labels`, `value`, `low`, `high`, `n_images` (scored), `learnt_from` of a
-    `metric` on test, the largest value first; one without a border has the same rows whatever
-    `border` is."""
+    """`source`, `labels`, `value`, `low`, `high`, `n_images` (scored), `learnt_from` of a `metric`
+    on test, the largest value first; one without a border has the same rows for any `border`."""
     rows = tables.final(results).query("split == 'test' and metric == @where['metric']")
     rows = rows[rows["source"].isin(sources) & rows["labels"].isin([labels, "-"])
                 & rows["border"].isin([where["border"], NO_BORDER])]

@@ -27,13 +27,11 @@ class Backbone(nn.Module):
 
     forward: (B, 3, S, S) photos in [0, 1], S a multiple of 32 -> {level: (B, C, h, w)}. `passes`
     counts the pictures that went through, whichever engine ran them. `classifier` is the ImageNet
-    layer, from means of the final map (B, C) to logits (B, 1000).
-    """
+    layer, from means of the final map (B, C) to logits (B, 1000)."""
 
-    def __init__(
-        self, name: str, net: nn.Module, classifier: nn.Linear, stages: list[nn.Module],
-        last_layer: nn.Module, channels: Iterable[int], mean: list[float], std: list[float],
-    ) -> None:
+    def __init__(self, name: str, net: nn.Module, classifier: nn.Linear, stages: list[nn.Module],
+                 last_layer: nn.Module, channels: Iterable[int], mean: list[float], std: list[float]
+                 ) -> None:
         """`stages` of `net` end in the levels from `stride8` to `final`; pytorch-grad-cam hooks
         `last_layer`, whose output is `final`; `channels` are in the order of LEVELS."""
         super().__init__()

@@ -20,10 +20,8 @@ def dice_loss(logits: Tensor, targets: Tensor, valid: Tensor) -> Tensor:
     return 1 - (2 * (p * t).sum(1) + 1) / (p.sum(1) + t.sum(1) + 1)
 
 
-def set_loss(
-    output: dict[str, Tensor], classes: Tensor, masks: Tensor, valid: Tensor,
-    weights: tuple[float, float, float], no_object_weight: float,
-) -> dict[str, Tensor]:
+def set_loss(output: dict[str, Tensor], classes: Tensor, masks: Tensor, valid: Tensor,
+             weights: tuple[float, float, float], no_object_weight: float) -> dict[str, Tensor]:
     """The weighted terms `class`, `mask` and `dice`, each a scalar; their sum is the loss. Shapes
     as in `match`. Most queries have no object: their target "no object" has a small weight."""
     indices = match(output, classes, masks, valid, weights)

@@ -31,8 +31,7 @@ MODULE = "petweak.rendered.train_detector"
 
 
 class Body(nn.Module):
-    """(B, 3, S, S) normalised photos -> {"0", "1", "2": EfficientNet-Lite0's maps of strides 8, 16
-    and 32}."""
+    """(B, 3, S, S) normalised photos -> {"0", "1", "2": EfficientNet-Lite0's, stride 8, 16, 32}."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -63,8 +62,7 @@ class PetBoxes(nn.Module):
     """(N, 128) of the proposals -> class logits (N, 3), box deltas (N, 12), equal for every class.
 
     In eval mode the likelier species takes the probability of both: the score says how sure a pet
-    is, so that a pet whose species is in doubt is not lost to a threshold on the score.
-    """
+    is, so that a pet whose species is in doubt is not lost to a threshold on the score."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -94,8 +92,7 @@ def build() -> MaskRCNN:
 
     It is called like torchvision's: a list of (3, H, W) photos in [0, 1] of any sizes; in training
     with targets, giving losses, in eval mode giving {boxes (N, 4) in pixels of the photo, labels
-    (N,) of `CLASSES`, scores (N,), masks (N, 1, H, W) in [0, 1]} per photo, N <= 5, scores >= 0.05.
-    """
+    (N,) of `CLASSES`, scores (N,), masks (N, 1, H, W) in [0, 1]} each, N <= 5, scores >= 0.05."""
     pyramid = nn.Sequential()
     pyramid.body, pyramid.fpn = Body(), FeaturePyramidNetwork([40, 112, 320], CHANNELS)
     pyramid.out_channels = CHANNELS  # torchvision asks for it
@@ -126,9 +123,8 @@ def frozen_maps(model: MaskRCNN, photos: Tensor) -> list[Tensor]:
     return [m.half() for m in maps.values()]
 
 
-def losses(
-    model: MaskRCNN, maps: list[Tensor], targets: list[dict[str, Tensor]]
-) -> dict[str, Tensor]:
+def losses(model: MaskRCNN, maps: list[Tensor], targets: list[dict[str, Tensor]]
+           ) -> dict[str, Tensor]:
     """The five losses of a Mask R-CNN in training mode, from the body's maps (B, C, h, w) on."""
     features, n = model.backbone.fpn({str(i): m.float() for i, m in enumerate(maps)}), len(targets)
     sizes, empty = [(SIZE, SIZE)] * n, features["0"].new_empty(1).expand(n, 3, SIZE, SIZE)
@@ -160,8 +156,7 @@ def load(path: Path = WEIGHTS) -> MaskRCNN:
     """The trained network in eval mode, on the CPU, in float32; called as `build` says.
 
     FileNotFoundError where `path` is missing, ValueError where it is truncated or does not fit this
-    network; both name the file and the way to make it.
-    """
+    network; both name the file and the way to make it."""
     remake = f"`python -m {MODULE}` writes it"
     if not path.is_file():
         raise FileNotFoundError(f"{path}, the compact Mask R-CNN's weights, is missing; {remake}")

@@ -9,16 +9,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 
-def match(
-    output: dict[str, Tensor], classes: Tensor, masks: Tensor, valid: Tensor,
-    weights: tuple[float, float, float],
-) -> Tensor:
+def match(output: dict[str, Tensor], classes: Tensor, masks: Tensor, valid: Tensor,
+          weights: tuple[float, float, float]) -> Tensor:
     """The query of each object, at the least summed cost: (B, T).
 
     output: class_logits (B, Q, K + 1), mask_logits (B, Q, H, W); targets: classes (B, T), masks (B,
     T, H, W) in [0, 1]; valid (B, H, W), 0 in the ignore region; weights of the class, mask and dice
-    costs. Raises ValueError where there are more objects than queries.
-    """
+    costs. Raises ValueError where there are more objects than queries."""
     with torch.no_grad():
         cost = costs(output, classes, masks, valid, weights)
     if classes.shape[1] == 1:  # the cheapest query, without a copy from the GPU

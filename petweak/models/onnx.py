@@ -98,8 +98,7 @@ def make_engine(backbone: Backbone, photos: Tensor, engine: str) -> tuple[str, E
     """The engine's name and the engine, for `photos` (B, 3, S, S), a batch as it will get them.
 
     On a GPU, `auto` is PyTorch. On a CPU it is ONNX Runtime if its maps equal PyTorch's on a few
-    pictures. Time is not compared: two runs of one study could then differ.
-    """
+    pictures. Time is not compared: two runs of one study could then differ."""
     if engine == "eager" or (engine == "auto" and photos.device.type != "cpu"):
         return "eager", backbone
     if engine == "onnxruntime":

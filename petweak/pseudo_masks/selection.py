@@ -130,8 +130,7 @@ def check_criteria(settings: Settings) -> None:
 
 def sample_of_train(source: Source, among: Iterable[str] = ()) -> list[str]:
     """The photos that choices are made on: a seeded part of train, or of the photos `among` it,
-    drawn without its labels (val is drawn breed by breed, so a choice on it would depend on
-    breeds)."""
+    drawn without its labels (val is drawn by breed, and a choice on it would depend on that)."""
     ids = sorted(among or source.context.train_labels)
     order = np.random.default_rng(source.context.settings.data.seed).permutation(len(ids))
     return sorted(ids[i] for i in order[:SAMPLE])

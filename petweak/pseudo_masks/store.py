@@ -12,19 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm.auto import tqdm
 
-from petweak.data.files import (
-    add_to,
-    content_of,
-    file_hash,
-    is_as_written,
-    is_whole,
-    lines_of,
-    read_json,
-    set_aside,
-    to_json,
-    write_json,
-    write_text,
-)
+from petweak.data import files
 from petweak.data.masks import BACKGROUND, FOREGROUND, IGNORE, RUN, write_mask, writer_of
 from petweak.data.pictures import header
 from petweak.pseudo_masks.base import Source
@@ -55,11 +43,11 @@ def to_mask(soft: Tensor, shape: tuple[int, int], threshold: float | str,
 def open_manifest(folder: Path, key: str) -> dict | None:
     """What was written when the masks in `folder` were finished, if that was with `key` and all of
     them are still there, and as they were written."""
-    manifest = read_json(folder / MANIFEST)
+    manifest = files.read_json(folder / MANIFEST)
     if manifest is None or manifest.get("key") != key:
         return None
     wrote = manifest.get("hashes", {})  # older versions noted none
-    same = (is_as_written(folder / f"{i}.png", wrote.get(i, "")) for i in manifest["ids"])
+    same = (files.is_as_written(folder / f"{i}.png", wrote.get(i, "")) for i in manifest["ids"])
     return manifest if all(same) else None
 
 
@@ -125,12 +113,12 @@ class Progress:
     that earlier runs finished with the same key count; an empty folder where there are none.
 
     confidence, agreements: {id: value}; of each mask, and, of a round's, with that of the round
-    before; hashes: of its file; seconds: that they took, over all the runs that it took.
-    """
+    before; hashes: of its file; seconds: that they took, over all the runs that it took."""
 
     def __init__(self, folder: Path, key: str) -> None:
         self.folder, self.key = folder, key
-        notes = list(filter(None, [read_json(folder / MANIFEST), *lines_of(folder / PROGRESS)]))
+        begun = files.lines_of(folder / PROGRESS)
+        notes = list(filter(None, [files.read_json(folder / MANIFEST), *begun]))
         same = [note for note in notes if note.get("key") == key]
         if not same:
             _clear(folder, notes)
@@ -142,8 +130,8 @@ class Progress:
         self._start = time.perf_counter() - (same[-1]["seconds"] if same else 0.0)
         folder.mkdir(parents=True, exist_ok=True)
         # Whole: a kill here costs no mask.
-        write_text(folder / PROGRESS,
-                   to_json(self._line(self.confidence, self.agreements, self.hashes)))
+        line = self._line(self.confidence, self.agreements, self.hashes)
+        files.write_text(folder / PROGRESS, files.to_json(line))
         (folder / MANIFEST).unlink(missing_ok=True)
 
     @property
@@ -159,7 +147,7 @@ class Progress:
         """Those that are to be made. A mask that somebody has changed is set aside first."""
         wrote = {i: self.hashes.get(i, "") for i in ids if i in self.confidence}
         missing = [i for i in ids if i not in wrote
-                   or not is_as_written(self.folder / f"{i}.png", wrote[i])]
+                   or not files.is_as_written(self.folder / f"{i}.png", wrote[i])]
         _keep_changed(self.folder, {i: wrote[i] for i in missing if i in wrote})
         return missing
 
@@ -168,14 +156,14 @@ class Progress:
         """These masks are written."""
         self.confidence |= confidence
         self.agreements |= agreements or {}
-        hashes = {i: file_hash(self.folder / f"{i}.png") for i in confidence}
+        hashes = {i: files.file_hash(self.folder / f"{i}.png") for i in confidence}
         self.hashes |= hashes
-        add_to(self.folder / PROGRESS, self._line(confidence, agreements or {}, hashes))
+        files.add_to(self.folder / PROGRESS, self._line(confidence, agreements or {}, hashes))
 
     def finish(self, manifest: dict[str, Any]) -> dict[str, Any]:
         """All are: `manifest` says what of."""
         manifest |= {"hashes": {i: self.hashes[i] for i in manifest["ids"] if i in self.hashes}}
-        write_json(self.folder / MANIFEST, manifest)
+        files.write_json(self.folder / MANIFEST, manifest)
         (self.folder / PROGRESS).unlink()
         return manifest
 
@@ -187,7 +175,7 @@ def _clear(folder: Path, notes: list[dict]) -> None:
     masks = list(folder.glob("[!.]*.png"))
     others = (p for p in masks if p.name not in known and writer_of(p) != RUN)
     # an empty file, or a pointer in place of a mask, is nobody's picture
-    if foreign := sorted(p.name for p in others if not content_of(p, "")):
+    if foreign := sorted(p.name for p in others if not files.content_of(p, "")):
         raise ValueError(f"{folder} is where petweak writes masks, and it did not write "
                          f"{foreign[0]}, which is there: move your files to a folder of their own")
     wrote: dict[str, str] = {}
@@ -202,8 +190,8 @@ def _keep_changed(folder: Path, wrote: dict[str, str]) -> None:
     """Set aside the masks {id: hash} with another content, but for damaged ones; an older version
     noted no hash, and its masks are as they are."""
     for image_id, noted in wrote.items():
-        if noted and is_whole(file := folder / f"{image_id}.png"):
-            set_aside(file, [noted])
+        if noted and files.is_whole(file := folder / f"{image_id}.png"):
+            files.set_aside(file, [noted])
 
 
 def _check(soft: Tensor, name: str, ids: list[str]) -> None:

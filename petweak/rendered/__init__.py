@@ -28,8 +28,7 @@ def render_pet(breed: Breed, rng: np.random.Generator, size: int = 256, domain: 
     side is 1 to 1.35 times this, the aspect 0.7 to 1.4. domain: "pets" or "other", the palettes.
 
     Returns (H, W, 3) uint8 RGB photo and (H, W) uint8 trimap: 1 pet, 2 background, 3 border. The
-    pet with its border takes 10 to 65 % of the area.
-    """
+    pet with its border takes 10 to 65 % of the area."""
     tries = []
     for _ in range(6):
         photo, masks = render(rng, size, domain, [breed])
@@ -45,31 +44,27 @@ def render_domain_scene(rng: np.random.Generator, size: int = 256):
     """A scene of the other domain: other breeds, places and palettes, none to two animals.
 
     Returns (H, W, 3) uint8 RGB photo and, by animal, ("cat" | "dog", (H, W) bool mask) of what is
-    visible of it; an animal of which next to nothing is visible is not listed.
-    """
+    visible of it; an animal of which next to nothing is visible is not listed."""
     breeds = [other_breed(rng) for _ in range(int(rng.choice([0, 1, 2], p=[0.06, 0.62, 0.32])))]
     photo, masks = render(rng, size, "other", breeds)
     return photo, [(b.species, m) for b, m in zip(breeds, masks, strict=True) if m.mean() > 0.005]
 
 
-def make_rendered(
-    data_root: str | Path, *, train_per_breed: int = 12, test_per_breed: int = 6, size: int = 256,
-    seed: int = 0, domain: str = "pets", progress: bool = True,
-) -> Path:
+def make_rendered(data_root: str | Path, *, train_per_breed: int = 12, test_per_breed: int = 6,
+                  size: int = 256, seed: int = 0, domain: str = "pets", progress: bool = True
+                  ) -> Path:
     """Write a rendered set to `data_root/oxford-iiit-pet`; continue it if a run was killed.
 
     Nothing is drawn if the same set is complete there; a rendered set of other settings is
     replaced. size and domain are those of `render_pet`.
 
     Raises FileExistsError where the folder holds something else, ValueError for a count below 1, an
-    unknown domain, or a size below 64.
-    """
+    unknown domain, or a size below 64."""
     if domain not in ("pets", "other"):
         raise ValueError(f"domain must be 'pets' or 'other', got {domain!r}")
     if size < 64 or train_per_breed < 1 or test_per_breed < 1:
-        raise ValueError(
-            "size must be at least 64 pixels, train_per_breed and test_per_breed at least 1, got "
-            f"{size}, {train_per_breed} and {test_per_breed}")
+        raise ValueError("size must be at least 64 pixels, train_per_breed and test_per_breed at "
+                         f"least 1, got {size}, {train_per_breed} and {test_per_breed}")
     root, count = Path(data_root) / "oxford-iiit-pet", train_per_breed + test_per_breed
     record = dict(
         kind=KIND, version=VERSION, seed=seed, size=size, domain=domain, breeds=len(BREEDS),
@@ -112,9 +107,8 @@ def _prepare(root: Path, record: dict) -> bool:
     else:
         foreign = not isinstance(before, dict) or before.get("kind") != KIND
     if foreign:
-        raise FileExistsError(
-            f"{root} is not a set of rendered pets and is left alone: give another data_root, or "
-            "move that folder away")
+        raise FileExistsError(f"{root} is not a set of rendered pets and is left alone: give "
+                              "another data_root, or move that folder away")
     if before == {**record, "complete": True}:
         return False
     if before is not None and {k: before.get(k) for k in record} != record:

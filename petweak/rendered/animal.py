@@ -27,8 +27,7 @@ class Animal:
     """Parts to draw (far ones not necessarily first), and the frames for coats and faces.
 
     pose: stand, sit, lie or portrait. gaze: (3, 3) the head's frame in the animal's, columns
-    forward, up, side; `trunk` is the trunk's. rng: the gait and differences between individuals.
-    """
+    forward, up, side; `trunk` is the trunk's. rng: the gait and differences between individuals."""
 
     def __init__(self, breed: Breed, pose: str, gaze: np.ndarray, rng: np.random.Generator):
         self.breed, self.pose, self.head, self.parts, self.paws = breed, pose, gaze, [], []

@@ -70,8 +70,7 @@ class DepthBuffer:
     """What is nearest at each pixel: depth, normal, kind and a coordinate along the part.
 
     parts: Ellipsoid, Limb, Leaf. view: (3, 3) world to view space (rotation, scale in pixels, y
-    turned down). origin: (2,) pixel of the world's origin. shape: (rows, columns).
-    """
+    turned down). origin: (2,) pixel of the world's origin. shape: (rows, columns)."""
 
     def __init__(self, parts, view, origin, shape):
         self.shape, self.view, self.scale = shape, view, float(np.linalg.norm(view[0]))

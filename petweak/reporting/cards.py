@@ -50,8 +50,11 @@ def write_cards(run: Run) -> None:
     user has written or changed stays, with a warning."""
     results, cards = read_results(run.folder), {run.folder / "data_card.md": data_card(run)}
     for folder, config in finished_models(run.folder).items():
-        if (folder / "scores.csv").is_file() and read_json(folder / "scores.json"):
-            rows = _rows_of(folder, config, run)
+        if (folder / "scores.csv").is_file() and (own := read_json(folder / "scores.json")):
+            masks = {"rows": []}  # a round's scores have those of its masks
+            if not is_single_round(config):
+                masks = read_json(run.masks_folder(config["source"]) / "scores.json") or masks
+            rows = pd.DataFrame(own["rows"] + masks["rows"])
             cards[folder / "README.md"] = model_card(folder, config, rows, results, run)
     for path, card in cards.items():
         if os.path.lexists(path) and not is_signed(path):
@@ -74,16 +77,6 @@ def _licence(pets: Pets) -> str:
 def _markdown(frame: pd.DataFrame) -> str:
     cells = frame.fillna("").map(lambda v: re.sub(r"([|`])", r"\\\1", " ".join(str(v).split())))
     return cells.to_markdown(index=False, disable_numparse=True)
-
-
-def _rows_of(folder: Path, config: dict, run: Run) -> pd.DataFrame:
-    """The model's own scores, with those of the masks that it learnt from: a round's are beside
-    its scores, the source's with its masks."""
-    rows = read_json(folder / "scores.json")["rows"]
-    if not is_single_round(config):
-        masks = read_json(run.masks_folder(config["source"]) / "scores.json") or {"rows": []}
-        rows = rows + masks["rows"]
-    return pd.DataFrame(rows)
 
 
 def model_card(folder: Path, config: dict, rows: pd.DataFrame, results: pd.DataFrame,

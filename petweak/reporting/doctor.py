@@ -9,6 +9,9 @@ from torch.utils.collect_env import get_pretty_env_info
 from petweak.config import DATA_ROOTS, PROFILES, settings
 from petweak.data.files import project_path
 from petweak.data.oxford_pets import OFFICIAL, read_pets
+from petweak.models import weights
+from petweak.models.backbones import load_backbone
+from petweak.pseudo_masks.mask_rcnn import load_detector
 
 
 def doctor(data_root: Path | None = None) -> Iterator[str]:
@@ -30,8 +33,6 @@ def doctor(data_root: Path | None = None) -> Iterator[str]:
 
 def examine(data_root: Path | None = None) -> dict[str, tuple[str, str]]:
     """{what: (text, command)}; the command gets what is missing and is empty where nothing is."""
-    from petweak.models import weights  # imports torchvision
-
     there = {f"weights {n}": weight(n) for n in (*weights.PACKAGES, *weights.torchvision_enums())}
     there |= {f"data {name}": data_set(name, data_root) for name in PROFILES}
     for name in PROFILES:
@@ -47,10 +48,6 @@ def examine(data_root: Path | None = None) -> dict[str, tuple[str, str]]:
 
 def weight(name: str) -> tuple[str, str]:
     """Official files are known by their hash; others are loaded, as a study does."""
-    from petweak.models import weights
-    from petweak.models.backbones import load_backbone
-    from petweak.pseudo_masks.mask_rcnn import load_detector
-
     there = weights.available(name)
     if package := weights.PACKAGES.get(name, "").replace("_", "-"):
         text = f"no package {package}"

@@ -83,7 +83,9 @@ def table_tex(frame: pd.DataFrame, name: str, caption: str) -> str:
     parts, out = _parts(frame.map(str)), ""
     for i, part in enumerate(parts, 1):
         text = caption + f" Part {i} of {len(parts)}." * (len(parts) > 1)
-        styler = part.style.hide(axis="index").format(_protected).format_index(_heading, axis=1)
+        # After the end of a row, a bracket or a star would be taken for an argument of it.
+        styler = part.style.hide(axis="index").format_index(_heading, axis=1).format(
+            lambda text: "{}" * text.startswith(("[", "*")) + tex(text))
         latex = partial(styler.to_latex, hrules=True, column_format=_columns(part),
                         caption=tex(text), label=f"tab:{name}" + f"-{i}" * (i > 1))
         if len(part) > PAGE:
@@ -92,11 +94,6 @@ def table_tex(frame: pd.DataFrame, name: str, caption: str) -> str:
             text = latex(environment="table*", position="htbp", position_float="centering")
             out += text.replace("\\begin{tabular}", f"{SMALL}\\begin{{tabular}}") + "\n"
     return out
-
-
-def _protected(text: str) -> str:
-    """After the end of a row, a bracket or a star would be taken for an argument of it."""
-    return "{}" * text.startswith(("[", "*")) + tex(text)
 
 
 def _heading(text: str) -> str:

@@ -30,17 +30,7 @@ import pandas as pd
 from IPython.display import display
 from PIL import Image
 
-from petweak.data.files import (
-    file_hash,
-    is_whole,
-    read_json,
-    replacing,
-    set_aside,
-    shipped,
-    text_hash,
-    write_json,
-    write_text,
-)
+from petweak.data import files
 from petweak.reporting import latex
 from petweak.reporting.notebooks import execute
 from petweak.study import cache
@@ -77,15 +67,14 @@ def write_report(run_folder: str | Path, formats: Sequence[str] = ("html",)) -> 
     tables.md and figures/; returns the path of the first one.
 
     Raises FileNotFoundError where there is no results.csv or run.json, or no browser to print a
-    PDF; ValueError for an unknown format, and for a page above `MAX_BYTES`.
-    """
+    PDF; ValueError for an unknown format, and for a page above `MAX_BYTES`."""
     import nbformat
 
     folder = Path(run_folder).resolve()
     if unknown := [f for f in formats if f not in FORMATS] or not formats:
         raise ValueError(f"unknown format {unknown}: there are {', '.join(FORMATS)}")
     read_results(folder)
-    if (run := read_json(folder / "run.json")) is None:
+    if (run := files.read_json(folder / "run.json")) is None:
         raise FileNotFoundError(f"{folder / 'run.json'} is missing: `petweak study` writes it")
     claim(folder)
     browser = next(filter(None, map(shutil.which, BROWSERS)), None)
@@ -95,11 +84,12 @@ def write_report(run_folder: str | Path, formats: Sequence[str] = ("html",)) -> 
             "--format html, open report.html in any browser and print it into a file")
     if for_paper := "latex" in formats:
         latex.clear(folder / "latex")
-    execute(shipped(NOTEBOOK), folder / NOTEBOOK, {"run": str(folder), "latex": for_paper})
+    execute(files.shipped(NOTEBOOK), folder / NOTEBOOK, {"run": str(folder), "latex": for_paper})
     notebook = nbformat.read(folder / NOTEBOOK, as_version=4)
     about = captions(notebook)
-    gone = read_json(folder / "figures" / "captions.json") or {}  # of the report before this one
-    write_json(folder / "figures" / "captions.json", about["figures"])
+    note = folder / "figures" / "captions.json"
+    gone = files.read_json(note) or {}  # of the report before this one
+    files.write_json(note, about["figures"])
     for name in gone.keys() - about["figures"]:  # of a model that is gone, for one
         (folder / "figures" / f"{Path(name).name}.png").unlink(missing_ok=True)
     title = f"petweak report: {run['profile']}, {run['dataset']}, {run['n_photos']} photos"
@@ -113,37 +103,38 @@ def write_report(run_folder: str | Path, formats: Sequence[str] = ("html",)) -> 
         pages[FORMATS["latex"]] = _convert(notebook, "latex", title)
         latex.write_captions(folder / "latex", about)
     for name, content in pages.items():
-        _set_aside(folder, name, text_hash(content))
-        write_text(folder / name, content)
+        _set_aside(folder, name, files.text_hash(content))
+        files.write_text(folder / name, content)
     if "pdf" in formats:
         _set_aside(folder, FORMATS["pdf"])
         print_pdf(browser, page, folder / FORMATS["pdf"])
-        _set_aside(folder, FORMATS["pdf"], file_hash(folder / FORMATS["pdf"]))
+        _set_aside(folder, FORMATS["pdf"], files.file_hash(folder / FORMATS["pdf"]))
     return folder / FORMATS[formats[0]]
 
 
 def _set_aside(folder: Path, name: str, new: str = "") -> None:
     """Note that the page `name` will have the hash `new`. A page there that no report has written,
     or that somebody has changed, is kept as `<name>.kept`, with a warning."""
-    note, path, wrote = folder / WRITTEN, folder / name, read_json(folder / WRITTEN) or {}
+    note, path, wrote = folder / WRITTEN, folder / name, files.read_json(folder / WRITTEN) or {}
     known = [*wrote.get(name, []), new]
-    set_aside(path, known)
+    files.set_aside(path, known)
     if new:
-        write_json(note, wrote | {name: known[-2:]})
+        files.write_json(note, wrote | {name: known[-2:]})
 
 
 def ensure_report(run_folder: str | Path) -> Path:
     """The run's report.html, written again only where its inputs have changed."""
     folder, note = Path(run_folder), Path(run_folder) / "report.json"
-    files = [shipped(NOTEBOOK), *sorted(f for p in INPUTS for f in folder.glob(p))]
-    key = cache.key(stage="report", files={str(file): file_hash(file) for file in files})
-    names = read_json(folder / "figures" / "captions.json") or {}
+    inputs = [files.shipped(NOTEBOOK), *sorted(f for p in INPUTS for f in folder.glob(p))]
+    key = cache.key(stage="report", files={str(file): files.file_hash(file) for file in inputs})
+    names = files.read_json(folder / "figures" / "captions.json") or {}
     outputs = [HTML, "tables.md", *(f"figures/{name}.png" for name in names)]
-    if read_json(note) != {"key": key} or not all(is_whole(folder / name) for name in outputs):
+    if files.read_json(note) != {"key": key} or not all(
+            files.is_whole(folder / name) for name in outputs):
         write_report(folder)
-        write_json(note, {"key": key})
-    for page, known in (read_json(folder / WRITTEN) or {}).items():
-        if (folder / page).is_file() and file_hash(folder / page) not in known:
+        files.write_json(note, {"key": key})
+    for page, known in (files.read_json(folder / WRITTEN) or {}).items():
+        if (folder / page).is_file() and files.file_hash(folder / page) not in known:
             log.warning("%s has changed since it was written: delete it to have it made anew",
                         folder / page)
     return folder / HTML
@@ -152,8 +143,7 @@ def ensure_report(run_folder: str | Path) -> Path:
 class Page:
     """What the notebook shows, in HTML and in Markdown; the template of LaTeX makes the rest.
 
-    folder: the run's; for_paper: whether tables and figures are written into its latex/, too.
-    """
+    folder: the run's; for_paper: whether tables and figures are written into its latex/, too."""
 
     def __init__(self, folder: Path, for_paper: bool = False) -> None:
         self.folder, self.for_paper = folder, for_paper
@@ -176,7 +166,7 @@ class Page:
             text = f"**{folded}**\n\n{text}"
         if self.for_paper:
             file = self.folder / "latex" / "tables" / f"{name}.tex"
-            write_text(file, latex.table_tex(frame, name, caption))
+            files.write_text(file, latex.table_tex(frame, name, caption))
         _show(shown, text, name=name, caption=caption)
 
     def figure(self, name: str, draw: Callable[..., Figure], alt: str, caption: str,
@@ -258,8 +248,8 @@ def print_pdf(browser: str, page: str, path: Path) -> None:
     """Print a page that needs no other file; OSError where the browser fails. (nbconvert's
     webpdf takes no browser but one that Playwright has downloaded.)"""
     page = page.replace("<details>", "<details open>").replace('media="print"', 'media="all"')
-    with tempfile.TemporaryDirectory() as scratch, replacing(path) as beside:
-        write_text(source := Path(scratch, "page.html"), page)
+    with tempfile.TemporaryDirectory() as scratch, files.replacing(path) as beside:
+        files.write_text(source := Path(scratch, "page.html"), page)
         command = [browser, "--headless", "--disable-gpu", "--no-pdf-header-footer"]
         # As root Chromium runs without its sandbox only; the page has no script.
         command += ["--no-sandbox"] * (getattr(os, "geteuid", lambda: 1)() == 0)

@@ -47,9 +47,8 @@ class Keys:
             sections.add("data")
             parts["features"] = self.features
         return key(self.settings, sections.union(source.sections), stage="masks", store=3,
-                   source=name, version=source.version, ids=self.ids,
-                   photos=self.content["photos"], labels=self.content["labels"], **parts,
-                   **source.depends_on(self.settings))
+                   source=name, version=source.version, ids=self.ids, photos=self.content["photos"],
+                   labels=self.content["labels"], **parts, **source.depends_on(self.settings))
 
     def model(self, source: str, labels: str) -> str:
         if source_class(source).self_trained:

@@ -130,8 +130,7 @@ def score(results: pd.DataFrame, metric: str, **where: Any) -> float:
     """One value of results.csv: `score(r, "mask_iou_gt", source="ground_truth", border="ignore")`.
 
     `split` is test unless it is given, and rows of rounds count only where `round` is given.
-    ValueError where not exactly one row fits.
-    """
+    ValueError where not exactly one row fits."""
     rows = results if "round" in where else final(results)
     where = {"split": "test", "metric": metric} | where
     for column, value in where.items():

@@ -28,16 +28,14 @@ OVERVIEW = [*(f"mask_iou_gt/{border}" for border in BORDERS), "pseudo_iou_gt/for
 # `all_ones` is no floor of the boundary IoU: its contour is the frame, which few pets reach.
 FLOORED = ("mask_iou_gt", "pseudo_iou_gt", "dataset_iou_gt")
 # What the metrics are called where people read; results.csv has the names on the left.
-HEADINGS = {
-    "mask_iou": "Mask IoU vs source's masks", "mask_iou_gt": "Mask IoU vs ground truth",
-    "pseudo_iou_gt": "Pseudo-mask IoU vs ground truth", "class_accuracy": "Class accuracy",
-    "class_iou": "Class IoU", "dataset_iou_gt": "Pooled IoU vs ground truth",
-    "boundary_iou_gt": "Boundary IoU vs ground truth", "iou": "Mask IoU vs ground truth",
-    "semantic_miou": "Semantic mIoU",
-    "n_images": "photos", "n_ground_truth": "with ground truth", "learnt_from": "learnt from",
-    "ours_border_ignored": "ours, border ignored",
-    "masks_seconds": "masks, s", "features_seconds": "feature extraction, s",
-}
+HEADINGS = {"mask_iou": "Mask IoU vs source's masks", "mask_iou_gt": "Mask IoU vs ground truth",
+            "pseudo_iou_gt": "Pseudo-mask IoU vs ground truth", "class_accuracy": "Class accuracy",
+            "class_iou": "Class IoU", "dataset_iou_gt": "Pooled IoU vs ground truth",
+            "boundary_iou_gt": "Boundary IoU vs ground truth", "iou": "Mask IoU vs ground truth",
+            "semantic_miou": "Semantic mIoU", "n_images": "photos",
+            "n_ground_truth": "with ground truth", "learnt_from": "learnt from",
+            "ours_border_ignored": "ours, border ignored", "masks_seconds": "masks, s",
+            "features_seconds": "feature extraction, s"}
 
 
 def read_table(path: Path, command: str, columns: Collection[str] = ()) -> pd.DataFrame:
@@ -90,17 +88,13 @@ def models(results: pd.DataFrame) -> list[tuple[str, str]]:
 
 
 def compare_with_paper(results: pd.DataFrame, border: str = "foreground") -> pd.DataFrame:
-    """The paper's scores beside those of `results`.
-
-    Returns:
-        A row per (where, source, labels, metric, split) of the paper, in its order, then the
-        baselines. `paper`, `ours` (at `border`, or without one where the metric has none), `low`
-        and `high` (ours, 95 % bootstrap), `difference` (ours - paper), `learnt_from` (as in
-        `study_overview`), `n_images` that were scored, `ours_border_ignored` (for metrics against
-        ground truth), `below all_ones` (bool, ours).
-        Empty (NaN) where `results` has no such score.
-        ValueError for an unknown `border`, or where `results` holds several runs (seeds, say).
-    """
+    """The paper's scores beside those of `results`: a row per (where, source, labels, metric,
+    split) of the paper, in its order, then the baselines. `paper`, `ours` (at `border`, or without
+    one where the metric has none), `low` and `high` (ours, 95 % bootstrap), `difference` (ours -
+    paper), `learnt_from` (as in `study_overview`), `n_images` that were scored,
+    `ours_border_ignored` (for metrics against ground truth), `below all_ones` (bool, ours); NaN
+    where `results` has no such score. ValueError for an unknown `border`, or where `results` holds
+    several runs (seeds, say)."""
     if border not in BORDERS:
         raise ValueError(f"unknown border {border!r}: there are {', '.join(BORDERS)}")
     results, keys = final(results), ["source", "labels", "split", "metric"]
@@ -127,19 +121,14 @@ def compare_with_paper(results: pd.DataFrame, border: str = "foreground") -> pd.
 
 
 def study_overview(results: pd.DataFrame, split: str = "test") -> pd.DataFrame:
-    """A row per source and labels, the two baselines among them.
-
-    Returns:
-        `source`, `labels`; `model`, maskformer or maskformer-ms (compare like with like), and
-        `learnt_from`, the number of photos that it learnt from, where `results` has these
-        (`read_results`); `n_images` of the split that were scored, and `n_ground_truth` of
-        them, which every IoU with ground truth is over; the columns of
-        `OVERVIEW`, metric/border, each followed by `... low` and `... high` (without
-        `semantic_miou` where `results` is of a version that had none); `below all_ones`,
-        bool: an IoU with ground truth is below that of calling every pixel foreground, so the
-        result is degenerate.
-        ValueError where `results` holds more than one run.
-    """
+    """A row per source and labels, the two baselines among them: `source`, `labels`; `model`,
+    maskformer or maskformer-ms (compare like with like), and `learnt_from`, the number of photos
+    that it learnt from, where `results` has these (`read_results`); `n_images` of the split that
+    were scored, and `n_ground_truth` of them, which every IoU with ground truth is over; the
+    columns of `OVERVIEW`, metric/border, each followed by `... low` and `... high` (without
+    `semantic_miou` where `results` is of a version that had none); `below all_ones`, bool: an IoU
+    with ground truth is below that of calling every pixel foreground, so the result is degenerate.
+    ValueError where `results` holds more than one run."""
     has = (results["metric"] == "semantic_miou").any()
     columns = [c for c in OVERVIEW if has or not c.startswith("semantic_miou")]
     return _wide(final(results), split, columns)
@@ -180,8 +169,7 @@ def per_breed(run_folder: Folder, source: str, labels: str, split: str = "test")
     (means over these), `accuracy` (over all).
 
     The last rows are `all breeds`, `all_ones` and `centre_box`, each over the whole split.
-    FileNotFoundError where the model has no scores.csv.
-    """
+    FileNotFoundError where the model has no scores.csv."""
     scores = read_scores(run_folder, source, labels, split).sort_values("breed")
     if "predicted" in scores:
         scores["accuracy"] = (scores["predicted"] == scores["class"]).astype(float)
@@ -232,13 +220,10 @@ def minus_masks(run_folder: Folder, of: list[tuple[str, str]], split: str = "tes
 
 
 def costs(timings: pd.DataFrame) -> pd.DataFrame:
-    """What a source's masks cost, in seconds per photo; a row per source of timings.csv.
-
-    Returns:
-        `source`, `n_images`, `masks_seconds` (the source's own stage), `features_seconds` (the pass
-        of the backbone, all views, which all its readers share; 0 for a source that is none of
-        them, NaN where it was not timed), `seconds` (their sum).
-    """
+    """What a source's masks cost, in seconds per photo; a row per source of timings.csv: `source`,
+    `n_images`, `masks_seconds` (the source's own stage), `features_seconds` (the pass of the
+    backbone, all views, which all its readers share; 0 for a source that is none of them, NaN where
+    it was not timed), `seconds` (their sum)."""
     passes = timings[(timings["stage"] == "features") & (timings["source"] == "-")]["seconds"]
     table = timings[timings["stage"] == "masks"][["source", "n_images", "seconds"]]
     reads = [name in SOURCES and source_class(name).features for name in table["source"]]

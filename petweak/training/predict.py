@@ -17,17 +17,8 @@ import numpy as np
 import pandas as pd
 import torch
 
+from petweak.data import masks
 from petweak.data.files import require_writable, set_aside, write_frame
-from petweak.data.masks import (
-    BACKGROUND,
-    FOREGROUND,
-    OWN_MASK,
-    PREDICT,
-    is_edited,
-    text_of,
-    write_mask,
-    writer_of,
-)
 from petweak.data.pictures import PASSED_OVER, load_photo, walk
 from petweak.models.backbones import load_backbone
 from petweak.training.inference import load_model, predict_photo
@@ -52,18 +43,18 @@ def predict_files(photos: Iterable[str | Path], model: str | Path, out: str | Pa
     named in warnings and an OSError at the end."""
     out = Path(out)
     found, bad = find_photos(photos, out)
-    masks = name_masks(found)
-    _refuse_foreign([out / name for name in masks], list(found))
+    named = name_masks(found)
+    _refuse_foreign([out / name for name in named], list(found))
     require_writable(out.absolute(), "--out")
     rows = _earlier_rows(out)
-    _refuse_others(out, masks, rows)
-    there = [(out / name, row) for name in masks if (row := rows.get(_key(name)))]
-    if any(path.exists() and text_of(path) not in ("", _about(row)) for path, row in there):
+    _refuse_others(out, named, rows)
+    there = [(out / name, row) for name in named if (row := rows.get(_key(name)))]
+    if any(path.exists() and masks.text_of(path) not in ("", _about(row)) for path, row in there):
         set_aside(out / TABLE)
     predictor = load_model(model, device)
     backbone = load_backbone(predictor.backbone).to(device)
     try:
-        for name, path in masks.items():
+        for name, path in named.items():
             try:
                 photo = load_photo(path)
             except (OSError, ValueError, MemoryError) as error:
@@ -72,11 +63,11 @@ def predict_files(photos: Iterable[str | Path], model: str | Path, out: str | Pa
             prediction = predict_photo(predictor, photo, backbone)
             mask = prediction.mask(photo.height, photo.width)
             _refuse_foreign([out / name], [])  # it may have come meanwhile
-            pixels = np.where(mask, FOREGROUND, BACKGROUND).astype(np.uint8)
+            pixels = np.where(mask, masks.FOREGROUND, masks.BACKGROUND).astype(np.uint8)
             k, key = int(prediction.classes.argmax()), _key(name)
             shares = round(float(prediction.classes[k]), 4), round(float(mask.mean()), 4)
             row = (_text(path), key, predictor.classes[k], *shares)
-            write_mask(out / name, pixels, PREDICT, _about(row))
+            masks.write_mask(out / name, pixels, masks.PREDICT, _about(row))
             rows[key] = row
             yield out / name
     finally:  # when it was stopped half-way, too
@@ -111,8 +102,8 @@ def find_photos(photos: Iterable[str | Path], out: Path
                     passed[why].append(photo)
                 elif why:
                     bad[photo] = why
-                elif photo.is_file() and writer_of(photo):
-                    passed[OWN_MASK].append(photo)
+                elif photo.is_file() and masks.writer_of(photo):
+                    passed[masks.OWN_MASK].append(photo)
                 elif photo.is_file():
                     found.setdefault(photo, photo.relative_to(top))
                 else:
@@ -131,17 +122,17 @@ def name_masks(found: dict[Path, Path]) -> dict[Path, Path]:
     x.jpg.png and x.tif.png. ValueError where two would have one name, upper and lower case taken
     for the same, as some disks take them."""
     plain = {photo: path.with_name(f"{path.stem}.png") for photo, path in found.items()}
-    often, masks = Counter(map(_folded, plain.values())), {}
+    often, named = Counter(map(_folded, plain.values())), {}
     for photo, path in found.items():
         name = plain[photo]
         if often[_folded(name)] > 1:
             name = path.with_name(f"{path.name}.png")
         same = _folded(name)
-        if same in masks:
-            raise ValueError(f"{masks[same][1]} and {photo} would have one mask, {name}: give them "
+        if same in named:
+            raise ValueError(f"{named[same][1]} and {photo} would have one mask, {name}: give them "
                              "by the folder above, or one by one with an --out each")
-        masks[same] = name, photo
-    return dict(masks.values())
+        named[same] = name, photo
+    return dict(named.values())
 
 
 def _folded(name: Path) -> str:
@@ -158,15 +149,15 @@ def _refuse_foreign(targets: list[Path], photos: list[Path]) -> None:
         if target.exists() and (photo := inputs.get(_inode(target))):
             raise ValueError(f"{target}: this mask would replace the photo {photo}: choose another "
                              "--out")
-        if os.path.lexists(target) and writer_of(target) != PREDICT:
+        if os.path.lexists(target) and masks.writer_of(target) != masks.PREDICT:
             raise ValueError(f"{target} {FOREIGN}")
-        if target.exists() and is_edited(target):
+        if target.exists() and masks.is_edited(target):
             raise ValueError(f"{target} {EDITED}")
 
 
-def _refuse_others(out: Path, masks: dict[Path, Path], rows: dict[str, tuple]) -> None:
+def _refuse_others(out: Path, named: dict[Path, Path], rows: dict[str, tuple]) -> None:
     """ValueError where a mask that is there is that of another photo, which is still there, too."""
-    for name, photo in masks.items():
+    for name, photo in named.items():
         other = rows.get(_key(name), ("",))[0]
         if other not in ("", _text(photo)) and (out / name).exists() and os.path.exists(other):
             raise ValueError(f"{out / name} is the mask of {other}, and would be replaced by that "

@@ -85,8 +85,7 @@ class Targets:
 
 def load_targets(folder: Path, ids: list[str], classes: list[int], grid: int) -> Targets:
     """Read `<folder>/<id>.png` and bring each to grid x grid by the resize rule of photos. Valid is
-    where less than half is in the ignore region; the value is the share of foreground in the
-    rest."""
+    where less than half is ignored; the value is the share of foreground in the rest."""
     def pair(image_id: str) -> tuple[np.ndarray, np.ndarray]:
         mask = read_mask(folder / f"{image_id}.png")
         foreground, ignored = (

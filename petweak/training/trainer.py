@@ -24,18 +24,8 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from petweak.config import Settings
-from petweak.data import distributed
+from petweak.data import distributed, files
 from petweak.data.feature_cache import Features
-from petweak.data.files import (
-    file_hash,
-    is_as_written,
-    is_signed,
-    is_whole,
-    read_json,
-    replacing,
-    write_frame,
-    write_json,
-)
 from petweak.models.maskformer import MaskFormer, MaskFormerConfig
 from petweak.pseudo_masks.selection import agreement
 from petweak.training.targets import Targets
@@ -50,17 +40,12 @@ CARD = "README.md"  # beside them, by petweak.reporting.cards
 def is_trained(folder: Path, key: str, save_epochs: bool = False) -> bool:
     """Whether `folder` holds a finished model that was trained with `key`, whose files are as they
     were written; with `save_epochs`, and its epochs, too."""
-    config = read_json(folder / CONFIG)
+    config = files.read_json(folder / CONFIG)
     if config is None or config.get("key") != key:
         return False
-    files = config.get("files", {})
-    return (all(is_as_written(folder / name, files.get(name, "")) for name in FILES)
+    wrote = config.get("files", {})
+    return (all(files.is_as_written(folder / name, wrote.get(name, "")) for name in FILES)
             and (not save_epochs or len(saved_epochs(folder)) == config["epochs"]))
-
-
-def file_hashes(folder: Path) -> dict[str, str]:
-    """Of the files beside a config, which has them: no reader sees that a tensor has changed."""
-    return {name: file_hash(folder / name) for name in FILES}
 
 
 def is_single_round(config: dict[str, Any]) -> bool:
@@ -71,8 +56,8 @@ def is_single_round(config: dict[str, Any]) -> bool:
 def finished_models(run_folder: str | Path, rounds: bool = True) -> dict[Path, dict[str, Any]]:
     """{folder: config} of the models of a run, but for those of an older version of petweak;
     `rounds`: of single rounds of self-training, too."""
-    files = sorted(Path(run_folder).glob("models/*/config.json"))
-    configs = {f.parent: c for f in files if "levels" in (c := read_json(f)).get("model", {})}
+    there = sorted(Path(run_folder).glob("models/*/config.json"))
+    configs = {f.parent: c for f in there if "levels" in (c := files.read_json(f)).get("model", {})}
     return {f: c for f, c in configs.items() if rounds or not is_single_round(c)}
 
 
@@ -80,20 +65,20 @@ def publish(model: Path, folder: Path, key: str) -> dict[str, Any]:
     """Copy a finished model to another folder, under another key; returns its config."""
     _retire(folder)
     for name in FILES:
-        with replacing(folder / name) as beside:
+        with files.replacing(folder / name) as beside:
             shutil.copyfile(model / name, beside)
     shutil.rmtree(folder / "epochs", ignore_errors=True)
     if (model / "epochs").is_dir():
         shutil.copytree(model / "epochs", folder / "epochs")
-    config = read_json(model / CONFIG) | {"key": key, "published": True}
-    write_json(folder / CONFIG, config)
+    config = files.read_json(model / CONFIG) | {"key": key, "published": True}
+    files.write_json(folder / CONFIG, config)
     return config
 
 
 def _retire(folder: Path) -> None:
     """No model while its files disagree, and no card of the one before, unless a user wrote it."""
     (folder / CONFIG).unlink(missing_ok=True)
-    if is_signed(folder / CARD):
+    if files.is_signed(folder / CARD):
         (folder / CARD).unlink()
 
 
@@ -111,16 +96,17 @@ def train_model(features: Features, train: Targets, val: Targets, classes: tuple
     model, history, best = (distributed.together(_epochs, *parts) if build is MaskFormer
                             else _epochs(*parts))
     _retire(folder)
-    with replacing(folder / WEIGHTS) as beside:
+    with files.replacing(folder / WEIGHTS) as beside:
         beside.write_bytes(save(best))
-    write_frame(folder / "history.csv", pd.DataFrame(history, columns=HISTORY).round(6))
+    files.write_frame(folder / "history.csv", pd.DataFrame(history, columns=HISTORY).round(6))
     kept = max(history, key=lambda row: (row["val_mask_iou"] or 0.0, row["epoch"]))
     done = {"key": key, **about, "classes": list(classes), "best_epoch": kept["epoch"],
             "val_mask_iou": kept["val_mask_iou"], "n_images": len(train.ids),
             "epochs": len(history), "seconds": round(sum(row["seconds"] for row in history), 3),
             "model": vars(model.config), "settings": settings.to_dict(),
-            "files": file_hashes(folder)}
-    write_json(folder / CONFIG, done)
+            # no reader of the files sees that a tensor has changed
+            "files": {name: files.file_hash(folder / name) for name in FILES}}
+    files.write_json(folder / CONFIG, done)
     (folder / CHECKPOINT).unlink()
     return done
 
@@ -171,7 +157,7 @@ def _epochs(features: Features, train: Targets, val: Targets, classes: int, sett
             continue
         if settings.system.save_epochs:  # in half precision: to be looked at, not to be trained on
             half = {k: v.half().cpu().contiguous() for k, v in model.state_dict().items()}
-            with replacing(folder / "epochs" / f"{epoch + 1:02d}.safetensors") as beside:
+            with files.replacing(folder / "epochs" / f"{epoch + 1:02d}.safetensors") as beside:
                 beside.write_bytes(save(half))
         _save(checkpoint, key, model, optimizer, scaler, best, history)
         bar.set_postfix(loss=f"{history[-1]['loss']:.3f}", val=iou)
@@ -181,7 +167,7 @@ def _epochs(features: Features, train: Targets, val: Targets, classes: int, sett
 def saved_epochs(folder: Path) -> dict[int, Path]:
     """{epoch: its weights}, from 1, of a model that was trained with `save_epochs`."""
     return {int(p.stem): p for p in sorted((folder / "epochs").glob("*.safetensors"))
-            if is_whole(p)}
+            if files.is_whole(p)}
 
 
 def learning_rate(progress: float, settings: Settings) -> float:
@@ -222,10 +208,9 @@ def cached_maps(model: MaskFormer, features: Features, ids: list[str],
     return [features.half(level, ids, mirror).to(device).float() for level in model.config.levels]
 
 
-def prepare(
-    features: Features, classes: int, settings: Settings, device: torch.device,
-    build: Callable[[MaskFormerConfig], Any] = MaskFormer,
-) -> tuple[Any, torch.optim.Optimizer, torch.amp.GradScaler]:
+def prepare(features: Features, classes: int, settings: Settings, device: torch.device,
+            build: Callable[[MaskFormerConfig], Any] = MaskFormer
+            ) -> tuple[Any, torch.optim.Optimizer, torch.amp.GradScaler]:
     """A new model of `classes` for these features, its optimizer, and the scaler of its gradients,
     which float16 alone needs."""
     s, m = settings.training, settings.model
@@ -240,10 +225,9 @@ def prepare(
     return model, optimizer, scaler
 
 
-def train_step(
-    model: Any, features: Features, train: Targets, rows: Tensor, mirror: Tensor,
-    settings: Settings, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler,
-) -> dict[str, float]:
+def train_step(model: Any, features: Features, train: Targets, rows: Tensor, mirror: Tensor,
+               settings: Settings, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler
+               ) -> dict[str, float]:
     """One step of the optimizer on these rows of `train`, mirrored where `mirror` (B,) is true;
     returns the terms of the loss. FloatingPointError where it is not finite. Every photo has one
     object, so each term is a mean over photos, and the sum of weighted means of its parts."""
@@ -282,7 +266,7 @@ def _save(path: Path, key: str, model, optimizer, scaler, best: dict, history: l
     tensors = {f"{part}.{k}": v.contiguous() for part, of in parts.items() for k, v in of.items()}
     about = {"key": key, "history": json.dumps(history), "scaler": json.dumps(scaler.state_dict())}
     about["crc32"] = _crc32(tensors, about)
-    with replacing(path) as beside:  # `save_file` would leave a file of its own after a kill
+    with files.replacing(path) as beside:  # `save_file` would leave a file of its own after a kill
         beside.write_bytes(save(tensors, about))
 
 
@@ -295,12 +279,10 @@ def _crc32(tensors: dict[str, Tensor], about: dict[str, str]) -> str:
     return f"{crc:08x}"
 
 
-def _resume(
-    path: Path, key: str, model, optimizer, scaler, save_epochs: bool
-) -> tuple[list, dict]:
+def _resume(path: Path, key: str, model, optimizer, scaler, save_epochs: bool) -> tuple[list, dict]:
     """Load what `_save` wrote with the same key; otherwise, and where an epoch that has to be saved
     was not, start: ([], {})."""
-    if not is_whole(path):
+    if not files.is_whole(path):
         return [], {}
     with safe_open(path, "pt") as file:
         about = file.metadata() or {}

@@ -1,7 +1,5 @@
 """Photos, (H, W, 3) uint8 or PIL images, with masks, (H, W) bool or uint8 as they are on disk."""
 
-from __future__ import annotations
-
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -94,8 +92,7 @@ def gallery(rows: Iterable[Mapping[str, Any]], columns: int = 3) -> Figure:
 
 
 def gallery_row(sample: Sample, title: str, masks: Mapping[str, Any]) -> dict[str, Any]:
-    """A row of `gallery`, the border as foreground; without an outline where the photo has no
-    trimap."""
+    """A row of `gallery`, the border as foreground; without a trimap, without an outline."""
     photo, trimap = sample.load()
     outline = None if trimap is None else metrics.target(trimap, "foreground")[0]
     return {"title": title, "photo": photo, "target": outline, "masks": masks}

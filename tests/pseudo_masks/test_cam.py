@@ -10,7 +10,7 @@ from torch import nn
 from petweak.data.feature_cache import photo_tensor
 from petweak.data.oxford_pets import load_photo, read_pets
 from petweak.models.backbones import load_backbone
-from petweak.models.weights import imagenet_categories
+from petweak.models.weights import torchvision_enums
 from petweak.pseudo_masks import cam
 
 
@@ -84,7 +84,7 @@ def test_pet_log_odds_by_hand():
     assert cam.pet_log_odds(torch.zeros(1, 1000)).item() == pytest.approx(
         np.log(123 / 877), abs=1e-5
     )
-    names = imagenet_categories()
+    names = torchvision_enums()["resnet50"].meta["categories"]
     assert (names[cam.DOGS[0]], names[cam.DOGS[-1]]) == ("Chihuahua", "Mexican hairless")
     assert (names[cam.CATS[0]], names[cam.CATS[-1]]) == ("tabby", "Egyptian cat")
 

@@ -26,8 +26,7 @@ class RefinementStep:
         """Raise ValueError where `settings` cannot work for it; before anything runs."""
 
     def refine(self, soft: Tensor, batch: Batch, source: Source | None) -> Tensor:
-        """(B, G, G) in [0, 1] -> the same. `source` is None where the map is a model's
-        prediction."""
+        """(B, G, G) in [0, 1] -> the same. `source` is None where the map is a model's."""
         raise AttributeError(f"{type(self).__name__} has to define refine(soft, batch, source)")
 
     def both_views(self, batch: Batch, view: Callable[[Batch], Tensor]) -> Iterator[Tensor]:
