@@ -1,6 +1,7 @@
 """The page of measurements, from the tables of finished experiments: `make figures`.
 
     figures/data/bench/<experiment>.csv, .json   what `petweak experiment <experiment>` has written
+    figures/data/bench/demo.csv                  seconds of `make demo` at two commits, by a clock
     figures/benchmark.md                         a section for each of them, the targets, a plan
     figures/bench-growth.png
 
@@ -99,6 +100,12 @@ def peak(tables: Tables) -> float:
     return points[points["value"] >= 600].set_index("value")["rss_mb"][600]
 
 
+def share_of_demo(tables: Tables) -> float:
+    """Seconds of the last demo, as a share of those of the first."""
+    seconds = tables["demo"].groupby("demo", sort=False)["seconds"].sum()
+    return seconds.iloc[-1] / seconds.iloc[0]
+
+
 SMP = ("smp FPN", "smp U-Net")
 LIVE, MASKFORMER = "the backbone in every step", "transformers MaskFormer"
 LIBRARY = ("pytorch-grad-cam, one by one", f"pytorch-grad-cam, batches of {CAM_BATCH}")
@@ -126,6 +133,8 @@ TARGETS = (
     Target("memory of a study of 600 photos, MB", peak, "<=", 2000),
     Target("seconds of `import petweak`", seconds_of("import petweak"), "<=", 0.2),
     Target("seconds of `petweak --help`", seconds_of("petweak --help"), "<=", 0.5),
+    Target("seconds of the demo, share of f5951d4's", share_of_demo, "<=", 0.7,
+           why="it has four chapters more, and builds every method in view"),
 )
 
 
@@ -346,7 +355,12 @@ def page(data: Path, out: Path, photos: int, core_hour: float, gpu_hour: float) 
         return
     lines = ["# How fast, and how wide", "`figures/benchmark.py` makes this page from the tables "
              f"in `data/{data.name}/`. Each table is of one machine and one day."]
-    lines += targets(tables)
+    if (file := data / "demo.csv").is_file():  # no experiment: a clock beside a command
+        lines += targets(tables | {"demo": (demo := read_frame(file))})
+        lines += ["## What the demo takes", "`make demo` after `make install`, in a fresh clone, "
+                  "on the same machine with nothing beside it:", shown(demo)]
+    else:
+        lines += targets(tables)
     for name in tables:
         lines += section(name, tables[name], notes[name])
     if "growth" in tables:

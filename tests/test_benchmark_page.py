@@ -97,7 +97,12 @@ def test_targets_are_met_or_not(out):
         (">= 0.800", "0.900", "met"), (">= 100", "200", "met"), (">= 3", "4.00", "met"),
         ("<= 1.05", "1.00", "met"), ("<= 0.0500", f"{exponent_of_memory():.4f}", "not met"),
         ("<= 2,000", "2,500", "not met"), ("<= 0.200", "0.100", "met"),
-        ("<= 0.500", "0.750", "not met")]
+        ("<= 0.500", "0.750", "not met"), ("<= 0.700", "", "not measured")]
+
+
+def test_a_demo_is_compared_with_the_first_one():
+    demo = pd.DataFrame({"demo": ["old", "old", "new", "new"], "seconds": [90, 10, 50, 15]})
+    assert bench.share_of_demo({"demo": demo}) == 0.65
 
 
 def exponent_of_memory() -> float:

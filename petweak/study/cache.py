@@ -13,6 +13,7 @@ import socket
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,6 +22,7 @@ import psutil
 from filelock import FileLock, Timeout
 
 from petweak.config import Settings
+from petweak.data import distributed
 from petweak.data.files import (
     make_run_folder,
     read_frame,
@@ -38,8 +40,13 @@ except ImportError:  # Windows
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 Stage = tuple[str, str, str]  # its name, source and labels
+_waits: ContextVar[bool] = ContextVar("waits", default=True)
 STAGES = ("features", "masks", "train", "evaluate", "report")
 TIMINGS = ["stage", "source", "labels", "n_images", "seconds", "images_per_second", "peak_rss_mb"]
+
+
+class Busy(Exception):
+    """Another process makes it."""
 
 
 def key(settings: Settings | None = None, sections: Iterable[str] = (), **parts: Any) -> str:
@@ -75,10 +82,21 @@ def lock_file(folder: Path, what: str) -> Path:
 
 
 @contextmanager
+def unless_busy() -> Iterator[None]:
+    """While it is entered, Busy is raised where another process makes what is missing. (Not where
+    processes of torchrun work together: one of them alone would know.)"""
+    token = _waits.set(distributed.size() > 1)
+    try:
+        yield
+    finally:
+        _waits.reset(token)
+
+
+@contextmanager
 def locked(folder: Path, what: str) -> Iterator[None]:
     """Alone among the processes that make the same in the run in `folder`; other stages may be made
     meanwhile. One that has to wait says for whom, for what and since when that one has been at
-    work."""
+    work; see `unless_busy`, too."""
     file = lock_file(folder, what)
     make_run_folder(folder)
     make_run_folder(file.parent)
@@ -86,6 +104,8 @@ def locked(folder: Path, what: str) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
+        if not _waits.get():
+            raise Busy(what) from None
         h = read_json(holder) or dict.fromkeys(("pid", "host", "what", "since"), "?")
         log.warning("waiting for process %s on %s, which has been making %s in %s since %s",
                     h["pid"], h["host"], h["what"], folder, h["since"])

@@ -15,6 +15,7 @@ from petweak.data.oxford_pets import LABELS
 from petweak.evaluation.metrics import BASELINES
 from petweak.models.maskformer import model_name
 from petweak.pseudo_masks import source_class, source_names
+from petweak.study.cache import Busy, unless_busy
 from petweak.study.run import Run, Scores, open_scores
 from petweak.study.tables import final, model_folder, models, read_table
 from petweak.study.tasks import Unmade, ahead
@@ -48,12 +49,30 @@ def run_study(run: Run) -> pd.DataFrame:
     stages = _stages(run, sources, [c for c in chosen if c[0] in sources])
     try:
         ahead(stages)
-        for make in tqdm(stages, desc="study", unit="stage"):
-            make()
+        _make(list(stages))
     except Unmade:
         collect_results(run)
         raise
     return collect_results(run)
+
+
+def _make(stages: list[Callable]) -> None:
+    """Those that another process makes come last: two on one run share the work in place of waiting
+    for each other."""
+    with tqdm(total=len(stages), desc="study", unit="stage") as bar:
+        while stages:
+            busy = []
+            for make in stages:
+                try:
+                    with unless_busy():
+                        make()
+                    bar.update()
+                except Busy:
+                    busy.append(make)
+            if len(busy) == len(stages):  # there is nothing else to do meanwhile
+                busy.pop(0)()
+                bar.update()
+            stages = busy
 
 
 def _stages(run: Run, sources: list[str], chosen: list[tuple[str, str]]

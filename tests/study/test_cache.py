@@ -11,11 +11,22 @@ import types
 import pandas as pd
 import pytest
 from conftest import small
+from filelock import FileLock
 
 from petweak.config import settings
 from petweak.data.files import read_json, write_json
 from petweak.study import cache
-from petweak.study.cache import TIMINGS, ensure, key, lock_file, locked, note_time, peak_rss_mb
+from petweak.study.cache import (
+    TIMINGS,
+    Busy,
+    ensure,
+    key,
+    lock_file,
+    locked,
+    note_time,
+    peak_rss_mb,
+    unless_busy,
+)
 
 STAGE = ("masks", "ground_truth", "-")
 
@@ -131,6 +142,19 @@ def test_who_reads_does_not_wait_and_who_waits_says_for_whom_what_and_since_when
     for thread in threads:
         thread.join(60)
     assert missing.made == 1 and results == [{"n": 4, "seconds": 2.0}]
+
+
+def test_what_another_process_makes_can_be_left_to_it(tmp_path):
+    stage = Stage(tmp_path)
+    (tmp_path / ".locks").mkdir()
+    with FileLock(lock_file(tmp_path, "masks ground_truth")):
+        with unless_busy(), pytest.raises(Busy, match="masks ground_truth"):
+            stage.ensure()
+        with unless_busy(), locked(tmp_path, "masks gradcam_pretrained"):
+            pass
+    assert stage.made == 0
+    with unless_busy():
+        assert stage.ensure()["n"] == 4  # nobody is at work any more
 
 
 def test_other_stages_are_made_meanwhile_but_one_pass_at_a_time(tmp_path):

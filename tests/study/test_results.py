@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -13,6 +14,7 @@ from conftest import ROUNDS, small
 from few import drop_trimaps, few_photos
 
 from petweak.data.files import read_json, write_json
+from petweak.study import cache, results
 from petweak.study import run as study_run
 from petweak.study.cache import TIMINGS
 from petweak.study.results import COLUMNS, collect_results, grid, read_results, run_study, score
@@ -72,6 +74,7 @@ def test_the_columns_are_the_studys(done):
 
 COMPLETE = """
 import sys
+from functools import partial
 import petweak.reporting.report
 from petweak.reporting.cards import write_cards
 from petweak.study.results import run_study
@@ -119,6 +122,24 @@ def test_the_masks_of_ground_truth_are_right_and_are_what_its_models_are_measure
 def test_the_backbone_runs_once_for_every_photo_and_view(done):
     assert done.backbone.passes == 2 * 12
     assert timings(done.folder).query("stage == 'features'")["n_images"].tolist() == [24]
+
+
+def test_what_another_process_makes_comes_last():
+    """Two stages of it: the first try of each is in vain, then one is waited for."""
+    made, others = [], {"b": 1, "d": 2}
+
+    def make(name: str) -> None:
+        if others.get(name, 0) and not cache._waits.get():
+            others[name] -= 1
+            raise cache.Busy(name)
+        made.append(name)
+
+    results._make([partial(make, name) for name in "abcd"])
+    assert made == ["a", "c", "b", "d"]
+    made.clear()
+    others |= {"a": 9}
+    results._make([partial(make, name) for name in "a"])
+    assert made == ["a"]
 
 
 def test_a_second_study_makes_nothing(done, few, nothing_is_made, monkeypatch):
