@@ -363,7 +363,7 @@ def of_classes(table: pd.DataFrame) -> str:
 def without_labels(table: pd.DataFrame) -> str:
     """Models of no annotation of the data set beside those of outlines, of these photos or of
     others; a verdict where there are paired differences."""
-    said, fewest, told = [], 3, ""
+    said, fewest, told, aim = [], 3, "", []
     others = both_borders(tables.stored("photos37", "supervision.csv"), "species").query(
         "model == 'maskformer-ms' and (of == 'ground_truth' or of.str.startswith('external'))")
     for border, of in ALONE.items():
@@ -374,6 +374,9 @@ def without_labels(table: pd.DataFrame) -> str:
         said.append(f"border {border} {one['iou']:.3f} (seeds {one['seeds']}) beside "
                     f"{', '.join(beside)}")
         fewest = min(fewest, one["seeds"])
+        best = others[others["of"].str.startswith("external") & (others["border"] == border)]
+        aim.append(f"{'reached' if one['iou'] >= best['iou'].max() else 'missed'} with the border "
+                   f"as {border}".replace("as ignore", "ignored"))
         for row in models[models["verdict"].notna()].itertuples():
             pairs = table[(table["of"] == of) & (table["model"] == row.model) &
                           (table["photos"] == row.photos)].query(
@@ -384,7 +387,9 @@ def without_labels(table: pd.DataFrame) -> str:
                      f"{row.verdict}.")
     missing = ("more seeds and " if fewest < 3 else "") + "the differences on each photo"
     return (f"no annotation of these photos (`imagenet_only`, `maskformer-ms` for species, on a "
-            f"CPU): {'; '.join(said)} (those on a GPU, seeds {others['seeds'].max()})."
+            f"CPU): {'; '.join(said)} (those on a GPU, seeds {others['seeds'].max()}). "
+            f"The aim to match the better of the two segmenters is {', '.join(aim)}, by these "
+            "means."
             f"{told or f' There is no verdict: it would need {missing}.'} For the border as "
             "foreground the masks of `imagenet_only` are widened to the border, and those of the "
             "segmenters are not.")
