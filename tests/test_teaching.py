@@ -68,6 +68,12 @@ def counted() -> dict[str, str]:
             shown = re.sub(r"<details.*?</details>", "", shown, flags=re.S)
             bodies = [t.split("<tbody>")[-1] for t in re.findall(r"<table.*?</table>", shown, re.S)]
             wide += sum(body.count("<tr") > 12 for body in bodies)
+        said = [c.source for c in cells if c.cell_type == "markdown"]
+        said += [o["data"]["text/markdown"] for c in cells for o in c.get("outputs", [])
+                 if "text/markdown" in o.get("data", {})]
+        said = [re.sub(r"<details.*?</details>", "", t, flags=re.S) for t in said]
+        parts = [part for t in said for part in re.findall(r"(?:^\|.*\n?)+", t, re.M)]
+        wide += sum(part.count("\n|") - 1 > 12 for part in parts)  # without the two of the head
     references = [part.split("\n## ")[0] for part in text.split("## References\n")[1:]]
     values = {
         "displayed equations": len(re.findall(r"\$\$.+?\$\$", text, re.S)),
