@@ -22,7 +22,6 @@ import psutil
 from filelock import FileLock, Timeout
 
 from petweak.config import Settings
-from petweak.data import distributed
 from petweak.data.files import (
     make_run_folder,
     read_frame,
@@ -85,6 +84,8 @@ def lock_file(folder: Path, what: str) -> Path:
 def unless_busy() -> Iterator[None]:
     """While it is entered, Busy is raised where another process makes what is missing. (Not where
     processes of torchrun work together: one of them alone would know.)"""
+    from petweak.data import distributed  # imports PyTorch
+
     token = _waits.set(distributed.size() > 1)
     try:
         yield

@@ -317,9 +317,8 @@ class Run:
         def make() -> None:
             train, val = (self._targets(source, labels, part) for part in self.taught(source))
             if open_manifest(self.masks_folder(source), self.keys.masks(source)) is None:
-                raise RuntimeError(
-                    f"{self.masks_folder(source)}: another process makes these masks with other "
-                    f"settings meanwhile; give one of the two a --run of its own")
+                raise OSError(f"{self.masks_folder(source)}: another process makes these masks "
+                              "with other settings: give one of the two a --run of its own")
             about = {"source": source, "labels": labels, "variant": "", "round": None}
             train_model(self.features, train, val, self.pets.classes(labels), self.settings, folder,
                         key, self.device, about)

@@ -1382,7 +1382,7 @@ def test_an_import_that_stops_leaves_nothing(at, tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(importing, at, stop)
+        patch.setattr(importing if at == "_put" else importing.files, at, stop)
         import_photos(source, tmp_path / "D", progress=False, **TWO)
     assert calls and not list((tmp_path / "D").glob("[!.]*"))
     notes = tmp_path / "D" / ".import.partial" / "annotations"

@@ -37,7 +37,7 @@ def test_scoring_is_not_on_the_clock_and_nothing_is_trained_again(run, what, mon
     pytest.importorskip("segmentation_models_pytorch")
     pytest.importorskip("transformers")
     clock(monkeypatch)
-    options = dict(networks=(what,), seeds=(1,), epochs=1, every=2)
+    options = dict(networks=(what,), seeds=(1,), epochs=1, rival_epochs=1, every=2)
     table = time_to_quality(run, **options)
     assert table["step"].tolist() == [2, 4, 5] and set(table["seed"]) == {1}  # of 74 photos, by 16
     assert table["before"].tolist() == [2, 2, 2]  # masks; photos, or the pass over them
@@ -84,7 +84,7 @@ def test_a_rival_is_scored_at_the_photos_size_over_both_views(run, monkeypatch):
         share = [(pet & keep).sum() / keep.sum() for pet, keep in truths]  # IoU of a full mask
         assert np.allclose(learner.ious(ids, border), share)
     seen = {}
-    monkeypatch.setattr(module, "ious", lambda run, masks, border: seen.update(masks))
+    monkeypatch.setattr(module.trials, "ious", lambda run, masks, border: seen.update(masks))
     with torch.no_grad():
         net.logits[:] = -1.0
         net.logits[:, :16] = 4.0  # with the mirror image's, the right quarter, too
