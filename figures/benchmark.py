@@ -1,7 +1,7 @@
 """The page of measurements, from the tables of finished experiments: `make figures`.
 
     figures/data/bench/<experiment>.csv, .json   what `petweak experiment <experiment>` has written
-    figures/data/bench/demo.csv                  seconds of `make demo` at two commits, by a clock
+    figures/data/bench/demo.csv                  seconds of `make demo` at some commits, by a clock
     figures/benchmark.md                         a section for each of them, the targets, a plan
     figures/bench-growth.png
 
