@@ -107,7 +107,7 @@ audit: $(READY)
 licences: $(READY)
 	$(BIN)/pip-licenses --from=mixed --order=license --format=markdown --with-urls
 
-# Before a commit: the notebooks with their outputs, and what the README shows.
+# Before a commit: the notebooks with their outputs, and what README.md and figures/ show.
 notebooks: $(READY)
 	$(BIN)/python -m petweak.reporting.notebooks
 	$(BIN)/python -m petweak.reporting.notebooks --solutions

@@ -1,8 +1,8 @@
-"""The README's figures and tables, from finished runs: `make figures`.
+"""Figures and tables of the README and of figures/results.md, from finished runs: `make figures`.
 
     figures/data/<run>/              copies of the run's tables, the source of the rest
     figures/<run>-{overview,masks,label_efficiency,annotation_hours,ablation}.png
-    README.md                        tables between marks such as `<!-- results photos -->`
+    README.md, figures/results.md    tables between marks such as `<!-- results photos -->`
     notebooks/                       the measured run time in the first cell of each chapter
 
     .venv/bin/python figures/draw.py [--embedded RUN] [--photos RUN] [--only-tables]
@@ -14,6 +14,7 @@ import argparse
 import math
 import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +43,9 @@ from petweak.experiments.label_efficiency import summary as efficiency_summary
 from petweak.experiments.mask_costs import by_hours, saved
 from petweak.experiments.self_training_gains import summary
 from petweak.experiments.supervision import (
+    GAPS,
     KEYS,
+    MODELS,
     answer,
     both_borders,
     by_verdict,
@@ -53,7 +56,7 @@ from petweak.experiments.supervision import (
 )
 from petweak.experiments.supervision import answers as supervision_answers
 from petweak.experiments.supervision import summary as supervision_summary
-from petweak.experiments.trials import UNDECIDED
+from petweak.experiments.trials import UNDECIDED, VERDICTS
 from petweak.experiments.unlabelled_photos import sentences as unlabelled_sentences
 from petweak.experiments.unseen_breeds import lost
 from petweak.experiments.unseen_breeds_tried import by_configuration
@@ -68,6 +71,7 @@ from petweak.visualization.style import save_or_show
 TITLES = {"embedded": "Rendered pets", "photos": "Real photos, three breeds"}
 # Folders of figures/data/ with tables; those of the last are of experiments alone.
 STORED = (*TITLES, "photos37")
+PAGES = "README.md", "figures/results.md"  # whose marks are filled
 ATTRIBUTION = """`photos-masks.png` and `examples/` show photos of the Oxford-IIIT Pet data set \
 (O. M. Parkhi, A. Vedaldi, A. Zisserman, C. V. Jawahar, *Cats and Dogs*, CVPR 2012), licensed \
 CC BY-SA 4.0; the copyright of each photo stays with its owner. The masks in the figure were drawn \
@@ -272,12 +276,100 @@ ALONE = {"foreground": "imagenet_only", "ignore": "imagenet_only background_thre
 
 
 def without_labels_table(table: pd.DataFrame) -> pd.DataFrame:
-    """The models of ALONE, each scored as it was trained, and both baselines, as text."""
+    """The models of ALONE, each scored as it was trained, and both baselines, as text; differences
+    from full supervision where there are pairs of seeds on the same device."""
     parts = [part[part["of"].isin([of, *BASELINES])].assign(border=border)
              for border, of in ALONE.items()
              for part in [supervision_summary(table, border, "species")]]
-    shown = marked(pd.concat(parts, ignore_index=True))
-    return shown.drop(columns=["minus full supervision", "verdict", "satisfies"])
+    models = pd.concat(parts, ignore_index=True)
+    pairs = table[table["metric"] == GAPS[0]].groupby([*KEYS, "border"])["seed"].nunique()
+    shown = marked(models).drop(columns="satisfies").fillna({"verdict": ""})
+    shown["pairs of seeds"] = models.join(pairs.rename("pairs"), on=[*KEYS, "border"])[
+        "pairs"].map("{:.0f}".format, na_action="ignore").fillna("")
+    paired = ["minus full supervision", "verdict", "pairs of seeds"]
+    return shown if models["difference"].notna().any() else shown.drop(columns=paired)
+
+
+# Rows of the README's table, in its words: sources as `supervision` names them; the paper's source.
+HEADLINE = {
+    "ground_truth": ("full supervision (`ground_truth`)", "ground_truth"),
+    "external_deeplab": ("DeepLabv3, which learnt from other photos (`external_deeplab`)", ""),
+    "external_yolo": ("YOLOv8n-seg, which learnt from other photos (`external_yolo`)", ""),
+    "imagenet_only": ("no annotation of these photos (`imagenet_only`)", ""),
+    "mask_rcnn_compact": ("a small detector of rendered pets (`mask_rcnn_compact`)", ""),
+    "gradcam_pretrained": ("Grad-CAM of ImageNet's classes (`gradcam_pretrained`)", ""),
+    "gradcam_pretrained cam_target=top1 threshold=0.5": (
+        "Grad-CAM as the paper has it (`gradcam_pretrained`, top class, threshold 0.5)",
+        "gradcam_pretrained"),
+    "gradcam_finetuned": ("Grad-CAM of a finetuned head (`gradcam_finetuned`)", "gradcam_finetuned"),
+    **{name: (f"no model (`{name}`)", "") for name in BASELINES}}
+
+
+def headline_table(table: pd.DataFrame, cpu: pd.DataFrame) -> pd.DataFrame:
+    """IoU and verdict of models of 37 breeds, as text: a row per source of masks, full supervision
+    first, a column per treatment of the border and architecture; and the paper's score. Those of no
+    annotation are of `cpu`, and for species."""
+    alone = [supervision_summary(cpu, border, "species").query("of == @of and photos == 'all'")
+             .assign(border=border, of="imagenet_only") for border, of in ALONE.items()]
+    models = pd.concat([both_borders(table), *alone], ignore_index=True)
+    models = models[models["of"].isin(HEADLINE)]
+    blind, full = models["of"].isin(BASELINES), models["of"] == "ground_truth"
+    floor = models[models["of"] == "all_ones"].set_index("border")["iou"]
+    models = models.assign(
+        text=models["iou"].map("{:.3f}".format)
+        + np.where(models["iou"] < models["border"].map(floor), " ▼", "")
+        + np.where(blind | full, "", ", " + models["verdict"].fillna("no verdict")),
+        learnt_from=models["learnt_from"].map("{:,}".format).mask(blind, ""),
+        model=[[m] if m in MODELS else [*MODELS] for m in models["model"]]).explode("model")
+    cells = models.pivot(index="of", columns=["border", "model"], values="text")
+    first = models.query("border == 'foreground' and model == 'maskformer'").set_index("of")["iou"]
+    order = first.drop("ground_truth").sort_values(ascending=False).index
+    rows = models.groupby("of")
+    paper = tables.paper_tables().query(
+        "metric == 'mask_iou_gt' and split == 'test' and labels == 'breed'").set_index("source")
+    words = {"foreground": "border as foreground", "ignore": "border ignored"}
+    return pd.DataFrame([
+        {"masks of": HEADLINE[of][0], "learnt from": ", ".join(rows["learnt_from"].unique()[of]),
+         "seeds": "" if of in BASELINES else " and ".join(
+             map(str, sorted(rows["seeds"].unique()[of])))}
+        | {f"{said}, `{model}`": cells.loc[of, (border, model)]
+           for border, said in words.items() for model in MODELS}
+        | {"the paper": paper["value"].get(HEADLINE[of][1], math.nan)}
+        for of in ("ground_truth", *order)])
+
+
+def headline(table: pd.DataFrame, grid: pd.DataFrame) -> list[str]:
+    """Both questions of the paper in short, from the table of 37 breeds and from that of
+    architectures."""
+    models = both_borders(table)
+    full = models[models["of"] == "ground_truth"]
+    weak = models[models["difference"].notna() & ~models.index.isin(full.index)]
+    best = weak.loc[weak.groupby(["border", "model"])["iou"].idxmax()]
+
+    def told(part: pd.DataFrame) -> str:
+        n = part["verdict"].value_counts()
+        few = [f"{word} in {n[word]}" for word in VERDICTS if word in n]
+        return ", ".join([f"{few[0]} of {len(part)} cases", *few[1:]])
+
+    fine = weak[weak["satisfies"] == "yes"]
+    named = ("`" + fine["of"] + "` (`" + fine["model"] + "`)").groupby(fine["border"])
+    named = named.agg(" and ".join)
+    said = ablation_answers(grid).set_index("source").loc["ground_truth"]
+    rows = grid[grid["source"] == "ground_truth"].set_index("row")
+    simple = (f"`{said['after_holm']}`, with {rows.loc[said['after_holm'], 'share']:.1%} of the "
+              "parameters of a full-size MaskFormer" if isinstance(said["after_holm"], str)
+              else "none")
+    if isinstance(said["simplest"], str) and said["simplest"] != said["after_holm"]:
+        simple += (f" (`{said['simplest']}`, with {said['share']:.1%}, is undecided after Holm's "
+                   "correction)")
+    return [
+        "**How do models of weak masks compare with full supervision?** With the best weak masks "
+        f"(`{'`, `'.join(best['of'].unique())}`) a model is {told(best)}; with Grad-CAM's masks "
+        f"it is {told(weak[weak['of'].str.startswith('gradcam')])}.",
+        "**What is the simplest that satisfies?** Of the weak masks, with the border ignored: "
+        f"{named.get('ignore', 'none')}; with the border as foreground: "
+        f"{named.get('foreground', 'none')}. Of {len(rows)} architectures, each trained on ground "
+        f"truth in {rows['steps'].max()} steps and judged by mask IoU alone: {simple}."]
 
 
 def unlabelled_table(table: pd.DataFrame) -> pd.DataFrame:
@@ -362,8 +454,8 @@ def of_classes(table: pd.DataFrame) -> str:
 
 def without_labels(table: pd.DataFrame) -> str:
     """Models of no annotation of the data set beside those of outlines, of these photos or of
-    others; a verdict where there are paired differences."""
-    said, fewest, told, aim = [], 3, "", []
+    others: a list. Where there are paired differences, the table has them."""
+    said, fewest, paired, aim = [], 3, False, []
     others = both_borders(tables.stored("photos37", "supervision.csv"), "species").query(
         "model == 'maskformer-ms' and (of == 'ground_truth' or of.str.startswith('external'))")
     for border, of in ALONE.items():
@@ -371,28 +463,22 @@ def without_labels(table: pd.DataFrame) -> str:
         models = models[models["of"] == of]
         one = models[models["photos"] == "all"].set_index("model").loc["maskformer-ms"]
         beside = [f"{r.iou:.3f} of `{r.of}`" for r in others.itertuples() if r.border == border]
-        said.append(f"border {border} {one['iou']:.3f} (seeds {one['seeds']}) beside "
+        said.append(f"border {border}: {one['iou']:.3f} (seeds {one['seeds']}) beside "
                     f"{', '.join(beside)}")
-        fewest = min(fewest, one["seeds"])
+        fewest, paired = min(fewest, one["seeds"]), paired or models["verdict"].notna().any()
         best = others[others["of"].str.startswith("external") & (others["border"] == border)]
         aim.append(f"{'reached' if one['iou'] >= best['iou'].max() else 'missed'} with the border "
                    f"as {border}".replace("as ignore", "ignored"))
-        for row in models[models["verdict"].notna()].itertuples():
-            pairs = table[(table["of"] == of) & (table["model"] == row.model) &
-                          (table["photos"] == row.photos)].query(
-                "metric == 'minus_ground_truth' and labels == 'species' and border == @border")
-            told += (f" Border {border}, `{row.model}` of {row.learnt_from} photos, minus full "
-                     "supervision on the same CPU "
-                     f"{with_limits(row)} (pairs of seeds: {pairs['seed'].nunique()}): "
-                     f"{row.verdict}.")
     missing = ("more seeds and " if fewest < 3 else "") + "the differences on each photo"
-    return (f"no annotation of these photos (`imagenet_only`, `maskformer-ms` for species, on a "
-            f"CPU): {'; '.join(said)} (those on a GPU, seeds {others['seeds'].max()}). "
-            f"The aim to match the better of the two segmenters is {', '.join(aim)}, by these "
-            "means."
-            f"{told or f' There is no verdict: it would need {missing}.'} For the border as "
-            "foreground the masks of `imagenet_only` are widened to the border, and those of the "
-            "segmenters are not.")
+    return "\n  - ".join([
+        "no annotation of these photos (`imagenet_only`, `maskformer-ms` for species, on a CPU), "
+        f"beside models of outlines (on a GPU, seeds {others['seeds'].max()}):",
+        *said,
+        f"the aim to match the better of the two segmenters is {', '.join(aim)}, by these means",
+        "for the border as foreground the masks of `imagenet_only` are widened to the border, and "
+        "those of the segmenters are not",
+        "the differences from full supervision on the same CPU, and verdicts, are in the table"
+        if paired else f"there is no verdict: it would need {missing}"])
 
 
 def devices(cpu: pd.DataFrame) -> str:
@@ -453,7 +539,7 @@ DETAILS = {
         compared(table, "minus_with_trimap", tables.stored("photos37", "supervision.csv")),
         "models of all photos", "models of those with a trimap"),
         *beside_masks(table, "species")]}
-TABLES = {  # a file in figures/data/<run>/, and the mark in the README: its table
+TABLES = {  # a file in figures/data/<run>/, and the mark in one of PAGES: its table
     "results": results_tables, "timings": tables.costs,
     "self_training_gains": lambda table: summary(table).rename(
         columns={"masks": "masks (train)", "model": "model (test)"}),
@@ -474,28 +560,45 @@ TABLES = {  # a file in figures/data/<run>/, and the mark in the README: its tab
 }
 
 
-def write_readme(readme: Path, out: Path) -> None:
-    """Put the tables of every run in `out/data/` between the marks of the README. ValueError where
-    a mark is missing."""
-    old = text = readme.read_text(encoding="utf-8")
-    for file in (out / "data" / run / f"{name}.csv" for run in STORED for name in TABLES):
-        if not file.is_file():
-            continue
-        mark = f"{file.stem} {file.parent.name}"
+def block(said: list[str], frames: list[pd.DataFrame], more: list[str]) -> str:
+    """What stands between two marks: sentences as a list, tables, more sentences."""
+    before, after = ("".join(f"- {text[0].upper()}{text[1:]}\n" for text in part).rstrip()
+                     for part in (said, more))
+    shown = (tables.readable(f).to_markdown(index=False, disable_numparse=True) for f in frames)
+    return "\n\n".join(filter(None, (before, *shown, after)))
+
+
+def blocks(data: Path) -> Iterator[tuple[str, str]]:
+    """Each mark, and what stands there by the tables of every run in `data`."""
+    names = "supervision", "supervision_cpu", "ablation"
+    files = [data / "photos37" / f"{name}.csv" for name in names]
+    if all(f.is_file() for f in files):
+        models, cpu, grid = map(read_frame, files)
+        yield "headline photos37", block(headline(models, grid), [headline_table(models, cpu)], [])
+    for file in (data / run / f"{name}.csv" for run in STORED for name in TABLES):
+        if file.is_file():
+            frames = TABLES[file.stem](table := read_frame(file))
+            said, more = (of.get(file.stem, lambda _: [])(table) for of in (SENTENCES, DETAILS))
+            yield f"{file.stem} {file.parent.name}", block(
+                said, frames if isinstance(frames, list) else [frames], more)
+
+
+def write_tables(pages: list[Path], out: Path) -> None:
+    """Put the tables of every run in `out/data/` between their marks in `pages`. ValueError where
+    no page has a mark."""
+    old = {page: page.read_text(encoding="utf-8") for page in pages}
+    new = dict(old)
+    for mark, shown in blocks(out / "data"):
         start, end = f"<!-- {mark} -->\n", f"<!-- /{mark} -->"
-        if start not in text or end not in text:
-            raise ValueError(f"{readme} has no '{start.strip()}' ... '{end}'")
-        frames = TABLES[file.stem](table := read_frame(file))
-        shown = "\n\n".join(
-            tables.readable(frame).to_markdown(index=False, disable_numparse=True)
-            for frame in (frames if isinstance(frames, list) else [frames]))
-        said, more = ("".join(f"- {sentence[0].upper()}{sentence[1:]}\n" for sentence in say(table))
-                      for say in (of.get(file.stem, lambda _: []) for of in (SENTENCES, DETAILS)))
-        shown = "\n\n".join(filter(None, (said.rstrip(), shown, more.rstrip())))
-        shown = f"\n{shown}\n\n"
-        text = f"{text.partition(start)[0]}{start}{shown}{end}{text.partition(end)[2]}"
-    if text != old:
-        write_text(readme, text)
+        page = next((p for p, text in new.items() if start in text and end in text), None)
+        if page is None:
+            names = ", ".join(p.name for p in pages)
+            raise ValueError(f"no '{start.strip()}' ... '{end}' in {names}")
+        before, after = new[page].partition(start)[0], new[page].partition(end)[2]
+        new[page] = f"{before}{start}\n{shown}\n\n{end}{after}"
+    for page, text in new.items():
+        if text != old[page]:
+            write_text(page, text)
 
 
 def to_run(seconds: float) -> str:
@@ -524,7 +627,7 @@ def main() -> None:
         write_label_efficiency(out / "data" / name, out)
         write_hours(out / "data" / name, out)
         write_ablation(out / "data" / name, out)
-    write_readme(project_path("README.md"), out)
+    write_tables([project_path(page) for page in PAGES], out)
     write_times(project_path("notebooks"), out)
 
 

@@ -54,8 +54,10 @@ def test_it_is_said_which_photos_of_test_chose_defaults(real_photos):
     breeds = {i.rsplit("_", 1)[0] for i in both}
     assert both == {i for i in tests["37"] if i.rsplit("_", 1)[0] in breeds}  # all of these breeds
     assert not tests["37"] & trains["three"]
-    text = " ".join(project_path("README.md").read_text(encoding="utf-8").split())
-    assert f"{len(both)} of its {len(tests['37'])} photos" in text
+    short, text = (" ".join(project_path(page).read_text(encoding="utf-8").split())
+                   for page in ("README.md", "figures/results.md"))
+    said = f"{len(both)} of its {len(tests['37'])} photos"
+    assert said in short and said in text
     assert f"({len(both) / len(tests['37']):.1%} of the weight of a mean)" in text
     assert all(f"`{breed}`" in text for breed in breeds)
 
@@ -65,7 +67,7 @@ def test_what_was_tuned_on_test_is_for_self_training_but_for_two_settings():
     tuned = chosen[chosen["chosen_on"] == "test of the three breeds"]["setting"]
     section = tuned.map(SECTION_OF)
     assert {*tuned[~section.isin(["self_training", "refinement"])]} == {"levels", "channel_dropout"}
-    text = " ".join(project_path("README.md").read_text(encoding="utf-8").split())
+    text = " ".join(project_path("figures/results.md").read_text(encoding="utf-8").split())
     unknown = chosen["chosen_on"].str.endswith("split not recorded").sum()
     assert (f"{len(tuned)} settings were tuned on test of the three breeds, and of {unknown} more "
             "the split is not recorded") in text

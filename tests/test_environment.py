@@ -251,7 +251,8 @@ def test_the_wheel_has_every_package_and_what_lies_beside_them(monkeypatch):
     assert set(given["packages"]) == {".".join(f.parts) for f in folders} | set(beside)
     files = {f for name, patterns in TOML["tool"]["setuptools"]["package-data"].items()
              if name in beside for p in patterns for f in (TOP / beside[name]).glob(p)}
-    assert files >= {*TOP.glob("notebooks/**/[!.]*.ipynb"), *TOP.glob("figures/data/*/*.csv")}
+    assert files >= {*TOP.glob("notebooks/**/[!.]*.ipynb"), *TOP.glob("figures/data/*/*.csv"),
+                     *TOP.glob("notebooks/*.md")}
 
 
 def test_the_command_is_there():

@@ -1,4 +1,4 @@
-"""figures/draw.py: what the README shows is what the committed tables say."""
+"""figures/draw.py: what README.md and figures/results.md show is what the committed tables say."""
 
 import re
 import runpy
@@ -20,6 +20,8 @@ from petweak.experiments.unseen_breeds import lost
 from petweak.visualization.charts import ablation_points
 
 TOP = Path(__file__).resolve().parents[1]
+README, RESULTS, GUIDE = PAGES = [
+    TOP / page for page in ("README.md", "figures/results.md", "notebooks/guide.md")]
 draw = SimpleNamespace(**runpy.run_path(str(TOP / "figures" / "draw.py")))  # not in the package
 OLD = {"pet", "labels_free", "mask_rcnn", "student", "last", "before", "recipe", "taps"}
 
@@ -41,18 +43,33 @@ def test_a_run_time_is_said_to_ten_seconds():
     assert said == [f"About {n} seconds to run" for n in (10, 10, 30, 110)]
 
 
-def test_the_readmes_tables_are_those_of_the_committed_results(tmp_path):
-    readme = tmp_path / "README.md"
-    shutil.copy(TOP / "README.md", readme)
-    draw.write_readme(readme, TOP / "figures")
-    assert readme.read_text() == (TOP / "README.md").read_text()
+def test_the_tables_of_both_pages_are_those_of_the_committed_results(tmp_path):
+    assert [TOP / page for page in draw.PAGES] == [README, RESULTS]
+    copies = [Path(shutil.copy(page, tmp_path)) for page in (README, RESULTS)]
+    draw.write_tables(copies, TOP / "figures")
+    assert [c.read_text() for c in copies] == [p.read_text() for p in (README, RESULTS)], (
+        "python figures/draw.py --only-tables")
+    for page in copies:  # every mark is filled by a table
+        page.write_text(re.sub(r"(<!-- (.+?) -->\n).*?(?=<!-- /\2 -->)", r"\1", page.read_text(),
+                               flags=re.DOTALL))
+    draw.write_tables(copies, TOP / "figures")
+    assert [c.read_text() for c in copies] == [p.read_text() for p in (README, RESULTS)]
 
 
-def test_a_missing_mark_is_named(tmp_path):
-    readme = tmp_path / "README.md"
-    readme.write_text("# petweak\n")
-    with pytest.raises(ValueError, match="results embedded"):
-        draw.write_readme(readme, TOP / "figures")
+def test_a_missing_mark_is_named_and_nothing_is_written(tmp_path):
+    pages = [Path(shutil.copy(page, tmp_path)) for page in (README, RESULTS)]
+    pages[0].write_text(pages[0].read_text().replace("full supervision", "nothing"))
+    pages[1].write_text(text := pages[1].read_text().replace("<!-- results embedded -->", ""))
+    before = pages[0].read_text()
+    with pytest.raises(ValueError, match="results embedded.*in README.md, results.md"):
+        draw.write_tables(pages, TOP / "figures")
+    assert [p.read_text() for p in pages] == [before, text]
+
+
+def test_the_readme_is_read_in_ten_minutes():
+    text = README.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 300 and len(text.encode()) <= 30_000, (
+        "what is read once a year belongs into notebooks/guide.md or figures/results.md")
 
 
 def test_every_committed_table_has_the_names_of_today():
@@ -112,7 +129,7 @@ def test_heads_of_breeds_are_the_same_in_both_tables(run):
 
 
 def test_what_is_said_of_unseen_breeds_is_what_the_tables_say():
-    """In chapter 10 and in the README."""
+    """In chapter 10 and in figures/results.md."""
     tables = {run: read_frame(TOP / f"figures/data/{run}/unseen_breeds.csv")
               for run in ("photos", "photos37")}
     for run, table in tables.items():
@@ -133,8 +150,8 @@ def test_what_is_said_of_unseen_breeds_is_what_the_tables_say():
     assert set(tables["photos37"]["seed"]) == {0}
 
 
-def test_commands_in_the_readme_have_the_configurations_and_times_of_their_tables():
-    text = (TOP / "README.md").read_text(encoding="utf-8")
+def test_commands_of_the_results_have_the_configurations_and_times_of_their_tables():
+    text = RESULTS.read_text(encoding="utf-8")
     (given,) = re.findall(r'-o configurations="([^"]*)"', text)
     table = pd.read_csv(TOP / "figures/data/photos37/choices.csv")
     assert [c.strip() for c in given.split(";")] == table["configuration"].tolist()
@@ -152,9 +169,9 @@ def photos37(name: str) -> pd.DataFrame:
     return read_frame(TOP / f"figures/data/photos37/{name}.csv")
 
 
-def block(mark: str) -> str:
-    """What stands in the README between two marks, in one line."""
-    text = (TOP / "README.md").read_text(encoding="utf-8")
+def block(mark: str, page: Path = RESULTS) -> str:
+    """What stands in a page between two marks, in one line."""
+    text = page.read_text(encoding="utf-8")
     return " ".join(text.partition(f"<!-- {mark} -->")[2].partition(f"<!-- /{mark} -->")[0].split())
 
 
@@ -240,7 +257,7 @@ def test_all_models_of_37_breeds_took_about_as_many_steps_as_is_said():
     rows = times[["learnt_from", "epochs"]].drop_duplicates().to_numpy().tolist()
     said = {(-(-n // size) * epochs, n * epochs) for n, epochs in rows}  # steps, examples
     (few, fewer), (many, more) = sorted(said)
-    text = " ".join((TOP / "README.md").read_text(encoding="utf-8").split())
+    text = " ".join(RESULTS.read_text(encoding="utf-8").split())
     assert (f"({few} with ground truth, {many} otherwise, of {size} photos at most: {fewer:,} and "
             f"{more:,} examples)") in text
     assert f"with 180 in place of {few} steps" in text  # 20 epochs of as many photos
@@ -260,7 +277,7 @@ def test_both_baselines_stand_in_the_tables_of_37_breeds_and_mark_what_is_below(
         assert marks[["source", "border"]].to_numpy().tolist() == (
             [[plain, "foreground"]] * 2 if name == "supervision" else [])
         assert marks["its masks (test)"].str.endswith("▼").all()
-    text = " ".join((TOP / "README.md").read_text(encoding="utf-8").split())
+    text = " ".join(RESULTS.read_text(encoding="utf-8").split())
     three = read_frame(TOP / "figures/data/photos/results.csv").query(
         "source == 'all_ones' and split == 'test' and metric == 'mask_iou_gt'")
     three = three.set_index("border")["value"]
@@ -280,31 +297,36 @@ def test_no_annotation_stands_beside_outlines_without_a_verdict_until_there_are_
         other = gpu[(gpu["border"] == border) & (gpu["metric"] == "mask_iou_gt")]
         other = other.query("labels == 'species' and model == 'maskformer-ms' and split == 'test'")
         other = other.set_index("of")["value"]
-        text = said.partition(f"border {border} ")[2].partition(";")[0]
+        text = said.partition(f"border {border}: ")[2].partition("\n")[0]
         assert text.startswith(f"{values.mean():.3f} (seeds {len(values)}) beside ")
         assert f"{other['external_deeplab']:.3f} of `external_deeplab`" in text
         assert f"{other[f'ground_truth border={border}']:.3f} of `ground_truth`" in text
     paired = cpu["of"].str.startswith("imagenet_only") & (cpu["metric"] == "minus_ground_truth")
-    assert ("There is no verdict" in said) != paired.any()
+    assert ("there is no verdict" in said) != paired.any()
     one = cpu[~paired & cpu["seed"].eq(0) & ~cpu["model"].eq("maskformer")]
     assert "(seeds 1)" in draw.without_labels(one)
-    assert "it would need more seeds and the differences on each photo." in draw.without_labels(one)
+    assert "it would need more seeds and the differences on each photo" in draw.without_labels(one)
     three = pd.concat(one.assign(seed=seed) for seed in range(3))
     assert "(seeds 3)" in draw.without_labels(three)
-    assert "verdict: it would need the differences on each photo." in draw.without_labels(three)
+    assert "verdict: it would need the differences on each photo" in draw.without_labels(three)
     gaps = three[three["metric"] == "mask_iou_gt"].assign(
         metric="minus_ground_truth", value=-0.01, low=-0.02, high=-0.005)
     told = draw.without_labels(pd.concat([three, gaps]))
-    assert ("Border ignore, `maskformer-ms` of 1601 photos, minus full supervision on the same "
-            "CPU -0.010 [-0.020, -0.005] (pairs of seeds: 3): worse.") in told
-    assert "There is no verdict" not in told
+    assert "there is no verdict" not in told and "verdicts, are in the table" in told
+    both = draw.TABLES["supervision_cpu"](pd.concat([three, gaps]))
+    (row,) = both.query("border == 'ignore' and `learnt from` == '1601'").to_dict("records")
+    assert [row[n] for n in ("minus full supervision", "verdict", "pairs of seeds")] == [
+        "-0.010 [-0.020, -0.005]", "worse", "3"]
+    blind = both[both["source"].isin(BASELINES)]
+    assert set(blind["verdict"]) == set(blind["pairs of seeds"]) == {""}
     shown = draw.TABLES["supervision_cpu"](three).query("model != '-'")
+    assert "verdict" not in shown
     assert shown["seeds from, to"].tolist() == [f"{v}, {v}" for v in shown["model, IoU"]]
     assert set(draw.TABLES["supervision_cpu"](one)["seeds from, to"]) == {""}
 
 
 def test_few_exact_masks_beside_many_weak_ones_are_said_in_numbers():
-    text = " ".join((TOP / "README.md").read_text(encoding="utf-8").split())
+    text = " ".join(RESULTS.read_text(encoding="utf-8").split())
     learnt = photos37("supervision").groupby("of")["learnt_from"].max()
     assert f"which leaves {learnt['ground_truth border=ignore']}, and weak sources" in text
     assert f"weak sources learn from {learnt['external_deeplab']:,} of the 1,601" in text
@@ -442,9 +464,88 @@ def test_the_grid_of_architectures_is_drawn_with_what_it_came_to(tmp_path, monke
     assert len(draw.architectures_of_note(table)) == 2 * 2 + 2
 
 
-def test_every_file_that_the_readme_shows_is_there():
-    links = re.findall(r"\]\(((?:figures|notebooks)/[^)]+)\)", (TOP / "README.md").read_text())
-    assert links and all((TOP / link).is_file() for link in links)
+def anchors(page: Path) -> set[str]:
+    """Those of the headings, as GitHub makes them."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.M | re.DOTALL)
+    heads = re.findall(r"^#+ (.+)$", text, re.M)
+    return {re.sub(r"[^\w -]", "", head.lower()).replace(" ", "-") for head in heads}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=[p.name for p in PAGES])
+def test_every_link_of_a_page_leads_to_a_file_or_a_heading(page):
+    links = re.findall(r"\]\((?!https?:)([^)]+)\)", page.read_text(encoding="utf-8"))
+    assert len(links) > 5
+    for link in links:
+        file, _, anchor = link.partition("#")
+        target = (page.parent / file).resolve() if file else page
+        assert target.exists() and target.is_relative_to(TOP), link
+        assert not anchor or anchor in anchors(target), link
+    if page != README:  # each heading is in the contents
+        linked = {link.partition("#")[2] for link in links if link.startswith("#")}
+        heads = anchors(page) - {page.read_text().splitlines()[0][2:].lower().replace(" ", "-")}
+        below = {"other-losses-inputs-feature-levels-and-backbones", "beside-wider-ones"}
+        assert heads - below <= linked
+
+
+def test_the_headline_is_what_the_full_tables_say(of_37):
+    """Its rows are read back from the page, and compared with those of the other page."""
+    lines = README.read_text(encoding="utf-8").partition("<!-- headline photos37 -->")[2]
+    rows = [[c.strip() for c in line.split("|")[1:-1]] for line in lines.splitlines()
+            if line.startswith("| ")]
+    shown = pd.DataFrame(rows[1:], columns=rows[0]).set_index("masks of")
+    paper, columns = pd.read_csv(TOP / "petweak/study/paper_tables.csv"), list(shown.columns[2:6])
+    named = dict(zip(columns, [(b, m) for b in ("foreground", "ignore")
+                               for m in ("maskformer", "maskformer-ms")], strict=True))
+    of_37 = of_37.assign(of=of_37["of"].str.replace(r" border=\w+", "", regex=True))
+    of_37 = of_37.set_index(["of", "border", "model"])
+    for of, (words, of_paper) in draw.HEADLINE.items():
+        row = shown.loc[words]
+        said = paper[(paper["source"] == of_paper) & (paper["labels"] == "breed") &
+                     (paper["split"] == "test") & (paper["metric"] == "mask_iou_gt")]["value"]
+        assert row["the paper"] == "".join(f"{v:.3f}" for v in said)
+        if of not in of_37.index.unique("of"):
+            continue
+        for column, (border, model) in named.items():
+            one = of_37.loc[(of, border, model)]
+            told = "" if of == "ground_truth" else f", {one['verdict']}"
+            assert row[column].replace(" ▼", "") == f"{one['iou']:.3f}{told}"
+        assert row["seeds"] == "3"
+    below = shown[columns].map(lambda text: "▼" in text)
+    assert below.to_numpy().sum() == 2 and below[columns[:2]].loc[
+        draw.HEADLINE["gradcam_pretrained cam_target=top1 threshold=0.5"][0]].all()
+    cpu, free = draw.TABLES["supervision_cpu"](photos37("supervision_cpu")), shown.loc[
+        draw.HEADLINE["imagenet_only"][0]]
+    for column, (border, model) in named.items():
+        (one,) = cpu[(cpu["border"] == border) & (cpu["model"] == model) &
+                     (cpu["learnt from"] == "1601")].to_dict("records")
+        assert free[column] == f"{one['model, IoU']}, {one['verdict']}"
+    assert free["seeds"] == "1 and 3" and free["learnt from"] == "1,601"
+    assert shown.index[0] == draw.HEADLINE["ground_truth"][0]
+    scores = shown[columns[0]].iloc[1:].str[:5].astype(float)
+    assert scores.is_monotonic_decreasing and set(shown.index) == {w for w, _ in
+                                                                   draw.HEADLINE.values()}
+
+
+def test_the_short_answers_are_those_of_the_long_ones(of_37):
+    first, second = block("headline photos37", README).split("- **")[1:3]
+    weak = of_37[~of_37["of"].str.startswith("ground_truth")]
+    best = weak.loc[weak.groupby(["border", "model"])["iou"].idxmax()]
+    for part, text in ((best, first.partition("; ")[0]), (
+            weak[weak["of"].str.startswith("gradcam")], first.partition("; ")[2])):
+        for word, n in part["verdict"].value_counts().items():
+            assert re.search(rf"{word} in {n}\b", text), text
+        assert f" of {len(part)} cases" in text
+    masks, _, nets = second.partition(" Of ")[2].partition(" architectures")
+    yes = weak[weak["minus_best low"] > -0.02]
+    for border, words in (("ignore", "ignored"), ("foreground", "as foreground")):
+        names = [f"`{r.of}` (`{r.model}`)" for r in yes.itertuples() if r.border == border]
+        assert f"border {words}: {' and '.join(names) or 'none'}" in second
+    grid = photos37("ablation").query("source == 'ground_truth' and satisfies == 'yes'")
+    small = grid.loc[grid["parameters"].idxmin(), "row"]
+    long = block("ablation photos37").partition("Masks of `ground_truth`, by semantic")[0]
+    holm = long.partition("over all rows it is ")[2].partition(" with")[0]
+    assert f"{holm}, with " in nets and f"(`{small}`, with " in nets and f"is `{small}`" in long
+    assert re.search(r"\b38$", masks.strip()) and "38 architectures" in long
 
 
 def test_real_photos_are_attributed_and_few():
@@ -453,7 +554,7 @@ def test_real_photos_are_attributed_and_few():
 
 
 def test_the_papers_queries_have_hardly_learnt_breeds_in_so_few_steps():
-    """So the README draws nothing from the rows `full-size` and `full-size-ms`."""
+    """So nothing is said of the rows `full-size` and `full-size-ms`."""
     table = photos37("ablation_wide").set_index("row")
     few = table.loc[["full-size", "full-size-ms"]]
     assert set(few["steps"]) == {180} and few["accuracy"].max() < 0.1

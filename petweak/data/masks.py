@@ -31,7 +31,7 @@ SUFFIXES = ("png", "tif", "tiff", "bmp", "gif", "webp", "jpg", "jpeg")  # the fi
 # <id>.png, <id>.jpg.png, <id>_mask.png: what a mask's file is called after the photo's id.
 _NAME = re.compile(rf"(.+?)(\.(?:{'|'.join(SUFFIXES)}))?([._-](?:mask|masks|seg|segmentation|label|"
                    rf"labels|gt|matte))?\.({'|'.join(SUFFIXES)})", re.I)
-# What a setting may say of the foreground; README, "Masks of other tools", has the same.
+# What a setting may say of the foreground; notebooks/guide.md has the same.
 WAYS = ("nonzero, alpha, soft (grey is a probability), above:N, below:N, values such as 1 or 1,3, "
         "or colours such as #ff0000")
 LABELS = 90  # the largest value that may be a label: COCO's last class

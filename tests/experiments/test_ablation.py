@@ -321,14 +321,14 @@ def test_the_answers_in_words():
 
 
 @pytest.mark.parametrize("name", ["ablation", "ablation_ground_truth", "ablation_wide"])
-def test_the_readme_has_the_rows_of_each_stored_table(name):
+def test_the_results_have_the_rows_of_each_stored_table(name):
     """Its commands are whole: these patterns are these rows, and what is stored says what the code
     would say of it."""
     file = TOP / "figures" / "data" / "photos37" / f"{name}.csv"
     if not file.is_file():
         pytest.skip(f"no {file.name} yet")
-    readme = (TOP / "README.md").read_text(encoding="utf-8").replace("\\\n", "")
-    given = re.search(rf'"rows=([^"]+)"  # {name}\n', readme)[1].split(";")
+    page = (TOP / "figures/results.md").read_text(encoding="utf-8").replace("\\\n", "")
+    given = re.search(rf'"rows=([^"]+)"  # {name}\n', page)[1].split(";")
     table = read_frame(file)
     assert {n for row in given for n in module.matching(grid(), row)} == set(table["row"])
     keys = ["source", "row"]

@@ -1,7 +1,7 @@
 """Two processes, as torchrun starts them, give the result of one; where one is killed all end, and
 the next start goes on.
 
-`TOLERANCE` is what the README states. The processes are forks of this one, which spares them the
+`TOLERANCE` is what notebooks/guide.md states. The processes are forks of this one, which spares them the
 imports and their memory, but for those that torchrun starts itself.
 """
 
