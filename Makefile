@@ -114,9 +114,11 @@ notebooks: $(READY)
 
 # Two chapters for a lecture: slides/*.html. Cells say by their metadata on which slide they are; of
 # those tagged `hide-input`, only the output is shown. They load reveal.js and MathJax from the web.
+# The template gives figures their alternative texts, which nbconvert's own leaves out.
 slides: $(READY)
 	$(BIN)/jupyter nbconvert --to slides --output-dir slides --SlidesExporter.reveal_scroll=True \
 	  --SlidesExporter.reveal_width=1280 --SlidesExporter.reveal_height=800 \
+	  --template-file petweak/reporting/templates/described.html.j2 \
 	  --TagRemovePreprocessor.enabled=True --TagRemovePreprocessor.remove_input_tags=hide-input \
 	  notebooks/04_*.ipynb notebooks/07a_*.ipynb
 

@@ -138,6 +138,17 @@ def test_every_exercise_of_an_objective_exists_in_a_chapter_of_its_session():
             assert int(n) in exercises(chapter), f"{chapter}.{n} does not exist"
 
 
+@pytest.mark.parametrize("chapter", [number(p) for p in series()[1:]])
+def test_every_exercise_ends_with_an_estimate_of_its_minutes(chapter):
+    (path,) = series([chapter])
+    cells = [c.source for c in nbformat.read(path, 4).cells if c.cell_type == "markdown"]
+    part = "\n".join(cells).split("## Exercises")[1].split("\n\nTried them?")[0]
+    each = re.split(r"^\d\. ", part, flags=re.M)[1:]
+    minutes = [re.search(r"\((\d+) min\)$", text.strip()) for text in each]
+    assert len(each) == len(exercises(chapter)) and all(minutes)
+    assert all(int(m[1]) % 5 == 0 and 10 <= int(m[1]) <= 60 for m in minutes)
+
+
 def test_every_assignment_is_in_the_plan_and_in_the_objectives():
     planned = [re.findall(r"`(\w+)`", row[5]) for row in table("Six sessions")]
     rows = table("Objectives and exercises")
@@ -212,6 +223,7 @@ def test_slides_keep_a_prediction_apart_from_its_answer(chapter, slides):
     down, across = page.count("<section"), len(re.findall(r"<section>\s*<section", page))
     assert down - across == len(cells) > 20 and across > 8
     assert "What it cost" not in page
+    assert page.count("<img ") > 3 and "No description has been provided" not in page
     for cell in (c for c in sum(cells, []) if "**Answer" in c.source and c.cell_type == "code"):
         only = len(ast.parse(cell.source).body) == 1
         assert not only or "hide-input" in cell.metadata.get("tags", []), cell.source
