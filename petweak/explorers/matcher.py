@@ -1,7 +1,7 @@
 """The matcher by hand: two query masks over two pets, their costs, and who is assigned to whom."""
 
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import ipywidgets as w
 import numpy as np
@@ -12,6 +12,7 @@ from petweak.data.masks import FOREGROUND, read_mask
 from petweak.data.oxford_pets import resize
 from petweak.data.pictures import load_photo
 from petweak.explorers import controls, screen
+from petweak.explorers.drag import Draggable
 from petweak.models import matcher
 from petweak.study.run import Run
 from petweak.visualization.overlays import overlay
@@ -63,6 +64,15 @@ class Scene:
         out[rows[inside], columns[inside]] = True
         return out
 
+    @functools.cached_property
+    def images(self) -> list[str]:
+        """The photo, each query's mask where it begins and the pets' outlines, as URIs."""
+        a, b = np.kron(self.pets, np.ones((1, 3, 3), bool))
+        drawn = (a, COLOURS[0]), (b, COLOURS[1]), (None, "", a | b)
+        layers = [Image.fromarray(_alone(self.photo, *one)) for one in drawn]
+        photo = screen.uri(Image.fromarray(self.photo), "jpeg", quality=88)
+        return [photo, *(screen.uri(layer, "png") for layer in layers)]
+
     def match(self, queries: tuple[Query, Query]) -> Matching:
         """Costs and assignment as training computes them; the classes are A, B and no object."""
         masks = torch.from_numpy(np.stack([self.moved(k, q) for k, q in enumerate(queries)]))
@@ -78,45 +88,50 @@ class Scene:
 
 @controls.or_one_line
 def matcher_explorer(run: Run) -> w.Widget:
-    """Two photos, and for each query where its mask lies and which pet it takes it for."""
+    """Two photos, and for each query where its mask lies (dragged, or set by sliders) and which
+    pet it takes it for."""
     manifests = controls.Sources(run).manifests
     if not manifests:
         return controls.missing("This run has no masks yet", "petweak masks SOURCE")
     source = controls.choice("masks of", manifests)
     photos = [controls.photos_of(run) for _ in PETS]
     photos[1].index = min(1, len(photos[1].options) - 1)
+    dragged = Draggable(alt="two pets outlined in white and the masks of two queries, "
+                        "each as far right and down as its sliders say").add_class("petweak-scene")
 
     def slider(k: int, name: str, value: float, least: float) -> w.FloatSlider:
-        return w.FloatSlider(value, min=least, max=1, step=0.05, description=f"{name} {k}",
+        return w.FloatSlider(value, min=least, max=1, step=dragged.step, description=f"{name} {k}",
                              layout=w.Layout(width="320px"), style={"handle_color": COLOURS[k]})
 
     sliders = [[slider(k, "right", 0, -1), slider(k, "down", 0, -1), slider(k, "p(A)", p, 0)]
                for k, p in enumerate((0.8, 0.2))]
     for pet, photo in zip(PETS, photos, strict=True):
         photo.description = f"pet {pet}"
-    picture, table = (w.HTML().add_class(f"petweak-{name}") for name in ("scene", "costs"))
+    table = w.HTML().add_class("petweak-costs")
     scene = functools.lru_cache(4)(lambda *choice: Scene(run, choice[0], choice[1:]))
 
-    def draw(_: w.Widget | None) -> None:
+    def draw(changed: w.Widget | None) -> None:
         now = scene(source.value, *(photo.value for photo in photos))
+        if changed is dragged:
+            for of, at in zip(sliders, dragged.value, strict=True):
+                of[0].value, of[1].value = at
         queries = tuple(Query(*(s.value for s in of)) for of in sliders)
-        image = now.photo
-        for k, query in enumerate(queries):
-            mask = _large(now.moved(k, query))
-            image = overlay(image, mask, COLOURS[k], _large(now.pets.any(0)) if k else None)
-        picture.value = screen.picture(image, "two pets in white, the masks of two queries", 480)
+        dragged.images, dragged.value = now.images, [[q.right, q.down] for q in queries]
         table.value = _costs(now.match(queries), now.weights)
 
     draw = controls.or_message(draw, table)
-    controls.follow(draw, source, *photos, *sliders[0], *sliders[1])
+    controls.follow(draw, source, *photos, *sliders[0], *sliders[1], dragged)
     columns = [w.VBox([w.HTML(f'<b style="color:{COLOURS[k]}">query {k}</b>'), *of])
                for k, of in enumerate(sliders)]
-    views = controls.row(source, *photos), controls.row(*columns), picture, table
+    views = controls.row(source, *photos), controls.row(*columns), dragged, table
     return w.VBox(views).add_class("petweak-matcher-explorer")
 
 
-def _large(mask: np.ndarray) -> np.ndarray:
-    return np.kron(mask, np.ones((3, 3), bool))
+def _alone(photo: np.ndarray, *drawn: Any) -> np.ndarray:
+    """What `overlay` draws on a photo of this size, as RGBA: black and white photos tell."""
+    black, white = (overlay(np.full_like(photo, v), *drawn).astype(int) for v in (0, 255))
+    opaque = 255 - (white - black).max(2, keepdims=True)
+    return np.uint8(np.concatenate([255 * black // np.maximum(opaque, 1), opaque], 2))
 
 
 def _costs(matching: Matching, weights: tuple[float, float, float]) -> str:

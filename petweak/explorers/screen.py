@@ -27,13 +27,19 @@ def picture(image: np.ndarray, alt: str, side: int) -> str:
     shown = Image.fromarray(image if image.dtype == np.uint8 else np.uint8(255 * image))
     shown.thumbnail((side, side))
     about = f'alt="{html.escape(alt)}" width="{shown.width}" style="max-width:100%"'
-    return f'<img {about} src="{_uri(shown, "jpeg", quality=88)}">'
+    return f'<img {about} src="{uri(shown, "jpeg", quality=88)}">'
+
+
+def uri(image: Image.Image, kind: str, **options: Any) -> str:
+    out = io.BytesIO()
+    image.save(out, kind, **options)
+    return f"data:image/{kind};base64,{base64.b64encode(out.getvalue()).decode()}"
 
 
 def download(mask: np.ndarray, file: str, text: str) -> str:
     """A link that saves (H, W) uint8 as a PNG file."""
     look = f'style="text-decoration:underline" download="{html.escape(file)}"'
-    return f'<a {look} href="{_uri(Image.fromarray(mask), "png")}">{text}</a>'
+    return f'<a {look} href="{uri(Image.fromarray(mask), "png")}">{text}</a>'
 
 
 def captioned(image: str, text: str, style: str = "") -> str:
@@ -86,12 +92,6 @@ def bars(rows: pd.DataFrame) -> str:
     table = table.format(precision=3, escape="html", na_rep="")
     table = table.set_uuid("petweak").set_table_attributes('style="width:100%"')
     return table.set_properties(subset=[""], width="50%").to_html()
-
-
-def _uri(image: Image.Image, kind: str, **options: Any) -> str:
-    out = io.BytesIO()
-    image.save(out, kind, **options)
-    return f"data:image/{kind};base64,{base64.b64encode(out.getvalue()).decode()}"
 
 
 def _at(x: float, y: float) -> str:

@@ -123,28 +123,75 @@ def test_masks_form_as_the_slider_goes_through_training(opened, screenshots):
     box.screenshot(path=screenshots / "maskformer.png")
 
 
+def costs(box) -> str:
+    return box.locator(".petweak-costs").inner_text()
+
+
 def assigned(box) -> list[str]:
     """Which queries the cheapest assignment gives to the pets A and B."""
-    return re.findall(r"by query (\d)", box.locator(".petweak-costs").inner_text())[:2]
+    return re.findall(r"by query (\d)", costs(box))[:2]
+
+
+def matcher(page):
+    """The explorer of the matcher as it opens, each query on its own pet."""
+    box = page.locator(".petweak-matcher-explorer")
+    box.wait_for(state="attached", timeout=400_000)
+    box.scroll_into_view_if_needed()
+    box.locator(".petweak-scene img").nth(3).wait_for()
+    assert assigned(box) == ["0", "1"]
+    return box
+
+
+def moved(page, box, before: str) -> np.ndarray:
+    """How far right and down the mask of each query is drawn, in shares of a half's side, once the
+    sliders say the same and the costs, no more those of `before`, have come to rest."""
+    last = ""
+    for _ in range(100):
+        page.wait_for_timeout(100)
+        photo, *masks = (box.locator(".petweak-scene img").nth(k).bounding_box() for k in range(3))
+        drawn = np.array([[2 * (m["x"] - photo["x"]) / photo["width"],
+                           (m["y"] - photo["y"]) / photo["height"]] for m in masks])
+        texts = box.locator(".widget-readout").all_inner_texts()
+        said = np.array([float(text.replace("\u2212", "-")) for text in texts]).reshape(2, 3)
+        if last == costs(box) != before and np.allclose(drawn, said[:, :2], atol=0.011):
+            return drawn
+        last = costs(box)
+    raise AssertionError(f"drawn at {drawn}, the sliders say {said}")
+
+
+def drag(page, box, start: tuple, end: tuple, finger: bool = False) -> None:
+    """From one point of the scene to another, in shares of a half's side."""
+    scene = box.locator(".petweak-scene img").first.bounding_box()
+    (x, y), (to_x, to_y) = ((scene["x"] + scene["width"] / 2 * right,
+                             scene["y"] + scene["height"] * down) for right, down in (start, end))
+    if not finger:
+        page.mouse.move(x, y)
+        page.mouse.down()
+        page.mouse.move(to_x, to_y, steps=12)
+        page.mouse.up()
+        return
+    touch = page.context.new_cdp_session(page)
+    path = [{"x": x + t * (to_x - x), "y": y + t * (to_y - y)} for t in np.linspace(0, 1, 12)]
+    for kind, point in [("Start", path[0]), *(("Move", at) for at in path[1:])]:
+        touch.send("Input.dispatchTouchEvent", {"type": f"touch{kind}", "touchPoints": [point]})
+    touch.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
 
 
 def test_query_masks_that_change_places_change_the_assignment(opened, screenshots):
-    box = opened.locator(".petweak-matcher-explorer")
-    box.scroll_into_view_if_needed()
-    box.locator(".petweak-scene img").wait_for()
-    assert assigned(box) == ["0", "1"]
+    box = matcher(opened)
     box.screenshot(path=screenshots / "matcher-before.png")
     handles, tracks = box.locator(".noUi-handle"), box.locator(".noUi-base")
     for slider, to in ((0, 1), (3, 0)):  # `right` of both queries, by the mouse, to the end
-        before = box.locator(".petweak-scene img").get_attribute("src")
+        before = costs(box)
         at, track = handles.nth(slider).bounding_box(), tracks.nth(slider).bounding_box()
         assert track["width"] > 100
         opened.mouse.move(at["x"] + at["width"] / 2, at["y"] + at["height"] / 2)
         opened.mouse.down()
         opened.mouse.move(track["x"] + to * track["width"], at["y"] + 5, steps=8)
         opened.mouse.up()
-        changed(opened, ".petweak-matcher-explorer", before)
+        places = moved(opened, box, before)
     assert assigned(box) == ["1", "0"]
+    assert np.allclose(places, [[1, 0], [-1, 0]], atol=0.01)
     box.screenshot(path=screenshots / "matcher-after.png")
 
 
@@ -215,16 +262,35 @@ def test_voila_serves_the_explorers_without_code(page, run_folder, screenshots, 
         assert page.locator(".petweak-photo-explorer").count() == 1
         assert "open_run(" not in page.locator("body").inner_text()
         page.screenshot(path=screenshots / "voila.png")
+        before = costs(box := matcher(page))
+        drag(page, box, (0.5, 0.5), (0.8, 0.4))
+        assert np.allclose(moved(page, box, before), [[0.3, -0.1], [0, 0]], atol=0.02)
 
 
-@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_masks_are_dragged_in_the_chapters_own_cell(page, lab, screenshots):
+    """By the mouse, then by a finger; with both under it, the upper one; not beyond the sliders."""
+    run_all(page, f"{lab}/lab/tree/07a.ipynb")
+    box = matcher(page)
+    box.screenshot(path=screenshots / "chapter-07a-before.png")
+    for start, end, finger, expected in (
+            ((0.5, 0.5), (1.5, 0.5), False, [[1, 0], [0, 0]]),
+            ((1.5, 0.5), (0.5, 0.5), True, [[1, 0], [-1, 0]]),
+            ((1.5, 0.5), (3.5, 0.7), False, [[1, 0.2], [-1, 0]])):
+        before = costs(box)
+        drag(page, box, start, end, finger)
+        assert np.allclose(moved(page, box, before), expected, atol=0.02)
+    assert assigned(box) == ["1", "0"]
+    box.screenshot(path=screenshots / "chapter-07a.png")
+
+
+@pytest.mark.parametrize("chapter", [name for name in CHAPTERS if name != "07a"])
 def test_the_cell_of_a_chapter_follows_its_control(chapter, page, lab, screenshots):
     """The chapters' own cells, after all cells above them have run."""
     run_all(page, f"{lab}/lab/tree/{chapter}.ipynb")
     box = f".petweak-{CHAPTERS[chapter]}-explorer"
     page.locator(box).wait_for(state="attached", timeout=400_000)
     page.locator(box).scroll_into_view_if_needed()
-    part = {"cam": ".petweak-overlay img", "matcher": ".petweak-scene img", "maskformer": "img"}
+    part = {"cam": ".petweak-overlay img", "maskformer": "img"}
     # Of the maskformer's pictures, the one after the photo: all queries together.
     image = page.locator(f"{box} {part[CHAPTERS[chapter]]}").nth(int(chapter == "07b"))
     image.wait_for()
