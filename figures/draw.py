@@ -33,7 +33,7 @@ from petweak.data.masks import IGNORE, read_mask
 from petweak.data.oxford_pets import read_pets
 from petweak.evaluation.metrics import BASELINES, iou
 from petweak.evaluation.metrics import target as target_of
-from petweak.experiments.ablation import SEEDS, after_holm, degenerate
+from petweak.experiments.ablation import LEVEL, SEEDS, after_holm, degenerate
 from petweak.experiments.ablation import answers as ablation_answers
 from petweak.experiments.ablation import sentences as ablation_sentences
 from petweak.experiments.cam_heads import BORDERS, by_labels, two_by_two
@@ -133,16 +133,80 @@ def write_label_efficiency(data: Path, out: Path) -> None:
                      out / f"{data.name}-label_efficiency.png")
 
 
+def of_both(data: Path) -> pd.DataFrame | None:
+    """The table `supervision` of a run in `data`, where it has one, with what `supervision_cpu` has
+    beside: what was trained on a CPU alone."""
+    models, cpu = (read_frame(f) if (f := data / f"supervision{end}.csv").is_file() else None
+                   for end in ("", "_cpu"))
+    if models is not None and cpu is not None:
+        models = pd.concat([models, cpu[~cpu["of"].isin(models["of"])]])
+    return models
+
+
+def machine_hours(data: Path) -> pd.DataFrame:
+    """Hours of a machine beside those of people, `mask_costs.by_hours` of models of a run in
+    `data`: `masks_hours` for the masks of all photos that a model learns from, by the `seconds` a
+    photo that were measured `masks_on` a machine, and `training_hours`, the median of its
+    trainings on `training_on`. Empty where nobody has timed it.
+
+    From `mask_costs` (the last layer of `gradcam_finetuned`, seconds, is not in it), from the
+    timings of the trainings, and, for self-training, scaled from the photos of `cost`."""
+    costs, chain, gpu = (read_frame(data.parent / f"{name}.csv").set_index(key) for name, key in (
+        ("photos/mask_costs", "what"), ("photos/cost", "stage"), ("gpu/supervision_timings", "of")))
+    models, points = of_both(data), by_hours(None, of_both(data))
+    last = chain.filter(like="train ", axis=0)["seconds"].iloc[-1]
+    n, whole = chain.loc["all", ["photos", "seconds"]]
+    timed = f"one thread of a busy CPU ({costs['n_images'].max()} photos)"
+    scaled = f"two CPU cores (scaled from {n:.0f} photos)"
+    cards = f"one {gpu['gpu'].iloc[0].split()[1]}, {gpu['processes'].max()} trainings at once"
+    cam = (costs.filter(like="gradcam", axis=0)["seconds"].iloc[0], timed)
+    made = {"gradcam_pretrained": cam, "gradcam_finetuned": cam, "ground_truth": (0, "people"),
+            "mask_rcnn_compact": (costs.loc["mask_rcnn_compact", "seconds"], timed),
+            "imagenet_only": ((whole - last) / n, scaled)}
+    trained = gpu.query("model == 'maskformer-ms' and labels == 'breed'")["train_seconds"]
+    trained = trained.groupby("of").median() / 3600
+    rows = []
+    for point in points.itertuples():
+        alone = point.source == "imagenet_only"
+        of = ALONE["ignore"] if alone else point.name.replace("\n", " ")
+        photos = models.loc[models["of"] == of, "learnt_from"].max()
+        seconds, masks_on = made.get(point.source, (math.nan, "not timed"))
+        rows.append({
+            "of": of, "source": point.source, "photos": photos, "people_hours": point.hours,
+            "seconds": seconds, "masks_hours": photos * seconds / 3600, "masks_on": masks_on,
+            "training_hours": photos * last / n / 3600 if alone else trained.get(of, math.nan),
+            "training_on": scaled if alone else cards, "iou": point.iou})
+    return pd.DataFrame(rows)
+
+
+def machine_table(hours: pd.DataFrame) -> pd.DataFrame:
+    """`machine_hours` as text, the best model first."""
+    forms = {"people_hours": "{:.1f}", "seconds": "{:.2f}", "masks_hours": "{:.2f}",
+             "training_hours": "{:.2f}", "iou": "{:.3f}"}
+    shown = hours.sort_values("iou", ascending=False).assign(
+        **{name: hours[name].map(form.format, na_action="ignore") for name, form in forms.items()})
+    return shown.drop(columns="source").rename(columns={
+        "of": "source", "photos": "learnt from", "people_hours": "people, h",
+        "seconds": "masks, s a photo", "masks_hours": "masks, h", "masks_on": "masks on",
+        "training_hours": "training, h", "training_on": "training on", "iou": "IoU"})
+
+
+def with_machine(points: pd.DataFrame, hours: pd.DataFrame) -> pd.DataFrame:
+    """`mask_costs.by_hours`, and its `machine_hours` in the names."""
+    both = (hours["masks_hours"] + hours["training_hours"]).map("{:.2f} h".format)
+    both = both.replace("nan h", "not timed")
+    names = (name.partition("\n") for name in points["name"])
+    return points.assign(name=[f"{first}: {said}{line}{rest}" for (first, line, rest), said in zip(
+        names, both, strict=True)])
+
+
 def write_hours(data: Path, out: Path) -> None:
     """Draw IoU by hours of annotation from the tables of a run in `data`, where it has them. Models
     of `supervision` and of the curve are not in one picture: they took other numbers of steps."""
-    names = "label_efficiency", "supervision", "supervision_cpu"
-    curve, models, cpu = (read_frame(f) if (f := data / f"{n}.csv").is_file() else None
-                          for n in names)
+    curve = read_frame(f) if (f := data / "label_efficiency.csv").is_file() else None
+    models = of_both(data)
     if curve is None and models is None:
         return
-    if models is not None and cpu is not None:  # what was trained on a CPU alone
-        models = pd.concat([models, cpu[~cpu["of"].isin(models["of"])]])
     if models is not None:
         curve = None
     points = by_hours(curve, models)
@@ -151,6 +215,9 @@ def write_hours(data: Path, out: Path) -> None:
         title = f"Pseudo-masks alone are worth {least:.1f} to {usual:.1f} hours of outlines"
     else:
         title = hours_title(points)
+    if models is not None:
+        points = with_machine(points, machine_hours(data))
+        title += "\n(behind each name: hours of a machine)"
     save_or_show(charts.annotation_hours(points, title), out / f"{data.name}-annotation_hours.png")
 
 
@@ -159,7 +226,8 @@ def write_ablation(data: Path, out: Path) -> None:
     if not (file := data / "ablation.csv").is_file():
         return
     table = read_frame(file)
-    say = {"yes": "{simplest} satisfies by mask IoU, with {share:.1%} of full-size's parameters",
+    say = {"yes": "the simplest here that satisfies by mask IoU is {simplest}, with {share:.1%} of "
+                  "full-size's parameters",
            "none of the grid": "nothing with a tenth of full-size's parameters satisfies",
            "undecided": "undecided whether a tenth of full-size's parameters is enough"}
     itself = "{simplest}, with {share:.1%} of full-size's parameters, is itself the best"
@@ -172,7 +240,7 @@ def write_ablation(data: Path, out: Path) -> None:
 
 def architectures_table(table: pd.DataFrame) -> pd.DataFrame:
     """Of each source the best architecture first, and the baselines, as text; "▽" marks what is
-    degenerate."""
+    degenerate, and a column what is post hoc, where a row is."""
     table = table.sort_values(["source", "iou"], ascending=False)
     three, signed = ("iou", "semantic_miou", "accuracy"), ("minus_best", "low", "high")
     forms = dict.fromkeys(three, "{:.3f}") | dict.fromkeys(signed, "{:+.3f}")
@@ -182,11 +250,13 @@ def architectures_table(table: pd.DataFrame) -> pd.DataFrame:
     shown["minus_best"] += " [" + shown["low"] + ", " + shown["high"] + "]"
     shown["satisfies"] += np.where(
         after_holm(table) == table["satisfies"], "", f", {UNDECIDED} after Holm")
+    shown["post_hoc"] = np.where(table["post_hoc"], "yes", "")
+    late = ["post_hoc"] * bool(table["post_hoc"].any())
     floor = [{"row": n, "iou": f"{table[n].iloc[0]:.3f}"} for n in BASELINES]
     shown = pd.concat([shown.astype(str), pd.DataFrame(floor)])
-    return shown[["source", "row", "parameters", "share", "gflops", "steps", "seeds", "iou",
+    return shown[["source", "row", *late, "parameters", "share", "gflops", "steps", "seeds", "iou",
                   "semantic_miou", "accuracy", "minus_best", "satisfies"]].rename(columns={
-        "share": "of full-size's", "gflops": "GFLOPs", "iou": "IoU",
+        "post_hoc": "post hoc", "share": "of full-size's", "gflops": "GFLOPs", "iou": "IoU",
         "semantic_miou": "semantic mIoU", "minus_best": "minus the best"})
 
 
@@ -195,6 +265,34 @@ def architectures_of_note(table: pd.DataFrame) -> pd.DataFrame:
     best = table["source"].map(table[table["p"].isna()].set_index("source")["iou"])
     several = table["seeds"] >= SEEDS
     return architectures_table(table[several | (table["iou"] > best) | degenerate(table)])
+
+
+def more_seeds(table: pd.DataFrame) -> str:
+    """Which rows of `ablation_ground_truth` another table of ground truth has with more seeds."""
+    said, own = [], table.set_index("row")["seeds"]
+    for name in ("ablation", "ablation_wide"):
+        rows = tables.stored("photos37", f"{name}.csv").query("source == 'ground_truth'")
+        rows = rows[rows["seeds"] > rows["row"].map(own)]
+        said.append(f"{', '.join(f'`{row}`' for row in rows['row'])} (`{name}.csv`)")
+    return f"more seeds than here has another table, which is the one to quote: {'; '.join(said)}."
+
+
+def what_counts(table: pd.DataFrame) -> str:
+    """Whose verdicts count, of `ablation_wide` or of `ablation`, and what satisfies by them."""
+    grid = tables.stored("photos37", "ablation.csv").query("source == 'ground_truth'")
+    rows = table.merge(grid, on=["source", "row"], suffixes=("", "_there"))
+    rows = rows[rows["satisfies"] != rows["satisfies_there"]]
+    other = ", ".join(f"`{r.row}` (`{r.satisfies_there}` there, `{r.satisfies}` here)"
+                      for r in rows.itertuples())
+    fine = table[table["satisfies"] == "yes"].sort_values("parameters")
+    planned = fine[~fine["post_hoc"]].iloc[0]
+    holm = "" if not planned["p"] >= LEVEL else f", {UNDECIDED} after Holm"
+    return ("for the second question, with ground truth, this table counts and not the first one: "
+            "what satisfies is said of the best row, and the wider models, of which one is the "
+            "best, were rows of the same grid (`ablation.toml`) from its first version on. Verdicts "
+            f"that differ: {other}. So the simplest that satisfies is `{fine.iloc[0]['row']}`"
+            f"{' (post hoc)' * bool(fine.iloc[0]['post_hoc'])}; of the rows that are not post hoc, "
+            f"`{planned['row']}` with {planned['share']:.1%} of full-size's parameters{holm}.")
 
 
 def _masks(run_folder: Path, data_root: str) -> list[dict]:
@@ -522,7 +620,9 @@ def unseen_scores(table: pd.DataFrame, rest: pd.DataFrame) -> str:
 
 # What a table says, in sentences that stand before it, and what more they say, after it.
 SENTENCES = {
-    **dict.fromkeys(("ablation", "ablation_ground_truth", "ablation_wide"), ablation_sentences),
+    "ablation": ablation_sentences,
+    "ablation_ground_truth": lambda table: [*ablation_sentences(table), more_seeds(table)],
+    "ablation_wide": lambda table: [*ablation_sentences(table), what_counts(table)],
     "label_efficiency": efficiency_sentences,
     "supervision": lambda table: [
         f"first question: {answer(table)}", f"second question, masks: {satisfying(table)}",
@@ -554,7 +654,7 @@ TABLES = {  # a file in figures/data/<run>/, and the mark in one of PAGES: its t
     "ablation": architectures_of_note, "ablation_ground_truth": architectures_of_note,
     "ablation_wide": architectures_table,
     "supervision": supervision_table,
-    "supervision_cpu": without_labels_table,
+    "supervision_cpu": without_labels_table, "machine_hours": machine_table,
     "mask_costs": lambda costs: costs.drop(columns=["low", "high", "n_images", "threads"]),
     "choices": lambda choices: choices.drop(columns=["source", "labels", "model", "seconds"]),
 }
@@ -624,8 +724,10 @@ def main() -> None:
     for name in () if args.only_tables else TITLES:
         write_figures(project_path(getattr(args, name)), name, out)
     for name in () if args.only_tables else STORED:
-        write_label_efficiency(out / "data" / name, out)
-        write_hours(out / "data" / name, out)
+        write_label_efficiency(data := out / "data" / name, out)
+        if of_both(data) is not None:
+            write_frame(data / "machine_hours.csv", machine_hours(data))
+        write_hours(data, out)
         write_ablation(out / "data" / name, out)
     write_tables([project_path(page) for page in PAGES], out)
     write_times(project_path("notebooks"), out)

@@ -14,6 +14,7 @@ from PIL import Image
 from petweak.config import settings
 from petweak.data.files import read_frame
 from petweak.evaluation.metrics import BASELINES
+from petweak.experiments.ablation import POST_HOC
 from petweak.experiments.cam_heads import by_labels, summary, two_by_two
 from petweak.experiments.mask_costs import annotation_times
 from petweak.experiments.unseen_breeds import lost
@@ -414,15 +415,38 @@ def test_hours_of_annotation_are_drawn_where_there_is_a_table(tmp_path):
 
 
 def test_the_title_of_the_hours_says_whose_outlines_a_score_rests_on(tmp_path, monkeypatch):
-    titles, drawn = [], draw.charts.annotation_hours
-    monkeypatch.setattr(draw.charts, "annotation_hours",
-                        lambda points, title: titles.append(title) or drawn(points, title))
+    titles, names, drawn = [], [], draw.charts.annotation_hours
+    monkeypatch.setattr(draw.charts, "annotation_hours", lambda points, title: (
+        titles.append(title), names.extend(points["name"]), drawn(points, title))[2])
     draw.write_hours(TOP / "figures" / "data" / "photos37", tmp_path)
     scores = {line.split(": ")[0].split(" of ", 1)[1]: float(line.split(": ")[1])
-              for line in titles[0].splitlines()}
+              for line in titles[0].splitlines()[:-1]}
     others, free = "labels, others' outlines of other photos", "these photos"
     assert set(scores) == {"outlines and labels", others, "labels alone", free}
     assert scores["labels alone"] < scores[free] < scores[others]
+    assert "hours of a machine" in titles[0].splitlines()[-1]
+    assert {"external_yolo: not timed", "mask_rcnn_compact: 0.05 h"} <= set(names)
+
+
+def test_hours_of_a_machine_are_those_that_were_measured():
+    data = TOP / "figures" / "data"
+    hours = draw.machine_hours(data / "photos37")
+    pd.testing.assert_frame_equal(hours, read_frame(data / "photos37" / "machine_hours.csv"))
+    hours = hours.set_index("source")
+    costs = read_frame(data / "photos" / "mask_costs.csv").set_index("what")["seconds"]
+    compact = hours.loc["mask_rcnn_compact"]
+    assert compact["photos"] == 1446
+    assert compact["masks_hours"] == pytest.approx(1446 * costs["mask_rcnn_compact"] / 3600)
+    gpu = read_frame(data / "gpu" / "supervision_timings.csv").query(
+        "of == 'mask_rcnn_compact' and labels == 'breed' and model == 'maskformer-ms'")
+    assert compact["training_hours"] == pytest.approx(gpu["train_seconds"].median() / 3600)
+    chain = read_frame(data / "photos" / "cost.csv").set_index("stage")["seconds"]
+    alone = hours.loc["imagenet_only"]
+    both = alone["masks_hours"] + alone["training_hours"]
+    assert both == pytest.approx(1601 / 300 * chain["all"] / 3600) and alone["people_hours"] == 0
+    assert hours.loc["ground_truth", "masks_hours"] == 0
+    external = hours.index.str.startswith("external")  # their masks came with the photos
+    assert hours["masks_hours"].isna().tolist() == external.tolist() and external.sum() == 2
 
 
 def test_the_grid_of_architectures_is_drawn_with_what_it_came_to(tmp_path, monkeypatch):
@@ -430,7 +454,8 @@ def test_the_grid_of_architectures_is_drawn_with_what_it_came_to(tmp_path, monke
     assert not list(tmp_path.glob("*.png"))
     about = {"network": "MaskFormer", "levels": "final", "pareto": True, "steps": 180,
              "gflops": 0.5, "semantic_miou": 0.4, "accuracy": 0.6, "all_ones": 0.49,
-             "centre_box": 0.3, "gain": None, "gain_low": None, "gain_high": None, "gain_p": None}
+             "centre_box": 0.3, "gain": None, "gain_low": None, "gain_high": None, "gain_p": None,
+             "post_hoc": False}
     rows = [("full-size", 1000, 0.9, "yes", None), ("tiny", 50, 0.89, "yes", 0.06),
             ("poor", 20, 0.5, "no", 0.001)]
     (tmp_path / "photos").mkdir()
@@ -446,7 +471,8 @@ def test_the_grid_of_architectures_is_drawn_with_what_it_came_to(tmp_path, monke
         titles.append(title), ablation_points(table, title))[1])
     draw.write_ablation(tmp_path / "photos", tmp_path)
     assert titles[0].replace("\n", " ") == (
-        "ground_truth: tiny satisfies by mask IoU, with 5.0% of full-size's parameters "
+        "ground_truth: the simplest here that satisfies by mask IoU is tiny, with 5.0% of full-"
+        "size's parameters "
         "weak: nothing with a tenth of full-size's parameters satisfies")
     table = pd.read_csv(tmp_path / "photos" / "ablation.csv")
     table[table["row"] != "tiny"].assign(share=0.1).to_csv(
@@ -455,6 +481,9 @@ def test_the_grid_of_architectures_is_drawn_with_what_it_came_to(tmp_path, monke
     assert titles[1].count("is itself the best") == 2
     assert Image.open(tmp_path / "photos-ablation.png").size[0] == 900
     shown = draw.architectures_table(table).query("source != 'ground_truth'")
+    assert "post hoc" not in shown
+    late = draw.architectures_table(table.assign(post_hoc=table["row"] == "tiny"))
+    assert late.loc[late["post hoc"] == "yes", "row"].tolist() == ["tiny", "tiny"]
     assert shown["row"].tolist() == ["full-size", "tiny", "poor", "all_ones", "centre_box"]
     assert shown["IoU"].tolist() == ["0.900", "0.890", "0.500 ▽", "0.490", "0.300"]
     assert shown["minus the best"].tolist()[1] == "-0.010 [-0.020, +0.000]"
@@ -559,6 +588,29 @@ def test_the_papers_queries_have_hardly_learnt_breeds_in_so_few_steps():
     few = table.loc[["full-size", "full-size-ms"]]
     assert set(few["steps"]) == {180} and few["accuracy"].max() < 0.1
     assert table.loc["maskformer-ms decoder_channels=256", "accuracy"] > 0.7  # as wide
+
+
+def test_what_stands_in_two_tables_of_architectures_says_which_one_counts():
+    wide, grid, more = (photos37(f"ablation{end}") for end in ("_wide", "", "_ground_truth"))
+    assert set(wide.loc[wide["post_hoc"], "row"]) == set(POST_HOC)
+    assert not grid["post_hoc"].any() and not more["post_hoc"].any()
+    told, small = (t[t["source"] == "ground_truth"].set_index("row") for t in (wide, grid))
+    assert told["iou"].max() > small["iou"].max()  # the best of the grid is a wider model
+    said = draw.what_counts(wide)
+    differ = [row for row in told.index.intersection(small.index)
+              if told["satisfies"][row] != small["satisfies"][row]]
+    assert differ == ["small maskformer-ms"] and said.count(" there, ") == 1
+    assert "`small maskformer-ms` (`yes` there, `undecided` here)" in said
+    fine = told[told["satisfies"] == "yes"]
+    assert f"is `{fine['parameters'].idxmin()}` (post hoc)" in said
+    assert f"`{fine[~fine['post_hoc']]['parameters'].idxmin()}` with 14.4% of full-size" in said
+    once, seeds = more.set_index("row")["seeds"], small["seeds"]
+    both = [row for row in once.index.intersection(seeds.index) if once[row] < seeds[row]]
+    assert "smallest maskformer-ms" in both and set(once[both]) == {1} and set(seeds[both]) == {3}
+    text = draw.more_seeds(more)
+    assert all(f"`{row}`" in text for row in both) and text.count("`") == 2 * len(both) + 6
+    text = " ".join((TOP / "README.md").read_text(encoding="utf-8").split())
+    assert said[4:] in text and "`post hoc`" in text
 
 
 def test_scores_without_photos_that_were_looked_at_are_said_by_how_far_they_move():

@@ -245,8 +245,7 @@ def _files(folder: Path) -> Callable[[str], list[Path]]:
             exact.setdefault(stem, []).append(folder / name)
             folded.setdefault(stem.casefold(), []).append(folder / name)
             bared.setdefault(bare(stem).casefold(), []).append(folder / name)
-    return lambda i: exact.get(i) or folded.get(i.casefold()) or (
-        bared.get(bare(i).casefold(), []))
+    return lambda i: exact.get(i) or folded.get(i.casefold()) or bared.get(bare(i).casefold(), [])
 
 
 def _check_files(root: Path, ids: Container[str], *finders: Callable[[str], list[Path]]) -> None:

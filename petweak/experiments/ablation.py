@@ -41,14 +41,17 @@ INPUT = ("image_size", "backbone")  # settings that need features of their own
 FULL_SIZE, TENTH = "full-size", 0.1  # what parameters are a share of; the share asked for
 BASES = ("maskformer", "maskformer-ms")  # they always have all seeds
 RESAMPLES, LEVEL = 9999, 0.05
+GRID = tomllib.loads(files(__package__).joinpath("ablation.toml").read_text("utf-8"))
+POST_HOC = GRID.pop("post_hoc")  # rows that were designed when test scores of others were known
 
 
 def grid() -> dict[str, dict[str, Any]]:
     """{row: what it sets}, of ablation.toml."""
-    text, rows = files(__package__).joinpath("ablation.toml").read_text("utf-8"), {}
-    for name, table in tomllib.loads(text).items():
-        rows[name] = base = table.pop("base")
-        rows |= {f"{name} {k}={v}": base | {k: v} for k, values in table.items() for v in values}
+    rows = {}
+    for name, table in GRID.items():
+        rows |= {name: table["base"].copy()} | {
+            f"{name} {k}={v}": table["base"] | {k: v}
+            for k, values in table.items() if k != "base" for v in values}
     return rows
 
 
@@ -65,7 +68,7 @@ def ablation(
     the simplest.
 
     Returns a row per source and architecture:
-    `source`, `row`, `network`, `levels`;
+    `source`, `row`, whether it is `post_hoc` (of POST_HOC), `network`, `levels`;
     trained `parameters`, and their `share` of those of FULL_SIZE; `gflops` of the head for a
     photo and `backbone_gflops`, additions and multiplications in 10^9; `memory_mb` that a step of
     training keeps (weights, gradients, moments, activations) in float32; `ms_per_photo` of the
@@ -139,7 +142,7 @@ def ablation(
     for source in sources:
         scores[source] = {of: score(source, *of) for of in each}
         table = _compared(scores[source], border)
-        table.insert(4, "share", table["parameters"] / full_size(run, labels))
+        table.insert(5, "share", table["parameters"] / full_size(run, labels))
         _beside_bases(table, scores[source], border,
                       scores[sources[0]] if source != sources[0] else None)
         tables.append(table.assign(source=source))
@@ -251,7 +254,7 @@ def _compared(scores: dict[tuple[str, int], Scores], border: str) -> pd.DataFram
                      s, "semantic_miou", of=scoring.SEMANTIC[border == "ignore"]),
                  "accuracy": metric(s, "class_accuracy")} for s, iou in zip(of, ious, strict=True)]
         means = pd.DataFrame(each).mean(numeric_only=True)
-        return {"row": name, **of[0].rows[0], **means}
+        return {"row": name, "post_hoc": name in POST_HOC, **of[0].rows[0], **means}
 
     table = pd.DataFrame(about(*row) for row in rows.items())
     table = table.astype({"parameters": int, "seeds": int, "steps": int})
@@ -360,9 +363,9 @@ def sentences(table: pd.DataFrame) -> list[str]:
     def named(row: pd.Series, best: str) -> str:
         below = (f"{row['minus_best']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}] from the best"
                  if row.name != best else "the best on test itself")
-        return (f"`{row.name}` with {row['share']:.1%} of `{FULL_SIZE}`'s parameters (IoU "
-                f"{row['iou']:.3f}, {below}; semantic mIoU {row['semantic_miou']:.3f}, accuracy "
-                f"{row['accuracy']:.3f})")
+        return (f"`{row.name}` with {row['share']:.1%} of `{FULL_SIZE}`'s parameters ("
+                f"{'post hoc; ' * bool(row['post_hoc'])}IoU {row['iou']:.3f}, {below}; semantic "
+                f"mIoU {row['semantic_miou']:.3f}, accuracy {row['accuracy']:.3f})")
 
     for said in answers(table).to_dict("records"):
         part = table[table["source"] == said["source"]].set_index("row")

@@ -23,7 +23,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchvision.models import resnet50
+from torchvision.models import ResNet50_Weights, resnet50
 
 from petweak.data import oxford_pets as data
 from petweak.data.feature_cache import photo_tensor
@@ -40,6 +40,7 @@ PAPER = (0.0900, 0.5431)  # IoU of the masks of Tables 3 and 4 on test
 NEAR = 0.03  # how far from 0.09 a score may be that is about 0.09
 SPARED = 0.1  # the share of the finetuned head's IoU that a fault changes at most, if it spares it
 LEVEL = 0.05  # how far from 0.54 the finetuned head's IoU may be
+NAMES = [n.replace(" ", "_").lower() for n in ResNet50_Weights.IMAGENET1K_V1.meta["categories"]]
 
 
 @dataclass(frozen=True)
@@ -55,14 +56,18 @@ class Case:
     backbone: Backbone
     photos: tuple[Path, ...] = ()
 
-    def generator(self, row: int) -> torch.Generator:
-        """Random numbers of one photo, the same in every batch."""
-        return torch.Generator().manual_seed(zlib.crc32(self.photos[row].stem.encode()))
+    def drawn(self, draw: Callable[[torch.Generator], Tensor]) -> Tensor:
+        """What is drawn for each photo, the same in every batch."""
+        seeds = (zlib.crc32(photo.stem.encode()) for photo in self.photos)
+        return torch.stack([draw(torch.Generator().manual_seed(seed)) for seed in seeds])
+
+    def named(self) -> Tensor:
+        """(B,): the class with the largest logit."""
+        return self.head(self.maps.mean((-2, -1))).argmax(1)
 
     def gradient(self, classes: Tensor | None = None) -> Tensor:
         """(B, C): d logit / d map, equal at every position, of `classes` or of the named class."""
-        if classes is None:
-            classes = self.head(self.maps.mean((-2, -1))).argmax(1)
+        classes = self.named() if classes is None else classes
         return self.head.weight.detach()[classes] / self.maps[0, 0].numel()
 
     def weighted(self, weights: Tensor) -> Tensor:
@@ -81,19 +86,20 @@ def untrained_head(case: Case) -> Tensor:
 
 
 def new_heads(case: Case) -> Tensor:
-    if case.finetuned:
-        return named_class(case)
-    weights = [torch.randn(case.maps.shape[1], generator=case.generator(k))
-               for k in range(len(case.maps))]
-    return case.weighted(torch.stack(weights))
+    return named_class(case) if case.finetuned else case.weighted(
+        case.drawn(lambda g: torch.randn(case.maps.shape[1], generator=g)))
 
 
 def random_classes(case: Case) -> Tensor:
-    if case.finetuned:
-        return named_class(case)
-    drawn = [torch.randint(case.head.out_features, (), generator=case.generator(k))
-             for k in range(len(case.maps))]
-    return case.weighted(case.gradient(torch.stack(drawn)))
+    n = case.head.out_features
+    return named_class(case) if case.finetuned else case.weighted(
+        case.gradient(case.drawn(lambda g: torch.randint(n, (), generator=g))))
+
+
+def right_classes(case: Case) -> Tensor:
+    right = [k == label if case.finetuned else NAMES[k] == BREEDS[label].lower()
+             for k, label in zip(case.named().tolist(), case.labels.tolist(), strict=True)]
+    return named_class(case) * torch.tensor(right)[:, None, None]
 
 
 @cache
@@ -120,11 +126,6 @@ def earlier_layer(case: Case) -> Tensor:
         logits = F.linear(case.backbone.final_from(x, "stride16").mean((-2, -1)), weight, bias)
         (gradient,) = torch.autograd.grad(logits.amax(1).sum(), x)
     return replace(case, maps=case.stride16).weighted(gradient.mean((-2, -1)).cpu())
-
-
-def top_twentieth(soft: np.ndarray, threshold: float) -> np.ndarray:
-    k = int(0.95 * soft.size)
-    return soft > np.partition(soft, k, axis=None)[k]
 
 
 def byte_sums(mask: np.ndarray, target: np.ndarray) -> float:
@@ -158,6 +159,9 @@ FAULTS: dict[str, Pipeline] = {
     "untrained network": Pipeline("a ResNet-50 without weights", untrained_network),
     "new head for each photo": Pipeline("an untrained layer, made in the loop", new_heads),
     "random class": Pipeline("another random class of ImageNet for each photo", random_classes),
+    "next class": Pipeline("the class with the next number", lambda c: c.weighted(c.gradient(
+        (c.named() + 1) % c.head.out_features))),
+    "class counts": Pipeline("a mask scores 0 if its class has another name", right_classes),
     "minus gradient": Pipeline("a loss's gradient", lambda c: c.weighted(-c.gradient())),
     "mean over channels": Pipeline(
         "the gradient's mean over the wrong axis",
@@ -169,7 +173,9 @@ FAULTS: dict[str, Pipeline] = {
         scale=lambda m, size: F.interpolate(m[:, None], (size, size), mode="bilinear")[:, 0]),
     "inverted map": Pipeline("foreground below the threshold", decide=np.less_equal),
     "peak above 0.9": Pipeline("a threshold of 0.9", decide=lambda soft, _: soft > 0.9),
-    "top 5 %": Pipeline("a percentile instead of a threshold", decide=top_twentieth),
+    "top 5 %": Pipeline(
+        "a percentile instead of a threshold",
+        decide=lambda soft, _: soft > np.partition(soft, k := int(0.95 * soft.size), axis=None)[k]),
     "0/255 threshold": Pipeline("a threshold of bytes", decide=lambda soft, t: soft > 255 * t),
     "target: background": Pipeline("the trimap's 2 as the pet", target=lambda trimap: trimap == 2),
     "target: border": Pipeline("the trimap's 3 as the pet", target=lambda trimap: trimap == 3),
@@ -225,18 +231,10 @@ def joined(table: pd.DataFrame) -> pd.DataFrame:
     return out.reset_index()
 
 
-def faulty_masks(run: Run, source: str, ids: list[str], faults: list[str], threshold: float = 0.5
-                 ) -> Iterator[tuple[data.Sample, np.ndarray, dict[str, np.ndarray]]]:
-    """Photo by photo: its sample, its trimap (if it has none: None), and {fault: mask (H, W) bool},
-    for the head of `source`. ValueError as of `faulty_maps`."""
-    for sample, trimap, soft in faulty_maps(run, source, ids, faults):
-        yield sample, trimap, {n: FAULTS[n].decide(m, threshold) for n, m in soft.items()}
-
-
 def faulty_maps(run: Run, source: str, ids: list[str], faults: tuple[str, ...]
                 ) -> Iterator[tuple[data.Sample, np.ndarray | None, dict[str, np.ndarray]]]:
-    """Photo by photo: its sample, its trimap, and {fault: map (H, W)} before the threshold, for the
-    head of `source`, one of HEADS. ValueError for an unknown fault or a source without a head."""
+    """Photo by photo: its sample, its trimap (if it has one), and {fault: map (H, W)} before the
+    threshold, for the head of `source`, one of HEADS. ValueError for another source or fault."""
     if source not in HEADS:
         raise ValueError(f"{source!r} has no linear head: there are {', '.join(HEADS)}")
     if unknown := [name for name in faults if name not in FAULTS]:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from petweak.data.masks import write_mask
 from petweak.evaluation.scoring import score_masks, score_model
-from petweak.experiments.cam_faults import HEADS, faulty_masks
+from petweak.experiments.cam_faults import FAULTS, HEADS, faulty_maps
 from petweak.experiments.trials import TRIALS, scored, targets, train
 from petweak.study.run import Run
 from petweak.training.inference import predict_features
@@ -33,8 +33,9 @@ def memorised_masks(run: Run, faults: tuple[str, ...] = SUSPECTS, threshold: flo
     for fault in faults:
         name = f"faulty/{fault.replace(' ', '-')}-{threshold}"
         folder = run.folder / TRIALS / name
-        for sample, _, masks in faulty_masks(run, HEADS[0], list(run.ids), [fault], threshold):
-            write_mask(folder / f"{sample.id}.png", masks[fault].astype(np.uint8) * 255)
+        for sample, _, soft in faulty_maps(run, HEADS[0], list(run.ids), (fault,)):
+            mask = FAULTS[fault].decide(soft[fault], threshold)
+            write_mask(folder / f"{sample.id}.png", mask.astype(np.uint8) * 255)
         learnt = targets(run, folder, train_ids, labels)
         predictor = train(run, f"{name}-{labels}", learnt, labels, levels=("final",))
         predicted = (p for _, p in predict_features(predictor, run.features, list(run.ids)))

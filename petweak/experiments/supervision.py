@@ -182,9 +182,8 @@ def summary(table: pd.DataFrame, border: str, labels: str = "breed") -> pd.DataF
     part = table[table["labels"].isin((labels, NONE)) & table["border"].isin((border, "-"))]
     means = part.pivot_table("value", KEYS, ["split", "metric"], "mean", sort=False)
     columns = {"masks": ("train", "pseudo_iou_gt"), "masks_test": ("test", "pseudo_iou_gt"),
-               "iou": ("test", "mask_iou_gt"),
-               "accuracy": ("test", "class_accuracy"), "semantic_miou": ("test", "semantic_miou"),
-               "difference": ("test", GAPS[0])}
+               "iou": ("test", "mask_iou_gt"), "accuracy": ("test", "class_accuracy"),
+               "semantic_miou": ("test", "semantic_miou"), "difference": ("test", GAPS[0])}
     out = pd.DataFrame({k: means.get(c, math.nan) for k, c in columns.items()}, means.index)
     seeds = part[part["metric"] == "mask_iou_gt"].groupby(KEYS)
     spread = seeds["value"].agg(seeds="size", smallest="min", largest="max")

@@ -22,6 +22,7 @@ from petweak.experiments.ablation import (
     BASES,
     INPUT,
     NETWORKS,
+    POST_HOC,
     SHAPE,
     ablation,
     after_holm,
@@ -59,6 +60,7 @@ def test_a_row_of_the_grid_names_settings_and_fields_of_a_network():
         assert row.pop("network", "MaskFormer") in NETWORKS, name
         assert set(row) <= {*SHAPE, *INPUT, *SECTION_OF}, name
         assert "=" in name or "," not in name  # as an option it stays one name
+    assert set(POST_HOC) <= set(rows) and len(POST_HOC) == 3 and not set(POST_HOC) & {*BASES}
     values_of = {"layers": {0, 1, 6}, "queries": {1, 8, 20, 100}, "blocks": {0, 1, 2, 3}}
     for key, values in values_of.items():
         assert {r[key] for n, r in rows.items() if n.startswith(f"maskformer {key}=")} == values
@@ -86,6 +88,19 @@ def test_each_source_has_all_rows_and_the_bases_all_seeds(table):
     assert (table["iou"] == table["foreground"]).all()  # as the border is trained
     assert table.groupby("source")["p"].apply(lambda p: p.isna().sum()).eq(1).all()  # of the best
     assert table["steps"].eq(0).equals(table["network"] == "prototypes")
+    assert list(table.columns[:7]) == ["source", "row", "post_hoc", "network", "train_seconds",
+                                       "levels", "share"] and not table["post_hoc"].any()
+
+
+def test_a_row_that_was_designed_after_the_scores_of_others_is_marked():
+    of = made({"maskformer-ms": (1000, [0.9] * 3), "slim maskformer-ms": (90, [0.895] * 3)})
+    table = module._compared(of, "ignore").assign(source="clean")
+    module._beside_bases(table, of, "ignore", None)
+    assert table.set_index("row")["post_hoc"].to_dict() == {
+        "maskformer-ms": False, "slim maskformer-ms": True}
+    text = sentences(table.assign(share=table["parameters"] / 1000))[0]
+    assert "is `slim maskformer-ms` with 9.0% of `full-size`'s parameters (post hoc; IoU 0." in text
+    assert text.count("post hoc") == 1
 
 
 def test_steps_and_baselines_are_those_of_the_run(run, table):
@@ -334,3 +349,4 @@ def test_the_results_have_the_rows_of_each_stored_table(name):
     keys = ["source", "row"]
     told = satisfies(table, keys, table.set_index(keys)["seeds"])
     assert table.set_index(keys)["satisfies"].sort_index().equals(told.sort_index())
+    assert table["post_hoc"].equals(table["row"].isin(POST_HOC))

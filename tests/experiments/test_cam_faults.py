@@ -10,13 +10,14 @@ from conftest import small
 from torch import nn
 
 from petweak.experiments.cam_faults import (
+    BREEDS,
     FAULTS,
     HEADS,
+    NAMES,
     PAPER,
     Case,
     cam_faults,
     faulty_maps,
-    faulty_masks,
     joined,
 )
 from petweak.study.run import Run
@@ -52,6 +53,34 @@ def test_what_each_explanation_responds_to(case):
     # the mean of the weights (1, 0) / 4 for both channels
     both = torch.tensor([[0.5, 0.25], [0.5, 0.25]])
     assert torch.allclose(explained("mean over channels"), both.expand(2, 2, 2) * scale)
+
+
+def test_a_wrong_class_is_the_next_one_or_leaves_no_mask(case):
+    scale = torch.tensor([1.0, 3.0])[:, None, None]
+    after = FAULTS["next class"].explain(case).detach()
+    assert torch.allclose(after, torch.tensor([RIGHT, RIGHT]) * scale)
+    case.head.bias.data[1] = 100  # class 1, the last, is named: the next one is 0
+    after = FAULTS["next class"].explain(case).detach()
+    assert torch.allclose(after, torch.tensor([LEFT, LEFT]) * scale)
+    trained = Case(**{**vars(case), "finetuned": True})
+    counts = FAULTS["class counts"]
+    assert torch.allclose(counts.explain(trained).detach(),
+                          torch.tensor([RIGHT, [[0.0, 0.0]] * 2]))  # the labels are 1 and 0
+    assert not (counts.scale(counts.explain(case).detach(), 4) > 0).any()  # 1 is the goldfish
+    pugs = nn.Linear(2, 255)
+    with torch.no_grad():
+        pugs.weight.zero_()
+        pugs.bias.zero_()
+        pugs.weight[254, 0] = pugs.bias[254] = 1.0
+    of_pug = Case(**{**vars(case), "head": pugs, "labels": torch.tensor([BREEDS.index("pug"), 0])})
+    assert torch.allclose(counts.explain(of_pug).detach(), torch.tensor([LEFT, [[0.0, 0.0]] * 2]))
+
+
+def test_the_classes_of_imagenet_that_are_called_as_a_breed():
+    names = {breed for breed in BREEDS if breed.lower() in NAMES}
+    assert {"pug", "beagle", "saint_bernard", "great_pyrenees"} <= names and len(names) == 13
+    assert NAMES[254] == "pug" and len(NAMES) == 1000
+    assert not {"Siamese", "Persian", "Abyssinian"} & names  # "Siamese cat", "Persian cat", none
 
 
 def test_an_untrained_head_does_not_respond_as_the_trained_one_does(case):
@@ -157,7 +186,8 @@ def test_the_clues_are_joined():
 
 def test_masks_of_faults_have_the_photos_size_and_the_network_stays_where_it_was(run):
     first, backbone, device = run.pets.samples[0].id, run.backbone, run.device
-    ((sample, trimap, masks),) = faulty_masks(run, HEADS[0], [first], list(FAULTS))
+    ((sample, trimap, maps),) = faulty_maps(run, HEADS[0], [first], tuple(FAULTS))
+    masks = {name: FAULTS[name].decide(soft, 0.5) for name, soft in maps.items()}
     assert sample.id == first and set(masks) == set(FAULTS)
     assert all(m.dtype == bool and m.shape == trimap.shape for m in masks.values())
     assert np.array_equal(masks["inverted map"], ~masks["none"])
@@ -189,7 +219,7 @@ def test_unknown_names_are_refused(run):
     with pytest.raises(ValueError, match="unknown fault no such fault"):
         cam_faults(run, ("no such fault",))
     with pytest.raises(ValueError, match="no linear head"):
-        next(faulty_masks(run, "mask_rcnn", ["x"], ["none"]))
+        next(faulty_maps(run, "mask_rcnn", ["x"], ("none",)))
 
 
 def test_the_papers_scores_are_those_of_its_tables():
