@@ -31,7 +31,7 @@ from petweak.experiments.trials import scored
 from petweak.models import losses
 from petweak.models.backbones import Backbone
 from petweak.pseudo_masks import cam as cams
-from petweak.pseudo_masks import source_class, source_names
+from petweak.pseudo_masks import source_class
 from petweak.pseudo_masks.base import Batch, Source
 from petweak.pseudo_masks.refinement import Pipeline
 from petweak.study.run import Run
@@ -289,7 +289,7 @@ def _stages(run: Run, samples: list[Sample]) -> Calls:
     def masked(source: Source) -> list[Tensor]:
         return [source.refined(batch) for batch in context.batches(ids, source.batch_size)]
 
-    for name in source_names(settings):
+    for name in settings.sources:
         if not source_class(name).reads_trimaps:
             calls[f"masks, {name}"] = partial(masked, run.fitted_source(name))
     rounds = settings.replace(walk_steps=settings.self_training.round_walk_steps)
