@@ -37,7 +37,8 @@ from petweak.visualization import charts
 from petweak.visualization.style import save_or_show
 
 # What is after the hyphen is the backbone, where a second one was measured.
-TABLES = ("benchmark", "benchmark-resnet50", "time_to_quality", "growth", "limits")
+TABLES = ("benchmark", "benchmark-resnet50", "time_to_quality", "growth", "limits",
+          "alternatives")
 SAME = ("rounds", "repeats", "n_images", "distinct", "precision", "gflops_float32",
         "gflops_bfloat16", "gb_copied", "threads", "device")  # where all rows agree: in the text
 FILE, NAMES = 16 << 40, 10_000_000  # of ext4: bytes of a file, names that a folder holds with ease
@@ -223,6 +224,8 @@ def section(name: str, table: pd.DataFrame, note: dict[str, Any]) -> list[str]:
                      "matrix product and of a copy in the same rounds (`gflops_float32`, "
                      "`gflops_bfloat16`, `gb_copied`, a second); `share` is `least` / `seconds`; "
                      "`rest` says where the time goes.")
+    if name == "alternatives":
+        lines.append("The first way of each stage is petweak's default; `ratio` is to it.")
     return [*lines, shown(table)]
 
 

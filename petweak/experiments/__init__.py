@@ -40,6 +40,7 @@ EXPERIMENTS = {  # a module is imported when its experiment is run
     "time_to_quality": "How many seconds is it to an IoU, beside networks whose encoders learn?",
     "growth": "How do time and memory grow with photos, classes, side and queries?",
     "benchmark": "How fast is all this, beside what people would use instead?",
+    "alternatives": "Does what petweak does to be fast pay, beside the plain way?",
     "limits": "How near does each stage come to what the machine can do?",
     "cost": "How many seconds does self-training take, from the photos to the last model?",
 }

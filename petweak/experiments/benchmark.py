@@ -23,23 +23,29 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchvision.transforms.functional import normalize
 
+from petweak.config import Settings
 from petweak.data.feature_cache import photo_tensor
-from petweak.data.oxford_pets import Sample, load_photo
+from petweak.data.oxford_pets import TRIMAP_FOREGROUND, Sample, load_photo, load_trimap
+from petweak.evaluation.scoring import against_ground_truth
 from petweak.experiments.trials import scored
 from petweak.models import losses
 from petweak.models.backbones import Backbone
 from petweak.pseudo_masks import cam as cams
+from petweak.pseudo_masks import source_class
+from petweak.pseudo_masks.base import Batch, Source
+from petweak.pseudo_masks.refinement import Pipeline
 from petweak.study.run import Run
-from petweak.training.inference import Predictor, predict_photo
+from petweak.training.inference import Predictor, predict_features, predict_photo, predict_photos
+from petweak.training.self_training import BATCH
 from petweak.training.targets import Targets, load_targets
 from petweak.training.trainer import prepare, train_step
 
 OURS = "petweak"  # what ratios are to
 Calls = dict[str, Callable[[], Any]]
-CAM_BATCH = 32
+CAM_BATCH, PREDICTED = 32, 16  # photos
 
 
-def benchmark(run: Run, parts: tuple[str, ...] = ("epoch", "cams", "predict", "start"),
+def benchmark(run: Run, parts: tuple[str, ...] = ("epoch", "cams", "predict", "stages", "start"),
               photos: int = 64, rounds: int = 5, seed: int = 0) -> pd.DataFrame:
     """Time each part on `photos` of train that have a trimap, on the run's device; nothing else
     should run beside.
@@ -49,7 +55,9 @@ def benchmark(run: Run, parts: tuple[str, ...] = ("epoch", "cams", "predict", "s
         are the run's backbone and learn;
     cams: Grad-CAM of the predicted class, from the cache and from the photos, and by
         pytorch-grad-cam, one by one and in batches; ValueError where they differ;
-    predict: a decoded photo's mask; start: processes that import petweak, print its help, predict.
+    predict: masks of decoded photos, one by one and in batches; stages: masks of each source that
+        reads no trimaps, PAMR and the random walk, the masks of a round of self-training, metrics;
+    start: processes that import petweak, print its help, predict.
 
     Returns a row per part and what was timed: `seconds` (median over rounds, of all photos), the
     quartiles `low` and `high`, `ratio` (of the median to that of the part's first row), `rounds`,
@@ -122,26 +130,32 @@ def pictures(run: Run, samples: list[Sample]) -> Tensor:
     return (255 * torch.stack(photos)).round().to(torch.uint8)
 
 
-def _epoch(run: Run, samples: list[Sample]) -> Calls:
+def exact_targets(run: Run, samples: list[Sample]) -> Targets:
     run.masks("ground_truth")
-    size, labels = run.settings.backbone.image_size, run.settings.labels[0]
-    targets = load_targets(run.masks_folder("ground_truth"), [s.id for s in samples],
-                           [s.label(labels) for s in samples], size // 2)
-    classes = len(run.pets.classes(labels))
+    labels = run.settings.labels[0]
+    return load_targets(run.masks_folder("ground_truth"), [s.id for s in samples],
+                        [s.label(labels) for s in samples], run.settings.backbone.image_size // 2)
 
-    def ours(features: Any) -> Callable[[], None]:
-        parts = prepare(features, classes, run.settings, run.device)
 
-        def epoch() -> None:
-            parts[0].train()
-            for rows in batches(run, samples):
-                mirror = torch.zeros(len(rows), dtype=torch.bool)
-                train_step(parts[0], features, targets, rows, mirror, run.settings, *parts[1:])
-        return epoch
+def epoch_on(features: Any, run: Run, targets: Targets, settings: Settings,
+             layout: torch.memory_format = torch.preserve_format) -> Callable[[], None]:
+    """An epoch of training with these settings, with the model's weights in this layout."""
+    classes = len(run.pets.classes(run.settings.labels[0]))
+    model, *rest = prepare(features, classes, settings, run.device)
+    model.to(memory_format=layout).train()
 
-    live = InEveryStep(run, samples)
-    calls = {OURS: ours(run.features), "the backbone in every step": ours(live)}
-    photos = pictures(run, samples)
+    def epoch() -> None:
+        for rows in batches(run, targets.ids):
+            mirror = torch.zeros(len(rows), dtype=torch.bool)
+            train_step(model, features, targets, rows, mirror, settings, *rest)
+    return epoch
+
+
+def _epoch(run: Run, samples: list[Sample]) -> Calls:
+    targets, live = exact_targets(run, samples), InEveryStep(run, samples)
+    calls = {name: epoch_on(features, run, targets, run.settings) for name, features in
+             {OURS: run.features, "the backbone in every step": live}.items()}
+    photos, classes = pictures(run, samples), len(run.pets.classes(run.settings.labels[0]))
     for name, (net, loss) in rivals(run.backbone, classes).items():
         net = net.to(run.device).train()
         optimizer = torch.optim.AdamW(net.parameters(), lr=run.settings.training.lr)
@@ -149,7 +163,7 @@ def _epoch(run: Run, samples: list[Sample]) -> Calls:
     return calls
 
 
-def batches(run: Run, samples: list[Sample]) -> Iterator[Tensor]:
+def batches(run: Run, samples: list) -> Iterator[Tensor]:
     yield from torch.arange(len(samples)).split(run.settings.training.batch_size)
 
 
@@ -250,7 +264,42 @@ def _predict(run: Run, samples: list[Sample]) -> Calls:
         return [predict_photo(predictor, photo, run.backbone).mask(photo.height, photo.width)
                 for photo in photos]
 
-    return {OURS: one_by_one}
+    def in_batches() -> list[np.ndarray]:
+        parts = (photos[k : k + PREDICTED] for k in range(0, len(photos), PREDICTED))
+        return [one.mask(photo.height, photo.width) for part in parts for one, photo in
+                zip(predict_photos(predictor, part, run.backbone), part, strict=True)]
+
+    return {f"{OURS}, one by one": one_by_one, f"{OURS}, batches of {PREDICTED}": in_batches}
+
+
+def _stages(run: Run, samples: list[Sample]) -> Calls:
+    ids, context, settings = [s.id for s in samples], run.context, run.settings
+    predictor, size = untrained(run), settings.backbone.image_size // 2
+    trimaps = [load_trimap(s.trimap, s.photo) for s in samples]
+    masks, calls = [trimap == TRIMAP_FOREGROUND for trimap in trimaps], {}
+
+    def over(refine: Callable[[Tensor, Batch], Tensor], soft: Callable[[Batch], Tensor]) -> None:
+        for batch in context.batches(ids, BATCH):
+            refine(soft(batch), batch)
+
+    def predicted(batch: Batch) -> Tensor:
+        found = predict_features(predictor, run.features, batch.ids)
+        return torch.stack([torch.from_numpy(prediction.soft) for _, prediction in found])
+
+    def masked(source: Source) -> list[Tensor]:
+        return [source.refined(batch) for batch in context.batches(ids, source.batch_size)]
+
+    for name in settings.sources:
+        if not source_class(name).reads_trimaps:
+            calls[f"masks, {name}"] = partial(masked, run.fitted_source(name))
+    rounds = settings.replace(walk_steps=settings.self_training.round_walk_steps)
+    pipeline = Pipeline(settings.self_training.round_refinement, context.replace(rounds))
+    calls["self-training, masks of a round"] = partial(over, pipeline, predicted)
+    for step in ("pamr", "walk"):
+        calls[step] = partial(over, Pipeline((step,), context),
+                              lambda batch: torch.rand(len(batch.ids), size, size))
+    calls["metrics"] = lambda: list(map(against_ground_truth, masks, trimaps))
+    return calls
 
 
 def _start(run: Run, samples: list[Sample]) -> Calls:
@@ -271,4 +320,4 @@ def _start(run: Run, samples: list[Sample]) -> Calls:
             "petweak predict, 16 photos": partial(predict, 16)}
 
 
-PARTS = {"epoch": _epoch, "cams": _cams, "predict": _predict, "start": _start}
+PARTS = {"epoch": _epoch, "cams": _cams, "predict": _predict, "stages": _stages, "start": _start}

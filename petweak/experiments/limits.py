@@ -22,7 +22,7 @@ from torch.autograd.profiler import profile
 from petweak.data.feature_cache import VIEWS, extract_features, photo_tensor
 from petweak.data.oxford_pets import TRIMAP_FOREGROUND, Sample, load_photo, load_trimap
 from petweak.evaluation.scoring import against_ground_truth
-from petweak.experiments.benchmark import alternate, hardware, medians, untrained
+from petweak.experiments.benchmark import alternate, exact_targets, hardware, medians, untrained
 from petweak.experiments.trials import flops, scored, scratch
 from petweak.models.maskformer import model_name
 from petweak.models.onnx import onnx_engine
@@ -32,7 +32,6 @@ from petweak.pseudo_masks.refinement.pamr import pamr
 from petweak.pseudo_masks.refinement.walk import Walk
 from petweak.study.run import Run
 from petweak.training.inference import predict_photo
-from petweak.training.targets import load_targets
 from petweak.training.trainer import mixed_precision, prepare, train_step
 
 CPU = torch.device("cpu")
@@ -196,9 +195,7 @@ def _pass(run: Run, samples: list[Sample], network: Callable) -> None:
 
 def _training(run: Run, samples: list[Sample], levels: tuple[str, ...]) -> Stage:
     settings, labels = run.settings.replace(levels=levels), run.settings.labels[0]
-    run.masks("ground_truth")
-    targets = load_targets(run.masks_folder("ground_truth"), [x.id for x in samples],
-                           [x.label(labels) for x in samples], settings.backbone.image_size // 2)
+    targets = exact_targets(run, samples)
     parts = prepare(run.features, len(run.pets.classes(labels)), settings, run.device)
     rows, mirror = torch.arange(len(samples)), torch.zeros(len(samples), dtype=torch.bool)
     parts[0].train()

@@ -44,7 +44,7 @@ def onnx_graph(backbone: Backbone) -> bytes:
             return file.read_bytes()
     except OSError as error:
         log.info("%s cannot be read: %s", file, error)
-    graph = _export(backbone)
+    graph = export(backbone)
     try:
         with replacing(file) as beside:
             beside.write_bytes(graph)
@@ -54,7 +54,8 @@ def onnx_graph(backbone: Backbone) -> bytes:
     return graph
 
 
-def _export(backbone: Backbone) -> bytes:
+def export(backbone: Backbone) -> bytes:
+    """The graph, made anew."""
     import onnx
 
     example = torch.zeros(2, 3, 64, 64, device=next(backbone.parameters()).device)

@@ -117,18 +117,25 @@ def predict_features(predictor: Predictor, features: Features, ids: list[str],
         yield from zip(part, _predict(predictor, maps), strict=True)
 
 
-@torch.inference_mode()
 def predict_photo(predictor: Predictor, photo: Image.Image,
                   backbone: Backbone | None = None) -> Prediction:
     """The prediction for a photo that is in no cache: the frozen backbone runs here."""
+    return predict_photos(predictor, [photo], backbone)[0]
+
+
+@torch.inference_mode()
+def predict_photos(predictor: Predictor, photos: list[Image.Image],
+                   backbone: Backbone | None = None) -> list[Prediction]:
+    """The same for a batch."""
     backbone = backbone or load_backbone(predictor.backbone).to(predictor.device)
-    x = photo_tensor(photo, predictor.image_size)[None].to(predictor.device)
+    x = torch.stack([photo_tensor(photo, predictor.image_size) for photo in photos])
+    x = x.to(predictor.device)
 
     def maps(mirror: bool) -> list[Tensor]:  # rounded to float16, as in the cache
         maps = backbone(x.flip(-1) if mirror else x)
         return [maps[level].half().float() for level in predictor.levels]
 
-    return _predict(predictor, maps)[0]
+    return _predict(predictor, maps)
 
 
 def _predict(predictor: Predictor, maps: Callable[[bool], list[Tensor]]) -> list[Prediction]:

@@ -9,8 +9,10 @@ import pytest
 import torch
 from conftest import small
 
-from petweak.experiments.benchmark import InEveryStep, alternate, benchmark, rivals
+from petweak.data.pictures import load_photo
+from petweak.experiments.benchmark import InEveryStep, alternate, benchmark, rivals, untrained
 from petweak.study.run import Run
+from petweak.training.inference import predict_photo, predict_photos
 
 LEVELS = "final,penultimate,stride16,stride8"
 
@@ -43,11 +45,28 @@ def test_the_backbone_in_every_step_gives_the_maps_of_the_cache(run):
 
 def test_cams_and_predictions(run):
     table = benchmark(run, parts=("cams", "predict"), photos=3, rounds=1)
-    assert table["what"].str.startswith("pytorch-grad-cam").sum() == 2 and len(table) == 5
+    assert table["what"].str.startswith("pytorch-grad-cam").sum() == 2 and len(table) == 6
     first = table.groupby("part").first()
     assert (first["ratio"] == 1).all() and (table["seconds"] > 0).all()
     assert set(table["n_images"]) == {3} and set(table["threads"]) == {torch.get_num_threads()}
     assert (table["low"] <= table["high"]).all()
+
+
+def test_what_a_study_does_after_the_pass(rendered, tmp_path):
+    flat = dict(sources="ground_truth,gradcam_pretrained", labels="species", levels=LEVELS,
+                walk_steps=2, round_walk_steps=2)
+    table = benchmark(Run(tmp_path, rendered, small(**flat)), ("stages",), photos=3, rounds=1)
+    assert table["what"].tolist() == [
+        "masks, gradcam_pretrained", "self-training, masks of a round", "pamr", "walk", "metrics"]
+
+
+def test_a_batch_is_predicted_as_its_photos(run):
+    photos = [load_photo(s.photo) for s in run.pets.split("train")[:2]]
+    predictor = untrained(run)
+    for one, photo in zip(predict_photos(predictor, photos), photos, strict=True):
+        alone = predict_photo(predictor, photo)
+        np.testing.assert_allclose(one.soft, alone.soft, atol=1e-3)
+        np.testing.assert_allclose(one.classes, alone.classes, atol=1e-3)
 
 
 def test_an_epoch_beside_those_of_others(run):
@@ -79,7 +98,7 @@ def test_processes(run, monkeypatch):
 
 
 def test_what_cannot_be_timed_is_told(run, monkeypatch):
-    with pytest.raises(ValueError, match="unknown training: there are epoch, cams, predict, start"):
+    with pytest.raises(ValueError, match="unknown training: there are epoch, cams, predict"):
         benchmark(run, parts=("training",))
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(ValueError, match=r"needs .*: pip install -e \.\[benchmark\]"):

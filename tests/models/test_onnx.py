@@ -43,7 +43,7 @@ def test_the_graph_is_exported_once(backbone, session, tmp_path_factory, tmp_pat
     kept = tmp_path_factory.getbasetemp() / "graphs"
     (file,) = kept.glob("efficientnet_lite0-*.onnx")
     graph = file.read_bytes()
-    monkeypatch.setattr(onnx, "_export", lambda _: b"a new graph")
+    monkeypatch.setattr(onnx, "export", lambda _: b"a new graph")
     monkeypatch.setattr(onnx.pooch, "os_cache", lambda _: kept)
     assert onnx.onnx_graph(backbone) == graph
     folder = tmp_path / "copy"
@@ -60,7 +60,7 @@ def test_the_graph_is_exported_once(backbone, session, tmp_path_factory, tmp_pat
 
 def test_other_weights_have_another_graph(backbone, tmp_path, monkeypatch):
     graphs = iter((b"a", b"b"))
-    monkeypatch.setattr(onnx, "_export", lambda _: next(graphs))
+    monkeypatch.setattr(onnx, "export", lambda _: next(graphs))
     monkeypatch.setattr(onnx.pooch, "os_cache", lambda _: tmp_path)
     other = load_backbone("efficientnet_lite0")
     other.net.bn2.running_mean[0] += 1
@@ -69,7 +69,7 @@ def test_other_weights_have_another_graph(backbone, tmp_path, monkeypatch):
 
 def test_where_the_users_cache_cannot_be_written_nothing_is_kept(backbone, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("no folder")
-    monkeypatch.setattr(onnx, "_export", lambda _: b"graph")
+    monkeypatch.setattr(onnx, "export", lambda _: b"graph")
     monkeypatch.setattr(onnx.pooch, "os_cache", lambda _: tmp_path / "file" / "petweak")
     assert onnx.onnx_graph(backbone) == b"graph"
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
