@@ -29,7 +29,7 @@ from petweak.models.onnx import export, onnx_engine
 from petweak.pseudo_masks.refinement.walk import random_walk
 from petweak.study.run import Run
 
-GRID = 40  # of a walk: 1,600 positions, as of a photo of 320 pixels at stride 8
+GRID, STEPS = 40, 16  # of a walk: 1,600 positions, as of 320 pixels at stride 8
 
 
 def alternatives(run: Run, stages: tuple[str, ...] = ("graph", "engine", "decoding", "batch",
@@ -117,15 +117,14 @@ def _queries(run: Run, samples: list[Sample]) -> Calls:
 def _walk(run: Run, samples: list[Sample]) -> Calls:
     soft = torch.rand(len(samples), GRID, GRID)
     transitions = torch.rand(len(samples), GRID**2, GRID**2).softmax(-1)
-    steps = run.settings.refinement.walk_steps
 
     def batched() -> Tensor:
         x = soft.flatten(1)[..., None]
-        for _ in range(steps):
+        for _ in range(STEPS):
             x = transitions @ x
         return x.view_as(soft)
 
-    return {"photo by photo": partial(random_walk, soft, transitions, steps), "batched": batched}
+    return {"photo by photo": partial(random_walk, soft, transitions, STEPS), "batched": batched}
 
 
 STAGES = {"graph": _graph, "engine": _engine, "decoding": _decoding, "batch": _batch,
