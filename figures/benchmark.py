@@ -36,9 +36,9 @@ from petweak.models.backbones import load_backbone
 from petweak.visualization import charts
 from petweak.visualization.style import save_or_show
 
-# What is after the hyphen is the backbone, where a second one was measured.
-TABLES = ("benchmark", "benchmark-resnet50", "time_to_quality", "growth", "limits",
-          "alternatives")
+# What is after the hyphen is the backbone, where a second one was measured, or some of the parts.
+TABLES = ("benchmark", "benchmark-resnet50", "benchmark-stages", "time_to_quality", "growth",
+          "limits", "alternatives")
 SAME = ("rounds", "repeats", "n_images", "distinct", "precision", "gflops_float32",
         "gflops_bfloat16", "gb_copied", "threads", "device")  # where all rows agree: in the text
 FILE, NAMES = 16 << 40, 10_000_000  # of ext4: bytes of a file, names that a folder holds with ease
@@ -202,8 +202,8 @@ def section(name: str, table: pd.DataFrame, note: dict[str, Any]) -> list[str]:
     on = ", ".join(f"{c.replace('n_images', 'photos')}: {number(table[c].iloc[0])}" for c in same)
     fewer = "; ".join(f"`{option}` {value or 'none'} for {default}"
                       for option, (value, default) in changed(name, note).items())
-    _, _, backbone = name.partition("-")
-    lines = [f"## {EXPERIMENTS[of_table(name)]}{f' ({backbone})' * bool(backbone)}",
+    _, _, which = name.partition("-")
+    lines = [f"## {EXPERIMENTS[of_table(name)]}{f' ({which})' * bool(which)}",
              f"```\n{command(name, note)}\n```",
              f"{on}. The command took {number(note['seconds'])} s, with petweak "
              f"{note['petweak']}." + (f" Not at their defaults: {fewer}." if fewer else "")]
