@@ -382,8 +382,9 @@ def without_labels_table(table: pd.DataFrame) -> pd.DataFrame:
     models = pd.concat(parts, ignore_index=True)
     pairs = table[table["metric"] == GAPS[0]].groupby([*KEYS, "border"])["seed"].nunique()
     shown = marked(models).drop(columns="satisfies").fillna({"verdict": ""})
-    shown["pairs of seeds"] = models.join(pairs.rename("pairs"), on=[*KEYS, "border"])[
-        "pairs"].map("{:.0f}".format, na_action="ignore").fillna("")
+    pairs = models.join(pairs.rename("pairs"), on=[*KEYS, "border"])["pairs"]
+    shown["pairs of seeds"] = pairs.map("{:.0f}".format).where(
+        shown["minus full supervision"] != "", "")
     paired = ["minus full supervision", "verdict", "pairs of seeds"]
     return shown if models["difference"].notna().any() else shown.drop(columns=paired)
 
@@ -399,7 +400,8 @@ HEADLINE = {
     "gradcam_pretrained cam_target=top1 threshold=0.5": (
         "Grad-CAM as the paper has it (`gradcam_pretrained`, top class, threshold 0.5)",
         "gradcam_pretrained"),
-    "gradcam_finetuned": ("Grad-CAM of a finetuned head (`gradcam_finetuned`)", "gradcam_finetuned"),
+    "gradcam_finetuned": (
+        "Grad-CAM of a finetuned head (`gradcam_finetuned`)", "gradcam_finetuned"),
     **{name: (f"no model (`{name}`)", "") for name in BASELINES}}
 
 
@@ -444,14 +446,16 @@ def headline(table: pd.DataFrame, grid: pd.DataFrame) -> list[str]:
     weak = models[models["difference"].notna() & ~models.index.isin(full.index)]
     best = weak.loc[weak.groupby(["border", "model"])["iou"].idxmax()]
 
-    def told(part: pd.DataFrame) -> str:
+    def told(part: pd.DataFrame, what: str) -> str:
         n = part["verdict"].value_counts()
         few = [f"{word} in {n[word]}" for word in VERDICTS if word in n]
-        return ", ".join([f"{few[0]} of {len(part)} cases", *few[1:]])
+        return ", ".join([f"{few[0]} of {len(part)} {what}", *few[1:]])
 
-    fine = weak[weak["satisfies"] == "yes"]
-    named = ("`" + fine["of"] + "` (`" + fine["model"] + "`)").groupby(fine["border"])
-    named = named.agg(" and ".join)
+    named = ("`" + weak["of"] + "` (`" + weak["model"] + "`)").groupby(
+        [weak["border"], weak["satisfies"]]).agg(" and ".join)
+    masks = [named.get((border, "yes"), "none") + (
+        f" ({UNDECIDED}: {named[border, UNDECIDED]})" if (border, UNDECIDED) in named else "")
+        for border in ("ignore", "foreground")]
     said = ablation_answers(grid).set_index("source").loc["ground_truth"]
     rows = grid[grid["source"] == "ground_truth"].set_index("row")
     simple = (f"`{said['after_holm']}`, with {rows.loc[said['after_holm'], 'share']:.1%} of the "
@@ -462,12 +466,12 @@ def headline(table: pd.DataFrame, grid: pd.DataFrame) -> list[str]:
                    "correction)")
     return [
         "**How do models of weak masks compare with full supervision?** With the best weak masks "
-        f"(`{'`, `'.join(best['of'].unique())}`) a model is {told(best)}; with Grad-CAM's masks "
-        f"it is {told(weak[weak['of'].str.startswith('gradcam')])}.",
+        f"(`{'`, `'.join(best['of'].unique())}`) a model is {told(best, 'columns')}; with "
+        f"Grad-CAM's masks it is {told(weak[weak['of'].str.startswith('gradcam')], 'cells')}.",
         "**What is the simplest that satisfies?** Of the weak masks, with the border ignored: "
-        f"{named.get('ignore', 'none')}; with the border as foreground: "
-        f"{named.get('foreground', 'none')}. Of {len(rows)} architectures, each trained on ground "
-        f"truth in {rows['steps'].max()} steps and judged by mask IoU alone: {simple}."]
+        f"{masks[0]}; with the border as foreground: {masks[1]}. Of {len(rows)} architectures, "
+        f"each trained on ground truth in {rows['steps'].max()} steps and judged by mask IoU "
+        f"alone: {simple}."]
 
 
 def unlabelled_table(table: pd.DataFrame) -> pd.DataFrame:

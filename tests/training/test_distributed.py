@@ -1,8 +1,8 @@
 """Two processes, as torchrun starts them, give the result of one; where one is killed all end, and
 the next start goes on.
 
-`TOLERANCE` is what notebooks/guide.md states. The processes are forks of this one, which spares them the
-imports and their memory, but for those that torchrun starts itself.
+`TOLERANCE` is what notebooks/guide.md states. The processes are forks of this one, which spares
+them the imports and their memory, but for those that torchrun starts itself.
 """
 
 from __future__ import annotations
