@@ -159,22 +159,26 @@ def moved(page, box, before: str) -> np.ndarray:
     raise AssertionError(f"drawn at {drawn}, the sliders say {said}")
 
 
-def drag(page, box, start: tuple, end: tuple, finger: bool = False) -> None:
-    """From one point of the scene to another, in shares of a half's side."""
-    scene = box.locator(".petweak-scene img").first.bounding_box()
-    (x, y), (to_x, to_y) = ((scene["x"] + scene["width"] / 2 * right,
-                             scene["y"] + scene["height"] * down) for right, down in (start, end))
+def drag(page, box, k: int, right: float, down: float, finger: bool = False) -> None:
+    """Query k's mask, from the pixel of it that is the nearest to the middle of its pixels."""
+    images = box.locator(".petweak-scene img")
+    scene, at = images.first.bounding_box(), images.nth(k + 1).bounding_box()
+    content = base64.b64decode(images.nth(k + 1).get_attribute("src").split(",", 1)[1])
+    alpha = np.asarray(Image.open(io.BytesIO(content)))[..., 3]
+    drawn = np.argwhere(alpha)[:, ::-1]
+    x, y = drawn[np.hypot(*(drawn - drawn.mean(0)).T).argmin()] / alpha.shape[::-1]
+    start = np.array([at["x"] + x * at["width"], at["y"] + y * at["height"]])
+    end = start + [right * scene["width"] / 2, down * scene["height"]]
     if not finger:
-        page.mouse.move(x, y)
+        page.mouse.move(*start)
         page.mouse.down()
-        page.mouse.move(to_x, to_y, steps=12)
+        page.mouse.move(*end, steps=12)
         page.mouse.up()
         return
     touch = page.context.new_cdp_session(page)
-    path = [{"x": x + t * (to_x - x), "y": y + t * (to_y - y)} for t in np.linspace(0, 1, 12)]
-    for kind, point in [("Start", path[0]), *(("Move", at) for at in path[1:])]:
-        touch.send("Input.dispatchTouchEvent", {"type": f"touch{kind}", "touchPoints": [point]})
-    touch.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    points = [{"x": x, "y": y} for x, y in np.linspace(start, end, 12).tolist()]
+    for kind, at in [("Start", points[:1]), *(("Move", [p]) for p in points[1:]), ("End", [])]:
+        touch.send("Input.dispatchTouchEvent", {"type": f"touch{kind}", "touchPoints": at})
 
 
 def test_query_masks_that_change_places_change_the_assignment(opened, screenshots):
@@ -263,21 +267,20 @@ def test_voila_serves_the_explorers_without_code(page, run_folder, screenshots, 
         assert "open_run(" not in page.locator("body").inner_text()
         page.screenshot(path=screenshots / "voila.png")
         before = costs(box := matcher(page))
-        drag(page, box, (0.5, 0.5), (0.8, 0.4))
+        drag(page, box, 0, 0.3, -0.1)
         assert np.allclose(moved(page, box, before), [[0.3, -0.1], [0, 0]], atol=0.02)
 
 
 def test_masks_are_dragged_in_the_chapters_own_cell(page, lab, screenshots):
-    """By the mouse, then by a finger; with both under it, the upper one; not beyond the sliders."""
+    """By the mouse and by a finger, no further than the sliders go."""
     run_all(page, f"{lab}/lab/tree/07a.ipynb")
     box = matcher(page)
     box.screenshot(path=screenshots / "chapter-07a-before.png")
-    for start, end, finger, expected in (
-            ((0.5, 0.5), (1.5, 0.5), False, [[1, 0], [0, 0]]),
-            ((1.5, 0.5), (0.5, 0.5), True, [[1, 0], [-1, 0]]),
-            ((1.5, 0.5), (3.5, 0.7), False, [[1, 0.2], [-1, 0]])):
+    for how, expected in (((0, 1, 0), [[1, 0], [0, 0]]),
+                          ((1, -1, 0, True), [[1, 0], [-1, 0]]),
+                          ((0, 2, 0.2), [[1, 0.2], [-1, 0]])):
         before = costs(box)
-        drag(page, box, start, end, finger)
+        drag(page, box, *how)
         assert np.allclose(moved(page, box, before), expected, atol=0.02)
     assert assigned(box) == ["1", "0"]
     box.screenshot(path=screenshots / "chapter-07a.png")
