@@ -274,7 +274,8 @@ def more_seeds(table: pd.DataFrame) -> str:
         rows = tables.stored("photos37", f"{name}.csv").query("source == 'ground_truth'")
         rows = rows[rows["seeds"] > rows["row"].map(own)]
         said.append(f"{', '.join(f'`{row}`' for row in rows['row'])} (`{name}.csv`)")
-    return f"more seeds than here has another table, which is the one to quote: {'; '.join(said)}."
+    return ("some rows have more seeds in another table, which is the one to quote: "
+            f"{'; '.join(said)}.")
 
 
 def what_counts(table: pd.DataFrame) -> str:
@@ -288,9 +289,10 @@ def what_counts(table: pd.DataFrame) -> str:
     planned = fine[~fine["post_hoc"]].iloc[0]
     holm = "" if not planned["p"] >= LEVEL else f", {UNDECIDED} after Holm"
     return ("for the second question, with ground truth, this table counts and not the first one: "
-            "what satisfies is said of the best row, and the wider models, of which one is the "
-            "best, were rows of the same grid (`ablation.toml`) from its first version on. Verdicts "
-            f"that differ: {other}. So the simplest that satisfies is `{fine.iloc[0]['row']}`"
+            "a verdict is about the distance to the best row, and the wider models, of which one is "
+            "the best, were rows of the same grid (`ablation.toml`) from its first version on. "
+            f"Verdicts that differ: {other}. So the simplest that satisfies is "
+            f"`{fine.iloc[0]['row']}`"
             f"{' (post hoc)' * bool(fine.iloc[0]['post_hoc'])}; of the rows that are not post hoc, "
             f"`{planned['row']}` with {planned['share']:.1%} of full-size's parameters{holm}.")
 
