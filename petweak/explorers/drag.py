@@ -5,10 +5,10 @@ import traitlets as t
 
 
 class Draggable(anywidget.AnyWidget):
-    """`images` of one size over each other, as URIs: the picture, as many as there are values, each
-    moved by its own [right, down], and what stays above them. A value is a share of half the width
-    and of the height, in [-1, 1], and follows the pointer in steps. Of two images, that is moved
-    which has a pixel under the pointer, else the nearer; of both, the upper one."""
+    """`images` of one size over each other, as URIs: the picture, one for each of `value`, which
+    can be dragged, and what lies above them. A value is [right, down]: how far its image is moved,
+    in shares of half the width and of the height, in [-1, 1] and in multiples of `step`. The
+    pointer takes the one with a pixel under it (of several, the upper one), else the nearest."""
 
     images = t.List(t.Unicode()).tag(sync=True)
     value = t.List(t.List(t.Float())).tag(sync=True)
