@@ -163,6 +163,6 @@ def _connected() -> Iterator[None]:
         yield
     except RuntimeError as error:  # gloo's and NCCL's, of which each has kinds of its own
         cause = str(error).strip().splitlines()[0]
-        raise ConnectionError("one of the processes that torchrun has started has ended, or cannot "
-                              f"be reached ({cause}); the same command goes on from here"
-                              ) from error
+        text = (f"one of the processes that torchrun has started has ended, or cannot be reached "
+                f"({cause}); the same command goes on from here")
+        raise ConnectionError(text) from error

@@ -158,9 +158,8 @@ def read_pets(data_root: str | Path) -> Pets:
     _check_files(root, rows, images, trimaps)
     names, doubts = class_names(notes, {i: class_id for i, (class_id, _, _) in rows.items()})
     rank = {class_id: i for i, class_id in enumerate(sorted(names))}
-    samples = tuple(
-        Sample(i, next(iter(images(i)), folder / f"{i}.jpg"), next(iter(trimaps(i)), None),
-               rank[class_id], species, split, names[class_id])
+    samples = tuple(Sample(i, next(iter(images(i)), folder / f"{i}.jpg"), next(
+        iter(trimaps(i)), None), rank[class_id], species, split, names[class_id])
         for i, (class_id, species, split) in rows.items())
     breeds = tuple(names[class_id] for class_id in rank)
     name = OFFICIAL if set(breeds) <= set(BREED_NAMES) else _own_name(root)

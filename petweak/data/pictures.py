@@ -31,9 +31,8 @@ OF_SYSTEMS = ("thumbs.db", "desktop.ini", "__macosx", "@eadir", "@recycle", "#re
 # Frequent ones first. Not all that Pillow knows: EPS, for one, would start another program.
 FORMATS = "JPEG PNG GIF WEBP BMP TIFF AVIF PPM JPEG2000 DIB MPO HEIF".split()
 # What `walk` passes over; other reasons are faults.
-PASSED_OVER = HIDDEN, OTHER, LINK, MASKS = (
-    "hidden", "no picture by its name", "a link to a folder, which is not followed",
-    "the folder of the masks")
+PASSED_OVER = HIDDEN, OTHER, LINK, MASKS = ("hidden", "no picture by its name",
+    "a link to a folder, which is not followed", "the folder of the masks")
 # EXIF orientation -> what turns the stored picture upright, and the same for an array (H, W, ...).
 _T = Image.Transpose
 TURNS = {2: _T.FLIP_LEFT_RIGHT, 3: _T.ROTATE_180, 4: _T.FLIP_TOP_BOTTOM, 5: _T.TRANSPOSE,

@@ -174,7 +174,6 @@ def _rows(table: pd.DataFrame, resamples: int, of: dict[str, tuple],
 
 # Functions of a table and the number of resamples: of a source's masks, and of any scored masks.
 mask_rows = partial(_rows, of={"pseudo_iou_gt": (np.mean, "iou/{}")})
-ground_truth_rows = partial(_rows, of={
-    "mask_iou_gt": (np.mean, "iou/{}"),
+ground_truth_rows = partial(_rows, of={"mask_iou_gt": (np.mean, "iou/{}"),
     "dataset_iou_gt": (metrics.dataset_iou, "intersection/{}", "union/{}"),
     "boundary_iou_gt": (np.mean, "boundary/{}")})

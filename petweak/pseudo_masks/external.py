@@ -76,9 +76,8 @@ class External(Source):
     def stored(self) -> tuple[bool, list[str]]:
         """Whether the masks lie as photos are stored, where sizes do not tell, and what is said."""
         photos = {i: photo for i, photo in self.context.photo_paths.items() if is_untold(photo)}
-        return are_stored({
-            i: evidence(photo, masks.read_foreground(self.files[i], self.reading) > masks.IGNORE)
-            for i, photo in photos.items()})
+        return are_stored({i: evidence(photo, masks.read_foreground(
+            self.files[i], self.reading) > masks.IGNORE) for i, photo in photos.items()})
 
     @cached_property
     def doubts(self) -> list[str]:

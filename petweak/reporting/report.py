@@ -225,9 +225,8 @@ def _convert(notebook: nbformat.NotebookNode, kind: str, title: str) -> str:
 
     shown = {"latex": "text/plain"}.get(kind, f"text/{kind}")
     template = Path(__file__).with_name("templates") / f"report.{kind}.j2"
-    exporter = nbconvert.get_exporter(kind)(
-        config=Config(NbConvertBase={"display_data_priority": [shown]}),
-        template_file=str(template), exclude_input=True)
+    config = Config(NbConvertBase={"display_data_priority": [shown]})
+    exporter = nbconvert.get_exporter(kind)(config, template_file=str(template), exclude_input=True)
     exporter.register_filter("tex", latex.tex)
     text, _ = exporter.from_notebook_node(notebook, {"metadata": {"name": title}})
     return re.sub(r"\n{3,}", "\n\n", text.strip()) + "\n"

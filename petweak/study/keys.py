@@ -31,8 +31,7 @@ class Keys:
     def of_features(settings: Settings, content: dict[str, str], ids: tuple[str, ...], device: str
                     ) -> str:
         return key(settings, ("backbone",), stage="features", version=2, device=device, ids=ids,
-                   photos=content["photos"],
-                   weights=weights.fingerprint(settings.backbone.backbone))
+            photos=content["photos"], weights=weights.fingerprint(settings.backbone.backbone))
 
     def masks(self, name: str) -> str:
         source, sections, parts = source_class(name), {"masks"}, {}

@@ -463,9 +463,8 @@ class Run:
         folder, key = self.self_trained(source, labels), self.keys.rounds(source, labels)
         last = self.rounds(source, labels)[-1]
         name = labels if source_class(source).self_trained else f"{labels}-selftrained"
-        return self._scores(folder, key, source, name,
-                            lambda: self.round_scores(source, labels, last).photos,
-                            self._model_rows(labels))
+        return self._scores(folder, key, source, name, lambda: self.round_scores(
+            source, labels, last).photos, self._model_rows(labels))
 
     def round_scores(self, source: str, labels: str, r: Round) -> Scores:
         """A round's model on every photo, and the masks of train that it began with."""
