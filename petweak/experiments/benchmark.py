@@ -55,8 +55,9 @@ def benchmark(run: Run, parts: tuple[str, ...] = ("epoch", "cams", "predict", "s
         are the run's backbone and learn;
     cams: Grad-CAM of the predicted class, from the cache and from the photos, and by
         pytorch-grad-cam, one by one and in batches; ValueError where they differ;
-    predict: masks of decoded photos, one by one and in batches; stages: masks of each source that
-        reads no trimaps, PAMR and the random walk, the masks of a round of self-training, metrics;
+    predict: masks of decoded photos, one by one and in batches;
+    stages: soft masks of each source that reads no trimaps, PAMR, CRF, random walk, the masks of a
+        round of self-training, metrics;
     start: processes that import petweak, print its help, predict.
 
     Returns a row per part and what was timed: `seconds` (median over rounds, of all photos), the
@@ -291,11 +292,11 @@ def _stages(run: Run, samples: list[Sample]) -> Calls:
 
     for name in settings.sources:
         if not source_class(name).reads_trimaps:
-            calls[f"masks, {name}"] = partial(masked, run.fitted_source(name))
+            calls[f"soft masks, {name}"] = partial(masked, run.fitted_source(name))
     rounds = settings.replace(walk_steps=settings.self_training.round_walk_steps)
     pipeline = Pipeline(settings.self_training.round_refinement, context.replace(rounds))
     calls["self-training, masks of a round"] = partial(over, pipeline, predicted)
-    for step in ("pamr", "walk"):
+    for step in ("pamr", "crf", "walk"):
         calls[step] = partial(over, Pipeline((step,), context),
                               lambda batch: torch.rand(len(batch.ids), size, size))
     calls["metrics"] = lambda: list(map(against_ground_truth, masks, trimaps))

@@ -10,7 +10,7 @@ from petweak.experiments import alternatives as module
 from petweak.experiments.alternatives import STAGES, alternatives
 from petweak.study.run import Run
 
-SAME = ("queries", "walk")  # what these return can be compared here
+SAME = ("queries", "crf", "walk")  # what these return can be compared here
 
 
 @pytest.fixture(scope="module")

@@ -57,7 +57,8 @@ def test_what_a_study_does_after_the_pass(rendered, tmp_path):
                 walk_steps=2, round_walk_steps=2)
     table = benchmark(Run(tmp_path, rendered, small(**flat)), ("stages",), photos=3, rounds=1)
     assert table["what"].tolist() == [
-        "masks, gradcam_pretrained", "self-training, masks of a round", "pamr", "walk", "metrics"]
+        "soft masks, gradcam_pretrained", "self-training, masks of a round", "pamr", "crf", "walk",
+        "metrics"]
 
 
 def test_a_batch_is_predicted_as_its_photos(run):
