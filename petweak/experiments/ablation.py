@@ -379,7 +379,7 @@ def sentences(table: pd.DataFrame) -> list[str]:
                 f"is `{best.name}` (IoU {best['iou']:.3f})")
         for row in part[(part["iou"] > best["iou"])].itertuples():
             text += f"; `{row.Index}` has {row.iou:.3f}, but {row.seeds}"
-        text += (". In this grid, after so many steps and by mask IoU alone, the simplest that "
+        text += (". In this table, after so many steps and by mask IoU alone, the simplest that "
                  f"satisfies is {simplest}")
         if corrected != simplest:
             text += f"; after Holm's correction over all rows it is {corrected}"
