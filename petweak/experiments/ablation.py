@@ -377,8 +377,8 @@ def sentences(table: pd.DataFrame) -> list[str]:
         text = (f"{masks}, {len(part)} architectures, {part['steps'].max()} steps: the best on "
                 f"test of the {(part['seeds'] == best['seeds']).sum()} with {best['seeds']} seeds "
                 f"is `{best.name}` (IoU {best['iou']:.3f})")
-        for row in part[(part["iou"] > best["iou"])].itertuples():
-            text += f"; `{row.Index}` has {row.iou:.3f}, but {row.seeds}"
+        for r in part[(part["iou"] > best["iou"])].itertuples():
+            text += f"; `{r.Index}` has {r.iou:.3f}, but {r.seeds} seed{'s' * (r.seeds > 1)}"
         text += (". In this table, after so many steps and by mask IoU alone, the simplest that "
                  f"satisfies is {simplest}")
         if corrected != simplest:
