@@ -194,15 +194,20 @@ def machine_table(hours: pd.DataFrame) -> pd.DataFrame:
         "iou": "IoU, border ignored"})
 
 
-def of_hours(hours: pd.DataFrame) -> str:
-    """Which models the hours are of, and which of them are not told apart from full supervision."""
+def alike(hours: pd.DataFrame) -> list[str]:
+    """The sources of `machine_hours` whose model is not told apart from full supervision."""
     told = both_borders(tables.stored("photos37", "supervision.csv")).query(
         "border == 'ignore' and model == 'maskformer-ms'").set_index("of")["verdict"]
-    alike = ", ".join(f"`{of}`" for of in hours["of"] if told.get(of) == VERDICTS[-1])
+    return [of for of in hours["of"] if told.get(of) == VERDICTS[-1]]
+
+
+def of_hours(hours: pd.DataFrame) -> str:
+    """Which models the hours are of, and what their order does not say."""
+    same = ", ".join(f"`{of}`" for of in alike(hours)) or "none"
     return ("every row is a `maskformer-ms`, scored with the border ignored; `imagenet_only` is "
-            "for species, trained on a CPU, all others are for breeds, trained on a GPU. The order "
-            "of the rows is by means and no verdict: not told apart from full supervision are "
-            f"{alike or 'none'}")
+            "for species, trained on a CPU, all others are for breeds, trained on a GPU. The rows "
+            "are ordered by their means. For the first ones this order is no verdict: not told "
+            f"apart from full supervision are {same}.")
 
 
 def with_machine(points: pd.DataFrame, hours: pd.DataFrame) -> pd.DataFrame:
@@ -230,9 +235,10 @@ def write_hours(data: Path, out: Path) -> None:
     else:
         title = hours_title(points)
     if models is not None:
-        points = with_machine(points, machine_hours(data))
-        title += ("\n(maskformer-ms, border ignored; imagenet_only: species, on a CPU"
-                  "\nthe order is no verdict; behind each name: hours of a machine)")
+        points = with_machine(points, hours := machine_hours(data))
+        title += (f"\n(not told apart: ground_truth and {', '.join(alike(hours))};"
+                  "\nmaskformer-ms, border ignored; imagenet_only: species, on a CPU;"
+                  "\nbehind each name: hours of a machine)")
     save_or_show(charts.annotation_hours(points, title), out / f"{data.name}-annotation_hours.png")
 
 
@@ -363,9 +369,9 @@ def noisy(grid: pd.DataFrame) -> str:
     known = part[part["gain_low"].notna()]
     held = known[known["gain_p"] < LEVEL]
     wins, losses = (held["gain_low"] > 0).sum(), (held["gain_high"] < 0).sum()
-    return (f"noisy masks {'want' if wins else 'do not want'} a simpler model here: with those of "
-            f"`gradcam_pretrained`, of {len(known)} smaller architectures {wins} are better than "
-            f"the larger one, {losses} worse, {len(known) - wins - losses} not told apart.")
+    return (f"{'Some do' if wins else 'They do not'} here: with those of `gradcam_pretrained`, of "
+            f"{len(known)} smaller architectures {wins} are better than the larger one, {losses} "
+            f"worse, {len(known) - wins - losses} not told apart.")
 
 
 def table_3() -> str:
@@ -578,7 +584,7 @@ def headline(table: pd.DataFrame, cpu: pd.DataFrame, wide: pd.DataFrame,
         f"with their share of a full-size MaskFormer's parameters: {of[False, False]}; after "
         f"Holm's correction {of[True, False]}; of those not post hoc, after Holm {of[True, True]}. "
         f"With at most {TENTH:.0%} of these parameters {small}.",
-        f"**Do noisy masks want a simpler model?** {noisy(grid).capitalize()}"]
+        f"**Do noisy masks want a simpler model?** {noisy(grid)}"]
 
 
 def unlabelled_table(table: pd.DataFrame) -> pd.DataFrame:
