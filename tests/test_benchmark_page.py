@@ -39,11 +39,13 @@ def tables() -> dict[str, pd.DataFrame]:
     start = {"import petweak": 0.1, "petweak --help": 0.75}
     parts = {"epoch": epoch, "cams": cams, "start": start}
     rows = [(part, what, s) for part, of in parts.items() for what, s in of.items()]
-    benchmark = pd.DataFrame(rows, columns=["part", "what", "seconds"]).assign(rounds=5, **ON)
+    benchmark = pd.DataFrame(rows, columns=["part", "what", "seconds"]).assign(
+        ratio=1.0, rounds=5, **ON)
     curve = [(what, seed, 10 * k, s, 1.0, iou) for what, seconds in (
         ("petweak", 8), ("smp FPN", 50), ("smp U-Net", 100)) for seed in (0, 1)
         for k, s, iou in ((1, seconds / 2, 0.9), (2, seconds, 0.925))]
     quality = pd.DataFrame(curve, columns=["what", "seed", "step", "seconds", "before", "iou"])
+    quality.insert(2, "epochs", 7)
     photos = np.array([100, 600, 1100])
     growth = pd.DataFrame({"axis": "photos", "value": photos, "features": 3 + photos / 10,
                            "masks": 1.0, "train": 2.0, "evaluate": 1.0, "all": 0.2 * photos,
