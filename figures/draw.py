@@ -285,8 +285,8 @@ def what_counts(table: pd.DataFrame) -> str:
     planned = fine[~fine["post_hoc"]].iloc[0]
     holm = "" if not planned["p"] >= LEVEL else f", {UNDECIDED} after Holm"
     return ("for the second question, with ground truth, this table counts and not the first one: "
-            "a verdict is about the distance to the best row, and the wider models, of which one is "
-            "the best, were rows of the same grid (`ablation.toml`) from its first version on. "
+            "a verdict is about the distance to the best row, and the wider models, of which one "
+            "is the best, were rows of the same grid (`ablation.toml`) from its first version on. "
             f"Verdicts that differ: {other}. So the simplest that satisfies is "
             f"`{fine.iloc[0]['row']}`"
             f"{' (post hoc)' * bool(fine.iloc[0]['post_hoc'])}; of the rows that are not post hoc, "
