@@ -369,7 +369,7 @@ def noisy(grid: pd.DataFrame) -> str:
     known = part[part["gain_low"].notna()]
     held = known[known["gain_p"] < LEVEL]
     wins, losses = (held["gain_low"] > 0).sum(), (held["gain_high"] < 0).sum()
-    return (f"{'Some do' if wins else 'They do not'} here: with those of `gradcam_pretrained`, of "
+    return (f"{'Some do' if wins else 'That is not shown'}: with those of `gradcam_pretrained`, of "
             f"{len(known)} smaller architectures {wins} are better than the larger one, {losses} "
             f"worse, {len(known) - wins - losses} not told apart.")
 
