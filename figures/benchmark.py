@@ -227,6 +227,8 @@ def section(name: str, table: pd.DataFrame, note: dict[str, Any]) -> list[str]:
         lines.append(f"The learning rate falls over all steps: {said}. A network that is missing "
                      "here was not trained to a quality. `before` is what petweak's pass takes.")
         table = reached(table).astype(object).fillna("not reached")
+    if name == "growth" and "threads: 1," in lines[2]:
+        lines.append("Another process used the other core meanwhile, so seconds are long.")
     if name == "growth":
         fits = exponents(table).round(2)
         lines += ["![Seconds of each stage and memory by photos, classes, side and queries, with "
