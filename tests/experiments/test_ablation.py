@@ -315,7 +315,7 @@ def test_the_answers_in_words():
     table.loc[table["row"] == "once", "iou"] = 0.99
     first, semantic, second, _, fourth, fifth = sentences(table)
     assert first.startswith("masks of `clean`, 6 architectures, 9 steps: the best on test of the 5")
-    assert "; `once` has 0.990, but 1." in first
+    assert "; `once` has 0.990, but 1 seed." in first
     assert "the simplest that satisfies is `tiny` with 5.0% of `full-size`'s parameters" in first
     assert "semantic mIoU 0.894, accuracy 1.000)" in first and "Holm" not in first
     assert "by semantic mIoU" in semantic and "without a paired interval" in semantic
