@@ -2,6 +2,7 @@
 
     figures/data/bench/<experiment>.csv, .json   what `petweak experiment <experiment>` has written
     figures/data/bench/demo.csv                  seconds of `make demo` at some commits, by a clock
+    figures/data/bench/remarks.csv               a sentence on how a table was measured
     figures/benchmark.md                         a section for each of them, the targets, a plan
     figures/bench-growth.png
 
@@ -144,13 +145,16 @@ def read_tables(data: Path) -> tuple[Tables, dict[str, dict[str, Any]]]:
     """The tables that are in the folder, with a column `backbone`, and what was noted of each.
     ValueError where a table has no note."""
     tables, notes = {}, {}
+    said = read_frame(file) if (file := data / "remarks.csv").is_file() else pd.DataFrame()
+    remarks = {} if said.empty else said.set_index("table")["remark"].to_dict()
     for name in TABLES:
         if (file := data / f"{name}.csv").is_file():
             if (note := read_json(file.with_suffix(".json"))) is None:
                 raise ValueError(f"{file.with_suffix('.json')} is missing: it lies beside the table"
                                  f" that `petweak experiment {name}` has written")
             backbone = note["settings"]["backbone"]["backbone"]
-            tables[name], notes[name] = read_frame(file).assign(backbone=backbone), note
+            tables[name] = read_frame(file).assign(backbone=backbone)
+            notes[name] = note | {"remark": remarks.get(name, "")}
     return tables, notes
 
 
@@ -227,8 +231,7 @@ def section(name: str, table: pd.DataFrame, note: dict[str, Any]) -> list[str]:
         lines.append(f"The learning rate falls over all steps: {said}. A network that is missing "
                      "here was not trained to a quality. `before` is what petweak's pass takes.")
         table = reached(table).astype(object).fillna("not reached")
-    if name == "growth" and "threads: 1," in lines[2]:
-        lines.append("Another process used the other core meanwhile, so seconds are long.")
+    lines += [note["remark"]] * bool(note["remark"])  # what the table itself cannot tell
     if name == "growth":
         fits = exponents(table).round(2)
         lines += ["![Seconds of each stage and memory by photos, classes, side and queries, with "

@@ -242,3 +242,10 @@ def test_the_committed_page_is_that_of_its_tables(tmp_path):
         (tmp_path / "data" / "gpu").symlink_to(data.parent / "gpu")
         bench.page(data, tmp_path, **bench.ASSUMED)
         assert (tmp_path / "benchmark.md").read_text() == stored.read_text()
+
+
+def test_a_remark_on_a_table_stands_in_its_section(out):
+    assert "The other core was busy." not in written(out)
+    remarks = pd.DataFrame({"table": ["limits"], "remark": ["The other core was busy."]})
+    write_frame(out / "data" / "bench" / "remarks.csv", remarks)
+    assert "The other core was busy." in written(out).partition("## How near does")[2]

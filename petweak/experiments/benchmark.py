@@ -284,8 +284,8 @@ def _stages(run: Run, samples: list[Sample]) -> Calls:
             refine(soft(batch), batch)
 
     def predicted(batch: Batch) -> Tensor:
-        found = predict_features(predictor, run.features, batch.ids)
-        return torch.stack([torch.from_numpy(prediction.soft) for _, prediction in found])
+        predictions = predict_features(predictor, run.features, batch.ids)
+        return torch.stack([torch.from_numpy(one.soft) for _, one in predictions])
 
     def masked(source: Source) -> list[Tensor]:
         return [source.refined(batch) for batch in context.batches(ids, source.batch_size)]
