@@ -1,7 +1,5 @@
-"""The edition of the series for a class: without outputs, answers and solutions.
-
-`python -m petweak.reporting.student DIR` writes it.
-"""
+"""The edition of the series for a class: without outputs, answers, takeaways and solutions.
+`python -m petweak.reporting.student DIR` writes it."""
 
 import argparse
 import ast
@@ -10,23 +8,25 @@ import shutil
 from pathlib import Path
 
 import nbformat
-from nbconvert.preprocessors import ClearOutputPreprocessor, Preprocessor
+from nbconvert.preprocessors import ClearOutputPreprocessor
 
 from petweak.data.files import shipped
 from petweak.reporting.notebooks import series
 
 
-class Unanswered(Preprocessor):
-    """An nbconvert preprocessor: answers go, and prose with the tag `answer`, for a place to write.
-    Cells still run: of code, only the text of an answer goes, and a cell that is nothing else."""
+class Unanswered(ClearOutputPreprocessor):
+    """Answers and takeaways go, for a place to write, and prose with the tag `answer`. Cells still
+    run: of code, only the text of an answer goes, and a cell that is nothing else."""
 
     def preprocess(self, nb: nbformat.NotebookNode, resources: dict) -> tuple:
-        for cell in nb.cells:
+        for i, cell in enumerate(nb.cells):
             code = cell.cell_type == "code"
             cell.source = self.code(cell.source) if code else self.prose(cell.source)
+            if code and "## Takeaways" in nb.cells[i - 1].source:
+                cell.source = ""  # no later cell reads what it computes for its words
             cell.metadata.pop("slideshow", None)
         nb.cells = [c for c in nb.cells if c.source and "answer" not in c.metadata.get("tags", [])]
-        return nb, resources
+        return super().preprocess(nb, resources)
 
     @staticmethod
     def code(source: str) -> str:
@@ -45,7 +45,8 @@ class Unanswered(Preprocessor):
         source = re.sub(r"Tried them\? \[.*?\]\(solutions/.*?\)\.?",
                         "Add cells below this one for your work.", source, flags=re.DOTALL)
         source = source.replace(", then look at `solutions/`", "")
-        return source + "\n\n*My prediction, and why:*" * ("**Predict" in source)
+        source += "\n\n*My prediction, and why:*" * ("**Predict" in source)
+        return source + "\n\n*What I take away:*" * ("## Takeaways" in source)
 
 
 def student_edition(folder: Path) -> None:
@@ -58,9 +59,7 @@ def student_edition(folder: Path) -> None:
     notebooks = [*series(), shipped("notebooks/explorers.ipynb")]
     there = {"glossary.md", *(notebook.name for notebook in notebooks)}
     for notebook in notebooks:
-        nb = nbformat.read(notebook, as_version=4)
-        for step in (ClearOutputPreprocessor(), Unanswered()):
-            nb, _ = step.preprocess(nb, {})
+        nb, _ = Unanswered().preprocess(nbformat.read(notebook, as_version=4), {})
         for cell in [c for c in nb.cells if c.cell_type == "markdown"]:
             cell.source = cell.source.replace("](../figures/", "](figures/")
             for figure in re.findall(r"\]\((figures/.*?)\)", cell.source):

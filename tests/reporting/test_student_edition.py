@@ -35,6 +35,12 @@ def names(sources: list[str]) -> set[str]:
     return {n.id for n in stored if id(n) not in inside}
 
 
+def takeaways(given: list) -> tuple[int, nbformat.NotebookNode]:
+    """Where the cell of code is that words the takeaways, and this cell."""
+    (at,) = [i for i, c in enumerate(given) if c.source.startswith("## Takeaways\n")]
+    return at + 1, given[at + 1]
+
+
 @pytest.mark.parametrize("path", series(), ids=lambda path: path.name)
 def test_no_output_answer_or_way_to_a_solution_is_left(path, edition):
     given, there = cells(path), cells(edition / path.name)
@@ -43,7 +49,8 @@ def test_no_output_answer_or_way_to_a_solution_is_left(path, edition):
     code = [c for c in there if c.cell_type == "code"]
     assert not any(c.outputs or c.execution_count for c in code)
     assert text.count("*My prediction") == sum("**Predict" in c.source for c in given)
-    before = [c.source for c in given if c.cell_type == "code"]
+    _, summed_up = takeaways(given)
+    before = [c.source for c in given if c.cell_type == "code" and c is not summed_up]
     assert names(before) == names([c.source for c in code])  # nothing that a later cell needs
     assert len(before) - len(code) == sum("Answer.**" in s and len(ast.parse(s).body) == 1
                                           for s in before)
@@ -61,6 +68,23 @@ def test_what_is_concluded_from_an_answer_goes_with_it(path, edition):
             assert cell.source not in there
         elif cell.cell_type == "markdown" and "Answer.**" in before.source:
             assert not re.match(r"(So|Therefore|Hence|Thus)\b", cell.source), cell.source[:200]
+
+
+@pytest.mark.parametrize("path", series(), ids=lambda path: path.name)
+def test_takeaways_are_left_to_the_student(path, edition):
+    given, there = cells(path), cells(edition / path.name)
+    at, cell = takeaways(given)
+    text = "\n".join(c.source for c in there)
+    assert text.count("*What I take away:*") == 1 and cell.source not in text
+    said = [part.value for n in ast.walk(ast.parse(cell.source)) if isinstance(n, ast.JoinedStr)
+            for part in n.values if isinstance(part, ast.Constant)]
+    lines = [line.strip() for part in said for line in part.splitlines() if len(line) > 40]
+    assert lines and not [line for line in lines if line in text]
+    later = [c.source for c in given[at + 1 :] if c.cell_type == "code"]
+    read = {n.id for s in later for n in ast.walk(ast.parse(s)) if isinstance(n, ast.Name)}
+    assert not read & names([cell.source])  # the code still runs from top to bottom
+    for code in (c.source for c in there if c.cell_type == "code"):
+        compile(code, path.name, "exec")
 
 
 def test_some_conclusions_are_tagged():
