@@ -2,7 +2,8 @@
 
 Every chapter is executed as a student would, on a run that links to the shared one: the page
 class_server.md says how. class_server.csv gets a row for each, and one for an idle JupyterLab;
-shared.csv says what lies on the disk once. RUN is a finished run; nothing is written into it.
+shared.csv says what lies on the disk once. Each row has its date and the commit of the code. RUN is
+a finished run; nothing is written into it.
 """
 
 import argparse
@@ -13,6 +14,7 @@ import tempfile
 import threading
 import time
 from contextlib import suppress
+from datetime import date
 from pathlib import Path
 
 import pandas as pd
@@ -84,6 +86,9 @@ def main() -> None:
     args = parser.parse_args()
     os.environ["TQDM_DISABLE"] = "1"
     shared, rows = args.run.resolve(), []
+    describe = ["git", "describe", "--always", "--dirty", "--exclude=*"]
+    commit = subprocess.run(describe, cwd=OUT.parent, capture_output=True, text=True, check=True)
+    version = {"date": str(date.today()), "commit": commit.stdout.strip()}
     with tempfile.TemporaryDirectory() as home:
         own = Path(home, "run")
         subprocess.run(LINK.format(shared=shared, own=own), shell=True, check=True)
@@ -91,15 +96,15 @@ def main() -> None:
         for notebook in series(args.chapters or [number(p) for p in series()[1:]]):
             rows.append(measured(notebook, own, reopen(shared).data_root))
             print(rows[-1], flush=True)
-    table = pd.DataFrame(rows)
+    table = pd.DataFrame(rows).assign(**version)
     if args.chapters and OUT.is_file():  # of some chapters: the others keep their rows
-        there = pd.read_csv(OUT, dtype={"chapter": str})
+        there = pd.read_csv(OUT, dtype={"chapter": str, "commit": str})
         table = pd.concat([there[~there["chapter"].isin(table["chapter"])], table])
     table.sort_values("chapter").to_csv(OUT, index=False)
     once = {"environment": Path(sys.prefix), "run": shared, "of it feature cache":
             shared / "features", "data set": reopen(shared).data_root}
     sizes = [(what, own_bytes(folder) // 10**6) for what, folder in once.items()]
-    sizes = pd.DataFrame(sizes, columns=["what", "disk_mb"])
+    sizes = pd.DataFrame(sizes, columns=["what", "disk_mb"]).assign(**version)
     sizes.to_csv(OUT.with_name("shared.csv"), index=False)
 
 
