@@ -8,6 +8,8 @@ import json
 import re
 import tokenize
 from collections import defaultdict
+from html import unescape
+from itertools import pairwise
 from pathlib import Path
 
 import nbformat
@@ -87,7 +89,7 @@ def test_form(path):
     for words in ("**Question.**", "**You will learn**", "## Takeaways"):
         assert words in prose(path), words
     if path.name[:2] != "00":
-        assert 2 <= len(exercises(path)) <= 4
+        assert 2 <= len(exercises(path)) <= 6
     assert "**Predict" in prose(path)
     after = next(i for i, c in enumerate(cells) if "## Takeaways" in c.source)
     assert "Markdown(f" in cells[after + 1].source  # takeaways read their numbers
@@ -236,3 +238,64 @@ def test_the_stored_run_times_are_of_every_chapter():
     times = stored("embedded", "notebooks.csv")
     assert {str(n).zfill(2) for n in times["notebook"]} >= {number(c.file) for c in chapters()}
     assert (times["seconds"] > 0).all()
+
+
+def printed(path: Path, kind: str) -> list[str]:
+    outputs = [o.get("data", {}) for c in code_cells(path) for o in c.outputs]
+    return [data[kind] for data in outputs if kind in data]
+
+
+def printed_tables(path: Path):
+    """The names of the columns, and the rows, of each table that the notebook has printed."""
+    for table in re.findall(r"<table.*?</table>", "".join(printed(path, "text/html")), re.S):
+        head, body = ([[unescape(re.sub(r"<.*?>", "", cell)).strip() for cell in
+                        re.findall(r"<t[hd](?: [^>]*)?>.*?</t[hd]>", row, re.S)]
+                       for row in part.split("</tr>")[:-1]]
+                      for part in table.partition("</thead>")[::2])
+        for above, row in pairwise(body):  # a cell that spans several rows is in the first alone
+            row[:0] = above[: max(0, len(above) - len(row))]
+        names = zip(*head, strict=False)  # of columns, and below them of the index
+        yield ["".join(name) for name in names], body
+
+
+def test_what_00_quotes_of_a_chapter_is_what_the_chapter_prints():
+    texts = "\n".join(printed(SERIES[0], "text/markdown"))
+    lines = re.findall(r"^\| (.+) \| .+ \| .+ \| (.*) \| (.*) \| (\d\d[a-d]?) \|$", texts, re.M)
+    digits, bold = r"\d+(?:\.\d+)?", r"\d\.\d{3}|(?<=\*\*)\d+(?=\*\*)"
+    quotes = [(chapter, re.findall("`(.+?)`", what)[-1], {*re.findall(digits, cell)})
+              for what, *cells, chapter in lines for cell in cells if cell]
+    for start, chapters_of in {"`imagenet_only (": ("08b", "09b"), "border ": ("08b",),
+                               "37 breeds: the": ("10",), "three breeds: the": ("10",)}.items():
+        items = re.findall(rf"^- ({re.escape(start)}.+)$", texts, re.M)
+        assert items, start
+        quotes += [(chapter, "", {*re.findall(bold, x)}) for x in items for chapter in chapters_of]
+    assert {chapter for chapter, *_ in quotes} >= {"05", "08b", "09b", "10"}
+    parts = {number(path): printed(path, "text/markdown") + [
+        " ".join([*head, *row]) for head, rows in printed_tables(path) for row in rows]
+        for path in CHAPTERS}
+    for chapter, name, numbers in quotes:  # one number beside its name, or several together
+        assert any((name in part or len(numbers) > 1) and numbers <= {*re.findall(digits, part)}
+                   for part in parts[chapter]), (chapter, name, numbers)
+
+
+def test_a_score_minus_that_of_full_supervision_is_the_printed_difference():
+    found = defaultdict(list)
+    pairs = [("IoU", "full supervision"), ("its IoU", "full supervision"), ("pets", "top1"),
+             ("finetuned", "ImageNet"), ("finetuned", "imagenet"), ("species", "breed")]
+    for path in SERIES:
+        for head, rows in printed_tables(path):
+            for one, other in pairs:
+                if {one, other, "difference"} <= {*head}:
+                    found[number(path)] += [[row[head.index(x)] for x in (one, other, "difference")]
+                                            for row in rows]
+        for line in "\n".join(printed(path, "text/markdown")).splitlines():
+            said = re.sub(r"\[.*?\]", "", line)  # without the limits of an interval
+            scores = re.findall(r"(?<![-+\d.])0\.\d{3}", said)
+            gaps = re.findall(r"[-+]0\.\d{3}", said)
+            if "full supervision" in said and (len(scores), len(gaps)) == (2, 1):
+                found[number(path)].append([*scores, *gaps])
+    assert {"00", "08a", "08b"} <= {*found}
+    for chapter, rows in found.items():
+        for row in rows:
+            one, other, gap = (float(text.split()[0].replace("\u2212", "-")) for text in row)
+            assert round(abs(one - other - gap), 4) <= 0.001, (chapter, row)
