@@ -255,8 +255,7 @@ def unlabelled_table(table: pd.DataFrame) -> pd.DataFrame:
 
 def heads_table(table: pd.DataFrame) -> pd.DataFrame:
     """Of two models that differ in the head alone, the one that is not best minus the best."""
-    best = table["metric"].eq("minus_best") & table["value"].eq(0)  # the best beside itself
-    pairs = compared(table[~best], "minus_best")
+    pairs = compared(table, "minus_best")
     names = set(table.loc[table["of"].str.startswith("gradcam"), "of"])
     other = [(names - {of}).pop() for of in pairs["of"]]
     return pd.DataFrame({

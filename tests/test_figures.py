@@ -375,6 +375,12 @@ def test_a_row_of_a_cpu_is_as_near_to_the_gpu_as_is_said():
                 "the GPU's seeds") in said
 
 
+def test_of_two_heads_the_one_that_is_not_best_stands_beside_the_best():
+    shown = result_tables.TABLES["supervision_heads"](photos37("supervision_heads"))
+    assert sorted(shown["border"]) == ["foreground", "ignore"]
+    assert (shown["model of"] != shown["minus"]).all() and (shown["IoU"] < shown["IoU "]).all()
+
+
 def test_a_result_below_the_baseline_is_marked():
     (table,) = result_tables.TABLES["results"](results_of(MASK_IOU))
     table = table.set_index("source")
