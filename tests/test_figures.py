@@ -1,10 +1,9 @@
 """figures/draw.py: what README.md and figures/results.md show is what the committed tables say."""
 
 import re
-import runpy
 import shutil
+import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -20,10 +19,16 @@ from petweak.experiments.mask_costs import annotation_times
 from petweak.experiments.unseen_breeds import lost
 from petweak.visualization.charts import ablation_points
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "figures"))  # not in the package
+
+import draw
+import pages
+import result_tables
+import sentences
+
 TOP = Path(__file__).resolve().parents[1]
 README, RESULTS, GUIDE = PAGES = [
     TOP / page for page in ("README.md", "figures/results.md", "notebooks/guide.md")]
-draw = SimpleNamespace(**runpy.run_path(str(TOP / "figures" / "draw.py")))  # not in the package
 OLD = {"pet", "labels_free", "mask_rcnn", "student", "last", "before", "recipe", "taps"}
 
 
@@ -31,40 +36,40 @@ def test_the_chapters_say_the_measured_run_times(tmp_path):
     times = read_frame(TOP / "figures/data/embedded/notebooks.csv")
     for path in (TOP / "notebooks").glob("[0-9]*.ipynb"):
         shutil.copy(path, tmp_path)
-    draw.write_times(tmp_path, TOP / "figures")
+    pages.write_times(tmp_path, TOP / "figures")
     for chapter, seconds in times.itertuples(index=False):
         for path in tmp_path.glob(f"{str(chapter).zfill(2)}_*.ipynb"):
-            assert f"**Time.** {draw.to_run(seconds)}" in path.read_text(encoding="utf-8")
+            assert f"**Time.** {pages.to_run(seconds)}" in path.read_text(encoding="utf-8")
             assert path.read_bytes() == (TOP / "notebooks" / path.name).read_bytes(), (
                 "python figures/draw.py --only-tables")
 
 
 def test_a_run_time_is_said_to_ten_seconds():
-    said = [draw.to_run(seconds) for seconds in (0.4, 12.3, 31.2, 106.2)]
+    said = [pages.to_run(seconds) for seconds in (0.4, 12.3, 31.2, 106.2)]
     assert said == [f"About {n} seconds to run" for n in (10, 10, 30, 110)]
 
 
 def test_the_tables_of_both_pages_are_those_of_the_committed_results(tmp_path):
-    assert [TOP / page for page in draw.PAGES] == [README, RESULTS]
+    assert [TOP / page for page in pages.PAGES] == [README, RESULTS]
     copies = [Path(shutil.copy(page, tmp_path)) for page in (README, RESULTS)]
     for page in copies:  # every mark is filled by a table
         text, n = re.subn(r"(<!-- (.+?) -->\n).*?(?=<!-- /\2 -->)", r"\1", page.read_text(),
                           flags=re.DOTALL)
         assert n == page.read_text().count("<!-- /")
         page.write_text(text)
-    draw.write_tables(copies, TOP / "figures")
+    pages.write_tables(copies, TOP / "figures")
     assert [c.read_text() for c in copies] == [p.read_text() for p in (README, RESULTS)], (
         "python figures/draw.py --only-tables")
 
 
 def test_a_missing_mark_is_named_and_nothing_is_written(tmp_path):
-    pages = [Path(shutil.copy(page, tmp_path)) for page in (README, RESULTS)]
-    pages[0].write_text(pages[0].read_text().replace("full supervision", "nothing"))
-    pages[1].write_text(text := pages[1].read_text().replace("<!-- results embedded -->", ""))
-    before = pages[0].read_text()
+    copies = [Path(shutil.copy(page, tmp_path)) for page in (README, RESULTS)]
+    copies[0].write_text(copies[0].read_text().replace("full supervision", "nothing"))
+    copies[1].write_text(text := copies[1].read_text().replace("<!-- results embedded -->", ""))
+    before = copies[0].read_text()
     with pytest.raises(ValueError, match="results embedded.*in README.md, results.md"):
-        draw.write_tables(pages, TOP / "figures")
-    assert [p.read_text() for p in pages] == [before, text]
+        pages.write_tables(copies, TOP / "figures")
+    assert [c.read_text() for c in copies] == [before, text]
 
 
 def test_the_readme_is_read_in_ten_minutes():
@@ -74,14 +79,14 @@ def test_the_readme_is_read_in_ten_minutes():
 
 
 def test_every_committed_table_has_the_names_of_today():
-    for run in draw.STORED:
+    for run in pages.STORED:
         for file in (TOP / "figures" / "data" / run).glob("*.csv"):
             frame = pd.read_csv(file, dtype=str).fillna("")
             texts = {*frame.columns, *frame.to_numpy().ravel().tolist()}
             words = {word for text in texts for word in re.split(r"[ /=,]+", text)}
             assert not OLD & words and len(frame), file
-    for name in draw.TABLES:
-        assert any((TOP / f"figures/data/{run}/{name}.csv").is_file() for run in draw.STORED)
+    for name in result_tables.TABLES:
+        assert any((TOP / f"figures/data/{run}/{name}.csv").is_file() for run in pages.STORED)
 
 
 KEYS = ["border", "model", "of"]
@@ -234,7 +239,7 @@ def test_the_second_question_is_answered_for_masks_as_the_table_has_it(of_37):
     gaps = photos37("supervision_cpu").query(
         "metric == 'minus_ground_truth' and photos == 'all' and labels == 'species' and "
         "model == 'maskformer-ms'")
-    gaps = gaps[gaps["of"] == gaps["border"].map(draw.ALONE)].groupby("border")
+    gaps = gaps[gaps["of"] == gaps["border"].map(result_tables.ALONE)].groupby("border")
     assert len(gaps) == 2 and (gaps.size() == 3).all()
     assert ((gaps["low"].min() <= -0.02) & (gaps["high"].max() >= -0.02)).all()
     assert "undecided for both borders" in alone
@@ -278,7 +283,7 @@ def test_both_baselines_stand_in_the_tables_of_37_breeds_and_mark_what_is_below(
     for name in ("supervision", "supervision_cpu"):
         blind = photos37(name).query("split == 'test' and metric == 'mask_iou_gt' and model == '-'")
         assert set(blind["of"]) == set(BASELINES) and len(blind) == 6
-        shown = draw.TABLES[name](photos37(name))
+        shown = result_tables.TABLES[name](photos37(name))
         ones = blind[blind["of"] == "all_ones"].set_index("border")["value"]
         for row in shown.to_dict("records"):
             below = float(row["model, IoU"].removesuffix(" ▼")) < round(ones[row["border"]], 3)
@@ -301,7 +306,7 @@ def test_no_annotation_stands_beside_outlines_without_a_verdict_until_there_are_
     gpu, cpu = (photos37(name) for name in ("supervision", "supervision_cpu"))
     alone = cpu[cpu["of"].str.startswith("imagenet_only") & (cpu["metric"] == "mask_iou_gt") &
                 (cpu["model"] == "maskformer-ms") & (cpu["photos"] == "all")]
-    said, models = draw.without_labels(cpu), {b: f"imagenet_only{end}" for b, end in (
+    said, models = sentences.without_labels(cpu), {b: f"imagenet_only{end}" for b, end in (
         ("foreground", ""), ("ignore", " background_threshold=0.5"))}
     for border, of in models.items():
         values = alone[(alone["border"] == border) & (alone["of"] == of)]["value"]
@@ -315,25 +320,27 @@ def test_no_annotation_stands_beside_outlines_without_a_verdict_until_there_are_
     paired = cpu["of"].str.startswith("imagenet_only") & (cpu["metric"] == "minus_ground_truth")
     assert ("there is no verdict" in said) != paired.any()
     one = cpu[~paired & cpu["seed"].eq(0) & ~cpu["model"].eq("maskformer")]
-    assert "(seeds 1)" in draw.without_labels(one)
-    assert "it would need more seeds and the differences on each photo" in draw.without_labels(one)
+    said = sentences.without_labels(one)
+    assert "(seeds 1)" in said
+    assert "it would need more seeds and the differences on each photo" in said
     three = pd.concat(one.assign(seed=seed) for seed in range(3))
-    assert "(seeds 3)" in draw.without_labels(three)
-    assert "verdict: it would need the differences on each photo" in draw.without_labels(three)
+    said = sentences.without_labels(three)
+    assert "(seeds 3)" in said
+    assert "verdict: it would need the differences on each photo" in said
     gaps = three[three["metric"] == "mask_iou_gt"].assign(
         metric="minus_ground_truth", value=-0.01, low=-0.02, high=-0.005)
-    told = draw.without_labels(pd.concat([three, gaps]))
+    told = sentences.without_labels(pd.concat([three, gaps]))
     assert "there is no verdict" not in told and "verdicts, are in the table" in told
-    both = draw.TABLES["supervision_cpu"](pd.concat([three, gaps]))
+    both = result_tables.TABLES["supervision_cpu"](pd.concat([three, gaps]))
     (row,) = both.query("border == 'ignore' and `learnt from` == '1601'").to_dict("records")
     assert [row[n] for n in ("minus full supervision", "verdict", "pairs of seeds")] == [
         "-0.010 [-0.020, -0.005]", "worse", "3"]
     blind = both[both["source"].isin(BASELINES)]
     assert set(blind["verdict"]) == set(blind["pairs of seeds"]) == {""}
-    shown = draw.TABLES["supervision_cpu"](three).query("model != '-'")
+    shown = result_tables.TABLES["supervision_cpu"](three).query("model != '-'")
     assert "verdict" not in shown
     assert shown["seeds from, to"].tolist() == [f"{v}, {v}" for v in shown["model, IoU"]]
-    assert set(draw.TABLES["supervision_cpu"](one)["seeds from, to"]) == {""}
+    assert set(result_tables.TABLES["supervision_cpu"](one)["seeds from, to"]) == {""}
 
 
 def test_few_exact_masks_beside_many_weak_ones_are_said_in_numbers():
@@ -368,14 +375,21 @@ def test_a_row_of_a_cpu_is_as_near_to_the_gpu_as_is_said():
                 "the GPU's seeds") in said
 
 
+def test_of_two_heads_the_one_that_is_not_best_stands_beside_the_best():
+    shown = result_tables.TABLES["supervision_heads"](photos37("supervision_heads"))
+    assert sorted(shown["border"]) == ["foreground", "ignore"]
+    assert (shown["model of"] != shown["minus"]).all() and (shown["IoU"] < shown["IoU "]).all()
+
+
 def test_a_result_below_the_baseline_is_marked():
-    (table,) = (t.set_index("source") for t in draw.TABLES["results"](results_of(MASK_IOU)))
+    (table,) = result_tables.TABLES["results"](results_of(MASK_IOU))
+    table = table.set_index("source")
     assert table.loc["gradcam_pretrained", "model, border as foreground"].endswith("0.150] ▼")
     assert table.loc["ground_truth", "model, border ignored"] == "0.850"
     assert table.loc["ground_truth", "the paper's model"] == "0.7775"
     results = results_of(MASK_IOU)
     results["learnt_from"] = results["labels"].map({"breed": 9.0})  # as a CSV with gaps is read
-    (table,) = draw.TABLES["results"](results)
+    (table,) = result_tables.TABLES["results"](results)
     counted = table[["learnt from", "scored"]].to_numpy().tolist()
     assert counted == [["", "4"], ["", "4"], ["9", "4"], ["9", "4"]]
 
@@ -384,12 +398,12 @@ def test_maskformer_ms_has_a_table_of_its_own():
     results = results_of(MASK_IOU)
     weak = (results["source"] == "gradcam_pretrained") & results["model"].notna()
     results.loc[weak, "model"] = "maskformer-ms"
-    first, other = draw.TABLES["results"](results)
+    first, other = result_tables.TABLES["results"](results)
     assert first["model"].tolist() == ["", "", "maskformer"]
     assert other[["source", "model"]].to_numpy().tolist() == [
         ["gradcam_pretrained", "maskformer-ms"]]
-    for run in draw.TITLES:  # of the committed runs, no table has both
-        tables = draw.results_tables(read_frame(TOP / f"figures/data/{run}/results.csv"))
+    for run in pages.TITLES:  # of the committed runs, no table has both
+        tables = result_tables.results_tables(read_frame(TOP / f"figures/data/{run}/results.csv"))
         assert all(len(set(t["model"]) - {""}) == 1 for t in tables)
 
 
@@ -442,7 +456,7 @@ def test_the_title_of_the_hours_says_whose_outlines_a_score_rests_on(tmp_path, m
 
 def test_hours_of_a_machine_are_those_that_were_measured():
     data = TOP / "figures" / "data"
-    hours = draw.machine_hours(data / "photos37")
+    hours = result_tables.machine_hours(data / "photos37")
     pd.testing.assert_frame_equal(hours, read_frame(data / "photos37" / "machine_hours.csv"))
     hours = hours.set_index("source")
     costs = read_frame(data / "photos" / "mask_costs.csv").set_index("what")["seconds"]
@@ -492,17 +506,17 @@ def test_the_grid_of_architectures_is_drawn_with_what_it_came_to(tmp_path, monke
     draw.write_ablation(tmp_path / "photos", tmp_path)
     assert titles[1].count("is itself the best") == 2
     assert Image.open(tmp_path / "photos-ablation.png").size[0] == 900
-    shown = draw.architectures_table(table).query("source != 'ground_truth'")
+    shown = result_tables.architectures_table(table).query("source != 'ground_truth'")
     assert "post hoc" not in shown
-    late = draw.architectures_table(table.assign(post_hoc=table["row"] == "tiny"))
+    late = result_tables.architectures_table(table.assign(post_hoc=table["row"] == "tiny"))
     assert late.loc[late["post hoc"] == "yes", "row"].tolist() == ["tiny", "tiny"]
     assert shown["row"].tolist() == ["full-size", "tiny", "poor", "all_ones", "centre_box"]
     assert shown["IoU"].tolist() == ["0.900", "0.890", "0.500 ▽", "0.490", "0.300"]
     assert shown["minus the best"].tolist()[1] == "-0.010 [-0.020, +0.000]"
     assert shown["satisfies"].tolist()[:3] == ["yes", "no, undecided after Holm", "no"]
     table.loc[table["row"] == "tiny", "seeds"] = 1  # and it has less than the best
-    assert "tiny" not in set(draw.architectures_of_note(table)["row"])
-    assert len(draw.architectures_of_note(table)) == 2 * 2 + 2
+    assert "tiny" not in set(result_tables.architectures_of_note(table)["row"])
+    assert len(result_tables.architectures_of_note(table)) == 2 * 2 + 2
 
 
 def anchors(page: Path) -> set[str]:
@@ -540,7 +554,7 @@ def test_the_headline_is_what_the_full_tables_say(of_37):
                                for m in ("maskformer", "maskformer-ms")], strict=True))
     of_37 = of_37.assign(of=of_37["of"].str.replace(r" border=\w+", "", regex=True))
     of_37 = of_37.set_index(["of", "border", "model"])
-    for of, (words, of_paper) in draw.HEADLINE.items():
+    for of, (words, of_paper) in result_tables.HEADLINE.items():
         row = shown.loc[words]
         said = paper[(paper["source"] == of_paper) & (paper["labels"] == "breed") &
                      (paper["split"] == "test") & (paper["metric"] == "mask_iou_gt")]["value"]
@@ -554,18 +568,18 @@ def test_the_headline_is_what_the_full_tables_say(of_37):
         assert row["seeds"] == "3"
     below = shown[columns].map(lambda text: "▼" in text)
     assert below.to_numpy().sum() == 2 and below[columns[:2]].loc[
-        draw.HEADLINE["gradcam_pretrained cam_target=top1 threshold=0.5"][0]].all()
-    cpu, free = draw.TABLES["supervision_cpu"](photos37("supervision_cpu")), shown.loc[
-        draw.HEADLINE["imagenet_only"][0]]
+        result_tables.HEADLINE["gradcam_pretrained cam_target=top1 threshold=0.5"][0]].all()
+    cpu, free = result_tables.TABLES["supervision_cpu"](photos37("supervision_cpu")), shown.loc[
+        result_tables.HEADLINE["imagenet_only"][0]]
     for column, (border, model) in named.items():
         (one,) = cpu[(cpu["border"] == border) & (cpu["model"] == model) &
                      (cpu["learnt from"] == "1601")].to_dict("records")
         assert free[column] == f"{one['model, IoU']}, {one['verdict']}"
     assert free["seeds"] == "1 and 3" and free["learnt from"] == "1,601"
-    assert shown.index[0] == draw.HEADLINE["ground_truth"][0]
+    assert shown.index[0] == result_tables.HEADLINE["ground_truth"][0]
     scores = shown[columns[0]].iloc[1:].str[:5].astype(float)
-    assert scores.is_monotonic_decreasing and set(shown.index) == {w for w, _ in
-                                                                   draw.HEADLINE.values()}
+    assert scores.is_monotonic_decreasing
+    assert set(shown.index) == {words for words, _ in result_tables.HEADLINE.values()}
 
 
 def test_the_short_answers_are_those_of_the_long_ones(of_37):
@@ -620,7 +634,7 @@ def test_what_stands_in_two_tables_of_architectures_says_which_one_counts():
     assert not grid["post_hoc"].any() and not more["post_hoc"].any()
     told, small = (t[t["source"] == "ground_truth"].set_index("row") for t in (wide, grid))
     assert told["iou"].max() > small["iou"].max()  # the best of the grid is a wider model
-    said = draw.what_counts(wide)
+    said = sentences.what_counts(wide)
     differ = [row for row in told.index.intersection(small.index)
               if told["satisfies"][row] != small["satisfies"][row]]
     assert differ == ["small maskformer-ms"] and said.count(" there, ") == 1
@@ -634,13 +648,13 @@ def test_what_stands_in_two_tables_of_architectures_says_which_one_counts():
         wide, grid[grid["source"] == "ground_truth"], more)]
     small_rows = pd.concat(tiny)
     assert len(small_rows) and "yes" not in set(small_rows["satisfies"])
-    assert draw.denominator(wide).endswith("with ground truth, none satisfies.")
-    assert all(f"`{row}`" in draw.denominator(wide) for row in small_rows["row"])
-    assert "`smallest maskformer-ms of width 8`) may fall" in draw.without_wider(grid)
+    assert sentences.denominator(wide).endswith("with ground truth, none satisfies.")
+    assert all(f"`{row}`" in sentences.denominator(wide) for row in small_rows["row"])
+    assert "`smallest maskformer-ms of width 8`) may fall" in sentences.without_wider(grid)
     once, seeds = more.set_index("row")["seeds"], small["seeds"]
     both = [row for row in once.index.intersection(seeds.index) if once[row] < seeds[row]]
     assert "smallest maskformer-ms" in both and set(once[both]) == {1} and set(seeds[both]) == {3}
-    text = draw.more_seeds(more)
+    text = sentences.more_seeds(more)
     assert all(f"`{row}`" in text for row in both) and text.count("`") == 2 * len(both) + 6
     text = " ".join(RESULTS.read_text(encoding="utf-8").split())
     assert said[4:] in text and "`post hoc`" in text
@@ -652,13 +666,14 @@ def test_scores_without_photos_that_were_looked_at_are_said_by_how_far_they_move
     rows = [about | {"metric": "mask_iou_gt", "value": 0.9, "n_images": 178},
             about | {"metric": "minus_ground_truth", "value": -0.02, "n_images": 178}]
     rest = [rows[0] | {"value": 0.896, "n_images": 163}, rows[1] | {"value": -0.019}]
-    said = draw.unseen_scores(pd.DataFrame(rows), pd.DataFrame(rest))
+    said = sentences.unseen_scores(pd.DataFrame(rows), pd.DataFrame(rest))
     assert said.startswith("without the 15 photos of test") and "IoU of 1 of these models" in said
     assert "moves by -0.004 to -0.004, its difference from full supervision by +0.001 to" in said
 
 
 def test_what_is_said_of_table_3_is_what_chapter_12_computes():
-    said, notebook = draw.table_3(), (TOP / "notebooks/12_take_a_score_apart.ipynb").read_text()
+    notebook = (TOP / "notebooks/12_take_a_score_apart.ipynb").read_text()
+    said = sentences.table_3()
     assert "0.0900" in said and "fits all clues; it stays open" in said
     assert said[1:] in block("table_3 photos37")
     whole = "No fault in the list fits all clues. Where the 0.0900 comes from stays open."

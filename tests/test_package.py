@@ -18,11 +18,11 @@ def test_a_module_is_imported_when_it_is_first_used():
     code = (
         "import sys, petweak, petweak.__main__\n"
         "heavy = {'torch', 'matplotlib', 'pandas', 'petweak.data.masks'}\n"
-        "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
-        "assert petweak.data.masks.FOREGROUND == 255\n"
-        "assert 'torch' not in sys.modules\n"
+        "print(sorted(heavy & set(sys.modules)))\n"
+        "print(petweak.data.masks.FOREGROUND, 'torch' in sys.modules)\n"
     )
-    subprocess.run([sys.executable, "-c", code], check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8")
+    assert done.stdout.splitlines() == ["[]", "255 False"], done.stderr
 
 
 def test_names_are_those_of_their_modules():

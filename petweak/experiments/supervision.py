@@ -273,22 +273,22 @@ def answers(table: pd.DataFrame, labels: str = "breed") -> list[str]:
 
 
 def compared(table: pd.DataFrame, metric: str, *others: pd.DataFrame) -> pd.DataFrame:
-    """One of GAPS but `minus_best`, a row per border and KEYS: `iou` and that of the `other` model,
-    or of the masks, means over the seeds that both have; `difference`, with the outer limits of its
-    intervals; `spread` over seeds, of the model that has more (one may be full supervision); `p`,
-    of the seed with the largest one, from the width of its interval as if means were normal,
-    corrected by Holm's method over the sources of a border, architecture and labels; and a verdict.
+    """One of GAPS, a row per border and KEYS, but for the best minus itself: `iou` and that of the
+    `other` model, or of the masks, means over the seeds that both have; `difference`, with the
+    outer limits of its intervals; `spread` over seeds, of the model that has more (one may be full
+    supervision); `p`, of the seed with the largest one, from the width of its interval as if means
+    were normal, by Holm's method over sources of a border, architecture and labels; and a verdict.
 
     A verdict other than `not told apart` needs, beside the intervals, a `p` below 0.05: of many
     limits one lies on the right side of 0 by chance. Intervals over photos say nothing of training
     again: where there is one for one seed alone, the difference also has to be larger than the
     spread, and the verdict ends in `, one seed`: a hint, which more seeds have to confirm. Where
-    the spread is not known, it is `one seed`. `others` are tables whose spread counts, too: of the
-    same models, trained with several seeds elsewhere.
+    the spread is not known, it is `one seed`. `others`: more seeds of these models, for the spread.
     """
     keys = ["border", "labels", "model", "of", "photos"]
     gaps = table[(table["metric"] == metric) & table["border"].isin(("foreground", "ignore"))]
     gaps = gaps[~gaps["of"].isin(FULL) | gaps["of"].eq("ground_truth border=" + gaps["border"])]
+    gaps = gaps[(metric != GAPS[1]) | (gaps["value"] != 0)]
     ious = table[table["metric"] == "mask_iou_gt"]
     both = ious[[*KEYS, "seed", "border", "value"]].rename(columns={"value": "iou"}).merge(
         gaps, on=[*KEYS, "seed", "border"])

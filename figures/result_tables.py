@@ -1,0 +1,287 @@
+"""The tables of README.md and figures/results.md, as text, from those in figures/data/."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from petweak.data.files import read_frame
+from petweak.evaluation.metrics import BASELINES
+from petweak.experiments.ablation import SEEDS, after_holm, degenerate
+from petweak.experiments.cam_heads import BORDERS, by_labels, two_by_two
+from petweak.experiments.configurations import chosen_configurations
+from petweak.experiments.label_efficiency import summary as efficiency_summary
+from petweak.experiments.mask_costs import by_hours
+from petweak.experiments.self_training_gains import summary
+from petweak.experiments.supervision import GAPS, KEYS, MODELS, both_borders, compared, with_limits
+from petweak.experiments.supervision import summary as supervision_summary
+from petweak.experiments.trials import UNDECIDED
+from petweak.experiments.unseen_breeds import lost
+from petweak.experiments.unseen_breeds_tried import by_configuration
+from petweak.study import tables
+
+# Models that learnt from no annotation of the data set, by the border that each is trained for.
+ALONE = {"foreground": "imagenet_only", "ignore": "imagenet_only background_threshold=0.5"}
+
+# Rows of the README's table, in its words: sources as `supervision` names them; the paper's source.
+HEADLINE = {
+    "ground_truth": ("full supervision (`ground_truth`)", "ground_truth"),
+    "external_deeplab": ("DeepLabv3, which learnt from other photos (`external_deeplab`)", ""),
+    "external_yolo": ("YOLOv8n-seg, which learnt from other photos (`external_yolo`)", ""),
+    "imagenet_only": ("no annotation of these photos (`imagenet_only`)", ""),
+    "mask_rcnn_compact": ("a small detector of rendered pets (`mask_rcnn_compact`)", ""),
+    "gradcam_pretrained": ("Grad-CAM of ImageNet's classes (`gradcam_pretrained`)", ""),
+    "gradcam_pretrained cam_target=top1 threshold=0.5": (
+        "Grad-CAM as the paper has it (`gradcam_pretrained`, top class, threshold 0.5)",
+        "gradcam_pretrained"),
+    "gradcam_finetuned": (
+        "Grad-CAM of a finetuned head (`gradcam_finetuned`)", "gradcam_finetuned"),
+    **{name: (f"no model (`{name}`)", "") for name in BASELINES}}
+
+
+def of_both(data: Path) -> pd.DataFrame | None:
+    """The table `supervision` of a run in `data`, where it has one, with what `supervision_cpu` has
+    beside: what was trained on a CPU alone."""
+    models, cpu = (read_frame(f) if (f := data / f"supervision{end}.csv").is_file() else None
+                   for end in ("", "_cpu"))
+    if models is not None and cpu is not None:
+        models = pd.concat([models, cpu[~cpu["of"].isin(models["of"])]])
+    return models
+
+
+def machine_hours(data: Path) -> pd.DataFrame:
+    """Hours of a machine beside those of people, `mask_costs.by_hours` of models of a run in
+    `data`: `masks_hours` for the masks of all photos that a model learns from, by the `seconds` a
+    photo that were measured `masks_on` a machine, and `training_hours`, the median of its
+    trainings on `training_on`. Empty where nobody has timed it.
+
+    From `mask_costs` (the last layer of `gradcam_finetuned`, seconds, is not in it), from the
+    timings of the trainings, and, for self-training, scaled from the photos of `cost`."""
+    costs, chain, gpu = (read_frame(data.parent / f"{name}.csv").set_index(key) for name, key in (
+        ("photos/mask_costs", "what"), ("photos/cost", "stage"), ("gpu/supervision_timings", "of")))
+    models, points = of_both(data), by_hours(None, of_both(data))
+    last = chain.filter(like="train ", axis=0)["seconds"].iloc[-1]
+    n, whole = chain.loc["all", ["photos", "seconds"]]
+    timed = f"one thread of a busy CPU ({costs['n_images'].max()} photos)"
+    scaled = f"two CPU cores (scaled from {n:.0f} photos)"
+    cards = f"one {gpu['gpu'].iloc[0].split()[1]}, {gpu['processes'].max()} trainings at once"
+    cam = (costs.filter(like="gradcam", axis=0)["seconds"].iloc[0], timed)
+    made = {"gradcam_pretrained": cam, "gradcam_finetuned": cam, "ground_truth": (0, "people"),
+            "mask_rcnn_compact": (costs.loc["mask_rcnn_compact", "seconds"], timed),
+            "imagenet_only": ((whole - last) / n, scaled)}
+    trained = gpu.query("model == 'maskformer-ms' and labels == 'breed'")["train_seconds"]
+    trained = trained.groupby("of").median() / 3600
+    rows = []
+    for point in points.itertuples():
+        alone = point.source == "imagenet_only"
+        of = ALONE["ignore"] if alone else point.name.replace("\n", " ")
+        photos = models.loc[models["of"] == of, "learnt_from"].max()
+        seconds, masks_on = made.get(point.source, (math.nan, "not timed"))
+        rows.append({
+            "of": of, "source": point.source, "photos": photos, "people_hours": point.hours,
+            "seconds": seconds, "masks_hours": photos * seconds / 3600, "masks_on": masks_on,
+            "training_hours": photos * last / n / 3600 if alone else trained.get(of, math.nan),
+            "training_on": scaled if alone else cards, "iou": point.iou})
+    return pd.DataFrame(rows)
+
+
+def machine_table(hours: pd.DataFrame) -> pd.DataFrame:
+    """`machine_hours` as text, the best model first."""
+    forms = {"people_hours": "{:.1f}", "seconds": "{:.2f}", "masks_hours": "{:.2f}",
+             "training_hours": "{:.2f}", "iou": "{:.3f}"}
+    shown = hours.sort_values("iou", ascending=False).assign(
+        **{name: hours[name].map(form.format, na_action="ignore") for name, form in forms.items()})
+    return shown.drop(columns="source").rename(columns={
+        "of": "source", "photos": "learnt from", "people_hours": "people, h",
+        "seconds": "masks, s a photo", "masks_hours": "masks, h", "masks_on": "masks on",
+        "training_hours": "training, h", "training_on": "training on",
+        "iou": "IoU, border ignored"})
+
+
+def architectures_table(table: pd.DataFrame) -> pd.DataFrame:
+    """Of each source the best architecture first, and the baselines, as text; "▽" marks what is
+    degenerate, and a column what is post hoc, where a row is."""
+    table = table.sort_values(["source", "iou"], ascending=False)
+    three, signed = ("iou", "semantic_miou", "accuracy"), ("minus_best", "low", "high")
+    forms = dict.fromkeys(three, "{:.3f}") | dict.fromkeys(signed, "{:+.3f}")
+    forms |= {"share": "{:.1%}", "gflops": "{:.2f}"}
+    shown = table.assign(**{name: table[name].map(form.format) for name, form in forms.items()})
+    shown["iou"] += np.where(degenerate(table), " ▽", "")
+    shown["minus_best"] += " [" + shown["low"] + ", " + shown["high"] + "]"
+    shown["satisfies"] += np.where(
+        after_holm(table) == table["satisfies"], "", f", {UNDECIDED} after Holm")
+    shown["post_hoc"] = np.where(table["post_hoc"], "yes", "")
+    late = ["post_hoc"] * bool(table["post_hoc"].any())
+    floor = [{"row": n, "iou": f"{table[n].iloc[0]:.3f}"} for n in BASELINES]
+    shown = pd.concat([shown.astype(str), pd.DataFrame(floor)])
+    return shown[["source", "row", *late, "parameters", "share", "gflops", "steps", "seeds", "iou",
+                  "semantic_miou", "accuracy", "minus_best", "satisfies"]].rename(columns={
+        "post_hoc": "post hoc", "share": "of full-size's", "gflops": "GFLOPs", "iou": "IoU",
+        "semantic_miou": "semantic mIoU", "minus_best": "minus the best"})
+
+
+def architectures_of_note(table: pd.DataFrame) -> pd.DataFrame:
+    """Those with several seeds, those with more than the best of these, and what is degenerate."""
+    best = table["source"].map(table[table["p"].isna()].set_index("source")["iou"])
+    several = table["seeds"] >= SEEDS
+    return architectures_table(table[several | (table["iou"] > best) | degenerate(table)])
+
+
+def four_digits(scores: pd.Series) -> pd.Series:
+    """The paper's scores as it prints them."""
+    return scores.map("{:.4f}".format, na_action="ignore")
+
+
+def results_tables(results: pd.DataFrame) -> list[pd.DataFrame]:
+    """Test scores with ground truth, the paper's beside them, as text: a table of the baselines and
+    the paper's architecture, and one of MaskFormer-MS, if there is any."""
+    keys, iou = ["source", "labels"], "mask_iou_gt/foreground"
+    paper = tables.compare_with_paper(results).query("metric == 'mask_iou_gt' and split == 'test'")
+    table = tables.study_overview(results).merge(paper[[*keys, "paper"]], "left", on=keys)
+    names = {"model": "model", "learnt_from": "learnt from", "n_images": "scored",
+             "pseudo_iou_gt/foreground": "its masks, border as foreground",
+             iou: "model, border as foreground", "mask_iou_gt/ignore": "model, border ignored",
+             "class_accuracy": "class accuracy",
+             "semantic_miou/foreground": "semantic mIoU, border as foreground",
+             "paper": "the paper's model"}
+    names = {c: name for c, name in names.items() if c in table}  # older runs have no mIoU
+    shown = table.assign(n_images=table["n_ground_truth"], paper=four_digits(table["paper"]))
+    shown = tables.readable(shown[[*keys, *names, f"{iou} low", f"{iou} high", tables.BELOW]])
+    shown = shown.drop(columns=tables.BELOW).set_axis([*keys, *names.values()], axis=1)
+    multi = shown["model"] == "maskformer-ms"
+    return [part.loc[:, (part != "").any()] for part in (shown[~multi], shown[multi]) if len(part)]
+
+
+def chosen_table(chosen: pd.DataFrame) -> pd.DataFrame:
+    """On which scores the defaults of settings were chosen, if on any, and by what."""
+    groups = chosen[chosen["chosen_on"] != "no scores"].groupby(["chosen_on", "by"])["setting"]
+    shown = groups.apply(lambda names: ", ".join(f"`{name}`" for name in names)).reset_index()
+    return shown.set_axis(["chosen on", "by", "settings"], axis=1)
+
+
+def marked(models: pd.DataFrame) -> pd.DataFrame:
+    """Rows of `both_borders` or of `summary` with a `border`, as text: an IoU below that of
+    `all_ones` with the same border is marked, and baselines have nothing that they lack."""
+    blind, ones = models["of"].isin(BASELINES), models[models["of"] == "all_ones"]
+    alone = blind | (models["of"] == "ground_truth") | models["difference"].isna()
+    shown = models[["border", "of", "model"]].rename(columns={"of": "source"})
+    shown["learnt from"] = models["learnt_from"].astype(str).mask(blind, "")
+    shown["seeds"] = models["seeds"].astype(str).mask(blind, "")
+    for name, title in (("masks", "its masks (train)"), ("masks_test", "its masks (test)"),
+                        ("iou", "model, IoU")):
+        floor = models["border"].map(ones.set_index("border")[name])
+        shown[title] = models[name].map("{:.3f}".format) + np.where(models[name] < floor, " ▼", "")
+    limits = models[["smallest", "largest"]].map("{:.3f}".format)
+    shown["seeds from, to"] = (limits["smallest"] + ", " + limits["largest"]).where(
+        models["seeds"] > 1, "")
+    for name, title in (("accuracy", "accuracy"), ("semantic_miou", "semantic mIoU")):
+        shown[title] = models[name].map("{:.3f}".format, na_action="ignore")
+    gaps = pd.Series([with_limits(row) for row in models.itertuples()], models.index)
+    shown["minus full supervision"] = gaps.mask(alone, "")
+    shown["verdict"] = models["verdict"].mask(alone)
+    return shown.assign(satisfies=models["satisfies"])
+
+
+def supervision_table(table: pd.DataFrame) -> pd.DataFrame:
+    """All models of all sources and both baselines, for both treatments of the border, as text."""
+    return marked(both_borders(table))
+
+
+def without_labels_table(table: pd.DataFrame) -> pd.DataFrame:
+    """The models of ALONE, each scored as it was trained, and both baselines, as text; differences
+    from full supervision where there are pairs of seeds on the same device."""
+    parts = [part[part["of"].isin([of, *BASELINES])].assign(border=border)
+             for border, of in ALONE.items()
+             for part in [supervision_summary(table, border, "species")]]
+    models = pd.concat(parts, ignore_index=True)
+    pairs = table[table["metric"] == GAPS[0]].groupby([*KEYS, "border"])["seed"].nunique()
+    shown = marked(models).drop(columns="satisfies").fillna({"verdict": ""})
+    pairs = models.join(pairs.rename("pairs"), on=[*KEYS, "border"])["pairs"]
+    shown["pairs of seeds"] = pairs.map("{:.0f}".format).where(
+        shown["minus full supervision"] != "", "")
+    paired = ["minus full supervision", "verdict", "pairs of seeds"]
+    return shown if models["difference"].notna().any() else shown.drop(columns=paired)
+
+
+def headline_table(table: pd.DataFrame, cpu: pd.DataFrame) -> pd.DataFrame:
+    """IoU and verdict of models of 37 breeds, as text: a row per source of masks, full supervision
+    first, a column per treatment of the border and architecture; and the paper's score. Those of no
+    annotation are of `cpu`, and for species."""
+    alone = [supervision_summary(cpu, border, "species").query("of == @of and photos == 'all'")
+             .assign(border=border, of="imagenet_only") for border, of in ALONE.items()]
+    models = pd.concat([both_borders(table), *alone], ignore_index=True)
+    models = models[models["of"].isin(HEADLINE)]
+    blind, full = models["of"].isin(BASELINES), models["of"] == "ground_truth"
+    floor = models[models["of"] == "all_ones"].set_index("border")["iou"]
+    models = models.assign(
+        text=models["iou"].map("{:.3f}".format)
+        + np.where(models["iou"] < models["border"].map(floor), " ▼", "")
+        + np.where(blind | full, "", ", " + models["verdict"].fillna("no verdict")),
+        learnt_from=models["learnt_from"].map("{:,}".format).mask(blind, ""),
+        model=[[m] if m in MODELS else [*MODELS] for m in models["model"]]).explode("model")
+    cells = models.pivot(index="of", columns=["border", "model"], values="text")
+    first = models.query("border == 'foreground' and model == 'maskformer'").set_index("of")["iou"]
+    order = first.drop("ground_truth").sort_values(ascending=False).index
+    rows = models.groupby("of")
+    paper = tables.paper_tables().query(
+        "metric == 'mask_iou_gt' and split == 'test' and labels == 'breed'").set_index("source")
+    words = {"foreground": "border as foreground", "ignore": "border ignored"}
+    return pd.DataFrame([
+        {"masks of": HEADLINE[of][0], "learnt from": ", ".join(rows["learnt_from"].unique()[of]),
+         "seeds": "" if of in BASELINES else " and ".join(
+             map(str, sorted(rows["seeds"].unique()[of])))}
+        | {f"{said}, `{model}`": cells.loc[of, (border, model)]
+           for border, said in words.items() for model in MODELS}
+        | {"the paper": four_digits(paper["value"]).get(HEADLINE[of][1], math.nan)}
+        for of in ("ground_truth", *order)])
+
+
+def unlabelled_table(table: pd.DataFrame) -> pd.DataFrame:
+    """Models by photos and by steps taken away, for both borders of the score, as text. IoU of the
+    masks is over the photos of train among these that have a trimap."""
+    signs = {"masks": "", "model": "", "difference": "+", "low": "+", "high": "+"}
+    table = table.assign(**{n: table[n].map(f"{{:{s}.3f}}".format) for n, s in signs.items()})
+    table["difference"] += " [" + table["low"] + ", " + table["high"] + "]"
+    keys = ["photos", "n_masks", "steps_of", "configuration"]
+    order = ["foreground", "ignore"]
+    shown = table.pivot(index=keys, columns="border", values=["masks", "model", "difference"])
+    rows = table.drop_duplicates(keys)[keys].itertuples(index=False, name=None)
+    shown = shown.reindex(rows)[[(v, b) for b in order for v in ("masks", "model", "difference")]]
+    splits = {"masks": "masks (train)", "model": "model (test)"}
+    shown.columns = [f"{splits.get(v, v)}, {b}" for v, b in shown.columns]
+    return shown.reset_index().rename(columns={"steps_of": "steps as of", "n_masks": "scored"})
+
+
+def heads_table(table: pd.DataFrame) -> pd.DataFrame:
+    """Of two models that differ in the head alone, the one that is not best minus the best."""
+    pairs = compared(table, "minus_best")
+    names = set(table.loc[table["of"].str.startswith("gradcam"), "of"])
+    other = [(names - {of}).pop() for of in pairs["of"]]
+    return pd.DataFrame({
+        "border": pairs["border"], "model of": pairs["of"], "IoU": pairs["iou"].round(3),
+        "minus": other, "IoU ": pairs["other"].round(3),
+        "difference": pairs.apply(with_limits, axis=1), "seeds": pairs["seeds"],
+        "verdict": pairs["verdict"]})
+
+
+TABLES = {  # a file in figures/data/<run>/, and the mark in one of PAGES: its table
+    "results": results_tables, "timings": tables.costs,
+    "self_training_gains": lambda table: summary(table).rename(
+        columns={"masks": "masks (train)", "model": "model (test)"}),
+    "configurations": chosen_configurations, "unseen_breeds": lost,
+    "label_efficiency": efficiency_summary,
+    "unlabelled_photos": unlabelled_table,
+    "unseen_breeds_tried": lambda tried: by_configuration(tried).reset_index(),
+    "cost": lambda stages: stages, "chosen": chosen_table, "cam_heads": two_by_two,
+    "cam_heads_labels": lambda table: pd.concat(
+        {border: by_labels(table, border) for border in BORDERS}, names=["border"]
+    ).reset_index("border"),
+    "ablation": architectures_of_note, "ablation_ground_truth": architectures_of_note,
+    "ablation_wide": architectures_table,
+    "supervision": supervision_table,
+    "supervision_cpu": without_labels_table, "machine_hours": machine_table,
+    "supervision_heads": heads_table,
+    "mask_costs": lambda costs: costs.drop(columns=["low", "high", "n_images", "threads"]),
+    "choices": lambda choices: choices.drop(columns=["source", "labels", "model", "seconds"]),
+}

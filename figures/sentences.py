@@ -1,0 +1,361 @@
+"""What README.md and figures/results.md say of their tables, before them and after them."""
+
+import math
+
+import pandas as pd
+from result_tables import ALONE
+
+from petweak.config import Settings
+from petweak.data.files import project_path, read_frame
+from petweak.evaluation.metrics import BASELINES
+from petweak.experiments.ablation import FULL_SIZE, LEVEL, SEEDS, TENTH, after_holm
+from petweak.experiments.ablation import answers as ablation_answers
+from petweak.experiments.ablation import sentences as ablation_sentences
+from petweak.experiments.cam_faults import PAPER, joined
+from petweak.experiments.label_efficiency import sentences as efficiency_sentences
+from petweak.experiments.memorised_masks import FORGETS, fitting
+from petweak.experiments.supervision import (
+    GAPS,
+    KEYS,
+    answer,
+    both_borders,
+    by_verdict,
+    compared,
+    counts,
+    satisfying,
+)
+from petweak.experiments.supervision import answers as supervision_answers
+from petweak.experiments.supervision import summary as supervision_summary
+from petweak.experiments.trials import UNDECIDED, VERDICTS, satisfies
+from petweak.experiments.unlabelled_photos import sentences as unlabelled_sentences
+from petweak.study import tables
+
+
+def alike(hours: pd.DataFrame) -> list[str]:
+    """The sources of `machine_hours` whose model is not told apart from full supervision."""
+    told = both_borders(tables.stored("photos37", "supervision.csv")).query(
+        "border == 'ignore' and model == 'maskformer-ms'").set_index("of")["verdict"]
+    return [of for of in hours["of"] if told.get(of) == VERDICTS[-1]]
+
+
+def of_hours(hours: pd.DataFrame) -> str:
+    """Which models the hours are of, and what their order does not say."""
+    same = ", ".join(f"`{of}`" for of in alike(hours)) or "none"
+    return ("every row is a `maskformer-ms`, scored with the border ignored; `imagenet_only` is "
+            "for species, trained on a CPU, all others are for breeds, trained on a GPU. The rows "
+            "are ordered by their means. For the first ones this order is no verdict: not told "
+            f"apart from full supervision are {same}.")
+
+
+def more_seeds(table: pd.DataFrame) -> str:
+    """Which rows of `ablation_ground_truth` another table of ground truth has with more seeds."""
+    said, own = [], table.set_index("row")["seeds"]
+    for name in ("ablation", "ablation_wide"):
+        rows = tables.stored("photos37", f"{name}.csv").query("source == 'ground_truth'")
+        rows = rows[rows["seeds"] > rows["row"].map(own)]
+        said.append(f"{', '.join(f'`{row}`' for row in rows['row'])} (`{name}.csv`)")
+    return ("some rows have more seeds in another table, which is the one to quote: "
+            f"{'; '.join(said)}.")
+
+
+def simplest(table: pd.DataFrame) -> dict[tuple[bool, bool], pd.Series]:
+    """The row of `ablation_wide` with the fewest parameters that satisfies, by (whether it still
+    does after Holm's correction, whether post hoc rows are left out)."""
+    rows = table.sort_values("parameters")
+    return {(holm, planned): rows[(told == "yes") & ~(planned & rows["post_hoc"])].iloc[0]
+            for holm, told in ((False, rows["satisfies"]), (True, after_holm(rows)))
+            for planned in (False, True)}
+
+
+def parameters(row: pd.Series, table: pd.DataFrame) -> str:
+    """A row of `simplest` with its share of the parameters, and what speaks against it."""
+    late = "post hoc, " * bool(row["post_hoc"])
+    late += f"{UNDECIDED} after Holm, " * (after_holm(table)[row.name] != row["satisfies"])
+    late += f"names {row['accuracy']:.0%} of the breeds"
+    return f"`{row['row']}` with {row['share']:.1%} ({late})"
+
+
+def what_counts(table: pd.DataFrame) -> str:
+    """Whose verdicts count, of `ablation_wide` or of `ablation`, and what satisfies by them."""
+    grid = tables.stored("photos37", "ablation.csv").query("source == 'ground_truth'")
+    rows = table.merge(grid, on=["source", "row"], suffixes=("", "_there"))
+    rows = rows[rows["satisfies"] != rows["satisfies_there"]]
+    other = ", ".join(f"`{r.row}` (`{r.satisfies_there}` there, `{r.satisfies}` here)"
+                      for r in rows.itertuples())
+    of = {at: parameters(row, table) for at, row in simplest(table).items()}
+    return ("for the second question, with ground truth, this table counts and not the first one: "
+            "a verdict is about the distance to the best row, and the wider models, of which one "
+            "is the best, were rows of the same grid (`ablation.toml`) from its first version on. "
+            f"Verdicts that differ: {other}. So the simplest that satisfies, with its share of "
+            f"`{FULL_SIZE}`'s parameters, is {of[False, False]}; after Holm's correction "
+            f"{of[True, False]}; of the rows that are not post hoc {of[False, True]}; of these "
+            f"after Holm {of[True, True]}.")
+
+
+def denominator(table: pd.DataFrame) -> str:
+    """What the shares of `ablation_wide` are of, and what satisfies beside a smaller whole."""
+    other = [tables.stored("photos37", f"ablation{end}.csv").query("source == 'ground_truth'")
+             for end in ("", "_ground_truth")]
+    every, size = pd.concat([table, *other]), table.set_index("row")["parameters"]
+    small = every[every["parameters"] <= TENTH * size["maskformer"]]
+    fine = [f"`{row}`" for row in small.loc[small["satisfies"] == "yes", "row"].unique()]
+    names = ", ".join(f"`{row}`" for row in small["row"].unique())
+    return (f"all shares are of `{FULL_SIZE}` ({size[FULL_SIZE] / 1e6:.2f} million parameters), "
+            "our reading of the paper's sizes. Beside this study's own default `maskformer` "
+            f"({size['maskformer'] / 1e6:.2f} million), of the rows of all three tables with at "
+            f"most {TENTH:.0%} of its parameters ({names}), with ground truth, "
+            f"{', '.join(fine) or 'none'} satisfies.")
+
+
+def without_wider(table: pd.DataFrame) -> str:
+    """Which verdicts of `ablation` no wider model has stood beside."""
+    wide = tables.stored("photos37", "ablation_wide.csv")
+    best = wide.loc[wide["p"].isna(), "row"].iloc[0]
+    said = ablation_answers(table).set_index("source")["simplest"]
+    told = [f"masks of `{source}`: `{row}`" for source, row in said.items()
+            if source not in set(wide["source"]) and isinstance(row, str)]
+    return ("only ground truth has rows beside wider models (`ablation_wide.csv`, whose best is "
+            f"`{best}`). So the other verdicts of this table ({'; '.join(told)}) may fall in the "
+            "same way.")
+
+
+def noisy(grid: pd.DataFrame) -> str:
+    """Whether a simpler model is better with noisy masks, by the table `ablation`."""
+    part = grid[(grid["source"] == "gradcam_pretrained") & (grid["seeds"] >= SEEDS)]
+    known = part[part["gain_low"].notna()]
+    held = known[known["gain_p"] < LEVEL]
+    wins, losses = (held["gain_low"] > 0).sum(), (held["gain_high"] < 0).sum()
+    return (f"{'Some do' if wins else 'That is not shown'}: with those of `gradcam_pretrained`, of "
+            f"{len(known)} smaller architectures {wins} are better than the larger one, {losses} "
+            f"worse, {len(known) - wins - losses} not told apart.")
+
+
+def table_3() -> str:
+    """What chapter 12 came to about the masks of the paper's Table 3."""
+    fits = fitting(joined(tables.stored("photos37", "cam_faults.csv")),
+                   tables.stored("photos", "memorised_masks.csv"))
+    whole, near = (", ".join(f"`{name}`" for name in fits.index[of]) for of in (
+        fits["fits"], fits["shared"] & (fits["kept"] < FORGETS)))
+    return (f"where do the {PAPER[0]:.4f} of the paper's Table 3, the IoU of its masks, come from? "
+            + (f"Of {len(fits)} faults that were tried, what fits all clues is {whole}: a "
+               "suspicion, not a proof" if whole else
+               f"None of {len(fits)} faults that were tried fits all clues; it stays open")
+            + f" (most clues are met by {near or 'none'}; "
+              "[notebook 12](../notebooks/12_take_a_score_apart.ipynb)).")
+
+
+def alone_satisfies(cpu: pd.DataFrame) -> str:
+    """Whether models of no annotation satisfy, by their difference from full supervision of the
+    same seeds, for both treatments of the border."""
+    gaps = cpu.query(f"metric == '{GAPS[0]}' and labels == 'species' and photos == 'all' and "
+                     "model == 'maskformer-ms'")
+    gaps = gaps[gaps["of"] == gaps["border"].map(ALONE)]
+    told = satisfies(gaps, ["border"], gaps.groupby("border").size())
+    if len(set(told)) == 1:
+        return f"{told.iloc[0]} for both borders"
+    return f"{told['ignore']} with the border ignored, {told['foreground']} as foreground"
+
+
+def headline(table: pd.DataFrame, cpu: pd.DataFrame, wide: pd.DataFrame,
+             grid: pd.DataFrame) -> list[str]:
+    """Both questions of the paper in short, from the tables of 37 breeds and from those of
+    architectures, of which `wide` counts."""
+    models = both_borders(table)
+    full = models[models["of"] == "ground_truth"]
+    weak = models[models["difference"].notna() & ~models.index.isin(full.index)]
+    best = weak.loc[weak.groupby(["border", "model"])["iou"].idxmax()]
+
+    def told(part: pd.DataFrame, what: str) -> str:
+        n = part["verdict"].value_counts()
+        few = [f"{word} in {n[word]}" for word in VERDICTS if word in n]
+        return ", ".join([f"{few[0]} of {len(part)} {what}", *few[1:]])
+
+    named = ("`" + weak["of"] + "` (`" + weak["model"] + "`)").groupby(
+        [weak["border"], weak["satisfies"]]).agg(" and ".join)
+    masks = [named.get((border, "yes"), "none") + (
+        f" ({UNDECIDED}: {named[border, UNDECIDED]})" if (border, UNDECIDED) in named else "")
+        for border in ("ignore", "foreground")]
+    of = {at: parameters(row, wide) for at, row in simplest(wide).items()}
+    tenth = wide[(wide["share"] <= TENTH) & (wide["satisfies"] == "yes")]
+    small = ", ".join(f"`{row}`" for row in tenth.sort_values("parameters")["row"])
+    small = (f"only post hoc rows satisfy ({small})" if len(tenth) and tenth["post_hoc"].all() else
+             f"these satisfy: {small or 'none'}")
+    return [
+        "**How do models of weak masks compare with full supervision?** With the best weak masks "
+        f"with breed labels (`{'`, `'.join(best['of'].unique())}`) a model is "
+        f"{told(best, 'columns')}; with Grad-CAM's masks it is "
+        f"{told(weak[weak['of'].str.startswith('gradcam')], 'cells')}.",
+        "**What is the simplest that satisfies?** Of the weak masks, with the border ignored: "
+        f"{masks[0]}; with the border as foreground: {masks[1]}. `imagenet_only` (species, on a "
+        f"CPU): {alone_satisfies(cpu)}. Of {len(wide)} architectures, beside wider models, each "
+        f"trained on ground truth in {wide['steps'].max()} steps and judged by mask IoU alone, "
+        f"with their share of a full-size MaskFormer's parameters: {of[False, False]}; after "
+        f"Holm's correction {of[True, False]}; of those not post hoc, after Holm {of[True, True]}. "
+        f"With at most {TENTH:.0%} of these parameters {small}.",
+        f"**Do noisy masks want a simpler model?** {noisy(grid)}"]
+
+
+def beside_masks(table: pd.DataFrame, labels: str) -> list[str]:
+    """Whether models of these labels are better than the masks of their source."""
+    gaps = compared(table, "minus_masks")
+    return by_verdict(gaps[gaps["labels"] == labels], "the model", "its source's masks")
+
+
+def would_change(table: pd.DataFrame) -> str:
+    """What moves the answers about 37 breeds, and how far: a list of what was varied."""
+    models = both_borders(table).query("difference.notna()")
+    weak = models[models["of"] != "ground_truth"]
+
+    def crossed(rows: pd.DataFrame, values: str, over: str) -> pd.DataFrame:
+        keys = [k for k in ("of", "model", "border") if k != over]
+        return rows.pivot(index=keys, columns=over, values=values)
+
+    other = {over: (crossed(weak, "verdict", over).nunique(axis=1) > 1).sum()
+             for over in ("border", "model")}
+    ignored = crossed(weak, "iou", "border").eval("ignore - foreground")
+    finer = crossed(models, "iou", "model").eval("`maskformer-ms` - maskformer")
+    same = tables.stored("photos37", "supervision_cpu.csv").query(
+        "photos == 'with_trimap' and metric == 'minus_ground_truth' and labels == 'breed'")
+    same = same[~same["of"].str.startswith("ground_truth")].groupby(["model", "border"])["value"]
+    same = ", ".join(f"{v:+.3f} (`{model}`, border {border})"
+                     for (model, border), v in same.max().items())
+    few, many = models["learnt_from"].min(), models["learnt_from"].max()
+    grid = tables.stored("photos37", "ablation_ground_truth.csv").set_index("row")
+    larger = grid[grid.index.str.startswith("maskformer backbone=")]
+    one, plain = larger["seeds"].max(), grid.loc["maskformer"]
+    larger = ", ".join(f"{name.partition('=')[2]} {v:.3f}" for name, v in larger["iou"].items())
+    batch, full = Settings().training.batch_size, models.query(
+        "of == 'ground_truth' and border == 'foreground'").set_index("model")["iou"]
+    steps = {n: math.ceil(few / batch) * n for n in (20, epochs("ground_truth"))}
+    lost = ", ".join(f"{grid.loc[name, 'iou'] - iou:+.3f} (`{name}`)" for name, iou in full.items())
+    return "\n  - ".join([
+        "what would change it:",
+        f"border: the verdict of {other['border']} of {len(weak) // 2} weak models is another one "
+        f"with the border ignored, which moves the IoU of the same model by {ignored.min():+.3f} "
+        f"to {ignored.max():+.3f} (full supervision has a model for each border)",
+        f"architecture: the verdict of {other['model']} of {len(weak) // 2} sources and borders is "
+        f"another one with `maskformer-ms`, which adds {finer.min():+.3f} to {finer.max():+.3f}",
+        f"photos of a source: with masks of the same {few} photos, in place of {many}, the best "
+        f"weak model is {same} from full supervision (seed 0, on a CPU: no verdict)",
+        f"backbone: in the grid of architectures ({plain['steps']} steps, border foreground) "
+        f"`maskformer` of ground truth has {plain['iou']:.3f} with efficientnet_lite0 (seeds "
+        f"{plain['seeds']}), and {larger} (seeds {one}: no verdict); the paper's ResNet-50 has not "
+        "been run",
+        f"steps: with {min(steps.values())} in place of {max(steps.values())} steps full "
+        f"supervision moves by {lost} (border foreground; one side is of a CPU with "
+        f"{min(steps.values())} steps, the other of a GPU with {max(steps.values())}: no interval, "
+        "no verdict)"])
+
+
+def epochs(source: str) -> int:
+    """Of the models of 37 breeds."""
+    times = read_frame(project_path("figures/data/gpu/supervision_timings.csv"))
+    return int(times[times["of"].str.startswith(source)]["epochs"].max())
+
+
+def of_classes(table: pd.DataFrame) -> str:
+    """What the class accuracy rests on."""
+    models = both_borders(table).query("difference.notna()")
+    full = models["of"] == "ground_truth"
+    said = (f"{part['accuracy'].min():.3f} to {part['accuracy'].max():.3f} with {what}, from "
+            f"labels of {part['learnt_from'].max()} photos"
+            for part, what in ((models[full], "full supervision"), (models[~full], "weak masks")))
+    return f"class accuracy: {'; '.join(said)}."
+
+
+def without_labels(table: pd.DataFrame) -> str:
+    """Models of no annotation of the data set beside those of outlines, of these photos or of
+    others: a list. Where there are paired differences, the table has them."""
+    said, most, fewest, paired, aim = [], 0, 3, False, []
+    others = both_borders(tables.stored("photos37", "supervision.csv"), "species").query(
+        "model == 'maskformer-ms' and (of == 'ground_truth' or of.str.startswith('external'))")
+    for border, of in ALONE.items():
+        models = supervision_summary(table, border, "species")
+        models = models[models["of"] == of]
+        one = models[models["photos"] == "all"].set_index("model").loc["maskformer-ms"]
+        beside = [f"{r.iou:.3f} of `{r.of}`" for r in others.itertuples() if r.border == border]
+        said.append(f"border {border}: {one['iou']:.3f} (seeds {one['seeds']}) beside "
+                    f"{', '.join(beside)}")
+        most, fewest = max(most, one["seeds"]), min(fewest, one["seeds"])
+        paired = paired or models["verdict"].notna().any()
+        best = others[others["of"].str.startswith("external") & (others["border"] == border)]
+        aim.append(f"{'above' if one['iou'] >= best['iou'].max() else 'below'} it with the border "
+                   f"as {border}".replace("as ignore", "ignored"))
+    missing = ("more seeds and " if fewest < 3 else "") + "the differences on each photo"
+    return "\n  - ".join([
+        "no annotation of these photos (`imagenet_only`, `maskformer-ms` for species, on a CPU), "
+        f"beside models of outlines (on a GPU, seeds {others['seeds'].max()}):",
+        *said,
+        f"the aim was to match the better of the two segmenters: the mean is {', '.join(aim)}; no "
+        f"verdict, as it is of {most} seeds on a CPU beside {others['seeds'].max()} on a GPU, and "
+        "not paired",
+        "for the border as foreground the masks of `imagenet_only` are widened to the border, and "
+        "those of the segmenters are not",
+        "the differences from full supervision on the same CPU, and verdicts, are in the table"
+        if paired else f"there is no verdict: it would need {missing}"])
+
+
+def devices(cpu: pd.DataFrame) -> str:
+    """How far the scores of a seed on a CPU are from the GPU's, and how often farther than the
+    GPU's seeds are from each other."""
+    gpu = tables.stored("photos37", "supervision.csv")
+    names = {"mask_iou_gt": "IoU", "semantic_miou": "semantic mIoU",
+             "class_accuracy": "class accuracy"}
+    keys, said = [*KEYS, "border", "metric"], []
+    gpu, cpu = (t[t["metric"].isin(names) & (t["split"] == "test") & ~t["of"].isin(BASELINES)]
+                for t in (gpu, cpu))
+    seeds = gpu.groupby(keys)["value"].agg(lambda v: v.max() - v.min())
+    both = pd.concat({"gpu": gpu[gpu["seed"] == 0].set_index(keys)["value"],
+                      "cpu": cpu[cpu["seed"] == 0].set_index(keys)["value"], "seeds": seeds},
+                     axis=1).dropna()
+    for metric, part in both.groupby("metric"):
+        gap = (part["gpu"] - part["cpu"]).abs()
+        said.append(f"{names[metric]} up to {gap.max():.3f} apart, in "
+                    f"{(gap > part['seeds']).sum()} of {len(gap)} rows more than the GPU's seeds "
+                    "from each other")
+    return f"seed 0 on a CPU beside seed 0 on the GPU, the same models: {'; '.join(said)}."
+
+
+def unseen_scores(table: pd.DataFrame, rest: pd.DataFrame) -> str:
+    """How scores of test change without the photos that some settings were chosen on. rest: the
+    rows of the same models, scored without them."""
+    keys, what = ["of", "labels", "model", "photos", "seed", "border"], "split == 'test'"
+    both = [rest.query(f"{what} and metric == '{metric}' and border in ('foreground', 'ignore')")
+            .merge(table.query(f"metric == '{metric}'"), on=[*keys, "split"])
+            for metric in ("mask_iou_gt", "minus_ground_truth")]
+    models, gaps = (t[~t["of"].isin(BASELINES)].assign(
+        moved=lambda t: t["value_x"] - t["value_y"]) for t in both)
+    fewer = (models["n_images_y"] - models["n_images_x"]).max()
+    trained = models[keys[:-1]].drop_duplicates()
+    return (f"without the {fewer} photos of test that are also in the data of three breeds, on "
+            f"which defaults were chosen (`supervision_without.csv`), the IoU of {len(trained)} of "
+            f"these models moves by {models['moved'].min():+.3f} to {models['moved'].max():+.3f}, "
+            f"its difference from full supervision by {gaps['moved'].min():+.3f} to "
+            f"{gaps['moved'].max():+.3f}.")
+
+
+# What a table says, in sentences that stand before it, and what more they say, after it.
+SENTENCES = {
+    "ablation": lambda table: [*ablation_sentences(table), without_wider(table)],
+    "ablation_ground_truth": lambda table: [*ablation_sentences(table), more_seeds(table)],
+    "ablation_wide": lambda table: [
+        *ablation_sentences(table), what_counts(table), denominator(table)],
+    "label_efficiency": efficiency_sentences, "machine_hours": lambda hours: [of_hours(hours)],
+    "supervision": lambda table: [
+        f"first question: {answer(table)}",
+        f"second question, masks: {satisfying(table).removesuffix('.')}; `imagenet_only` "
+        "(`maskformer-ms`, species, on a CPU), by its difference from full supervision of the same "
+        f"seeds: {alone_satisfies(tables.stored('photos37', 'supervision_cpu.csv'))}.",
+        would_change(table)],
+    "supervision_cpu": lambda table: [without_labels(table), unseen_scores(
+        table, tables.stored("photos37", "supervision_without.csv")), devices(table)],
+    "unlabelled_photos": unlabelled_sentences}
+DETAILS = {
+    "supervision": lambda table: [
+        *supervision_answers(table), of_classes(table),
+        *counts(compared(table, "minus_breed"), "species", "breeds"),
+        *beside_masks(table, "breed")],
+    "supervision_cpu": lambda table: [*by_verdict(
+        compared(table, "minus_with_trimap", tables.stored("photos37", "supervision.csv")),
+        "models of all photos", "models of those with a trimap"),
+        *beside_masks(table, "species")]}
