@@ -321,13 +321,13 @@ def clue_lines(clues: pd.DataFrame, paper: tuple[float, float], named: Sequence[
     ends = clues[clues["fault"].isin(named)].drop_duplicates("fault").sort_values("test")
     for y, end in zip(spread(ends["test"], 0.045), ends.itertuples(), strict=True):
         ax.annotate(end.fault, (end.finetuned, y), (9, 0), textcoords="offset points", va="center",
-                    color=colours[end.fault], fontsize="small")
+                    color=colours[end.fault], fontsize="small",
+                    bbox={"fc": rcParams["axes.facecolor"], "lw": 0, "pad": 1})
     ax.plot(paper[1], paper[0], "X", ms=12, color=rcParams["text.color"], zorder=4)
     ax.annotate("the paper", (paper[1], paper[0]), (0, -16), textcoords="offset points",
                 ha="center", weight="bold")
-    far = np.hypot(clues["test"] - paper[0], clues["finetuned"] - paper[1]).min() - 0.005  # down
-    fig.suptitle(f"At none of {clues['threshold'].nunique()} thresholds is a pipeline less than "
-                 f"{far:.2f} from the paper's pair")
+    far = np.hypot(clues["test"] - paper[0], clues["finetuned"] - paper[1]).min()
+    fig.suptitle(f"No point is less than {far - 0.005:.2f} from the paper's pair")  # rounded down
     return fig
 
 

@@ -271,8 +271,7 @@ def test_clues_are_lines_of_faults_and_a_cross_for_the_paper():
     clues = pd.DataFrame({"fault": ["none", "none", "odd"], "threshold": [0.5, 0.2, 0.2],
                           "finetuned": [0.3, 0.5, 0.4], "test": [0.3, 0.6, 0.1]})
     (ax,) = (fig := clue_lines(clues, (0.09, 0.54), ["odd"])).axes
-    assert fig.get_suptitle() == (
-        "At none of 2 thresholds is a pipeline less than 0.14 from the paper's pair")
+    assert fig.get_suptitle() == "No point is less than 0.14 from the paper's pair"
     none, odd, cross = ax.lines
     name, paper = ax.texts
     assert none.get_xdata().tolist() == [0.5, 0.3] and paper.get_text() == "the paper"
