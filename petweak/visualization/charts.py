@@ -140,21 +140,18 @@ def cost_bars(costs: pd.DataFrame) -> Figure:
     title leaves out masks that are only read: whoever drew them took longer."""
     colours, at, alone = palette(costs["source"]), range(len(costs)), costs["masks_seconds"]
     read = costs["source"].str.match("ground_truth$|external")
-    axis = "seconds per photo on this hardware"
-    if read.any():
-        axis += f"\n({', '.join(costs['source'][read])}: to read a mask that is there)"
-    fig, ax = _rows(1.5 + 0.42 * len(costs), costs["source"], axis)
+    fig, ax = _rows(1.5 + 0.42 * len(costs), costs["source"], "seconds per photo on this hardware")
     ax.barh(at, alone, 0.62, color=[colours[s] for s in costs["source"]])
     shared = costs["features_seconds"].fillna(0)
-    look = dict(facecolor=rcParams["axes.facecolor"], hatch="///")
-    look["label"] = "feature extraction (shared)"
-    bars = ax.barh(at, shared, 0.62 * (shared > 0), alone, edgecolor=rcParams["text.color"], **look)
-    ax.bar_label(bars, [f"{seconds:.3f}" for seconds in alone + shared], padding=5)
+    look = dict(fc=rcParams["axes.facecolor"], hatch="///", label="feature extraction (shared)")
+    bars = ax.barh(at, shared, 0.62 * (shared > 0), alone, ec=rcParams["text.color"], **look)
+    texts = [f"{s:.3f}" + ", only read" * old for s, old in zip(alone + shared, read, strict=True)]
+    ax.bar_label(bars, texts, padding=5)
     ax.set_xlim(0, 1.14 * (alone + shared).max())
     made = (alone + shared).set_axis(costs["source"])[~read.to_numpy()].sort_values()
     if len(made):
-        fig.suptitle(f"Making a mask: {made.index[0]} takes least, {made.iloc[0]:.3f} s a photo" + (
-            f"; {made.index[-1]} most, {made.iloc[-1]:.3f} s" if len(made) > 1 else ""))
+        ends = dict.fromkeys(f"{s:.3f} s ({name})" for name, s in made.iloc[[0, -1]].items())
+        fig.suptitle(f"To make a mask takes {' to '.join(ends)} a photo")
     return fig
 
 
@@ -313,21 +310,24 @@ def spread(values: Sequence[float], gap: float) -> list[float]:
 @styled
 def clue_lines(clues: pd.DataFrame, paper: tuple[float, float], named: Sequence[str]) -> Figure:
     """Both clues of `experiments.cam_faults.joined`: IoU of the finetuned head (across) and of the
-    pretrained one with each fault, a line over thresholds; those `named` in colour, all others
-    grey; a cross at `paper`, (pretrained, finetuned)."""
-    colours, fig = palette(named), canvas(4.6)
-    ax = fig.add_subplot(xlabel="IoU of the finetuned head with the fault (Table 4)",
-                         ylabel="IoU of the pretrained head (Table 3)")
+    pretrained one with each fault, a line over thresholds; those `named` in colour, with their name
+    at the end, all others grey; a cross at `paper`, (pretrained, finetuned)."""
+    colours, fig, clues = palette(named), canvas(4.2), clues.sort_values("threshold")
+    ax = fig.add_subplot(ylabel="IoU of the pretrained head (Table 3)", xlim=(0, 0.86),
+                         xlabel="IoU of the finetuned head with the fault (Table 4)", ylim=(0, 0.7))
     for fault, part in clues.groupby("fault", sort=False):
-        part, known = part.sort_values("threshold"), fault in named
-        look = {"color": colours[fault], "label": fault, "zorder": 3} if known else {"zorder": 1}
+        look = {"color": colours[fault], "zorder": 3} if fault in named else {"zorder": 1}
         ax.plot(part["finetuned"], part["test"], ".-", **({"color": "#A8A8A8", "lw": 1} | look))
+    ends = clues[clues["fault"].isin(named)].drop_duplicates("fault").sort_values("test")
+    for y, end in zip(spread(ends["test"], 0.045), ends.itertuples(), strict=True):
+        ax.annotate(end.fault, (end.finetuned, y), (9, 0), textcoords="offset points", va="center",
+                    color=colours[end.fault], fontsize="small",
+                    bbox={"fc": rcParams["axes.facecolor"], "lw": 0, "pad": 1})
     ax.plot(paper[1], paper[0], "X", ms=12, color=rcParams["text.color"], zorder=4)
     ax.annotate("the paper", (paper[1], paper[0]), (0, -16), textcoords="offset points",
                 ha="center", weight="bold")
-    ax.set(xlim=(0, 0.75), ylim=(0, 0.75))
-    far = np.hypot(clues["test"] - paper[0], clues["finetuned"] - paper[1])
-    fig.suptitle(f"At no threshold is a pipeline less than {far.min():.2f} from the paper's pair")
+    far = np.hypot(clues["test"] - paper[0], clues["finetuned"] - paper[1]).min()
+    fig.suptitle(f"No point is less than {far - 0.005:.2f} from the paper's pair")  # rounded down
     return fig
 
 

@@ -205,13 +205,11 @@ def test_cost_bars():
     )
     (ax,) = (fig := cost_bars(costs)).axes
     assert fig.get_suptitle() == (  # a machine reads ground truth, and people have drawn it
-        "Making a mask: gradcam_pretrained takes least, 0.300 s a photo; mask_rcnn most, 0.500 s")
-    assert ax.get_xlabel() == (
-        "seconds per photo on this hardware\n(ground_truth: to read a mask that is there)")
-    assert [t.get_text() for t in ax.texts] == ["0.500", "0.300", "0.200"]
+        "To make a mask takes 0.300 s (gradcam_pretrained) to 0.500 s (mask_rcnn) a photo")
+    assert [t.get_text() for t in ax.texts] == ["0.500", "0.300", "0.200, only read"]
     assert [b.get_width() for b in ax.patches] == pytest.approx([0.5, 0.1, 0.2, 0, 0.2, 0])
     (ax,) = (fig := cost_bars(costs[:1])).axes
-    assert fig.get_suptitle() == "Making a mask: mask_rcnn takes least, 0.500 s a photo"
+    assert fig.get_suptitle() == "To make a mask takes 0.500 s (mask_rcnn) a photo"
     assert ax.get_xlabel() == "seconds per photo on this hardware"
     assert cost_bars(costs[2:].reset_index(drop=True)).get_suptitle() == ""
 
@@ -273,10 +271,12 @@ def test_clues_are_lines_of_faults_and_a_cross_for_the_paper():
     clues = pd.DataFrame({"fault": ["none", "none", "odd"], "threshold": [0.5, 0.2, 0.2],
                           "finetuned": [0.3, 0.5, 0.4], "test": [0.3, 0.6, 0.1]})
     (ax,) = (fig := clue_lines(clues, (0.09, 0.54), ["odd"])).axes
-    assert fig.get_suptitle() == (
-        "At no threshold is a pipeline less than 0.14 from the paper's pair")
+    assert fig.get_suptitle() == "No point is less than 0.14 from the paper's pair"
     none, odd, cross = ax.lines
-    assert none.get_xdata().tolist() == [0.5, 0.3] and odd.get_label() == "odd"
+    name, paper = ax.texts
+    assert none.get_xdata().tolist() == [0.5, 0.3] and paper.get_text() == "the paper"
+    assert (name.get_text(), name.get_color(), name.xy) == ("odd", odd.get_color(), (0.4, 0.1))
+    assert not fig.legends
     assert (cross.get_xdata()[0], cross.get_ydata()[0]) == (0.54, 0.09)
     assert none.get_color() != odd.get_color()
 
