@@ -30,7 +30,7 @@ from petweak.data.files import (
     write_text,
 )
 from petweak.data.masks import IGNORE, read_mask
-from petweak.data.oxford_pets import read_pets
+from petweak.data.oxford_pets import BREED_NAMES, read_pets
 from petweak.evaluation.metrics import BASELINES, iou
 from petweak.evaluation.metrics import target as target_of
 from petweak.experiments.ablation import FULL_SIZE, LEVEL, SEEDS, TENTH, after_holm, degenerate
@@ -243,22 +243,29 @@ def write_hours(data: Path, out: Path) -> None:
 
 
 def write_ablation(data: Path, out: Path) -> None:
-    """Draw the grid of architectures of a run from its table in `data`, where it has one."""
+    """Draw the grid of architectures of a run from its table in `data`, where it has one; of the
+    sources that `ablation_wide` has, too, the rows of that one, which count."""
     if not (file := data / "ablation.csv").is_file():
         return
-    table = read_frame(file)
+    table, first = read_frame(file), "Without wider models, by mask IoU"
+    if (file := data / "ablation_wide.csv").is_file():
+        wide = read_frame(file)
+        table = pd.concat([wide, table[~table["source"].isin(wide["source"])]], ignore_index=True)
+        first = f"By mask IoU; beside wider models: {', '.join(wide['source'].unique())} alone"
     say = {"yes": "the simplest that satisfies is {simplest}{late}, with {share:.1%} of "
                   "full-size's parameters",
            "none of the grid": "nothing with a tenth of full-size's parameters satisfies",
            "undecided": "undecided whether a tenth of full-size's parameters is enough"}
     itself = "{simplest}, with {share:.1%} of full-size's parameters, is itself the best"
     rows = ablation_answers(table).to_dict("records")
+    late = set(table.loc[table["post_hoc"], "row"])
     for r in rows:
-        r["late"] = "" if r["after_holm"] == r["simplest"] else f" ({UNDECIDED} after Holm)"
+        notes = ["post hoc"] * (r["simplest"] in late)
+        notes += [f"{UNDECIDED} after Holm"] * (r["after_holm"] != r["simplest"])
+        r["late"] = f" ({', '.join(notes)})" * bool(notes)
     said = {r["source"]: (itself if r["tenth"] == "yes" and r["simplest"] == r["best"] else
                           say[r["tenth"]]).format(**r) for r in rows}
-    title = "\n".join(["Without wider models, by mask IoU",
-                       *(f"{source}: {text}" for source, text in said.items())])
+    title = "\n".join([first, *(f"{source}: {text}" for source, text in said.items())])
     save_or_show(charts.ablation_points(table, title), out / f"{data.name}-ablation.png")
 
 
@@ -268,7 +275,9 @@ def architectures_table(table: pd.DataFrame) -> pd.DataFrame:
     table = table.sort_values(["source", "iou"], ascending=False)
     three, signed = ("iou", "semantic_miou", "accuracy"), ("minus_best", "low", "high")
     forms = dict.fromkeys(three, "{:.3f}") | dict.fromkeys(signed, "{:+.3f}")
-    forms |= {"share": "{:.1%}", "gflops": "{:.2f}"}
+    forms |= {"share": "{:.1%}", "gflops": "{:.2f}", "memory_mb": "{:.0f}"}
+    forms |= {"forward_ms": "{:.1f}", "step_ms": "{:.0f}"}
+    forms = {name: form for name, form in forms.items() if name in (table := with_times(table))}
     shown = table.assign(**{name: table[name].map(form.format) for name, form in forms.items()})
     shown["iou"] += np.where(degenerate(table), " ▽", "")
     shown["minus_best"] += " [" + shown["low"] + ", " + shown["high"] + "]"
@@ -276,12 +285,37 @@ def architectures_table(table: pd.DataFrame) -> pd.DataFrame:
         after_holm(table) == table["satisfies"], "", f", {UNDECIDED} after Holm")
     shown["post_hoc"] = np.where(table["post_hoc"], "yes", "")
     late = ["post_hoc"] * bool(table["post_hoc"].any())
+    costs = [name for name in ("memory_mb", "forward_ms", "step_ms") if name in table]
     floor = [{"row": n, "iou": f"{table[n].iloc[0]:.3f}"} for n in BASELINES]
     shown = pd.concat([shown.astype(str), pd.DataFrame(floor)])
-    return shown[["source", "row", *late, "parameters", "share", "gflops", "steps", "seeds", "iou",
-                  "semantic_miou", "accuracy", "minus_best", "satisfies"]].rename(columns={
+    return shown[["source", "row", *late, "parameters", "share", "gflops", *costs, "steps", "seeds",
+                  "iou", "semantic_miou", "accuracy", "minus_best", "satisfies"]].rename(columns={
         "post_hoc": "post hoc", "share": "of full-size's", "gflops": "GFLOPs", "iou": "IoU",
+        "memory_mb": "memory, MB", "forward_ms": "photo, ms", "step_ms": "step, ms",
         "semantic_miou": "semantic mIoU", "minus_best": "minus the best"})
+
+
+def with_times(table: pd.DataFrame) -> pd.DataFrame:
+    """A table of `ablation` with milliseconds of `ablation_times`, where these are stored: of a
+    photo's prediction, and of a step of training."""
+    if not TIMES.is_file():
+        return table
+    times = read_frame(TIMES).set_index("row")
+    photo = times["forward_ms"] / times["n_images"]
+    return table.assign(forward_ms=table["row"].map(photo), step_ms=table["row"].map(
+        times["step_ms"]))
+
+
+def of_times() -> list[str]:
+    """What memory and times in the tables of architectures are."""
+    said = ["`memory, MB` is what a step of training keeps in float32, as it is computed"]
+    if TIMES.is_file():
+        of = read_frame(TIMES).iloc[0]
+        said = [f"{said[0]}; `photo, ms` (a prediction, without its mirror image) and `step, ms` "
+                f"(of training) are medians of {of['rounds']} rounds in which all rows took turns, "
+                f"with {of['n_images']} photos at once, of the network on cached features alone "
+                f"({of['threads']} threads, {of['device']}; `petweak experiment ablation_times`)"]
+    return [f"{said[0]}."]
 
 
 def architectures_of_note(table: pd.DataFrame) -> pd.DataFrame:
@@ -467,6 +501,8 @@ def supervision_table(table: pd.DataFrame) -> pd.DataFrame:
     return marked(both_borders(table))
 
 
+# Seconds of architectures, from `petweak experiment ablation_times`.
+TIMES = Path(__file__).parent / "data" / "photos37" / "ablation_times.csv"
 # Models that learnt from no annotation of the data set, by the border that each is trained for.
 ALONE = {"foreground": "imagenet_only", "ignore": "imagenet_only background_threshold=0.5"}
 
@@ -496,10 +532,12 @@ HEADLINE = {
     "mask_rcnn_compact": ("a small detector of rendered pets (`mask_rcnn_compact`)", ""),
     "gradcam_pretrained": ("Grad-CAM of ImageNet's classes (`gradcam_pretrained`)", ""),
     "gradcam_pretrained cam_target=top1 threshold=0.5": (
-        "Grad-CAM as the paper has it (`gradcam_pretrained`, top class, threshold 0.5)",
+        "Grad-CAM nearest to the paper's (`gradcam_pretrained`, top class; the threshold of 0.5 is "
+        "ours)",
         "gradcam_pretrained"),
     "gradcam_finetuned": (
-        "Grad-CAM of a finetuned head (`gradcam_finetuned`)", "gradcam_finetuned"),
+        "Grad-CAM of a finetuned head (`gradcam_finetuned`; a chosen threshold)",
+        "gradcam_finetuned"),
     **{name: (f"no model (`{name}`)", "") for name in BASELINES}}
 
 
@@ -564,26 +602,34 @@ def headline(table: pd.DataFrame, cpu: pd.DataFrame, wide: pd.DataFrame,
 
     named = ("`" + weak["of"] + "` (`" + weak["model"] + "`)").groupby(
         [weak["border"], weak["satisfies"]]).agg(" and ".join)
-    masks = [named.get((border, "yes"), "none") + (
-        f" ({UNDECIDED}: {named[border, UNDECIDED]})" if (border, UNDECIDED) in named else "")
-        for border in ("ignore", "foreground")]
+    masks, unclear = ([named.get((border, told), "none") for border in ("ignore", "foreground")]
+                      for told in ("yes", UNDECIDED))
     of = {at: parameters(row, wide) for at, row in simplest(wide).items()}
     tenth = wide[(wide["share"] <= TENTH) & (wide["satisfies"] == "yes")]
     small = ", ".join(f"`{row}`" for row in tenth.sort_values("parameters")["row"])
     small = (f"only post hoc rows satisfy ({small})" if len(tenth) and tenth["post_hoc"].all() else
              f"these satisfy: {small or 'none'}")
+    said = ablation_answers(wide).iloc[0]
+    share = wide.set_index("row")["share"][said["semantic_simplest"]]
+    itself = said["semantic"] == said["semantic_simplest"]
+    by_class = ("none simpler than the best, " * itself
+                + f"`{said['semantic_simplest']}` with {share:.1%}")
     return [
         "**How do models of weak masks compare with full supervision?** With the best weak masks "
         f"with breed labels (`{'`, `'.join(best['of'].unique())}`) a model is "
         f"{told(best, 'columns')}; with Grad-CAM's masks it is "
         f"{told(weak[weak['of'].str.startswith('gradcam')], 'cells')}.",
         "**What is the simplest that satisfies?** Of the weak masks, with the border ignored: "
-        f"{masks[0]}; with the border as foreground: {masks[1]}. `imagenet_only` (species, on a "
-        f"CPU): {alone_satisfies(cpu)}. Of {len(wide)} architectures, beside wider models, each "
-        f"trained on ground truth in {wide['steps'].max()} steps and judged by mask IoU alone, "
-        f"with their share of a full-size MaskFormer's parameters: {of[False, False]}; after "
-        f"Holm's correction {of[True, False]}; of those not post hoc, after Holm {of[True, True]}. "
-        f"With at most {TENTH:.0%} of these parameters {small}.",
+        f"{masks[0]}, and with the border as foreground: {masks[1]}; of {len(wide)} architectures, "
+        "with their share of a full-size MaskFormer's parameters, by mask IoU "
+        f"{of[False, False]}, and by semantic mIoU, which also asks for the breed, {by_class}."
+        f"\n  - Masks that are {UNDECIDED}: with the border ignored {unclear[0]}, as foreground "
+        f"{unclear[1]}. `imagenet_only` (species, on a CPU): {alone_satisfies(cpu)}."
+        f"\n  - The architectures learnt from ground truth in {wide['steps'].max()} steps, beside "
+        f"wider models. By mask IoU, after Holm's correction it is {of[True, False]}; of those not "
+        f"post hoc {of[False, True]}, and after Holm {of[True, True]}; a guess names "
+        f"{1 / len(BREED_NAMES):.0%}. With at most {TENTH:.0%} of these parameters {small}. "
+        "Semantic mIoU is compared by means alone: it has no interval.",
         f"**Do noisy masks want a simpler model?** {noisy(grid)}"]
 
 
@@ -757,7 +803,7 @@ def heads_table(table: pd.DataFrame) -> pd.DataFrame:
 
 # What a table says, in sentences that stand before it, and what more they say, after it.
 SENTENCES = {
-    "ablation": lambda table: [*ablation_sentences(table), without_wider(table)],
+    "ablation": lambda table: [*ablation_sentences(table), without_wider(table), *of_times()],
     "ablation_ground_truth": lambda table: [*ablation_sentences(table), more_seeds(table)],
     "ablation_wide": lambda table: [
         *ablation_sentences(table), what_counts(table), denominator(table)],
@@ -774,7 +820,7 @@ SENTENCES = {
 DETAILS = {
     "supervision": lambda table: [
         *supervision_answers(table), of_classes(table),
-        *counts(compared(table, "minus_breed"), "species", "breeds"),
+        *counts(compared(table, "minus_breed"), "species", "breeds, learnt from the same masks"),
         *beside_masks(table, "breed")],
     "supervision_cpu": lambda table: [*by_verdict(
         compared(table, "minus_with_trimap", tables.stored("photos37", "supervision.csv")),

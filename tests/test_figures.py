@@ -597,8 +597,34 @@ def test_the_short_answers_are_those_of_the_long_ones(of_37):
     assert tenth["post_hoc"].all() and "only post hoc rows satisfy (" + ", ".join(
         f"`{row}`" for row in tenth.index) in nets
     assert re.search(r"\b15$", masks.strip()) and "15 architectures" in long
+    by_class = wide[wide["seeds"] >= 3].set_index("row")["semantic_miou"].nlargest(2)
+    assert by_class.iloc[0] - by_class.iloc[1] > 0.02
+    of = f"none simpler than the best, `{by_class.index[0]}` with 109.8%. - Masks that are"
+    assert "by semantic mIoU, which also asks for the breed, " + of in nets
     assert "(species, on a CPU): undecided for both borders" in second
     assert "of 9 smaller architectures 0 are better than the larger one, 1 worse, 8 not" in noise
+
+
+def test_ground_truth_is_drawn_beside_wider_models_where_these_are_stored(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(draw.charts, "ablation_points", lambda *of: (
+        seen.append(of), ablation_points(*of))[1])
+    draw.write_ablation(TOP / "figures/data/photos37", tmp_path)
+    ((table, title),) = seen
+    assert title.startswith("By mask IoU; beside wider models: ground_truth alone\n")
+    assert "is maskformer-ms reduce=True (post hoc, undecided after Holm), with 7.6%" in title
+    of = table.groupby("source")["row"].agg(set)
+    assert of["ground_truth"] == set(photos37("ablation_wide")["row"])
+    assert "smallest maskformer-ms of width 8" in of["gradcam_pretrained"]
+
+
+def test_seconds_of_architectures_stand_in_their_tables_where_they_are_stored():
+    """And memory in any case."""
+    stored = (TOP / "figures/data/photos37/ablation_times.csv").is_file()
+    for name in ("ablation", "ablation_ground_truth", "ablation_wide"):
+        head = block(f"{name} photos37").partition("| source ")[2].partition("|:")[0]
+        assert "memory, MB" in head and ("step, ms" in head) == ("photo, ms" in head) == stored
+    assert ("took turns" in block("ablation photos37")) == stored
 
 
 def test_real_photos_are_attributed_and_few():

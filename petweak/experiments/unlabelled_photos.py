@@ -96,8 +96,9 @@ def sentences(table: pd.DataFrame, border: str = "foreground") -> list[str]:
             texts = ", ".join(f"{r.photos:,} {r.difference:+.3f} [{r.low:+.3f}, {r.high:+.3f}]"
                               for r in more)
             out.append(f"border {scored}: IoU of the last model by photos, {ious}, {rises} from "
-                       f"each number to the next. Each is tested against {first.photos} photos "
-                       f"alone: {texts}")
+                       "each number to the next, by means of one training each: between neighbours "
+                       "there is no interval, as no scores of single photos are stored, so no "
+                       f"verdict. Against {first.photos} photos: {texts}")
     if (steps := table[away & (table["border"] == border)].sort_values("difference")).empty:
         return out
     sides = ("below 0", "above 0", "around 0")

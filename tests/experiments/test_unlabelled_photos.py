@@ -66,8 +66,9 @@ def test_what_the_table_says_is_computed_from_it():
             (6, 6, "channel_dropout=0.0", 0.71, 0.01, -0.1, 0.1)]
     table = pd.DataFrame(rows, columns=columns).assign(border="foreground")
     more = ("border foreground: IoU of the last model by photos, 0.800 (6), 0.900 (1,200), rises "
-            "from each number to the next. Each is tested against 6 photos alone: 1,200 +0.100 "
-            "[+0.050, +0.150]")
+            "from each number to the next, by means of one training each: between neighbours there "
+            "is no interval, as no scores of single photos are stored, so no verdict. Against 6 "
+            "photos: 1,200 +0.100 [+0.050, +0.150]")
     away = ("border foreground, 6 photos, a step taken away, by the interval of one training each, "
             "so no verdict: below 0: `rounds=1` -0.100; above 0: none; around 0: "
             "`channel_dropout=0.0` +0.010")
