@@ -38,11 +38,12 @@ from petweak.experiments.ablation import answers as ablation_answers
 from petweak.experiments.ablation import sentences as ablation_sentences
 from petweak.experiments.cam_faults import PAPER, joined
 from petweak.experiments.cam_heads import BORDERS, by_labels, two_by_two
-from petweak.experiments.configurations import chosen_configurations
+from petweak.experiments.configurations import CRITERIA
 from petweak.experiments.label_efficiency import sentences as efficiency_sentences
 from petweak.experiments.label_efficiency import summary as efficiency_summary
 from petweak.experiments.mask_costs import by_hours, saved
 from petweak.experiments.memorised_masks import FORGETS, fitting
+from petweak.experiments.selection_criteria import rank_criteria
 from petweak.experiments.self_training_gains import summary
 from petweak.experiments.supervision import (
     GAPS,
@@ -58,8 +59,8 @@ from petweak.experiments.supervision import (
 )
 from petweak.experiments.supervision import answers as supervision_answers
 from petweak.experiments.supervision import summary as supervision_summary
-from petweak.experiments.trials import UNDECIDED, VERDICTS, satisfies
-from petweak.experiments.unlabelled_photos import sentences as unlabelled_sentences
+from petweak.experiments.trials import DEFAULT, UNDECIDED, VERDICTS, satisfies
+from petweak.experiments.unlabelled_photos import AWAY
 from petweak.experiments.unseen_breeds import lost
 from petweak.experiments.unseen_breeds_tried import by_configuration
 from petweak.pseudo_masks import source_names
@@ -276,7 +277,7 @@ def architectures_table(table: pd.DataFrame) -> pd.DataFrame:
     three, signed = ("iou", "semantic_miou", "accuracy"), ("minus_best", "low", "high")
     forms = dict.fromkeys(three, "{:.3f}") | dict.fromkeys(signed, "{:+.3f}")
     forms |= {"share": "{:.1%}", "gflops": "{:.2f}", "memory_mb": "{:.0f}"}
-    forms |= {"forward_ms": "{:.1f}", "step_ms": "{:.0f}"}
+    forms |= {"photo_ms": "{:.1f}", "step_ms": "{:.0f}"}
     forms = {name: form for name, form in forms.items() if name in (table := with_times(table))}
     shown = table.assign(**{name: table[name].map(form.format) for name, form in forms.items()})
     shown["iou"] += np.where(degenerate(table), " ▽", "")
@@ -285,13 +286,13 @@ def architectures_table(table: pd.DataFrame) -> pd.DataFrame:
         after_holm(table) == table["satisfies"], "", f", {UNDECIDED} after Holm")
     shown["post_hoc"] = np.where(table["post_hoc"], "yes", "")
     late = ["post_hoc"] * bool(table["post_hoc"].any())
-    costs = [name for name in ("memory_mb", "forward_ms", "step_ms") if name in table]
+    costs = [name for name in ("memory_mb", "photo_ms", "step_ms") if name in table]
     floor = [{"row": n, "iou": f"{table[n].iloc[0]:.3f}"} for n in BASELINES]
     shown = pd.concat([shown.astype(str), pd.DataFrame(floor)])
     return shown[["source", "row", *late, "parameters", "share", "gflops", *costs, "steps", "seeds",
                   "iou", "semantic_miou", "accuracy", "minus_best", "satisfies"]].rename(columns={
         "post_hoc": "post hoc", "share": "of full-size's", "gflops": "GFLOPs", "iou": "IoU",
-        "memory_mb": "memory, MB", "forward_ms": "photo, ms", "step_ms": "step, ms",
+        "memory_mb": "memory, MB", "photo_ms": "photo, ms", "step_ms": "step, ms",
         "semantic_miou": "semantic mIoU", "minus_best": "minus the best"})
 
 
@@ -300,10 +301,10 @@ def with_times(table: pd.DataFrame) -> pd.DataFrame:
     photo's prediction, and of a step of training."""
     if not TIMES.is_file():
         return table
-    times = read_frame(TIMES).set_index("row")
-    photo = times["forward_ms"] / times["n_images"]
-    return table.assign(forward_ms=table["row"].map(photo), step_ms=table["row"].map(
-        times["step_ms"]))
+    times = read_frame(TIMES)
+    ms = 1000 * times.pivot(index="row", columns="what", values="seconds")
+    photo = ms["predict"] / times["n_images"].iloc[0]
+    return table.assign(photo_ms=table["row"].map(photo), step_ms=table["row"].map(ms["step"]))
 
 
 def of_times() -> list[str]:
@@ -464,6 +465,21 @@ def results_tables(results: pd.DataFrame) -> list[pd.DataFrame]:
     shown = shown.drop(columns=tables.BELOW).set_axis([*keys, *names.values()], axis=1)
     multi = shown["model"] == "maskformer-ms"
     return [part.loc[:, (part != "").any()] for part in (shown[~multi], shown[multi]) if len(part)]
+
+
+def chosen_configurations(compared: pd.DataFrame) -> pd.DataFrame:
+    """What each way of choosing on train comes to on test: `chosen by`, `configuration`, and IoU
+    `ignore`, `foreground`. The first configuration is the default."""
+    borders = ["ignore", "foreground"]
+    ignored, whole = (rank_criteria(compared, f"train/{b}", CRITERIA).set_index("criterion")
+                      ["configuration"] for b in borders)
+    chosen = {"default (tuned on test)": compared["configuration"].iloc[0],
+              "mean rank of the criteria": ignored["mean_rank"],
+              "ground truth, border ignored": ignored["ground truth"],
+              "ground truth, border as foreground": whole["ground truth"]}
+    scores = compared.set_index("configuration")[[f"test/{b}" for b in borders]]
+    rows = [(by, name, *scores.loc[name]) for by, name in chosen.items()]
+    return pd.DataFrame(rows, columns=["chosen by", "configuration", *borders])
 
 
 def chosen_table(chosen: pd.DataFrame) -> pd.DataFrame:
@@ -799,6 +815,41 @@ def heads_table(table: pd.DataFrame) -> pd.DataFrame:
         "minus": other, "IoU ": pairs["other"].round(3),
         "difference": pairs.apply(with_limits, axis=1), "seeds": pairs["seeds"],
         "verdict": pairs["verdict"]})
+
+
+def unlabelled_sentences(table: pd.DataFrame, border: str = "foreground") -> list[str]:
+    """What more photos give, for each border of the scores, and which steps are missed where they
+    are taken away, scored with the `border` that the settings train for. No verdicts: intervals of
+    one training each."""
+    out, away = [], table["configuration"] != DEFAULT
+    sizes = table[~away & (table["steps_of"] == table["steps_of"].max())]
+    for scored, part in sizes.sort_values("border", kind="stable").groupby("border"):
+        first, *more = part.itertuples()
+        if more:
+            ious = ", ".join(f"{r.model:.3f} ({r.photos:,})" for r in part.itertuples())
+            rises = "rises" if part["model"].is_monotonic_increasing else "does not rise"
+            texts = ", ".join(f"{r.photos:,} {r.difference:+.3f} [{r.low:+.3f}, {r.high:+.3f}]"
+                              for r in more)
+            out.append(f"border {scored}: IoU of the last model by photos, {ious}, {rises} from "
+                       "each number to the next, by means of one training each: between neighbours "
+                       "there is no interval, as no scores of single photos are stored, so no "
+                       f"verdict. Against {first.photos} photos: {texts}")
+    if (steps := table[away & (table["border"] == border)].sort_values("difference")).empty:
+        return out
+    sides = ("below 0", "above 0", "around 0")
+    side = pd.Series(sides[2], steps.index).mask(steps["high"] < 0, sides[0])
+    side = side.mask(steps["low"] > 0, sides[1])
+    names = "`" + steps["configuration"] + "` " + steps["difference"].map("{:+.3f}".format)
+    said = names.groupby(side).agg(", ".join)
+    said = "; ".join(f"{of}: {said.get(of, 'none')}" for of in sides)
+    out.append(f"border {border}, {steps['photos'].iloc[0]} photos, a step taken away, by the "
+               f"interval of one training each, so no verdict: {said}")
+    models, both = steps.set_index("configuration")["model"], [AWAY[1], AWAY[-1]]
+    if models.index.isin(both).sum() == 2:
+        one, narrow = models[both]
+        out.append(f"`{both[0]}` widens no masks to the border either. Beside `{both[1]}`, which "
+                   f"leaves out that alone, the IoU of its model is {one - narrow:+.3f}")
+    return out
 
 
 # What a table says, in sentences that stand before it, and what more they say, after it.

@@ -16,6 +16,7 @@ from petweak.data.files import read_frame
 from petweak.evaluation.metrics import BASELINES
 from petweak.experiments.ablation import POST_HOC
 from petweak.experiments.cam_heads import by_labels, summary, two_by_two
+from petweak.experiments.configurations import CRITERIA
 from petweak.experiments.mask_costs import annotation_times
 from petweak.experiments.unseen_breeds import lost
 from petweak.visualization.charts import ablation_points
@@ -625,6 +626,48 @@ def test_seconds_of_architectures_stand_in_their_tables_where_they_are_stored():
         head = block(f"{name} photos37").partition("| source ")[2].partition("|:")[0]
         assert "memory, MB" in head and ("step, ms" in head) == ("photo, ms" in head) == stored
     assert ("took turns" in block("ablation photos37")) == stored
+
+
+def test_what_is_said_of_more_photos_is_computed_from_their_table():
+    columns = ["photos", "steps_of", "configuration", "model", "difference", "low", "high"]
+    rows = [(6, 12, "default", 0.8, 0, 0, 0), (1200, 12, "default", 0.9, 0.1, 0.05, 0.15),
+            (6, 6, "default", 0.7, 0, 0, 0), (6, 6, "rounds=1", 0.6, -0.1, -0.2, -0.05),
+            (6, 6, "channel_dropout=0.0", 0.71, 0.01, -0.1, 0.1)]
+    table = pd.DataFrame(rows, columns=columns).assign(border="foreground")
+    more = ("border foreground: IoU of the last model by photos, 0.800 (6), 0.900 (1,200), rises "
+            "from each number to the next, by means of one training each: between neighbours there "
+            "is no interval, as no scores of single photos are stored, so no verdict. Against 6 "
+            "photos: 1,200 +0.100 [+0.050, +0.150]")
+    away = ("border foreground, 6 photos, a step taken away, by the interval of one training each, "
+            "so no verdict: below 0: `rounds=1` -0.100; above 0: none; around 0: "
+            "`channel_dropout=0.0` +0.010")
+    assert draw.unlabelled_sentences(table) == [more, away]
+    assert draw.unlabelled_sentences(table[table["steps_of"] == 6])[-1] == draw.unlabelled_sentences(table)[-1]
+    assert len(draw.unlabelled_sentences(table[table["steps_of"] == 12])) == 1
+    falls = table.assign(border="ignore", model=1 - table["model"])
+    said = draw.unlabelled_sentences(pd.concat([falls, table]))
+    assert said[0] == more and "0.200 (6), 0.100 (1,200), does not rise from" in said[1]
+    assert said[2:] == [away]  # for the border that the settings train for
+    narrow = table[-1:].assign(configuration="background_threshold=0.5", model=0.64)
+    assert draw.unlabelled_sentences(pd.concat([table, narrow]))[-1] == (
+        "`rounds=1` widens no masks to the border either. Beside `background_threshold=0.5`, which "
+        "leaves out that alone, the IoU of its model is -0.040")
+
+
+def test_the_ways_of_choosing_a_configuration():
+    names, better = ["default", "a=1", "b=2"], [0.1, 0.3, 0.2]
+    compared = pd.DataFrame({"configuration": names} | dict.fromkeys(CRITERIA, better)).assign(
+        **{
+            "train/ignore": [0.5, 0.6, 0.9],
+            "train/foreground": [0.9, 0.6, 0.5],
+            "test/ignore": [0.4, 0.5, 0.8],
+            "test/foreground": [0.8, 0.7, 0.6],
+        }
+    )
+    table = draw.chosen_configurations(compared)
+    assert table["configuration"].tolist() == ["default", "a=1", "b=2", "default"]
+    assert table["ignore"].tolist() == [0.4, 0.5, 0.8, 0.4]
+    assert table["chosen by"][0] == "default (tuned on test)"
 
 
 def test_real_photos_are_attributed_and_few():

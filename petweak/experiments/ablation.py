@@ -79,8 +79,7 @@ def ablation(
 
     rows: of the grid, by names or patterns (`small*`), all unless given. Each is trained with the
     first seed, and with all of `seeds` the BASES, the best on val, and the `contested` ones with
-    the fewest parameters among those that are not clearly worse on val than the best: they may be
-    the simplest.
+    the fewest parameters among those that are not clearly worse on val than the best.
 
     Returns a row per source and architecture:
     `source`, `row`, whether it is `post_hoc` (of POST_HOC), `network`, `levels`;
@@ -98,11 +97,10 @@ def ablation(
     source's masks, each with `gain_low`, `gain_high`, and `gain_p` that it is 0;
     `all_ones`, `centre_box`: the IoU of the baselines on test.
 
-    Differences are of the same photos and seeds. Intervals are the widest of all seeds. p-values
-    (of a bootstrap over photos, two-sided) are the largest of all seeds, as all have to agree, so
-    that more seeds only make them larger; they are corrected by Holm over the rows of a source.
-    ValueError for an unknown row or set of photos, and where no photo of val or test has a trimap.
-    """
+    Differences are of the same photos and seeds. Intervals are the widest of all seeds, p-values
+    (of a bootstrap over photos, two-sided) the largest, as all have to agree, corrected by Holm
+    over the rows of a source. ValueError for an unknown row or set of photos, and where no photo of
+    val or test has a trimap."""
     run = trials.learning_from(run, photos)
     chosen, test = rows_of(rows), trials.scored(run, "test")
     if not (val := trials.scored(run, sorted(run.val_ids))):
@@ -125,8 +123,8 @@ def ablation(
         row = chosen[name]
         one = inputs(**{k: row[k] for k in INPUT if k in row})
         place = re.sub(r"[^\w.]+", "-", f"ablation-{source}-{labels}-{name}-seed-{seed}")
-        predictor, of, seconds, steps = _trained(
-            one, place, row, *targets(one, source), labels, seed)
+        parts = targets(one, source)
+        predictor, of, seconds, steps = _trained(one, place, row, *parts, labels, seed)
         folder = one.folder / trials.TRIALS / place
         of = run.keys.scores(key(stage="ablation", version=1, of=of, ids=ids))
         if (scores := open_scores(folder, of)) is None:

@@ -12,7 +12,6 @@ from petweak.study.run import Run
 
 ROWS = ("maskformer", "maskformer image_size=128", "maskformer-ms reduce=True", "U-Net",
         "prototypes")
-TIMES = ["forward_ms", "step_ms"]
 
 
 @pytest.fixture(scope="module")
@@ -22,20 +21,24 @@ def run(rendered, tmp_path_factory) -> Run:
 
 
 def test_each_row_has_its_seconds(run):
-    table = ablation_times(run, (*ROWS[:3], "U-[N]et", "prototypes"), rounds=3, steps=2)
-    assert table["row"].tolist() == list(ROWS)
-    for name in TIMES:
-        of = table[[f"{name}_low", name, f"{name}_high"]].dropna()
-        assert (of > 0).all(axis=None) and (of.diff(axis=1).iloc[:, 1:] >= 0).all(axis=None)
-    assert table["step_ms"].isna().tolist() == [row == "prototypes" for row in ROWS]
-    ms = table.set_index("row")
-    assert ms.loc["maskformer image_size=128", "forward_ms"] > ms.loc["prototypes", "forward_ms"]
+    table = ablation_times(run, (*ROWS[:3], "U-[N]et", "prototypes"), rounds=3)
+    what = table.groupby("row", sort=False)["what"].agg(list)
+    assert what.index.tolist() == list(ROWS)
+    assert what.iloc[:-1].tolist() == [["predict", "step"]] * 4 and what.iloc[-1] == ["predict"]
+    of = table[["low", "seconds", "high"]]
+    assert (of > 0).all(axis=None) and (of.diff(axis=1).iloc[:, 1:] >= 0).all(axis=None)
+    seconds = table.set_index(["row", "what"])["seconds"]
+    assert seconds["maskformer image_size=128", "step"] > seconds["maskformer", "predict"]
     photos = sum(s.trimap is not None for s in run.pets.split("train"))
-    about = table[["rounds", "steps", "n_images", "threads"]].drop_duplicates().to_numpy().tolist()
-    assert about == [[3, 2, min(photos, run.settings.training.batch_size), torch.get_num_threads()]]
+    about = table[["rounds", "n_images", "threads"]].drop_duplicates().to_numpy().tolist()
+    assert about == [[3, min(photos, run.settings.training.batch_size), torch.get_num_threads()]]
+
+
+def test_no_model_is_kept_and_only_other_inputs_have_features_of_their_own(run):
+    variants = run.folder / "variants"
     assert not list(run.folder.rglob("*.safetensors"))
-    other = run.folder / "variants" / "times-128"
-    assert (other / "features").is_dir() and not (run.folder / "variants/times/features").exists()
+    assert (variants / "times-128/features").is_dir()
+    assert not (variants / "times/features").exists()
 
 
 def test_an_unknown_row_is_refused(run):
