@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import json
 
-import pandas as pd
 import pytest
 
-from petweak.experiments.configurations import (
-    CRITERIA,
-    configurations,
-    rank_criteria,
-)
+from petweak.experiments.configurations import CRITERIA, configurations
+from petweak.experiments.selection_criteria import rank_criteria
 from petweak.study.run import Run
 
 

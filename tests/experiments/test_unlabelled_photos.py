@@ -1,6 +1,5 @@
 """More photos without labels, and steps of self-training taken away one at a time."""
 
-import pandas as pd
 import pytest
 from conftest import ROUNDS, small
 
