@@ -160,22 +160,29 @@ def write_hours(data: Path, out: Path) -> None:
 
 
 def write_ablation(data: Path, out: Path) -> None:
-    """Draw the grid of architectures of a run from its table in `data`, where it has one."""
+    """Draw the grid of architectures of a run from its table in `data`, where it has one; of the
+    sources that `ablation_wide` has, too, the rows of that one, which count."""
     if not (file := data / "ablation.csv").is_file():
         return
-    table = read_frame(file)
+    table, first = read_frame(file), "Without wider models, by mask IoU"
+    if (file := data / "ablation_wide.csv").is_file():
+        wide = read_frame(file)
+        table = pd.concat([wide, table[~table["source"].isin(wide["source"])]], ignore_index=True)
+        first = f"By mask IoU; beside wider models: {', '.join(wide['source'].unique())} alone"
     say = {"yes": "the simplest that satisfies is {simplest}{late}, with {share:.1%} of "
                   "full-size's parameters",
            "none of the grid": "nothing with a tenth of full-size's parameters satisfies",
            "undecided": "undecided whether a tenth of full-size's parameters is enough"}
     itself = "{simplest}, with {share:.1%} of full-size's parameters, is itself the best"
     rows = ablation_answers(table).to_dict("records")
+    late = set(table.loc[table["post_hoc"], "row"])
     for r in rows:
-        r["late"] = "" if r["after_holm"] == r["simplest"] else f" ({UNDECIDED} after Holm)"
+        notes = ["post hoc"] * (r["simplest"] in late)
+        notes += [f"{UNDECIDED} after Holm"] * (r["after_holm"] != r["simplest"])
+        r["late"] = f" ({', '.join(notes)})" * bool(notes)
     said = {r["source"]: (itself if r["tenth"] == "yes" and r["simplest"] == r["best"] else
                           say[r["tenth"]]).format(**r) for r in rows}
-    title = "\n".join(["Without wider models, by mask IoU",
-                       *(f"{source}: {text}" for source, text in said.items())])
+    title = "\n".join([first, *(f"{source}: {text}" for source, text in said.items())])
     save_or_show(charts.ablation_points(table, title), out / f"{data.name}-ablation.png")
 
 

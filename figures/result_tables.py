@@ -10,9 +10,10 @@ from petweak.data.files import read_frame
 from petweak.evaluation.metrics import BASELINES
 from petweak.experiments.ablation import SEEDS, after_holm, degenerate
 from petweak.experiments.cam_heads import BORDERS, by_labels, two_by_two
-from petweak.experiments.configurations import chosen_configurations
+from petweak.experiments.configurations import CRITERIA
 from petweak.experiments.label_efficiency import summary as efficiency_summary
 from petweak.experiments.mask_costs import by_hours
+from petweak.experiments.selection_criteria import rank_criteria
 from petweak.experiments.self_training_gains import summary
 from petweak.experiments.supervision import GAPS, KEYS, MODELS, both_borders, compared, with_limits
 from petweak.experiments.supervision import summary as supervision_summary
@@ -21,6 +22,8 @@ from petweak.experiments.unseen_breeds import lost
 from petweak.experiments.unseen_breeds_tried import by_configuration
 from petweak.study import tables
 
+# Seconds of architectures, from `petweak experiment ablation_times`.
+TIMES = Path(__file__).parent / "data" / "photos37" / "ablation_times.csv"
 # Models that learnt from no annotation of the data set, by the border that each is trained for.
 ALONE = {"foreground": "imagenet_only", "ignore": "imagenet_only background_threshold=0.5"}
 
@@ -33,10 +36,12 @@ HEADLINE = {
     "mask_rcnn_compact": ("a small detector of rendered pets (`mask_rcnn_compact`)", ""),
     "gradcam_pretrained": ("Grad-CAM of ImageNet's classes (`gradcam_pretrained`)", ""),
     "gradcam_pretrained cam_target=top1 threshold=0.5": (
-        "Grad-CAM as the paper has it (`gradcam_pretrained`, top class, threshold 0.5)",
+        "Grad-CAM nearest to the paper's (`gradcam_pretrained`, top class; the threshold of 0.5 is "
+        "ours)",
         "gradcam_pretrained"),
     "gradcam_finetuned": (
-        "Grad-CAM of a finetuned head (`gradcam_finetuned`)", "gradcam_finetuned"),
+        "Grad-CAM of a finetuned head (`gradcam_finetuned`; a chosen threshold)",
+        "gradcam_finetuned"),
     **{name: (f"no model (`{name}`)", "") for name in BASELINES}}
 
 
@@ -105,7 +110,9 @@ def architectures_table(table: pd.DataFrame) -> pd.DataFrame:
     table = table.sort_values(["source", "iou"], ascending=False)
     three, signed = ("iou", "semantic_miou", "accuracy"), ("minus_best", "low", "high")
     forms = dict.fromkeys(three, "{:.3f}") | dict.fromkeys(signed, "{:+.3f}")
-    forms |= {"share": "{:.1%}", "gflops": "{:.2f}"}
+    forms |= {"share": "{:.1%}", "gflops": "{:.2f}", "memory_mb": "{:.0f}"}
+    forms |= {"photo_ms": "{:.1f}", "step_ms": "{:.0f}"}
+    forms = {name: form for name, form in forms.items() if name in (table := with_times(table))}
     shown = table.assign(**{name: table[name].map(form.format) for name, form in forms.items()})
     shown["iou"] += np.where(degenerate(table), " ▽", "")
     shown["minus_best"] += " [" + shown["low"] + ", " + shown["high"] + "]"
@@ -113,12 +120,25 @@ def architectures_table(table: pd.DataFrame) -> pd.DataFrame:
         after_holm(table) == table["satisfies"], "", f", {UNDECIDED} after Holm")
     shown["post_hoc"] = np.where(table["post_hoc"], "yes", "")
     late = ["post_hoc"] * bool(table["post_hoc"].any())
+    costs = [name for name in ("memory_mb", "photo_ms", "step_ms") if name in table]
     floor = [{"row": n, "iou": f"{table[n].iloc[0]:.3f}"} for n in BASELINES]
     shown = pd.concat([shown.astype(str), pd.DataFrame(floor)])
-    return shown[["source", "row", *late, "parameters", "share", "gflops", "steps", "seeds", "iou",
-                  "semantic_miou", "accuracy", "minus_best", "satisfies"]].rename(columns={
+    return shown[["source", "row", *late, "parameters", "share", "gflops", *costs, "steps", "seeds",
+                  "iou", "semantic_miou", "accuracy", "minus_best", "satisfies"]].rename(columns={
         "post_hoc": "post hoc", "share": "of full-size's", "gflops": "GFLOPs", "iou": "IoU",
+        "memory_mb": "memory, MB", "photo_ms": "photo, ms", "step_ms": "step, ms",
         "semantic_miou": "semantic mIoU", "minus_best": "minus the best"})
+
+
+def with_times(table: pd.DataFrame) -> pd.DataFrame:
+    """A table of `ablation` with milliseconds of `ablation_times`, where these are stored: of a
+    photo's prediction, and of a step of training."""
+    if not TIMES.is_file():
+        return table
+    times = read_frame(TIMES)
+    ms = 1000 * times.pivot(index="row", columns="what", values="seconds")
+    photo = ms["predict"] / times["n_images"].iloc[0]
+    return table.assign(photo_ms=table["row"].map(photo), step_ms=table["row"].map(ms["step"]))
 
 
 def architectures_of_note(table: pd.DataFrame) -> pd.DataFrame:
@@ -151,6 +171,21 @@ def results_tables(results: pd.DataFrame) -> list[pd.DataFrame]:
     shown = shown.drop(columns=tables.BELOW).set_axis([*keys, *names.values()], axis=1)
     multi = shown["model"] == "maskformer-ms"
     return [part.loc[:, (part != "").any()] for part in (shown[~multi], shown[multi]) if len(part)]
+
+
+def chosen_configurations(compared: pd.DataFrame) -> pd.DataFrame:
+    """What each way of choosing on train comes to on test: `chosen by`, `configuration`, and IoU
+    `ignore`, `foreground`. The first configuration is the default."""
+    borders = ["ignore", "foreground"]
+    ignored, whole = (rank_criteria(compared, f"train/{b}", CRITERIA).set_index("criterion")
+                      ["configuration"] for b in borders)
+    chosen = {"default (tuned on test)": compared["configuration"].iloc[0],
+              "mean rank of the criteria": ignored["mean_rank"],
+              "ground truth, border ignored": ignored["ground truth"],
+              "ground truth, border as foreground": whole["ground truth"]}
+    scores = compared.set_index("configuration")[[f"test/{b}" for b in borders]]
+    rows = [(by, name, *scores.loc[name]) for by, name in chosen.items()]
+    return pd.DataFrame(rows, columns=["chosen by", "configuration", *borders])
 
 
 def chosen_table(chosen: pd.DataFrame) -> pd.DataFrame:

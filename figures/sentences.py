@@ -3,10 +3,11 @@
 import math
 
 import pandas as pd
-from result_tables import ALONE
+from result_tables import ALONE, TIMES
 
 from petweak.config import Settings
 from petweak.data.files import project_path, read_frame
+from petweak.data.oxford_pets import BREED_NAMES
 from petweak.evaluation.metrics import BASELINES
 from petweak.experiments.ablation import FULL_SIZE, LEVEL, SEEDS, TENTH, after_holm
 from petweak.experiments.ablation import answers as ablation_answers
@@ -26,8 +27,8 @@ from petweak.experiments.supervision import (
 )
 from petweak.experiments.supervision import answers as supervision_answers
 from petweak.experiments.supervision import summary as supervision_summary
-from petweak.experiments.trials import UNDECIDED, VERDICTS, satisfies
-from petweak.experiments.unlabelled_photos import sentences as unlabelled_sentences
+from petweak.experiments.trials import DEFAULT, UNDECIDED, VERDICTS, satisfies
+from petweak.experiments.unlabelled_photos import AWAY
 from petweak.study import tables
 
 
@@ -45,6 +46,18 @@ def of_hours(hours: pd.DataFrame) -> str:
             "for species, trained on a CPU, all others are for breeds, trained on a GPU. The rows "
             "are ordered by their means. For the first ones this order is no verdict: not told "
             f"apart from full supervision are {same}.")
+
+
+def of_times() -> list[str]:
+    """What memory and times in the tables of architectures are."""
+    said = ["`memory, MB` is what a step of training keeps in float32, as it is computed"]
+    if TIMES.is_file():
+        of = read_frame(TIMES).iloc[0]
+        said = [f"{said[0]}; `photo, ms` (a prediction, without its mirror image) and `step, ms` "
+                f"(of training) are medians of {of['rounds']} rounds in which all rows took turns, "
+                f"with {of['n_images']} photos at once, of the network on cached features alone "
+                f"({of['threads']} threads, {of['device']}; `petweak experiment ablation_times`)"]
+    return [f"{said[0]}."]
 
 
 def more_seeds(table: pd.DataFrame) -> str:
@@ -172,26 +185,34 @@ def headline(table: pd.DataFrame, cpu: pd.DataFrame, wide: pd.DataFrame,
 
     named = ("`" + weak["of"] + "` (`" + weak["model"] + "`)").groupby(
         [weak["border"], weak["satisfies"]]).agg(" and ".join)
-    masks = [named.get((border, "yes"), "none") + (
-        f" ({UNDECIDED}: {named[border, UNDECIDED]})" if (border, UNDECIDED) in named else "")
-        for border in ("ignore", "foreground")]
+    masks, unclear = ([named.get((border, told), "none") for border in ("ignore", "foreground")]
+                      for told in ("yes", UNDECIDED))
     of = {at: parameters(row, wide) for at, row in simplest(wide).items()}
     tenth = wide[(wide["share"] <= TENTH) & (wide["satisfies"] == "yes")]
     small = ", ".join(f"`{row}`" for row in tenth.sort_values("parameters")["row"])
     small = (f"only post hoc rows satisfy ({small})" if len(tenth) and tenth["post_hoc"].all() else
              f"these satisfy: {small or 'none'}")
+    said = ablation_answers(wide).iloc[0]
+    share = wide.set_index("row")["share"][said["semantic_simplest"]]
+    itself = said["semantic"] == said["semantic_simplest"]
+    by_class = ("none simpler than the best, " * itself
+                + f"`{said['semantic_simplest']}` with {share:.1%}")
     return [
         "**How do models of weak masks compare with full supervision?** With the best weak masks "
         f"with breed labels (`{'`, `'.join(best['of'].unique())}`) a model is "
         f"{told(best, 'columns')}; with Grad-CAM's masks it is "
         f"{told(weak[weak['of'].str.startswith('gradcam')], 'cells')}.",
         "**What is the simplest that satisfies?** Of the weak masks, with the border ignored: "
-        f"{masks[0]}; with the border as foreground: {masks[1]}. `imagenet_only` (species, on a "
-        f"CPU): {alone_satisfies(cpu)}. Of {len(wide)} architectures, beside wider models, each "
-        f"trained on ground truth in {wide['steps'].max()} steps and judged by mask IoU alone, "
-        f"with their share of a full-size MaskFormer's parameters: {of[False, False]}; after "
-        f"Holm's correction {of[True, False]}; of those not post hoc, after Holm {of[True, True]}. "
-        f"With at most {TENTH:.0%} of these parameters {small}.",
+        f"{masks[0]}, and with the border as foreground: {masks[1]}; of {len(wide)} architectures, "
+        "with their share of a full-size MaskFormer's parameters, by mask IoU "
+        f"{of[False, False]}, and by semantic mIoU, which also asks for the breed, {by_class}."
+        f"\n  - Masks that are {UNDECIDED}: with the border ignored {unclear[0]}, as foreground "
+        f"{unclear[1]}. `imagenet_only` (species, on a CPU): {alone_satisfies(cpu)}."
+        f"\n  - The architectures learnt from ground truth in {wide['steps'].max()} steps, beside "
+        f"wider models. By mask IoU, after Holm's correction it is {of[True, False]}; of those not "
+        f"post hoc {of[False, True]}, and after Holm {of[True, True]}; a guess names "
+        f"{1 / len(BREED_NAMES):.0%}. With at most {TENTH:.0%} of these parameters {small}. "
+        "Semantic mIoU is compared by means alone: it has no interval.",
         f"**Do noisy masks want a simpler model?** {noisy(grid)}"]
 
 
@@ -334,9 +355,44 @@ def unseen_scores(table: pd.DataFrame, rest: pd.DataFrame) -> str:
             f"{gaps['moved'].max():+.3f}.")
 
 
+def unlabelled_sentences(table: pd.DataFrame, border: str = "foreground") -> list[str]:
+    """What more photos give, for each border of the scores, and which steps are missed where they
+    are taken away, scored with the `border` that the settings train for. No verdicts: intervals of
+    one training each."""
+    out, away = [], table["configuration"] != DEFAULT
+    sizes = table[~away & (table["steps_of"] == table["steps_of"].max())]
+    for scored, part in sizes.sort_values("border", kind="stable").groupby("border"):
+        first, *more = part.itertuples()
+        if more:
+            ious = ", ".join(f"{r.model:.3f} ({r.photos:,})" for r in part.itertuples())
+            rises = "rises" if part["model"].is_monotonic_increasing else "does not rise"
+            texts = ", ".join(f"{r.photos:,} {r.difference:+.3f} [{r.low:+.3f}, {r.high:+.3f}]"
+                              for r in more)
+            out.append(f"border {scored}: IoU of the last model by photos, {ious}, {rises} from "
+                       "each number to the next, by means of one training each: between neighbours "
+                       "there is no interval, as no scores of single photos are stored, so no "
+                       f"verdict. Against {first.photos} photos: {texts}")
+    if (steps := table[away & (table["border"] == border)].sort_values("difference")).empty:
+        return out
+    sides = ("below 0", "above 0", "around 0")
+    side = pd.Series(sides[2], steps.index).mask(steps["high"] < 0, sides[0])
+    side = side.mask(steps["low"] > 0, sides[1])
+    names = "`" + steps["configuration"] + "` " + steps["difference"].map("{:+.3f}".format)
+    said = names.groupby(side).agg(", ".join)
+    said = "; ".join(f"{of}: {said.get(of, 'none')}" for of in sides)
+    out.append(f"border {border}, {steps['photos'].iloc[0]} photos, a step taken away, by the "
+               f"interval of one training each, so no verdict: {said}")
+    models, both = steps.set_index("configuration")["model"], [AWAY[1], AWAY[-1]]
+    if models.index.isin(both).sum() == 2:
+        one, narrow = models[both]
+        out.append(f"`{both[0]}` widens no masks to the border either. Beside `{both[1]}`, which "
+                   f"leaves out that alone, the IoU of its model is {one - narrow:+.3f}")
+    return out
+
+
 # What a table says, in sentences that stand before it, and what more they say, after it.
 SENTENCES = {
-    "ablation": lambda table: [*ablation_sentences(table), without_wider(table)],
+    "ablation": lambda table: [*ablation_sentences(table), without_wider(table), *of_times()],
     "ablation_ground_truth": lambda table: [*ablation_sentences(table), more_seeds(table)],
     "ablation_wide": lambda table: [
         *ablation_sentences(table), what_counts(table), denominator(table)],
@@ -353,7 +409,7 @@ SENTENCES = {
 DETAILS = {
     "supervision": lambda table: [
         *supervision_answers(table), of_classes(table),
-        *counts(compared(table, "minus_breed"), "species", "breeds"),
+        *counts(compared(table, "minus_breed"), "species", "breeds, learnt from the same masks"),
         *beside_masks(table, "breed")],
     "supervision_cpu": lambda table: [*by_verdict(
         compared(table, "minus_with_trimap", tables.stored("photos37", "supervision.csv")),

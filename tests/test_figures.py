@@ -15,6 +15,7 @@ from petweak.data.files import read_frame
 from petweak.evaluation.metrics import BASELINES
 from petweak.experiments.ablation import POST_HOC
 from petweak.experiments.cam_heads import by_labels, summary, two_by_two
+from petweak.experiments.configurations import CRITERIA
 from petweak.experiments.mask_costs import annotation_times
 from petweak.experiments.unseen_breeds import lost
 from petweak.visualization.charts import ablation_points
@@ -611,8 +612,76 @@ def test_the_short_answers_are_those_of_the_long_ones(of_37):
     assert tenth["post_hoc"].all() and "only post hoc rows satisfy (" + ", ".join(
         f"`{row}`" for row in tenth.index) in nets
     assert re.search(r"\b15$", masks.strip()) and "15 architectures" in long
+    by_class = wide[wide["seeds"] >= 3].set_index("row")["semantic_miou"].nlargest(2)
+    assert by_class.iloc[0] - by_class.iloc[1] > 0.02
+    of = f"none simpler than the best, `{by_class.index[0]}` with 109.8%. - Masks that are"
+    assert "by semantic mIoU, which also asks for the breed, " + of in nets
     assert "(species, on a CPU): undecided for both borders" in second
     assert "of 9 smaller architectures 0 are better than the larger one, 1 worse, 8 not" in noise
+
+
+def test_ground_truth_is_drawn_beside_wider_models_where_these_are_stored(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(draw.charts, "ablation_points", lambda *of: (
+        seen.append(of), ablation_points(*of))[1])
+    draw.write_ablation(TOP / "figures/data/photos37", tmp_path)
+    ((table, title),) = seen
+    assert title.startswith("By mask IoU; beside wider models: ground_truth alone\n")
+    assert "is maskformer-ms reduce=True (post hoc, undecided after Holm), with 7.6%" in title
+    of = table.groupby("source")["row"].agg(set)
+    assert of["ground_truth"] == set(photos37("ablation_wide")["row"])
+    assert "smallest maskformer-ms of width 8" in of["gradcam_pretrained"]
+
+
+def test_seconds_of_architectures_stand_in_their_tables_where_they_are_stored():
+    """And memory in any case."""
+    stored = (TOP / "figures/data/photos37/ablation_times.csv").is_file()
+    for name in ("ablation", "ablation_ground_truth", "ablation_wide"):
+        head = block(f"{name} photos37").partition("| source ")[2].partition("|:")[0]
+        assert "memory, MB" in head and ("step, ms" in head) == ("photo, ms" in head) == stored
+    assert ("took turns" in block("ablation photos37")) == stored
+
+
+def test_what_is_said_of_more_photos_is_computed_from_their_table():
+    columns = ["photos", "steps_of", "configuration", "model", "difference", "low", "high"]
+    rows = [(6, 12, "default", 0.8, 0, 0, 0), (1200, 12, "default", 0.9, 0.1, 0.05, 0.15),
+            (6, 6, "default", 0.7, 0, 0, 0), (6, 6, "rounds=1", 0.6, -0.1, -0.2, -0.05),
+            (6, 6, "channel_dropout=0.0", 0.71, 0.01, -0.1, 0.1)]
+    table = pd.DataFrame(rows, columns=columns).assign(border="foreground")
+    more = ("border foreground: IoU of the last model by photos, 0.800 (6), 0.900 (1,200), rises "
+            "from each number to the next, by means of one training each: between neighbours there "
+            "is no interval, as no scores of single photos are stored, so no verdict. Against 6 "
+            "photos: 1,200 +0.100 [+0.050, +0.150]")
+    away = ("border foreground, 6 photos, a step taken away, by the interval of one training each, "
+            "so no verdict: below 0: `rounds=1` -0.100; above 0: none; around 0: "
+            "`channel_dropout=0.0` +0.010")
+    assert sentences.unlabelled_sentences(table) == [more, away]
+    assert sentences.unlabelled_sentences(table[table["steps_of"] == 6])[-1] == away
+    assert len(sentences.unlabelled_sentences(table[table["steps_of"] == 12])) == 1
+    falls = table.assign(border="ignore", model=1 - table["model"])
+    said = sentences.unlabelled_sentences(pd.concat([falls, table]))
+    assert said[0] == more and "0.200 (6), 0.100 (1,200), does not rise from" in said[1]
+    assert said[2:] == [away]  # for the border that the settings train for
+    narrow = table[-1:].assign(configuration="background_threshold=0.5", model=0.64)
+    assert sentences.unlabelled_sentences(pd.concat([table, narrow]))[-1] == (
+        "`rounds=1` widens no masks to the border either. Beside `background_threshold=0.5`, which "
+        "leaves out that alone, the IoU of its model is -0.040")
+
+
+def test_the_ways_of_choosing_a_configuration():
+    names, better = ["default", "a=1", "b=2"], [0.1, 0.3, 0.2]
+    compared = pd.DataFrame({"configuration": names} | dict.fromkeys(CRITERIA, better)).assign(
+        **{
+            "train/ignore": [0.5, 0.6, 0.9],
+            "train/foreground": [0.9, 0.6, 0.5],
+            "test/ignore": [0.4, 0.5, 0.8],
+            "test/foreground": [0.8, 0.7, 0.6],
+        }
+    )
+    table = result_tables.chosen_configurations(compared)
+    assert table["configuration"].tolist() == ["default", "a=1", "b=2", "default"]
+    assert table["ignore"].tolist() == [0.4, 0.5, 0.8, 0.4]
+    assert table["chosen by"][0] == "default (tuned on test)"
 
 
 def test_real_photos_are_attributed_and_few():

@@ -22,6 +22,7 @@ EXPERIMENTS = {  # a module is imported when its experiment is run
     "choices": "Which configuration is best on val, before test is scored?",
     "supervision": "How does a model of each source compare with full supervision?",
     "ablation": "Which architecture is the simplest that satisfies, also with noisy masks?",
+    "ablation_times": "How many seconds does each architecture take, to predict and to learn?",
     "self_training_gains": "What does self-training reach without masks, beside full supervision?",
     "unlabelled_photos": "Do more photos without labels help, and each step of self-training?",
     "label_efficiency": "How many ground-truth masks do the pseudo-masks replace?",

@@ -55,6 +55,21 @@ def grid() -> dict[str, dict[str, Any]]:
     return rows
 
 
+def rows_of(names: tuple[str, ...]) -> dict[str, dict[str, Any]]:
+    """The rows of the grid with these names or patterns; all unless given. ValueError for none."""
+    there = grid()
+    if unknown := ", ".join(name for name in names if not matching(there, name)):
+        raise ValueError(f"unknown row {unknown}: there are {', '.join(there)}")
+    return {row: there[row] for name in names or there for row in matching(there, name)}
+
+
+def parts_of(row: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], type[MaskFormer]]:
+    """Of a row: its settings but for those of INPUT, the fields of SHAPE, and its network."""
+    flat = {k: v for k, v in row.items() if k not in ("network", *SHAPE, *INPUT)}
+    shape = {k: v for k, v in row.items() if k in SHAPE}
+    return flat, shape, NETWORKS[row.get("network", "MaskFormer")]
+
+
 def ablation(
     run: Run, rows: tuple[str, ...] = (),
     sources: tuple[str, ...] = ("ground_truth", "gradcam_pretrained"), labels: str = "breed",
@@ -64,18 +79,16 @@ def ablation(
 
     rows: of the grid, by names or patterns (`small*`), all unless given. Each is trained with the
     first seed, and with all of `seeds` the BASES, the best on val, and the `contested` ones with
-    the fewest parameters among those that are not clearly worse on val than the best: they may be
-    the simplest.
+    the fewest parameters among those that are not clearly worse on val than the best.
 
     Returns a row per source and architecture:
     `source`, `row`, whether it is `post_hoc` (of POST_HOC), `network`, `levels`;
     trained `parameters`, and their `share` of those of FULL_SIZE; `gflops` of the head for a
     photo and `backbone_gflops`, additions and multiplications in 10^9; `memory_mb` that a step of
-    training keeps (weights, gradients, moments, activations) in float32; `ms_per_photo` of the
-    head, without the mirror image, the least of five times; `train_seconds`;
-    `steps` of training; `seeds`, and means over them: `iou` on test (with the border as it is
-    trained) with the `smallest` and the `largest`, on `val`, with the border `ignore` and
-    `foreground`, `semantic_miou`, `accuracy`;
+    training keeps (weights, gradients, moments, activations) in float32; `train_seconds`, beside
+    whatever else runs (`ablation_times` has them in turn); `steps` of training; `seeds`, and means
+    over them: `iou` on test (with the border as it is trained) with the `smallest` and the
+    `largest`, on `val`, with the border `ignore` and `foreground`, `semantic_miou`, `accuracy`;
     `minus_best`, the difference in `iou` from the best of the rows with the most seeds, with `low`
     and `high`, and `p` that it is -SATISFIES; whether the row `satisfies`, as `trials.satisfies`
     says; `pareto`: none has fewer parameters and a larger `iou`;
@@ -84,15 +97,12 @@ def ablation(
     source's masks, each with `gain_low`, `gain_high`, and `gain_p` that it is 0;
     `all_ones`, `centre_box`: the IoU of the baselines on test.
 
-    Differences are of the same photos and seeds. Intervals are the widest of all seeds. p-values
-    (of a bootstrap over photos, two-sided) are the largest of all seeds, as all have to agree, so
-    that more seeds only make them larger; they are corrected by Holm over the rows of a source.
-    ValueError for an unknown row or set of photos, and where no photo of val or test has a trimap.
-    """
+    Differences are of the same photos and seeds. Intervals are the widest of all seeds, p-values
+    (of a bootstrap over photos, two-sided) the largest, as all have to agree, corrected by Holm
+    over the rows of a source. ValueError for an unknown row or set of photos, and where no photo of
+    val or test has a trimap."""
     run = trials.learning_from(run, photos)
-    chosen, test = grid(), trials.scored(run, "test")
-    if unknown := ", ".join(row for row in rows if not matching(chosen, row)):
-        raise ValueError(f"unknown row {unknown}: there are {', '.join(chosen)}")
+    chosen, test = rows_of(rows), trials.scored(run, "test")
     if not (val := trials.scored(run, sorted(run.val_ids))):
         raise ValueError("val_fraction=0: which rows get more seeds is decided on val")
     ids, border = [s.id for s in (*val, *test)], run.settings.ground_truth.border
@@ -113,8 +123,8 @@ def ablation(
         row = chosen[name]
         one = inputs(**{k: row[k] for k in INPUT if k in row})
         place = re.sub(r"[^\w.]+", "-", f"ablation-{source}-{labels}-{name}-seed-{seed}")
-        predictor, of, seconds, steps = _trained(
-            one, place, row, *targets(one, source), labels, seed)
+        parts = targets(one, source)
+        predictor, of, seconds, steps = _trained(one, place, row, *parts, labels, seed)
         folder = one.folder / trials.TRIALS / place
         of = run.keys.scores(key(stage="ablation", version=1, of=of, ids=ids))
         if (scores := open_scores(folder, of)) is None:
@@ -132,8 +142,7 @@ def ablation(
         scores.rows[0]["steps"] = steps
         return scores
 
-    names = list(dict.fromkeys(n for row in rows or chosen for n in matching(chosen, row)))
-    tables, scores = [], {}
+    names, tables, scores = [*chosen], [], {}
     ahead(partial(score, *of, seeds[0]) for of in product(sources, names))
     again = set().union(*(_contested({name: score(source, name, seeds[0]) for name in names},
                                      border, contested) for source in sources))
@@ -163,11 +172,10 @@ def full_size(run: Run, labels: str) -> int:
 def _trained(run: Run, place: str, row: dict[str, Any], train: Targets, val: Targets | None,
              labels: str, seed: int) -> tuple[Predictor, str, float, int]:
     """A row's model, its key, and the seconds and steps that it was trained for."""
-    flat = {k: v for k, v in row.items() if k not in ("network", *SHAPE, *INPUT)}
-    shape, network = {k: v for k, v in row.items() if k in SHAPE}, row.get("network", "MaskFormer")
+    flat, shape, network = parts_of(row)
     s, start, classes = run.settings.replace(**flat), time.perf_counter(), run.pets.classes(labels)
-    if network != "prototypes":
-        predictor = trials.train(run, place, train, labels, val, NETWORKS[network], shape,
+    if row.get("network") != "prototypes":
+        predictor = trials.train(run, place, train, labels, val, network, shape,
                                  seed=seed, save_epochs=False, **flat)
         config = read_json(run.folder / trials.TRIALS / place / CONFIG)
         steps = config["epochs"] * math.ceil(config["n_images"] / s.training.batch_size)
@@ -183,17 +191,10 @@ def _trained(run: Run, place: str, row: dict[str, Any], train: Targets, val: Tar
 
 def cost(run: Run, predictor: Predictor) -> dict[str, float]:
     """Of a model, on the first photos of the run: `parameters`, `gflops`, `backbone_gflops`,
-    `memory_mb`, `ms_per_photo`, as in `ablation`."""
+    `memory_mb`, as in `ablation`."""
     model, device, size = predictor.model, predictor.device, run.settings.backbone.image_size
     ids = list(run.ids[: run.settings.training.batch_size])
-    maps, seconds = cached_maps(model, run.features, ids), []
-    with torch.inference_mode():
-        for _ in range(5):
-            start = time.perf_counter()
-            model(maps)
-            if device.type == "cuda":
-                torch.cuda.synchronize()
-            seconds.append(time.perf_counter() - start)
+    maps = cached_maps(model, run.features, ids)
     photo = torch.zeros(1, 3, size, size, device=run.device)
     kept: dict[int, int] = {}
 
@@ -216,8 +217,7 @@ def cost(run: Run, predictor: Predictor) -> dict[str, float]:
     return {"parameters": sum(p.numel() for p in weights),
             "gflops": trials.flops(lambda: model([m[:1] for m in maps])) / 1e9,
             "backbone_gflops": trials.flops(lambda: run.backbone(photo)) / 1e9,
-            "memory_mb": (held + sum(kept.values())) / 2**20,
-            "ms_per_photo": 1e3 * min(seconds) / len(ids)}
+            "memory_mb": (held + sum(kept.values())) / 2**20}
 
 
 def _ious(scores: Scores, border: str, split: str = "test") -> pd.Series:
@@ -329,9 +329,7 @@ def answers(table: pd.DataFrame) -> pd.DataFrame:
     `after_holm`; `tenth`: whether a model with at most a TENTH of these satisfies
     (`yes`, `none of the grid`, `undecided`); by `semantic_miou`, of the rows with SEEDS seeds,
     the best, `semantic`, and the simplest within SATISFIES of it, `semantic_simplest`: by means
-    alone, as it is pooled over photos; `wants`: what the masks of any source but the first want:
-    `simpler` models, if of the rows with SEEDS seeds any is told to be better than the larger one
-    of BASES, `none simpler`, if all are told to be worse, or `not told apart`."""
+    alone, as it is pooled over photos."""
     rows = []
     for source, part in table.groupby("source", sort=False):
         part = part.sort_values("parameters").set_index("row", drop=False)
@@ -339,20 +337,15 @@ def answers(table: pd.DataFrame) -> pd.DataFrame:
         simplest, holm_too = (part[told == "yes"].reset_index(drop=True).reindex([0]).iloc[0]
                               for told in (part["satisfies"], after_holm(part)))  # empty if none
         small = set(part.loc[part["share"] <= TENTH, "satisfies"])
-        several = part[part["seeds"] >= SEEDS]
-        by_class = several["semantic_miou"]
+        by_class = part.loc[part["seeds"] >= SEEDS, "semantic_miou"]
         near = by_class.index[by_class >= by_class.max() - SATISFIES]
-        told = _told(several[several["gain"].notna()], "gain")
         rows.append({
             "source": source, "best": best["row"], "iou": best["iou"], "simplest": simplest["row"],
             **simplest[["parameters", "share", "minus_best"]], "after_holm": holm_too["row"],
             "tenth": "yes" if "yes" in small else
             "none of the grid" if small == {"no"} else UNDECIDED,
             "semantic": by_class.idxmax() if len(near) else None,
-            "semantic_simplest": near[0] if len(near) else None,
-            "wants": "" if source == table["source"].iloc[0] else
-            "simpler" if (told > 0).any() else
-            "none simpler" if len(told) and (told < 0).all() else "not told apart"})
+            "semantic_simplest": near[0] if len(near) else None})
     return pd.DataFrame(rows)
 
 

@@ -5,7 +5,6 @@ import pandas as pd
 import torch
 
 from petweak.experiments import trials
-from petweak.experiments.selection_criteria import rank_criteria
 from petweak.pseudo_masks.refinement.base import photos_on_grid
 from petweak.pseudo_masks.refinement.pamr import pamr
 from petweak.pseudo_masks.selection import AREA, agreement, confidence
@@ -43,20 +42,6 @@ def configurations(run: Run, source: str = "imagenet_only", labels: str = "speci
                 for split, part in ids.items() for border in BORDERS}
         rows.append(row)
     return pd.DataFrame(rows)
-
-
-def chosen_configurations(compared: pd.DataFrame) -> pd.DataFrame:
-    """What each way of choosing on train comes to on test: `chosen by`, `configuration`, and IoU
-    `ignore`, `foreground`."""
-    ignored, whole = (rank_criteria(compared, f"train/{b}", CRITERIA).set_index("criterion")
-                      ["configuration"] for b in BORDERS)
-    chosen = {"default (tuned on test)": trials.DEFAULT,
-              "mean rank of the criteria": ignored["mean_rank"],
-              "ground truth, border ignored": ignored["ground truth"],
-              "ground truth, border as foreground": whole["ground truth"]}
-    scores = compared.set_index("configuration")[[f"test/{b}" for b in BORDERS]]
-    rows = [(by, name, *scores.loc[name]) for by, name in chosen.items()]
-    return pd.DataFrame(rows, columns=["chosen by", "configuration", *BORDERS])
 
 
 @torch.no_grad()

@@ -80,36 +80,3 @@ def unlabelled_photos(run: Run, photos: tuple[int, ...] = (200, 400, 800, 0),
                         "model": iou.mean(), "against": f"{group[0][0]} photos, {group[0][1]}",
                         "difference": gap.mean(), "low": low, "high": high})
     return pd.DataFrame(rows)
-
-
-def sentences(table: pd.DataFrame, border: str = "foreground") -> list[str]:
-    """What more photos give, for each border of the scores, and which steps are missed where they
-    are taken away, scored with the `border` that the settings train for. No verdicts: intervals of
-    one training each."""
-    out, away = [], table["configuration"] != trials.DEFAULT
-    sizes = table[~away & (table["steps_of"] == table["steps_of"].max())]
-    for scored, part in sizes.sort_values("border", kind="stable").groupby("border"):
-        first, *more = part.itertuples()
-        if more:
-            ious = ", ".join(f"{r.model:.3f} ({r.photos:,})" for r in part.itertuples())
-            rises = "rises" if part["model"].is_monotonic_increasing else "does not rise"
-            texts = ", ".join(f"{r.photos:,} {r.difference:+.3f} [{r.low:+.3f}, {r.high:+.3f}]"
-                              for r in more)
-            out.append(f"border {scored}: IoU of the last model by photos, {ious}, {rises} from "
-                       f"each number to the next. Each is tested against {first.photos} photos "
-                       f"alone: {texts}")
-    if (steps := table[away & (table["border"] == border)].sort_values("difference")).empty:
-        return out
-    sides = ("below 0", "above 0", "around 0")
-    side = np.select([steps["high"] < 0, steps["low"] > 0], sides[:2], sides[2])
-    names = "`" + steps["configuration"] + "` " + steps["difference"].map("{:+.3f}".format)
-    said = names.groupby(side).agg(", ".join)
-    said = "; ".join(f"{of}: {said.get(of, 'none')}" for of in sides)
-    out.append(f"border {border}, {steps['photos'].iloc[0]} photos, a step taken away, by the "
-               f"interval of one training each, so no verdict: {said}")
-    models, both = steps.set_index("configuration")["model"], [AWAY[1], AWAY[-1]]
-    if models.index.isin(both).sum() == 2:
-        one, narrow = models[both]
-        out.append(f"`{both[0]}` widens no masks to the border either. Beside `{both[1]}`, which "
-                   f"leaves out that alone, the IoU of its model is {one - narrow:+.3f}")
-    return out

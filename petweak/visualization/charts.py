@@ -245,11 +245,11 @@ def ablation_points(table: pd.DataFrame, title: str) -> Figure:
         named = dict.fromkeys((*best, *part.index[part["row"] == "full-size"]), "left")
         named |= {at: "right" for at in satisfying[:1] if at not in best}  # two texts, two sides
         for row in part.loc[list(named)].itertuples():
-            side = "right" if row.share > 0.5 else named[row.Index]
-            ax.annotate(row.row, (row.parameters, row.iou), (4 if side == "left" else -4, 8),
+            side, up = ("right", 22) if row.share > 0.5 else (named[row.Index], 8)
+            ax.annotate(row.row, (row.parameters, row.iou), (4 if side == "left" else -4, up),
                         textcoords="offset points", fontsize="small", ha=side, zorder=4,
                         bbox={"fc": rcParams["axes.facecolor"], "lw": 0, "pad": 1, "alpha": 0.8})
-        ax.margins(y=0.12)
+        ax.margins(y=0.16)
         ax.axvline(0.1 * (table["parameters"] / table["share"]).iloc[0], ls=":", color=text)
         ax.axhline(table["all_ones"].iloc[0], ls="--", color=text, lw=1)
         ax.set(xscale="log", ylabel="IoU on test")

@@ -164,7 +164,7 @@ def test_costs_are_those_of_the_definition(run):
     assert costs["parameters"] == 3 * (channels + 1)
     assert costs["gflops"] == pytest.approx(2 * channels * 3 * 2 * 2 / 1e9)
     assert costs["memory_mb"] * 2**20 >= 16 * 3 * (channels + 1) + 8 * 3 * 32 * 32 * 4
-    assert not model.training and costs["ms_per_photo"] > 0
+    assert not model.training
     assert 0.05 < costs["backbone_gflops"] < 0.2  # 0.8 at 224 px (Liu 2020), a twelfth at 64
 
 
@@ -268,20 +268,27 @@ def test_the_answers():
     said = answer(noisy, clean)
     assert said["simplest"].to_dict() == {"clean": "tiny", "noisy": "torn"}
     assert said["tenth"].to_dict() == {"clean": "yes", "noisy": "yes"}
-    # `poor` loses less than with clean masks, and is no better than its base: no reason to want it.
-    assert said["wants"].to_dict() == {"clean": "", "noisy": "not told apart"}
-    assert answer(noisy | {"tiny": (50, [0.62] * 3)}, clean)["wants"]["noisy"] == "simpler"
-    torn = answer(noisy | {"tiny": (50, [0.62, 0.62, 0.58])}, clean)
-    assert torn["wants"]["noisy"] == "not told apart"
-    two = {name: clean[name] for name in ("maskformer", "tiny")}
-    worse = answer(two | {"tiny": (50, [0.7] * 3)}, two)
-    assert worse["wants"]["noisy"] == "none simpler"
     larger = answer(GROUND_TRUTH | {"tiny": (50, [0.7] * 3)})
     assert larger["tenth"]["noisy"] == "undecided"  # `torn` and `once`
     once = {name: (n, v[:1]) for name, (n, v) in noisy.items()}
     early = answer(once, {name: (n, v[:1]) for name, (n, v) in clean.items()})
     assert set(early["tenth"]) == {"undecided"} and early["simplest"].isna().all()
-    assert early["wants"]["noisy"] == "not told apart" and early["semantic"].isna().all()
+    assert early["semantic"].isna().all()
+
+
+def test_whether_a_simpler_model_is_better_with_noisy_masks_takes_all_seeds():
+    noisy = {name: (n, [0.6] * len(v)) for name, (n, v) in GROUND_TRUTH.items()}
+    noisy["poor"], clean = (40, [0.6] * 3), GROUND_TRUTH | {"poor": (40, [0.8] * 3)}
+    two = {name: clean[name] for name in ("maskformer", "tiny")}
+    # `poor` loses less than with clean masks, and is no better than its base: no reason to want it.
+    for changed, of, n, told in (
+            (noisy, clean, 4, "0 better"),
+            (noisy | {"tiny": (50, [0.62] * 3)}, clean, 4, "1 better"),
+            (noisy | {"tiny": (50, [0.62, 0.62, 0.58])}, clean, 4, "0 better"),
+            (two | {"tiny": (50, [0.7] * 3)}, two, 1, "0 better")):
+        said = sentences(two_tables(changed, of))[-1]
+        assert f"stored for {n} of the {n}: {told} than the model that it was derived" in said
+    assert "derived from, 1 worse" in said
 
 
 def test_there_is_a_second_answer_by_semantic_miou_and_after_holm():
@@ -300,9 +307,8 @@ def test_without_a_stored_p_value_the_intervals_decide():
     noisy = GROUND_TRUTH | {"tiny": (50, [0.95] * 3)}
     table = two_tables(noisy, GROUND_TRUTH)
     table["gain_p"] = np.nan
-    assert answers(table)["wants"].tolist() == ["", "simpler"]
+    assert "stored for 3 of the 3: 1 better" in sentences(table)[-1]
     table["gain_low"] = np.nan
-    assert answers(table)["wants"].tolist() == ["", "not told apart"]
     said = sentences(table)[-1]
     assert "stored for 0 of the 3: " in said and said.endswith(" others it cannot be answered.")
     assert "nan" not in sentences(table)[-1]

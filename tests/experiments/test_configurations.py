@@ -4,15 +4,10 @@ from __future__ import annotations
 
 import json
 
-import pandas as pd
 import pytest
 
-from petweak.experiments.configurations import (
-    CRITERIA,
-    chosen_configurations,
-    configurations,
-    rank_criteria,
-)
+from petweak.experiments.configurations import CRITERIA, configurations
+from petweak.experiments.selection_criteria import rank_criteria
 from petweak.study.run import Run
 
 
@@ -39,19 +34,3 @@ def test_configurations_are_compared_from_the_same_masks(self_trained):
     ranked = ranked.set_index("criterion")
     assert ranked.loc["mirror", "spearman"] == pytest.approx(1)
     assert ranked.loc["ground truth", "iou"] == table["train/ignore"].max()
-
-
-def test_the_ways_of_choosing_a_configuration():
-    names, better = ["default", "a=1", "b=2"], [0.1, 0.3, 0.2]
-    compared = pd.DataFrame({"configuration": names} | dict.fromkeys(CRITERIA, better)).assign(
-        **{
-            "train/ignore": [0.5, 0.6, 0.9],
-            "train/foreground": [0.9, 0.6, 0.5],
-            "test/ignore": [0.4, 0.5, 0.8],
-            "test/foreground": [0.8, 0.7, 0.6],
-        }
-    )
-    table = chosen_configurations(compared)
-    assert table["configuration"].tolist() == ["default", "a=1", "b=2", "default"]
-    assert table["ignore"].tolist() == [0.4, 0.5, 0.8, 0.4]
-    assert table["chosen by"][0] == "default (tuned on test)"
