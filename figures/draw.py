@@ -293,7 +293,7 @@ def architectures_table(table: pd.DataFrame) -> pd.DataFrame:
                   "iou", "semantic_miou", "accuracy", "minus_best", "satisfies"]].rename(columns={
         "post_hoc": "post hoc", "share": "of full-size's", "gflops": "GFLOPs", "iou": "IoU",
         "memory_mb": "memory, MB", "photo_ms": "photo, ms", "step_ms": "step, ms",
-        "semantic_miou": "semantic mIoU", "minus_best": "minus the best"})
+        "semantic_miou": "semantic mIoU", "minus_best": "minus the best"}).replace("nan", "")
 
 
 def with_times(table: pd.DataFrame) -> pd.DataFrame:
@@ -315,7 +315,7 @@ def of_times() -> list[str]:
         said = [f"{said[0]}; `photo, ms` (a prediction, without its mirror image) and `step, ms` "
                 f"(of training) are medians of {of['rounds']} rounds in which all rows took turns, "
                 f"with {of['n_images']} photos at once, of the network on cached features alone "
-                f"({of['threads']} threads, {of['device']}; `petweak experiment ablation_times`)"]
+                f"(threads: {of['threads']}, {of['device']}; `petweak experiment ablation_times`)"]
     return [f"{said[0]}."]
 
 
