@@ -127,7 +127,7 @@ def architectures_table(table: pd.DataFrame) -> pd.DataFrame:
                   "iou", "semantic_miou", "accuracy", "minus_best", "satisfies"]].rename(columns={
         "post_hoc": "post hoc", "share": "of full-size's", "gflops": "GFLOPs", "iou": "IoU",
         "memory_mb": "memory, MB", "photo_ms": "photo, ms", "step_ms": "step, ms",
-        "semantic_miou": "semantic mIoU", "minus_best": "minus the best"})
+        "semantic_miou": "semantic mIoU", "minus_best": "minus the best"}).replace("nan", "")
 
 
 def with_times(table: pd.DataFrame) -> pd.DataFrame:

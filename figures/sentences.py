@@ -56,7 +56,7 @@ def of_times() -> list[str]:
         said = [f"{said[0]}; `photo, ms` (a prediction, without its mirror image) and `step, ms` "
                 f"(of training) are medians of {of['rounds']} rounds in which all rows took turns, "
                 f"with {of['n_images']} photos at once, of the network on cached features alone "
-                f"({of['threads']} threads, {of['device']}; `petweak experiment ablation_times`)"]
+                f"(threads: {of['threads']}, {of['device']}; `petweak experiment ablation_times`)"]
     return [f"{said[0]}."]
 
 
