@@ -350,6 +350,8 @@ def parser() -> argparse.ArgumentParser:
             add("--run", type=_path, metavar="R", help="the run's folder; default: runs/<profile>")
         if "settings" in groups:
             add("--set", dest="settings", nargs="+", action="extend", default=[], metavar="k=v")
+            add("--device", dest="settings", type="device={}".format, action="append",
+                metavar="auto|cpu|cuda", help="the setting device, shorter")
         if "parameters" in groups:
             add("-p", dest="parameters", action="append", default=[], metavar="k=v")
         if "cluster" in groups:

@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from conftest import SMALL, small
@@ -83,6 +84,9 @@ def test_help_lists_every_command_and_loads_nothing_heavy():
         (["study", "--set", "backbone=resnet18"], "efficientnet_lite0"),
         (["study", "--set", "profile=photos"], "--profile"),
         (["train", "--source", "ground_truth", "--set", "device=cuda:99"], "device=cpu"),
+        (["train", "--source", "ground_truth", "--device", "cuda:99"], "device=cpu"),
+        (["experiment", "benchmark", "--device", "cuda:99"], "device=cuda:99: torch sees no such"),
+        (["experiment", "benchmark", "--device", "graphics"], "write auto, cpu, cuda"),
         (["notebooks", "--only", "77"], "the number 77"),
         (["notebooks", "-p", "colour=red"], "unknown parameter colour"),
         (["notebooks", "-p", "run=there"], "--run"),
@@ -274,6 +278,18 @@ def test_predict_writes_masks_of_the_photos_sizes(trained, rendered, tmp_path, m
         with Image.open(photo) as image:
             assert mask.shape == image.size[::-1]
         assert set(np.unique(mask)) <= {0, 255}
+
+
+def test_a_device_is_a_setting_that_is_typed_shorter(rendered, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr("petweak.experiments.run_experiment", lambda name, run, **options: (
+        asked.append((name, run.settings, options)) or pd.DataFrame({"seconds": [1.0]})))
+    command = ["experiment", "benchmark", "--run", str(tmp_path / "run"), "--data-root",
+               str(rendered), "--device", "cpu", "--set", "epochs=3", "-o", "photos=2"]
+    assert main(command) == 0
+    ((name, settings, options),) = asked
+    assert (settings.system.device, settings.training.epochs) == ("cpu", 3)
+    assert name == "benchmark" and options == {"photos": "2"}
 
 
 def test_predict_takes_a_device(trained, tmp_path, monkeypatch):

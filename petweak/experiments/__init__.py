@@ -16,6 +16,7 @@ import pandas as pd
 from petweak import __version__, modules_of
 from petweak.config import parse_value
 from petweak.data.files import write_frame, write_json
+from petweak.study.about import git_commit
 from petweak.study.run import Run
 
 EXPERIMENTS = {  # a module is imported when its experiment is run
@@ -57,8 +58,8 @@ def experiment(name: str) -> Callable[..., pd.DataFrame]:
 
 def run_experiment(name: str, run: Run, **options: Any) -> pd.DataFrame:
     """Run an experiment and write `<run>/experiments/<name>.csv`, and beside it `<name>.json`: the
-    options, settings and data that the table was computed with. `options` are values or text.
-    ValueError for an unknown name or option, and for text that is not of the option's type."""
+    options, settings, data and commit that made the table. `options` are values or text. ValueError
+    for an unknown name or option, and for text that is not of the option's type."""
     function, start = experiment(name), time.perf_counter()
     _, *parameters = inspect.signature(function, eval_str=True).parameters.values()
     kinds = {p.name: p.annotation for p in parameters}
@@ -69,8 +70,9 @@ def run_experiment(name: str, run: Run, **options: Any) -> pd.DataFrame:
     table = function(run, **options)
     if table.empty:
         raise ValueError(f"{name}: no row comes of these options, so no table is written")
-    about = {"petweak": __version__, "seconds": round(time.perf_counter() - start, 3),
-             "options": options, "data": run.content, "settings": run.settings.to_dict()}
+    about = {"petweak": __version__, "commit": git_commit(),
+             "seconds": round(time.perf_counter() - start, 3), "options": options,
+             "data": run.content, "settings": run.settings.to_dict()}
     path = run.folder / "experiments" / name
     write_frame(path.with_suffix(".csv"), table)
     write_json(path.with_suffix(".json"), about)

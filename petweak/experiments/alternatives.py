@@ -3,8 +3,10 @@
 Both ways of a stage are timed in turn. The first one of each stage is what petweak does.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from unittest.mock import patch
 
 import numpy as np
 import pandas as pd
@@ -13,16 +15,11 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from petweak.config import Settings
+from petweak.data import feature_cache
 from petweak.data.feature_cache import extract_features
 from petweak.data.oxford_pets import Sample
-from petweak.experiments.benchmark import (
-    Calls,
-    alternate,
-    epoch_on,
-    exact_targets,
-    hardware,
-    medians,
-)
+from petweak.experiments import benchmark
+from petweak.experiments.benchmark import Calls, epoch_on, exact_targets
 from petweak.experiments.trials import scored, scratch
 from petweak.models.onnx import export, onnx_engine
 from petweak.study.run import Run
@@ -38,8 +35,8 @@ def alternatives(run: Run, stages: tuple[str, ...] = ("graph", "engine", "decodi
     nothing else should run beside.
 
     graph: ONNX Runtime ready to run, its graph kept in the user's cache, or exported anew;
-    engine: the pass over the photos by ONNX Runtime, or by PyTorch;
-    decoding: photos decoded in the process of the pass, or by two others ahead of it;
+    engine: the pass over the photos by ONNX Runtime, or by PyTorch, in both types;
+    decoding: photos decoded in the process of the pass, or ahead of it by two others or threads;
     batch: so many photos that pass the network together, where there are as many;
     precision: training steps, in both types and with the channels first or last in memory;
     queries: from a cost of 100 queries and one object a photo to the best, or by SciPy;
@@ -53,11 +50,12 @@ def alternatives(run: Run, stages: tuple[str, ...] = ("graph", "engine", "decodi
     train, tables = scored(run, "train"), []
     samples = [train[i] for i in np.random.default_rng(seed).permutation(len(train))[:photos]]
     for stage in stages:
-        table = medians(alternate(STAGES[stage](run, samples), rounds, run.device))
+        taken = benchmark.alternate(STAGES[stage](run, samples), rounds, run.device)
+        table = benchmark.medians(taken)
         table.insert(0, "stage", stage)
         tables.append(table.assign(ratio=table["seconds"] / table["seconds"].iloc[0]))
     table = pd.concat(tables, ignore_index=True)
-    return table.assign(rounds=rounds, n_images=len(samples), **hardware(run.device))
+    return table.assign(rounds=rounds, n_images=len(samples), **benchmark.hardware(run.device))
 
 
 def _graph(run: Run, samples: list[Sample]) -> Calls:
@@ -65,28 +63,40 @@ def _graph(run: Run, samples: list[Sample]) -> Calls:
             "exported anew": lambda: (export(run.backbone), onnx_engine(run.backbone))}
 
 
-def _pass(run: Run, samples: list[Sample], network: Callable, settings: Settings) -> None:
+def pass_anew(run: Run, samples: list[Sample], network: Callable, settings: Settings) -> None:
+    """Its cache is deleted."""
     with scratch(run.folder / "experiments" / "alternatives") as folder:
         extract_features(tuple(samples), lambda *_: ("given", network), settings,
                          folder / "features", "key", run.device)
 
 
 def _engine(run: Run, samples: list[Sample]) -> Calls:
-    engines = {"ONNX Runtime": onnx_engine(run.backbone), "PyTorch": run.backbone}
-    return {name: partial(_pass, run, samples, network, run.settings)
+    half = torch.autocast(run.device.type, torch.bfloat16)(run.backbone.forward)
+    engines = {"ONNX Runtime": onnx_engine(run.backbone), "PyTorch": run.backbone,
+               "PyTorch, bfloat16": half}
+    return {name: partial(pass_anew, run, samples, network, run.settings)
             for name, network in engines.items()}
 
 
 def _decoding(run: Run, samples: list[Sample]) -> Calls:
     network = onnx_engine(run.backbone)
-    return {name: partial(_pass, run, samples, network, run.settings.replace(workers=n))
-            for name, n in {"in the same process": 0, "ahead, in two processes": 2}.items()}
+    calls = {name: partial(pass_anew, run, samples, network, run.settings.replace(workers=n))
+             for name, n in {"in the same process": 0, "ahead, in two processes": 2}.items()}
+    threads = patch.object(feature_cache, "DataLoader", _in_threads)
+    return calls | {"ahead, in two threads": threads(calls["in the same process"])}
+
+
+def _in_threads(samples: list[Sample], batch_sampler: list[range], collate_fn: Callable, **_
+                ) -> Iterator[Tensor]:
+    """In place of a DataLoader."""
+    with ThreadPoolExecutor(2) as pool:
+        yield from pool.map(lambda rows: collate_fn([samples[i] for i in rows]), batch_sampler)
 
 
 def _batch(run: Run, samples: list[Sample]) -> Calls:
     network = onnx_engine(run.backbone)
     sizes = [run.settings.backbone.extraction_batch, 1, *[32] * (len(samples) >= 32)]
-    return {f"{n} photos": partial(_pass, run, samples, network,
+    return {f"{n} photos": partial(pass_anew, run, samples, network,
                                    run.settings.replace(extraction_batch=n)) for n in sizes}
 
 
@@ -107,17 +117,9 @@ def _queries(run: Run, samples: list[Sample]) -> Calls:
             "SciPy": lambda: [linear_sum_assignment(one)[0] for one in cost.cpu().numpy()]}
 
 
-def _crf(run: Run, samples: list[Sample]) -> Calls:
-    kernel = torch.rand(len(samples), GRID**2, GRID**2)
-    return _products(kernel, 10, lambda x: (2 * x - 1).sigmoid())
-
-
-def _walk(run: Run, samples: list[Sample]) -> Calls:
-    return _products(torch.rand(len(samples), GRID**2, GRID**2).softmax(-1), STEPS, lambda x: x)
-
-
-def _products(matrices: Tensor, steps: int, then: Callable[[Tensor], Tensor]) -> Calls:
+def _products(steps: int, then: Callable, run: Run, samples: list[Sample]) -> Calls:
     """Steps from vectors (B, N) by matrices (B, N, N), with what follows each product."""
+    matrices = torch.rand(len(samples), GRID**2, GRID**2).softmax(-1)
     start = torch.rand(matrices.shape[:2])
 
     def one_by_one() -> Tensor:
@@ -138,4 +140,6 @@ def _products(matrices: Tensor, steps: int, then: Callable[[Tensor], Tensor]) ->
 
 
 STAGES = {"graph": _graph, "engine": _engine, "decoding": _decoding, "batch": _batch,
-          "precision": _precision, "queries": _queries, "crf": _crf, "walk": _walk}
+          "precision": _precision, "queries": _queries,
+          "crf": partial(_products, 10, lambda x: (2 * x - 1).sigmoid()),
+          "walk": partial(_products, STEPS, lambda x: x)}

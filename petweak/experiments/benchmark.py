@@ -30,13 +30,13 @@ from petweak.evaluation.scoring import against_ground_truth
 from petweak.experiments.trials import scored
 from petweak.models import losses
 from petweak.models.backbones import Backbone
+from petweak.pseudo_masks import SOURCES, source_class
 from petweak.pseudo_masks import cam as cams
-from petweak.pseudo_masks import source_class
 from petweak.pseudo_masks.base import Batch, Source
-from petweak.pseudo_masks.refinement import Pipeline
+from petweak.pseudo_masks.refinement import STEPS, Pipeline
 from petweak.study.run import Run
 from petweak.training.inference import Predictor, predict_features, predict_photo, predict_photos
-from petweak.training.self_training import BATCH
+from petweak.training.self_training import BATCH, round_settings
 from petweak.training.targets import Targets, load_targets
 from petweak.training.trainer import prepare, train_step
 
@@ -56,8 +56,9 @@ def benchmark(run: Run, parts: tuple[str, ...] = ("epoch", "cams", "predict", "s
     cams: Grad-CAM of the predicted class, from the cache and from the photos, and by
         pytorch-grad-cam, one by one and in batches; ValueError where they differ;
     predict: masks of decoded photos, one by one and in batches;
-    stages: soft masks of each source that reads no trimaps, PAMR, CRF, random walk, the masks of a
-        round of self-training, metrics;
+    stages: soft masks of each source of the run that reads no trimaps, and of those that are always
+        self-trained; each step of refinement, of maps of such a source; the masks and an epoch of a
+        round of self-training; metrics;
     start: processes that import petweak, print its help, predict.
 
     Returns a row per part and what was timed: `seconds` (median over rounds, of all photos), the
@@ -274,12 +275,13 @@ def _predict(run: Run, samples: list[Sample]) -> Calls:
 
 
 def _stages(run: Run, samples: list[Sample]) -> Calls:
-    ids, context, settings = [s.id for s in samples], run.context, run.settings
-    predictor, size = untrained(run), settings.backbone.image_size // 2
+    ids, rounds = [s.id for s in samples], round_settings(run.settings)
+    context, predictor = run.context, untrained(run)
     trimaps = [load_trimap(s.trimap, s.photo) for s in samples]
     masks, calls = [trimap == TRIMAP_FOREGROUND for trimap in trimaps], {}
 
-    def over(refine: Callable[[Tensor, Batch], Tensor], soft: Callable[[Batch], Tensor]) -> None:
+    @torch.no_grad()
+    def over(refine: Pipeline, soft: Callable[[Batch], Tensor]) -> None:
         for batch in context.batches(ids, BATCH):
             refine(soft(batch), batch)
 
@@ -287,18 +289,21 @@ def _stages(run: Run, samples: list[Sample]) -> Calls:
         predictions = predict_features(predictor, run.features, batch.ids)
         return torch.stack([torch.from_numpy(one.soft) for _, one in predictions])
 
+    @torch.no_grad()
     def masked(source: Source) -> list[Tensor]:
         return [source.refined(batch) for batch in context.batches(ids, source.batch_size)]
 
-    for name in settings.sources:
-        if not source_class(name).reads_trimaps:
-            calls[f"soft masks, {name}"] = partial(masked, run.fitted_source(name))
-    rounds = settings.replace(walk_steps=settings.self_training.round_walk_steps)
-    pipeline = Pipeline(settings.self_training.round_refinement, context.replace(rounds))
+    more = [name for name in SOURCES if source_class(name).self_trained]
+    sources = {name: run.fitted_source(name) for name in dict.fromkeys([
+        *run.settings.sources, *more]) if not source_class(name).reads_trimaps}
+    calls |= {f"soft masks, {name}": partial(masked, of) for name, of in sources.items()}
+    seen = sources[more[0]]
+    for step in STEPS:
+        calls[f"refinement, {step}"] = partial(over, Pipeline((step,), context, seen), seen.view)
+    pipeline = Pipeline(rounds.self_training.round_refinement, context.replace(rounds))
     calls["self-training, masks of a round"] = partial(over, pipeline, predicted)
-    for step in ("pamr", "crf", "walk"):
-        calls[step] = partial(over, Pipeline((step,), context),
-                              lambda batch: torch.rand(len(batch.ids), size, size))
+    calls["self-training, an epoch of a round"] = epoch_on(
+        run.features, run, exact_targets(run, samples), rounds)
     calls["metrics"] = lambda: list(map(against_ground_truth, masks, trimaps))
     return calls
 

@@ -16,7 +16,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import psutil
 import torch
@@ -48,13 +47,18 @@ def growth(
     Returns a row per value: `axis` and `value`; medians over repeats of the seconds of each stage
     (`train` is of `epochs`), of `all` from an empty folder, and of two peaks of memory in MB:
     `rss_mb`, with the mapped files that the system may drop, and `own_mb` without them; `distinct`
-    photos among them, `repeats`, `threads`, `device`. ValueError for another size in `base`."""
+    photos among them, `repeats`, `threads`, `device`. ValueError for another size in `base`, and
+    for more classes than photos."""
     middle = {name: int(n) for name, n in parse_assignments(base.split()).items()}
     if set(middle) != set(SIZES):
         raise ValueError(f"base={base}: say {', '.join(f'{name}=N' for name in SIZES)}")
     samples = scored(run, "train") + scored(run, "test")
     axes = dict(zip(SIZES, (photos, classes, side, queries), strict=True))
     rows = [(axis, n, tuple((middle | {axis: n}).values())) for axis in SIZES for n in axes[axis]]
+    for *_, (of, kinds, *_) in rows:
+        if kinds > of:
+            raise ValueError(f"{kinds} classes need as many photos, and a point has {of}: say "
+                             f"-o classes= with none above {of}, or base='photos={kinds} ...'")
     taken = {point: [] for *_, point in rows}
     for repeat in range(repeats):
         for point, there in taken.items():
@@ -63,16 +67,6 @@ def growth(
     frame = pd.DataFrame([{"axis": axis, "value": n, **medians[p]} for axis, n, p in rows])
     distinct = [min(point[0], len(samples)) for *_, point in rows]
     return frame.assign(distinct=distinct, repeats=repeats, **hardware(run.device))
-
-
-def exponents(table: pd.DataFrame) -> pd.DataFrame:
-    """Of each axis (a row) and measure (a column): b of the least squares fit of log(measure) by
-    a + b log(value). Axes with one value are left out."""
-    measures = table.loc[:, "features":"own_mb"].columns
-    parts = {axis: part for axis, part in table.groupby("axis", sort=False) if len(part) > 1}
-    fits = {axis: np.polyfit(np.log(part["value"]), np.log(part[measures].clip(lower=1e-3)), 1)[0]
-            for axis, part in parts.items()}
-    return pd.DataFrame.from_dict(fits, "index", columns=measures).rename_axis("axis")
 
 
 def _kept(run: Run, samples: tuple[Sample, ...], point: Point, epochs: int, repeat: int
@@ -113,7 +107,7 @@ def write_set(root: Path, samples: tuple[Sample, ...], photos: int, classes: int
             shutil.copyfile(s.trimap, notes / "trimaps" / f"{k:06}{s.trimap.suffix}")
     for split, file in SPLITS.items():
         write_text(notes / file, "\n".join(lines[split]) + "\n")
-    names = (f"{c + 1} kind {c + 1}" for c in range(min(classes, photos)))
+    names = (f"{c + 1} kind {c + 1}" for c in range(classes))
     write_text(notes / CLASSES, "\n".join(names) + "\n")
 
 

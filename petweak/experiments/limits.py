@@ -8,6 +8,7 @@ is the least that the stage can take (the roofline, Williams et al. 2009).
 import os
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,16 +19,21 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import DeviceType
 from torch.autograd.profiler import profile
+from torchvision.transforms.functional import to_tensor
 
-from petweak.data.feature_cache import VIEWS, extract_features, photo_tensor
+from petweak.data.feature_cache import VIEWS, photo_tensor
 from petweak.data.oxford_pets import TRIMAP_FOREGROUND, Sample, load_photo, load_trimap
 from petweak.evaluation.scoring import against_ground_truth
+from petweak.experiments.alternatives import pass_anew
 from petweak.experiments.benchmark import alternate, exact_targets, hardware, medians, untrained
-from petweak.experiments.trials import flops, scored, scratch
+from petweak.experiments.trials import flops, scored
+from petweak.models import mask_rcnn_compact
 from petweak.models.maskformer import model_name
 from petweak.models.onnx import onnx_engine
 from petweak.pseudo_masks import cam as cams
+from petweak.pseudo_masks.gradcam import GradCAMFinetuned
 from petweak.pseudo_masks.refinement.base import photos_on_grid
+from petweak.pseudo_masks.refinement.crf import MeanFieldCRF
 from petweak.pseudo_masks.refinement.pamr import pamr
 from petweak.pseudo_masks.refinement.walk import Walk
 from petweak.study.run import Run
@@ -146,7 +152,7 @@ def stages_of_pass(run: Run, samples: list[Sample]) -> dict[str, Stage]:
             lambda: [photo_tensor(load_photo(x.photo), s.image_size) for x in samples],
             moved(*files, photos)),
         "pass, with decoding and writing": Stage(
-            partial(_pass, run, samples, session if device == CPU else backbone),
+            partial(pass_anew, run, samples, session if device == CPU else backbone, run.settings),
             moved(*files, *backbone.stages, *written), device, counted=eager),
         "backbone, ONNX Runtime": Stage(partial(passed, session), through, counted=eager),
         "backbone, PyTorch": Stage(eager, through, device)}
@@ -181,16 +187,21 @@ def stages_of(run: Run, samples: list[Sample]) -> dict[str, Stage]:
         predict, moved(*pixels, *backbone.stages, predictor.model, *masks), device)
     stages["random walk"] = Stage(
         lambda: Walk(context).refine(soft, context.batch(ids), None), moved(*walked, soft, soft))
+    stages["CRF"] = Stage(lambda: MeanFieldCRF(context).refine(soft, context.batch(ids), None),
+                          moved(soft, grid, soft))
     stages["PAMR"] = Stage(partial(pamr, soft, grid), moved(soft, grid, soft))
+    detector = mask_rcnn_compact.load().requires_grad_(False).to(device)
+    photos = [to_tensor(photo).to(device) for photo in decoded]
+    stages["Mask R-CNN, compact"] = Stage(  # a mask a photo at least
+        lambda: [detector([x]) for x in photos],
+        moved(*photos, detector, *(x[0] for x in photos)), device)
+    labels = {i: context.train_labels[i] for i in ids}
+    (finetuned := GradCAMFinetuned(replace(context, train_labels=labels))).fit()
+    stages["finetuning of the head"] = Stage(
+        finetuned.fit, moved(run.features.pooled(ids), *[finetuned.head] * 6))
     stages["metrics"] = Stage(lambda: list(map(against_ground_truth, masks, trimaps)),
                               moved(*masks, *trimaps))
     return stages
-
-
-def _pass(run: Run, samples: list[Sample], network: Callable) -> None:
-    with scratch(run.folder / "experiments" / "limits") as folder:
-        extract_features(tuple(samples), lambda *_: ("given", network), run.settings,
-                         folder / "features", "key", run.device)
 
 
 def _training(run: Run, samples: list[Sample], levels: tuple[str, ...]) -> Stage:

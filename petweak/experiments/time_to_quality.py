@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
@@ -70,19 +69,6 @@ def time_to_quality(run: Run, networks: tuple[str, ...] = NETWORKS,
             curve = kept(file, known, partial(_curve, run, what, s, masks, samples, test, every))
             rows += [{"what": what, "seed": seed, "epochs": length, **row} for row in curve]
     return pd.DataFrame(rows).assign(**hardware(run.device))
-
-
-def reached(table: pd.DataFrame, targets: tuple[float, ...] = (0.90, 0.92, 0.93)) -> pd.DataFrame:
-    """A row per network: the median over seeds of the seconds until each of `targets` was reached
-    for the first time (missing where that is more than half of the seeds never), of `before` and
-    of the last `iou`; the number of `seeds`."""
-    keys = ["what", "seed"]
-    runs = table.sort_values("step").groupby(keys, sort=False)
-    first = {f"{t:.2f}": table[table["iou"] >= t].groupby(keys)["seconds"].min() for t in targets}
-    each = pd.DataFrame({**first, "before": runs["before"].first(), "iou": runs["iou"].last()})
-    groups = each.fillna(np.inf).groupby("what")
-    medians = groups.median().replace(np.inf, np.nan).assign(seeds=groups.size())
-    return medians.loc[table["what"].unique()].reset_index()
 
 
 def _curve(run: Run, what: str, settings: Settings, masks: Path, train: dict[str, int],

@@ -20,16 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 import petweak
 from petweak.config import from_here, parse_assignments
-from petweak.data.files import (
-    file_hash,
-    is_whole,
-    project_path,
-    read_json,
-    replacing,
-    set_aside,
-    shipped,
-    write_json,
-)
+from petweak.data import files
+from petweak.data.files import file_hash, shipped
 from petweak.study.cache import key
 from petweak.study.folder import claim
 
@@ -54,11 +46,11 @@ class NotebookError(Exception):
 def series(only: Iterable[str] | None = None, solutions: bool = False) -> list[Path]:
     """The numbered notebooks, in order, or the solutions of their exercises; `only` picks by number
     ("03", "3"; "7a", or "7" for all parts). ValueError for one that no notebook has."""
-    files = sorted(shipped("notebooks/solutions" if solutions else "notebooks").glob(NUMBERED))
-    there, chosen = [number(file) for file in files], [n.zfill(2) for n in only or ()]
+    every = sorted(shipped("notebooks/solutions" if solutions else "notebooks").glob(NUMBERED))
+    there, chosen = [number(file) for file in every], [n.zfill(2) for n in only or ()]
     if unknown := ", ".join(n for n in chosen if not any(_is_part(t, n) for t in there)):
         raise ValueError(f"nothing has the number {unknown}: there are {', '.join(there)}")
-    return [f for n in chosen for f in files if _is_part(number(f), n)] if only else files
+    return [f for n in chosen for f in every if _is_part(number(f), n)] if only else every
 
 
 def number(notebook: Path) -> str:
@@ -112,7 +104,7 @@ def typed(values: dict[str, str], defaults: dict[str, str]) -> dict[str, Any]:
 def with_options(values: dict, there: Iterable[str], profile, run, data_root) -> dict[str, Any]:
     """`values` and the three that are options. ValueError for a name that is not `there`."""
     options = {"profile": profile, "data_root": str(data_root or "")}
-    options["run"] = str(project_path(run or f"runs/{profile}"))
+    options["run"] = str(files.project_path(run or f"runs/{profile}"))
     if unknown := sorted(n for n in values if n in options or n not in there):
         names = ", ".join(sorted(set(there) - set(options)))
         raise ValueError(f"unknown parameter {', '.join(unknown)}: there are {names} (and "
@@ -152,8 +144,8 @@ def run_notebooks(profile, run=None, data_root=None, only=None, parameters=(), s
 
 def is_executed(notebook: Path, out: Path, values: dict[str, Any]) -> bool:
     """Whether `out` is this notebook with these values and the package's present code."""
-    note = read_json(out.with_suffix(".json")) or {}
-    return is_whole(out) and note.get("key") == _key(notebook, values)
+    note = files.read_json(out.with_suffix(".json")) or {}
+    return files.is_whole(out) and note.get("key") == _key(notebook, values)
 
 
 def _key(notebook: Path, values: dict[str, Any]) -> str:
@@ -170,20 +162,20 @@ def execute(notebook: Path, out: Path, values: dict[str, Any]) -> None:
 
     note, start = {"key": _key(notebook, values)}, time.perf_counter()
     about = out.with_suffix(".json")
-    before = read_json(about) or {}
+    before = files.read_json(about) or {}
     figures = Path(os.path.relpath(shipped("figures"), out.parent)).as_posix()
-    with replacing(out) as beside:
+    with files.replacing(out) as beside:
         done = _executed(notebook, beside, values)
         for cell in done.cells:
             cell.source = cell.source.replace("](../figures/", f"]({figures}/")
         nbformat.write(done, beside)
         note["files"] = [file_hash(beside)]
         if known := before.get("files"):  # nothing is noted by older versions
-            set_aside(out, known)
+            files.set_aside(out, known)
         # Both are known while one takes the other's place.
-        write_json(about, before | {"files": [*(known or [])[-1:], *note["files"]]})
+        files.write_json(about, before | {"files": [*(known or [])[-1:], *note["files"]]})
     note["seconds"] = round(time.perf_counter() - start, 1)
-    write_json(about, note)
+    files.write_json(about, note)
 
 
 def _executed(notebook: Path, out: Path, values: dict[str, Any]) -> nbformat.NotebookNode:
@@ -217,7 +209,7 @@ def refresh(only: Iterable[str] | None = None, solutions: bool = False) -> None:
     others = () if only or solutions else NOT_NUMBERED
     for notebook in (*series(only, solutions), *map(shipped, others)):
         parameters_of(notebook)
-        with replacing(notebook) as beside:
+        with files.replacing(notebook) as beside:
             done = _executed(notebook, beside, {})
             name = {"display_name": "Python 3", "language": "python", "name": "python3"}
             done.metadata = {"kernelspec": name, "language_info": {"name": "python"}}

@@ -22,14 +22,7 @@ import psutil
 from filelock import FileLock, Timeout
 
 from petweak.config import Settings
-from petweak.data.files import (
-    make_run_folder,
-    read_frame,
-    read_json,
-    text_hash,
-    write_frame,
-    write_json,
-)
+from petweak.data import files
 
 try:
     import resource
@@ -53,7 +46,7 @@ def key(settings: Settings | None = None, sections: Iterable[str] = (), **parts:
     if settings is not None:
         values = settings.to_dict()
         parts["settings"] = {name: values[name] for name in sections}
-    return text_hash(json.dumps(parts, sort_keys=True, default=list))
+    return files.text_hash(json.dumps(parts, sort_keys=True, default=list))
 
 
 def ensure(folder: Path, stage: Stage, read: Callable[[], T | None], make: Callable[[], Any],
@@ -99,20 +92,20 @@ def locked(folder: Path, what: str) -> Iterator[None]:
     meanwhile. One that has to wait says for whom, for what and since when that one has been at
     work; see `unless_busy`, too."""
     file = lock_file(folder, what)
-    make_run_folder(folder)
-    make_run_folder(file.parent)
+    files.make_run_folder(folder)
+    files.make_run_folder(file.parent)
     lock, holder = FileLock(file), file.with_suffix(".json")
     try:
         lock.acquire(timeout=0)
     except Timeout:
         if not _waits.get():
             raise Busy(what) from None
-        h = read_json(holder) or dict.fromkeys(("pid", "host", "what", "since"), "?")
+        h = files.read_json(holder) or dict.fromkeys(("pid", "host", "what", "since"), "?")
         log.warning("waiting for process %s on %s, which has been making %s in %s since %s",
                     h["pid"], h["host"], h["what"], folder, h["since"])
         lock.acquire()
     try:
-        write_json(holder, {"pid": os.getpid(), "host": socket.gethostname(), "what": what,
+        files.write_json(holder, {"pid": os.getpid(), "host": socket.gethostname(), "what": what,
                             "since": datetime.now().isoformat(" ", "seconds")})
         yield
     finally:
@@ -132,18 +125,18 @@ def note_time(folder: Path, stage: Stage, n: int, seconds: float, peak: float | 
 
     def rows() -> list[dict]:  # those of a damaged file come back from the stages' own notes
         with suppress(FileNotFoundError, ValueError, KeyError):
-            there = read_frame(path)[TIMINGS]
+            there = files.read_frame(path)[TIMINGS]
             return there[there["stage"].isin(STAGES)].to_dict("records")
         return []
 
     if peak is None and any(row.items() <= r.items() for r in rows()):
         return
     try:
-        make_run_folder((lock := lock_file(folder, "timings")).parent)
+        files.make_run_folder((lock := lock_file(folder, "timings")).parent)
         with FileLock(lock, timeout=60):
             others = [r for r in rows() if tuple(r[k] for k in TIMINGS[:3]) != stage]
             table = sorted([*others, row | new], key=lambda r: STAGES.index(r["stage"]))
-            write_frame(path, pd.DataFrame(table, columns=TIMINGS))
+            files.write_frame(path, pd.DataFrame(table, columns=TIMINGS))
     except (Timeout, PermissionError):  # somebody else may write here: the next study notes it
         pass
 

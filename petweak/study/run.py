@@ -22,23 +22,13 @@ from filelock import FileLock
 from torch import Tensor
 
 from petweak.config import DATA_ROOTS, Settings, settings
-from petweak.data import oxford_pets
+from petweak.data import files, oxford_pets
 from petweak.data.feature_cache import (
     Features,
     extract_features,
     mend_rows,
     open_features,
     scaled_size,
-)
-from petweak.data.files import (
-    file_hash,
-    is_as_written,
-    make_run_folder,
-    project_path,
-    read_frame,
-    read_json,
-    write_frame,
-    write_json,
 )
 from petweak.evaluation import scoring
 from petweak.models.backbones import BACKBONES, Backbone, load_backbone
@@ -125,7 +115,7 @@ class Run:
         for doubt in pets.doubts:
             log.warning("doubt: %s", doubt)
         oxford_pets.require_splits(pets)
-        if read_json(self.folder / "run.json") is None:
+        if files.read_json(self.folder / "run.json") is None:
             self.write_about(pets)
         if breeds := self.settings.data.leave_out:
             pets = pets.leaving_out(*breeds.split(","))
@@ -133,30 +123,30 @@ class Run:
 
     def _checked(self, pets: oxford_pets.Pets) -> oxford_pets.Pets:
         content = oxford_pets.fingerprint(pets) | {"version": 2}  # of the check itself
-        note = read_json(self.folder / "data.json") or {}
+        note = files.read_json(self.folder / "data.json") or {}
         table = self.folder / "quarantine.csv"
         if note.get("content") != content:
             checked = oxford_pets.check(pets)
             note = {"content": content, "doubts": list(checked.doubts),
                     "quarantine": [vars(q) for q in checked.quarantine]}
-            make_run_folder(self.folder)
+            files.make_run_folder(self.folder)
             (self.folder / MARK).touch()
-        if "table" not in note or not is_as_written(table, note["table"]):
+        if "table" not in note or not files.is_as_written(table, note["table"]):
             frame = pd.DataFrame(note["quarantine"], columns=["id", "file", "reason"])
-            write_frame(table, frame)
-            write_json(self.folder / "data.json", note | {"table": file_hash(table)})
+            files.write_frame(table, frame)
+            files.write_json(self.folder / "data.json", note | {"table": files.file_hash(table)})
         bad = (oxford_pets.Quarantined(**q) for q in note["quarantine"])
         return replace(pets.with_quarantine(tuple(bad)), doubts=tuple(note["doubts"]))
 
     def write_about(self, pets: oxford_pets.Pets, table: str = "") -> None:
         """run.json: the settings, versions, and hardware of this run, where it was made; the hash
         of the `table` that results.csv is going to be, beside that of the one before it."""
-        make_run_folder(self.folder)
-        about = there = read_json(self.folder / "run.json") or {}
+        files.make_run_folder(self.folder)
+        about = there = files.read_json(self.folder / "run.json") or {}
         if self.device.type == self.made_on or not there:
             about = about_run(self.settings, self.data_root, pets.name, len(pets), self.made_on)
-        known = [*there.get("table", []), *[table] * bool(table)]
-        write_json(self.folder / "run.json", about | {"table": known[-2:]})
+        known = [t for t in there.get("table", []) if t != table] + [table] * bool(table)
+        files.write_json(self.folder / "run.json", about | {"table": known[-2:]})
 
     @cached_property
     def ids(self) -> tuple[str, ...]:
@@ -213,8 +203,8 @@ class Run:
                 backbone=backbone or s.backbone, image_size=scaled_size(s.image_size, scale),
                 stored_levels=("final",), levels=("final",))
         key = Keys.of_features(settings, self.content, self.ids, self.made_on)
-        folders = [self.folder / "features", *(read_json(self.folder / FEATURES_FROM, list) or [])]
-        places = [Path(folder) / name for folder in folders]
+        others = files.read_json(self.folder / FEATURES_FROM, list) or []
+        places = [Path(folder) / name for folder in (self.folder / "features", *others)]
         engine = partial(self._engine, settings.backbone.backbone)
 
         def read() -> Features | None:
@@ -279,7 +269,7 @@ class Run:
     def masks(self, name: str) -> dict[str, Any]:
         """The manifest of the source's masks, which are made if they are missing."""
         folder, read = self.masks_folder(name), self.settings.external.folders().get(name)
-        if read and project_path(read).resolve() == folder.resolve():
+        if read and files.project_path(read).resolve() == folder.resolve():
             raise ValueError(f"external_masks={read}: petweak writes the masks of {name} there, "
                              "over those it reads: give the folder that yours came from")
         key, source = self.keys.masks(name), source_class(name)
@@ -351,7 +341,7 @@ class Run:
     def _config(self, folder: Path, key: str) -> dict[str, Any] | None:
         """Of the model in `folder`, if it is finished and was trained with `key`."""
         whole = is_trained(folder, key, self.settings.system.save_epochs)
-        return read_json(folder / CONFIG) if whole else None
+        return files.read_json(folder / CONFIG) if whole else None
 
     def _targets(self, source: str, labels: str, samples: list[oxford_pets.Sample]) -> Targets:
         ids, classes = [s.id for s in samples], [s.label(labels) for s in samples]
@@ -391,12 +381,13 @@ class Run:
             note_times(rounds, peak_rss_mb())
             notes = [vars(r) | {"masks": r.masks.name, "model": r.model.name} for r in rounds]
             key = self.keys.rounds(source, labels)
-            write_json(self._rounds_file(source, labels), {"key": key, "rounds": notes})
+            files.write_json(self._rounds_file(source, labels), {"key": key, "rounds": notes})
 
         def note_times(rounds: list[Round], peak: float | None = None) -> None:
             for r in rounds:
                 stage = ("train", source, f"{labels}-round{r.number}")
-                note_time(self.folder, stage, *_cost_of_training(read_json(r.model / CONFIG)), peak)
+                cost = _cost_of_training(files.read_json(r.model / CONFIG))
+                note_time(self.folder, stage, *cost, peak)
 
         rounds = self._ensure(("train", source, f"{labels} rounds"),
                               lambda: self.open_rounds(source, labels, epochs), make)
@@ -406,14 +397,14 @@ class Run:
     def open_rounds(self, source: str, labels: str, epochs: bool = False) -> list[Round] | None:
         """The rounds, if all of them are there and up to date (and their `epochs`); nothing is
         made."""
-        note = read_json(self._rounds_file(source, labels))
+        note = files.read_json(self._rounds_file(source, labels))
         if note is None or note.get("key") != self.keys.rounds(source, labels):
             return None
         rounds, start = [], self.keys.start(source, labels)
         for r in note["rounds"]:
             masks, model = self.folder / "masks" / r["masks"], self.folder / "models" / r["model"]
             key = f"{start}-{r['number'] - 1}" if r["number"] else self.keys.masks(source)
-            config = read_json(model / CONFIG)
+            config = files.read_json(model / CONFIG)
             if config is None or not is_trained(model, config.get("key", ""), epochs) or (
                     open_manifest(masks, key) is None):
                 return None
@@ -473,7 +464,7 @@ class Run:
             masks = scoring.score_masks(self.pets.split("train"), r.masks)
             return self._model_rows(labels)(table, n) + scoring.mask_rows(masks, n)
 
-        key, name = read_json(r.model / CONFIG)["key"], f"{labels}-round{r.number}"
+        key, name = files.read_json(r.model / CONFIG)["key"], f"{labels}-round{r.number}"
         score = partial(self._predictions_scored, r.model, source, labels)
         return self._scores(r.model, key, source, name, score, rows)
 
@@ -498,9 +489,9 @@ class Run:
             note.unlink(missing_ok=True)
             table = score()
             value = {"key": key, "rows": rows(table, self.settings.evaluation.bootstrap)}
-            write_frame(file := folder / "scores.csv", table)
+            files.write_frame(file := folder / "scores.csv", table)
             seconds = time.perf_counter() - start
-            write_json(note, value | {"seconds": seconds, "table": file_hash(file)})
+            files.write_json(note, value | {"seconds": seconds, "table": files.file_hash(file)})
 
         return self._ensure(("evaluate", source, labels), lambda: open_scores(folder, key),
                             make, lambda scores: (len(scores.photos), scores.seconds))
@@ -512,10 +503,10 @@ def _cost_of_training(config: dict[str, Any]) -> tuple[int, float]:
 
 def open_scores(folder: Path, key: str) -> Scores | None:
     """The scores in `folder` if they were made with `key` and are as they were written."""
-    note, table = read_json(folder / "scores.json"), folder / "scores.csv"
-    if note is None or note.get("key") != key or not is_as_written(table, note.get("table", "")):
+    note, table = files.read_json(folder / "scores.json"), folder / "scores.csv"
+    if (note or {}).get("key") != key or not files.is_as_written(table, note.get("table", "")):
         return None
-    return Scores(read_frame(table), note["rows"], note["seconds"])
+    return Scores(files.read_frame(table), note["rows"], note["seconds"])
 
 
 def check_source(name: str, settings: Settings) -> None:
@@ -540,13 +531,14 @@ def open_run(profile: str = "embedded", run: str | Path = "", data_root: str | P
     missing. Relative paths count from the project. `overrides` are settings; bad ones raise
     ValueError.
     """
-    chosen, root = settings(profile, **overrides), project_path(data_root or DATA_ROOTS[profile])
-    opened = Run(project_path(run or f"runs/{profile}"), root, chosen)
+    chosen = settings(profile, **overrides)
+    root = files.project_path(data_root or DATA_ROOTS[profile])
+    opened = Run(files.project_path(run or f"runs/{profile}"), root, chosen)
     check_folder(opened.folder)
     if profile == "embedded" and not data_root:
         root.mkdir(parents=True, exist_ok=True)
         with FileLock(root / ".lock"):
-            note = read_json(root / "oxford-iiit-pet" / "annotations" / "rendered.json")
+            note = files.read_json(root / "oxford-iiit-pet" / "annotations" / "rendered.json")
             if note is None or not note["complete"]:  # a user's own set stays as it is
                 make_rendered(root)
     return opened
@@ -555,8 +547,8 @@ def open_run(profile: str = "embedded", run: str | Path = "", data_root: str | P
 def reopen(folder: str | Path) -> Run:
     """A run as it was made, with the settings, the data root and the device in its run.json, so
     that looking at it makes nothing again. FileNotFoundError where there is none."""
-    folder = project_path(folder)
-    if (about := read_json(folder / "run.json")) is None:
+    folder = files.project_path(folder)
+    if (about := files.read_json(folder / "run.json")) is None:
         raise FileNotFoundError(f"{folder / 'run.json'} is missing: `make demo` makes "
                                 "runs/embedded, `petweak study --run R` any other")
     try:

@@ -137,15 +137,15 @@ def _epochs(features: Features, train: Targets, val: Targets, classes: int, sett
         apart = 0 if device.type == "cpu" else rank << 32  # see distributed.note
         torch.manual_seed(seed * 100_003 + epoch + apart)  # dropout
         order = torch.randperm(len(train.ids), generator=generator)
-        sums: dict[str, float] = {}
         model.train()
+        taken = []
         for step, rows in enumerate(order.split(s.batch_size), epoch * steps):
             lr = learning_rate(step / (s.epochs * steps), settings)
             optimizer.param_groups[0]["lr"] = lr
             mirror = torch.rand(len(rows), generator=generator) < 0.5
             terms = train_step(model, features, train, rows, mirror, settings, optimizer, scaler)
-            for term, value in terms.items():
-                sums[term] = sums.get(term, 0.0) + value * len(rows) / len(train.ids)
+            taken.append((rows, terms))
+        sums = epoch_terms(taken, train.ids, s.lr)
         iou = val_mask_iou(model, features, val, s.batch_size) if val.ids else None
         seconds = time.perf_counter() - start
         row = {"epoch": epoch + 1, "loss": sum(sums.values()), **sums, "val_mask_iou": iou}
@@ -205,7 +205,13 @@ def cached_maps(model: MaskFormer, features: Features, ids: list[str],
                 mirror: Any = False) -> list[Tensor]:
     """The model's input (B, C, h, w) of each level, on its device; it travels there as float16."""
     device = next(model.parameters()).device
-    return [features.half(level, ids, mirror).to(device).float() for level in model.config.levels]
+    return [moved(features.half(k, ids, mirror), device).float() for k in model.config.levels]
+
+
+def moved(tensor: Tensor, device: torch.device) -> Tensor:
+    """On the device; a GPU copies it from memory of its own while the program goes on."""
+    cuda = device.type == "cuda"
+    return (tensor.pin_memory() if cuda else tensor).to(device, non_blocking=cuda)
 
 
 def prepare(features: Features, classes: int, settings: Settings, device: torch.device,
@@ -220,21 +226,22 @@ def prepare(features: Features, classes: int, settings: Settings, device: torch.
     model, precision = build(config).to(device), mixed_precision(settings, device)
     if precision is torch.bfloat16:  # its convolutions are faster with the channels last
         model.to(memory_format=torch.channels_last)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=s.lr, weight_decay=s.weight_decay)
+    optimizer = torch.optim.AdamW(  # the fused one skips an overflow of float16 without a wait
+        model.parameters(), s.lr, weight_decay=s.weight_decay, fused=device.type == "cuda" or None)
     scaler = torch.amp.GradScaler(device.type, enabled=precision is torch.float16)
     return model, optimizer, scaler
 
 
 def train_step(model: Any, features: Features, train: Targets, rows: Tensor, mirror: Tensor,
                settings: Settings, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler
-               ) -> dict[str, float]:
+               ) -> dict[str, Tensor]:
     """One step of the optimizer on these rows of `train`, mirrored where `mirror` (B,) is true;
-    returns the terms of the loss. FloatingPointError where it is not finite. Every photo has one
+    returns the terms of the loss, on the device: no step waits for a GPU. Every photo has one
     object, so each term is a mean over photos, and the sum of weighted means of its parts."""
     s, device = settings.training, next(model.parameters()).device
-    ids, (part, weight) = [train.ids[r] for r in rows], distributed.part(len(rows))
-    maps = cached_maps(model, features, ids[part], mirror[part].numpy())
-    classes, masks, valid = (t.to(device) for t in train.batch(rows[part], mirror[part]))
+    part, weight = distributed.part(len(rows))
+    maps = cached_maps(model, features, [train.ids[r] for r in rows[part]], mirror[part].numpy())
+    classes, masks, valid = (moved(t, device) for t in train.batch(rows[part], mirror[part]))
     precision = mixed_precision(settings, device)
     with (distributed.as_one(len(rows), part),
           torch.autocast(device.type, precision, enabled=precision is not None)):
@@ -242,12 +249,7 @@ def train_step(model: Any, features: Features, train: Targets, rows: Tensor, mir
     weights = (s.class_weight, s.mask_weight, s.dice_weight)
     terms = model.loss(output, classes, masks, valid, weights, s.no_object_weight)
     loss = sum(terms.values()) * weight
-    # one wait for a GPU, not one a term
-    means = distributed.total(torch.stack([*terms.values()]).detach() * weight).tolist()
-    values = dict(zip(terms, means, strict=True))
-    if not math.isfinite(total := sum(values.values())):
-        raise FloatingPointError(f"the loss is {total} (terms {values}) on the photos "
-                                 f"{', '.join(ids)}. Lower lr ({s.lr}) or look at their masks.")
+    means = distributed.total(torch.stack([*terms.values()]).detach() * weight)
     optimizer.zero_grad(set_to_none=True)
     scaler.scale(loss).backward()
     distributed.add_gradients(model)
@@ -255,7 +257,23 @@ def train_step(model: Any, features: Features, train: Targets, rows: Tensor, mir
     torch.nn.utils.clip_grad_norm_(model.parameters(), s.clip)
     scaler.step(optimizer)
     scaler.update()
-    return values
+    return dict(zip(terms, means, strict=True))
+
+
+def epoch_terms(taken: list[tuple[Tensor, dict[str, Tensor]]], ids: list[str], lr: float
+                ) -> dict[str, float]:
+    """The terms of the loss, means over the photos of an epoch: of the rows and terms of its steps,
+    read at once. FloatingPointError where those of a step are not finite, with its photos."""
+    sums = dict.fromkeys(taken[0][1], 0.0)
+    steps = torch.stack([torch.stack([*terms.values()]) for _, terms in taken]).tolist()
+    for (rows, _), values in zip(taken, steps, strict=True):
+        if not math.isfinite(total := sum(values)):
+            raise FloatingPointError(
+                f"the loss is {total} (terms {dict(zip(sums, values, strict=True))}) on the photos "
+                f"{', '.join(ids[r] for r in rows)}. Lower lr ({lr}) or look at their masks.")
+        for term, value in zip(sums, values, strict=True):
+            sums[term] += value * len(rows) / len(ids)
+    return sums
 
 
 def _save(path: Path, key: str, model, optimizer, scaler, best: dict, history: list) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
+from contextlib import nullcontext
+
 import pytest
 import torch
 from conftest import small
 
+from petweak.data import feature_cache
 from petweak.experiments import alternatives as module
 from petweak.experiments.alternatives import STAGES, alternatives
 from petweak.study.run import Run
@@ -27,7 +31,8 @@ def smaller(monkeypatch):
 def test_every_stage_has_two_ways_or_more(run):
     table = alternatives(run, stages=("engine", "precision", "queries", "walk"), photos=4, rounds=1)
     ways = table.groupby("stage", sort=False)["what"].apply(list)
-    assert ways["engine"] == ["ONNX Runtime", "PyTorch"] and ways["walk"][0] == "photo by photo"
+    assert ways["engine"] == ["ONNX Runtime", "PyTorch", "PyTorch, bfloat16"]
+    assert ways["walk"][0] == "photo by photo"
     assert len(ways["precision"]) == 4 and ways.map(len).min() >= 2
     assert (table.groupby("stage").first()["ratio"] == 1).all()
     assert (table["seconds"] > 0).all() and set(table["n_images"]) == {4}
@@ -47,13 +52,32 @@ def test_the_default_comes_first(run, stage, monkeypatch):
     monkeypatch.setattr(module, "onnx_engine", lambda backbone: backbone)
     monkeypatch.setattr(module, "export", lambda backbone: b"")
     passed: list[tuple[int, int]] = []
-    monkeypatch.setattr(module, "_pass", lambda run, samples, network, settings: passed.append(
+    monkeypatch.setattr(module, "pass_anew", lambda run, samples, network, settings: passed.append(
         (settings.system.workers, settings.backbone.extraction_batch)))
     for call in STAGES[stage](run, run.pets.split("train")[:2]).values():
         call()
     s = run.settings
     assert stage == "graph" or passed[0] == (s.system.workers, s.backbone.extraction_batch)
-    assert stage != "decoding" or passed[1:] == [(2, s.backbone.extraction_batch)]
+    assert stage != "decoding" or [workers for workers, _ in passed] == [0, 2, 0]
+
+
+def test_photos_decoded_by_threads_are_those_of_the_pass(run, monkeypatch):
+    """The same cache, and no loader of torch's."""
+    kept, samples, passed = [], run.pets.split("train")[:5], module.pass_anew
+    monkeypatch.setattr(module, "scratch", lambda folder: nullcontext(run.folder / "passes"))
+    monkeypatch.setattr(module, "onnx_engine", lambda backbone: backbone)
+
+    def pass_anew(*args):
+        passed(*args)
+        kept.append((run.folder / "passes" / "features" / "final.npy").read_bytes())
+
+    monkeypatch.setattr(module, "pass_anew", pass_anew)
+    first, _, threads = STAGES["decoding"](run, samples).values()
+    first()
+    shutil.rmtree(run.folder / "passes")
+    monkeypatch.setattr(feature_cache, "DataLoader", lambda *a, **k: pytest.fail("no threads"))
+    threads()
+    assert kept[0] == kept[1]
 
 
 def test_an_unknown_stage_is_told(run):

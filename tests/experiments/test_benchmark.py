@@ -11,6 +11,7 @@ from conftest import small
 
 from petweak.data.pictures import load_photo
 from petweak.experiments.benchmark import InEveryStep, alternate, benchmark, rivals, untrained
+from petweak.pseudo_masks.refinement import STEPS
 from petweak.study.run import Run
 from petweak.training.inference import predict_photo, predict_photos
 
@@ -54,11 +55,13 @@ def test_cams_and_predictions(run):
 
 def test_what_a_study_does_after_the_pass(rendered, tmp_path):
     flat = dict(sources="ground_truth,gradcam_pretrained", labels="species", levels=LEVELS,
-                walk_steps=2, round_walk_steps=2)
+                walk_steps=2, round_walk_steps=2, refinement="pamr", refinement_scales="1.0")
     table = benchmark(Run(tmp_path, rendered, small(**flat)), ("stages",), photos=3, rounds=1)
     assert table["what"].tolist() == [
-        "soft masks, gradcam_pretrained", "self-training, masks of a round", "pamr", "crf", "walk",
-        "metrics"]
+        "soft masks, gradcam_pretrained", "soft masks, imagenet_only",
+        *(f"refinement, {step}" for step in STEPS), "self-training, masks of a round",
+        "self-training, an epoch of a round", "metrics"]
+    assert (table["seconds"] > 0).all() and not (tmp_path / "masks" / "imagenet_only").exists()
 
 
 def test_a_batch_is_predicted_as_its_photos(run):

@@ -12,6 +12,7 @@ from few import drop_trimaps, few_photos
 
 from petweak import experiments
 from petweak.experiments import EXPERIMENTS, experiment, run_experiment
+from petweak.study.about import git_commit
 from petweak.study.run import Run
 
 
@@ -56,6 +57,7 @@ def test_it_writes_its_table_and_what_it_was_made_with(two):
     about = json.loads((two.folder / "experiments" / "two.json").read_text())
     assert about["options"] == {"seeds": [0, 1], "names": ["a"], "x": 5, "whole": True}
     assert about["settings"]["backbone"]["image_size"] == 64 and about["data"] == two.content
+    assert about["commit"] == git_commit()
 
 
 def test_options_may_be_text(two):

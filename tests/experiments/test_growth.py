@@ -1,8 +1,9 @@
-"""What grows with what: points measured once, exponents of known powers, the set's form."""
+"""What grows with what: points measured once, sizes that there are, the set's form."""
 
 from __future__ import annotations
 
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,7 @@ from petweak.data.files import read_json
 from petweak.data.oxford_pets import check, read_pets
 from petweak.experiments import growth as module
 from petweak.experiments import run_experiment
-from petweak.experiments.growth import exponents, growth, own_memory, write_set
+from petweak.experiments.growth import growth, own_memory, write_set
 from petweak.study.run import Run
 
 BASE = "photos=12 classes=3 side=64 queries=2"
@@ -43,7 +44,8 @@ def test_a_row_per_point_and_nothing_is_left_of_the_studies(run, table):
 
 
 def test_what_is_measured_is_not_measured_again(run, table, monkeypatch):
-    monkeypatch.setattr("subprocess.run", lambda *_: pytest.fail("again"))
+    again = SimpleNamespace(run=lambda *_: pytest.fail("again"))
+    monkeypatch.setattr(module, "subprocess", again)
     pd.testing.assert_frame_equal(run_experiment("growth", run, **TINY), table)
     files = sorted((run.folder / "experiments" / "growth").iterdir())
     assert [f.stem for f in files] == [
@@ -73,15 +75,19 @@ def test_a_base_without_a_size_is_refused(run):
             growth(run, base=wrong)
 
 
-def test_exponents_are_those_of_powers():
-    n = np.array([2, 10, 100])
-    one = pd.DataFrame({"axis": "photos", "value": n, "features": 3.0 * n, "all": 0.1 * n**2,
-                        "own_mb": 700.0, "repeats": 1})
-    two = pd.DataFrame({"axis": "side", "value": [64], "features": 1.0, "all": 1, "own_mb": 1})
-    fits = exponents(pd.concat([one, two]))
-    assert fits.index.tolist() == ["photos"]
-    assert fits.columns.tolist() == ["features", "all", "own_mb"]
-    assert np.allclose(fits.loc["photos"], [1, 2, 0])
+def test_more_classes_than_photos_are_refused_before_anything_is_measured(run, monkeypatch):
+    monkeypatch.setattr(module, "_kept", lambda *_: pytest.fail("measured"))
+    none = dict(side=(), queries=(), base=BASE)
+    with pytest.raises(ValueError, match=r"^13 classes need as many photos, and a point has 12: "
+                       r"say -o classes= with none above 12, or base='photos=13 \.\.\.'$"):
+        growth(run, photos=(), classes=(2, 12, 13), **none)
+    with pytest.raises(ValueError, match="3 classes need as many photos, and a point has 2"):
+        growth(run, photos=(2,), classes=(), **none)
+
+
+def test_a_set_has_as_many_classes_as_it_says(run, tmp_path):
+    write_set(tmp_path, run.pets.samples, 12, 12)
+    assert len(read_pets(tmp_path).breeds) == 12
 
 
 def test_the_set_is_one_that_is_read_without_a_fault(run, tmp_path):

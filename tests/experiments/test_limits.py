@@ -82,6 +82,12 @@ def test_the_work_of_every_stage(run, table):
     places = (64 // 8) ** 2  # of the walk, at stride 8
     of = channels["stride16"] + channels["stride8"]
     assert gflop["random walk"] == pytest.approx(n * 2 * places**2 * (of + 4))
+    pairs = (64 // 2 // 2) ** 4  # of the CRF's positions
+    assert gflop["CRF"] >= n * 10 * 2 * pairs
+    head = channels["final"] * len(run.pets.breeds)  # forward, and the gradient of its weights
+    steps = run.settings.finetuning.finetune_epochs
+    assert gflop["finetuning of the head"] == pytest.approx(steps * 2 * 2 * (2 * n) * head)
+    assert gflop["Mask R-CNN, compact"] > 1e8
     assert gflop["prediction"] > n / of_pass * gflop[at]  # two views, and the model
     assert (gflop[["decode and resize", "PAMR", "metrics"]] == 0).all()
     one, more = (gflop[f"training step, {name}"] for name in ("maskformer", "maskformer-ms"))
@@ -91,7 +97,7 @@ def test_the_work_of_every_stage(run, table):
     assert table.loc["random walk", "mb"] * 1e6 == maps + 2 * (4 * n * 32**2)
     cache = sum(of_pass * run.features.map(level)[0].nbytes for level in (*levels, "pooled"))
     assert cache < table.loc["pass, with decoding and writing", "mb"] * 1e6 < 2e7 + cache
-    assert not (run.folder / "experiments" / "limits").exists()
+    assert not (run.folder / "experiments" / "alternatives").exists()
     assert table.loc["PAMR", "mb"] * 1e6 == 4 * n * 32**2 * (1 + 3 + 1)
 
 
@@ -104,8 +110,8 @@ def test_a_step_costs_between_two_and_three_passes(run, table):
 
 
 def test_every_row_says_what_it_was_measured_with(table):
-    assert len(table) == 11 and not table.isna().any(axis=None) and set(table["rounds"]) == {1}
-    assert table["n_images"].tolist() == [3] * 4 + [2] * 7
+    assert len(table) == 14 and not table.isna().any(axis=None) and set(table["rounds"]) == {1}
+    assert table["n_images"].tolist() == [3] * 4 + [2] * 10
     assert np.allclose(table["share"], table["least"] / table["seconds"])
     assert table["rest"].str.fullmatch(r"(\S[^,]* \d+%(, |$))+").all()
     assert table.loc["decode and resize", "rest"].startswith("outside of torch")

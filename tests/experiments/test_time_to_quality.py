@@ -1,4 +1,4 @@
-"""What is on the clock, what a rival learns from, and what is read off the curves."""
+"""What is on the clock, and what a rival learns from."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from petweak.config import LEVELS
 from petweak.data.oxford_pets import load_trimap
 from petweak.evaluation.metrics import target
 from petweak.experiments import time_to_quality as module
-from petweak.experiments.time_to_quality import reached, rival_learner, time_to_quality
+from petweak.experiments.time_to_quality import rival_learner, time_to_quality
 from petweak.study.run import Run
 from petweak.training.targets import Targets
 
@@ -94,25 +94,6 @@ def test_a_rival_is_scored_at_the_photos_size_over_both_views(run, monkeypatch):
         columns = mask.all(0)
         assert (columns == columns[::-1]).all() and (mask.any(0) == columns).all()
         assert abs(columns.sum() - width / 2) < width / 8
-
-
-def test_what_is_read_off_the_curves():
-    def curve(what: str, seed: int, ious: list[float], seconds: float) -> pd.DataFrame:
-        step = np.arange(1, len(ious) + 1)
-        return pd.DataFrame({"what": what, "seed": seed, "step": step, "seconds": seconds * step,
-                             "before": 0.5 * seconds, "iou": ious})
-
-    table = pd.concat([curve("ours", 0, [0.5, 0.91, 0.89, 0.95], 1),
-                       curve("ours", 1, [0.92, 0.93, 0.94, 0.93], 3),
-                       curve("ours", 2, [0.5, 0.6, 0.9, 0.91], 2),
-                       curve("net", 0, [0.1, 0.2], 5), curve("net", 1, [0.91, 0.2], 5),
-                       curve("net", 2, [0.1, 0.3], 5)])
-    found = reached(table).set_index("what")
-    assert found.index.tolist() == ["ours", "net"] and set(found["seeds"]) == {3}
-    assert found.loc["ours", ["0.90", "0.92", "0.93"]].tolist() == [3.0, 4.0, 6.0]
-    assert found.loc["ours", ["before", "iou"]].tolist() == [1.0, 0.93]
-    assert found.loc["net", ["0.90", "0.92", "0.93"]].isna().all()
-    assert found.loc["net", "iou"] == 0.2
 
 
 def test_an_unknown_network_is_refused(run):

@@ -12,12 +12,14 @@ from petweak.__main__ import main
 from petweak.config import LEVELS
 from petweak.data.masks import FOREGROUND, read_mask
 from petweak.data.oxford_pets import load_photo
+from petweak.experiments.benchmark import exact_targets
 from petweak.models.backbones import load_backbone
 from petweak.models.maskformer import MaskFormer, MaskFormerConfig
 from petweak.models.onnx import make_engine
 from petweak.pseudo_masks import SOURCES, cam
 from petweak.study.run import Run
 from petweak.training.inference import load_model, predict_features, predict_photo
+from petweak.training.trainer import prepare, train_step
 
 # `mask_rcnn` needs COCO's weights, `external` a folder; both have no arithmetic of their own here.
 HERE = [name for name in SOURCES if name not in ("mask_rcnn", "external")]
@@ -118,6 +120,39 @@ def test_training_in_16_bits(open_run, precision, levels, measured):
     assert all(t.dtype == torch.float32 and torch.isfinite(t).all() for t in state.values())
     difference = iou_on_test(run, "species") - iou_on_test(exact, "species")
     measured("mask IoU on test, 16 - 32 bits", difference, -0.08, 0.08)
+
+
+@pytest.mark.parametrize("precision", ["float32", "auto", "bfloat16"])
+def test_a_training_step_waits_for_nothing_of_the_gpu(open_run, precision):
+    run = open_run("cuda", precision=precision)
+    samples = list(run.pets.split("train"))[:8]
+    targets, settings = exact_targets(run, samples), run.settings
+    classes = len(run.pets.classes(settings.labels[0]))
+    model, *rest = prepare(run.features, classes, settings, run.device)
+    model.train()
+    for mode in ("default", "error"):  # what is chosen and allocated once comes with the first
+        torch.cuda.set_sync_debug_mode(mode)
+        try:
+            terms = train_step(model, run.features, targets, torch.arange(8),
+                               torch.zeros(8, dtype=torch.bool), settings, *rest)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+    assert all(t.is_cuda and torch.isfinite(t) for t in terms.values())
+
+
+def test_the_benchmark_command(rendered, tmp_path, measured):
+    pytest.importorskip("transformers")
+    pytest.importorskip("segmentation_models_pytorch")
+    command = ["experiment", "benchmark", "--data-root", str(rendered), "--run",
+               str(tmp_path / "run"), "--device", "cuda", "--set", "image_size=96",
+               "decoder_channels=16", f"levels={','.join(LEVELS)}", "engine=eager",
+               "-o", "parts=epoch,cams,predict", "photos=8", "rounds=1"]
+    assert main(command) == 0
+    table = pd.read_csv(tmp_path / "run" / "experiments" / "benchmark.csv")
+    assert set(table["device"]) == {torch.cuda.get_device_name(0)}
+    assert set(table["part"]) == {"epoch", "cams", "predict"}
+    for row in table.itertuples():
+        measured(f"seconds of {row.part}, {row.what}", row.seconds, least=0)
 
 
 def test_two_queries_and_a_hundred(open_run, measured):

@@ -3,6 +3,7 @@ did."""
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 
@@ -76,6 +77,33 @@ def test_it_learns_masks_and_classes_of_photos_that_it_has_not_seen(tmp_path, ta
     features = make_features(targets.ids, small())
     predictions = dict(predict_features(load_model(tmp_path), features, targets.ids[-4:]))
     assert all(p.classes.argmax() == number(i) % 2 for i, p in predictions.items())
+
+
+def test_the_terms_of_an_epoch_are_means_over_its_photos(tmp_path, targets, monkeypatch):
+    """As the steps gave them, in batches of 5, 5 and 2."""
+    taken, step = [], trainer.train_step
+
+    def noted(*args):
+        terms = step(*args)
+        taken.append((len(args[3]), {k: float(v) for k, v in terms.items()}))
+        return terms
+
+    monkeypatch.setattr(trainer, "train_step", noted)
+    train(tmp_path, targets, epochs=1, batch_size=5)
+    (row,) = pd.read_csv(tmp_path / "history.csv").to_dict("records")
+    assert [n for n, _ in taken] == [5, 5, 2]
+    for term in ("class", "mask", "dice"):
+        assert row[term] == round(sum(terms[term] * n / 12 for n, terms in taken), 6)
+
+
+def test_photos_are_named_of_the_first_step_whose_loss_is_not_finite():
+    ids, rows = ["a", "b", "c", "d"], (torch.tensor([2, 0]), torch.tensor([1]), torch.tensor([3]))
+    terms = [{"mask": torch.tensor(x), "dice": torch.tensor(0.5)} for x in (1.0, 4.0, math.nan)]
+    found = trainer.epoch_terms([*zip(rows, terms, strict=True)][:2], ids[:3], 0.1)
+    assert found == pytest.approx({"mask": 2.0, "dice": 0.5})
+    terms[1]["dice"] = torch.tensor(math.inf)
+    with pytest.raises(FloatingPointError, match=r"inf .* on the photos b\. Lower lr \(0\.1\)"):
+        trainer.epoch_terms([*zip(rows, terms, strict=True)], ids, 0.1)
 
 
 def test_the_epoch_that_is_best_on_val_is_kept(tmp_path, targets):
