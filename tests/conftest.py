@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import gc
 import multiprocessing
@@ -109,9 +110,48 @@ def _same_start():
     torch.manual_seed(0)
 
 
+@functools.cache
+def _built(name: str, **options):
+    import timm
+
+    return timm.models.create_model(name, **options)
+
+
+@functools.cache
+def _unpickled(path: Path, written: int) -> dict:
+    import torch
+
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _networks_are_built_once():
+    """Hundreds of tests open a backbone, which takes half a second: here it is a copy of the first
+    one, and the weights of a package, after their hash, are those that were read first."""
+    import timm
+
+    from petweak.models import weights
+
+    def read(path: Path, needed: str, plain=weights._read) -> dict:
+        ours = path in map(weights.available, weights.PACKAGES)
+        return _unpickled(path, path.stat().st_mtime_ns) if ours else plain(path, needed)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(timm, "create_model", lambda *of, **how: copy.deepcopy(_built(*of, **how)))
+        patch.setattr(weights, "_read", read)
+        yield
+
+
 def pytest_collection_finish(session):
     if session.config.option.processes:
         import timm  # noqa: F401 - petweak imports it late; here each file would do so
+        import torch
+
+        if torch.get_num_threads() == 1:  # a fork would wait for others
+            from petweak.models.weights import package_path
+
+            _built("tf_efficientnet_lite0", pretrained=False)
+            _unpickled(path := package_path("efficientnet_lite0"), path.stat().st_mtime_ns)
     gc.freeze()  # what is imported stays: no collection has to look through it
 
 
