@@ -20,7 +20,6 @@ import zipfile
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
-import pip
 import pytest
 import setuptools
 import yaml
@@ -179,9 +178,10 @@ def test_without_cuda_the_rest_of_the_list_is_installed_with_its_hashes(tmp_path
     plain = {k: v for k, v in os.environ.items() if not k.startswith(("PIP_", "MAKE"))}
     plain |= {"PIP_CONFIG_FILE": os.devnull, "PIP_INDEX_URL": of_pypi}
     # pip is lent to the new environment: to unpack one takes longer than all else.
+    pip = Path(importlib.util.find_spec("pip").origin).parent
     (python := tmp_path / "python").write_text(
         f"#!/bin/sh\n'{sys.executable}' \"$@\" --without-pip || exit\n"
-        f"ln -s '{Path(pip.__file__).parent}' $(echo .venv/lib/*/site-packages)\n")
+        f"ln -s '{pip}' $(echo .venv/lib/*/site-packages)\n")
     python.chmod(0o755)
 
     def install(*words: str) -> subprocess.CompletedProcess:
