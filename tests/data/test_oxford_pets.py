@@ -71,8 +71,14 @@ def test_a_photo_is_asked_for_by_its_id(tmp_path):
         pets.leaving_out("pug")
 
 
-def test_real_part_of_the_set(real_photos):
-    pets = check(read_pets(real_photos))
+@pytest.fixture(scope="module")
+def real_pets(real_photos):
+    """Every photo and trimap decoded, once."""
+    return check(read_pets(real_photos))
+
+
+def test_real_part_of_the_set(real_photos, real_pets):
+    pets = real_pets
     assert (len(pets.split("train")), len(pets.split("test"))) == (300, 298)
     assert pets.breeds == ("Abyssinian", "american_bulldog", "Bengal")
     assert not pets.quarantine  # .mat files and unlisted photos are left alone
@@ -584,9 +590,8 @@ def test_one_odd_trimap_among_others_is_no_doubt(tmp_path):
     assert check(read_pets(tmp_path)).doubts == ()
 
 
-def test_real_sets_raise_no_doubt(real_photos):
-    for root in (real_photos, real_photos.with_name("data37")):
-        pets = check(read_pets(root))
+def test_real_sets_raise_no_doubt(real_photos, real_pets):
+    for pets in (real_pets, check(read_pets(real_photos.with_name("data37")))):
         assert pets.doubts == () and not pets.quarantine and pets.name == "oxford-iiit-pet"
 
 

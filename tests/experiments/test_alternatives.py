@@ -18,9 +18,9 @@ SAME = ("queries", "crf", "walk")  # what these return can be compared here
 
 
 @pytest.fixture(scope="module")
-def run(rendered, tmp_path_factory) -> Run:
+def run(eight_breeds, tmp_path_factory) -> Run:
     flat = dict(sources="ground_truth", labels="species", batch_size=4, walk_steps=3)
-    return Run(tmp_path_factory.mktemp("alternatives"), rendered, small(**flat))
+    return Run(tmp_path_factory.mktemp("alternatives"), eight_breeds, small(**flat))
 
 
 @pytest.fixture(autouse=True)

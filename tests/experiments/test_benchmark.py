@@ -19,9 +19,9 @@ LEVELS = "final,penultimate,stride16,stride8"
 
 
 @pytest.fixture(scope="module")
-def run(rendered, tmp_path_factory) -> Run:
+def run(eight_breeds, tmp_path_factory) -> Run:
     flat = dict(sources="ground_truth", labels="species", levels=LEVELS, batch_size=4)
-    return Run(tmp_path_factory.mktemp("benchmark"), rendered, small(**flat))
+    return Run(tmp_path_factory.mktemp("benchmark"), eight_breeds, small(**flat))
 
 
 def test_each_is_timed_in_every_round_and_begins_one_in_turn():
@@ -53,10 +53,11 @@ def test_cams_and_predictions(run):
     assert (table["low"] <= table["high"]).all()
 
 
-def test_what_a_study_does_after_the_pass(rendered, tmp_path):
+def test_what_a_study_does_after_the_pass(eight_breeds, tmp_path):
     flat = dict(sources="ground_truth,gradcam_pretrained", labels="species", levels=LEVELS,
                 walk_steps=2, round_walk_steps=2, refinement="pamr", refinement_scales="1.0")
-    table = benchmark(Run(tmp_path, rendered, small(**flat)), ("stages",), photos=3, rounds=1)
+    run = Run(tmp_path, eight_breeds, small(**flat))
+    table = benchmark(run, ("stages",), photos=3, rounds=1)
     assert table["what"].tolist() == [
         "soft masks, gradcam_pretrained", "soft masks, imagenet_only",
         *(f"refinement, {step}" for step in STEPS), "self-training, masks of a round",

@@ -122,9 +122,9 @@ def test_every_fault_says_what_differs():
 
 
 @pytest.fixture(scope="module")
-def run(rendered, tmp_path_factory) -> Run:
+def run(eight_breeds, tmp_path_factory) -> Run:
     chosen = small(cam_target="top1", cam_mirror=False, threshold="0.5")
-    return Run(tmp_path_factory.mktemp("faults"), rendered, chosen)
+    return Run(tmp_path_factory.mktemp("faults"), eight_breeds, chosen)
 
 
 def test_no_fault_gives_the_studys_scores(run):

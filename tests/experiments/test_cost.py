@@ -9,8 +9,8 @@ from petweak.experiments.cost import cost
 from petweak.study.run import Run
 
 
-def test_the_cost_is_of_train_alone_and_of_every_stage(rendered, tmp_path):
-    run = Run(tmp_path, rendered, small(**ROUNDS))
+def test_the_cost_is_of_train_alone_and_of_every_stage(eight_breeds, tmp_path):
+    run = Run(tmp_path, eight_breeds, small(**ROUNDS))
     table, train = cost(run).set_index("stage"), len(run.pets.split("train"))
     assert table["photos"]["all"] == train and table["photos"]["features"] == 2 * train
     assert {"features", "masks imagenet_only"} < set(table.index)

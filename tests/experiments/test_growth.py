@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import runpy
+import subprocess
+import sys
 import time
 from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import small
+from conftest import process_context, small
 
 from petweak.data.files import read_json
 from petweak.data.oxford_pets import check, read_pets
@@ -27,9 +30,28 @@ def run(rendered, tmp_path_factory) -> Run:
     return Run(tmp_path_factory.mktemp("growth"), rendered, small(**flat))
 
 
+def _module(words: list[str]) -> None:
+    sys.argv[:] = words
+    runpy.run_module(words[0], run_name="__main__")
+
+
 @pytest.fixture(scope="module")
 def table(run) -> pd.DataFrame:
-    return run_experiment("growth", run, **TINY)
+    """The first point by its command, the other one in a process that has imported PyTorch."""
+    commands = []
+
+    def run_or_fork(command):
+        commands.append(command)
+        if len(commands) == 1:
+            return subprocess.run(command)
+        process = process_context().Process(target=_module, args=([*map(str, command[2:])],))
+        process.start()
+        process.join()
+        return SimpleNamespace(returncode=process.exitcode)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "subprocess", SimpleNamespace(run=run_or_fork))
+        return run_experiment("growth", run, **TINY)
 
 
 def test_a_row_per_point_and_nothing_is_left_of_the_studies(run, table):

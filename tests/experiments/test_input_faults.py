@@ -12,8 +12,8 @@ from petweak.study.run import Run
 
 
 @pytest.fixture(scope="module")
-def run(rendered, tmp_path_factory) -> Run:
-    return Run(tmp_path_factory.mktemp("inputs"), rendered, small())
+def run(eight_breeds, tmp_path_factory) -> Run:
+    return Run(tmp_path_factory.mktemp("inputs"), eight_breeds, small())
 
 
 def test_ways_to_feed_a_detector():

@@ -18,9 +18,9 @@ SIDE, COPIED = 256, 4
 
 
 @pytest.fixture(scope="module")
-def run(rendered, tmp_path_factory) -> Run:
+def run(eight_breeds, tmp_path_factory) -> Run:
     flat = dict(sources="ground_truth", labels="species", walk_steps=4)
-    return Run(tmp_path_factory.mktemp("limits"), rendered, small(**flat))
+    return Run(tmp_path_factory.mktemp("limits"), eight_breeds, small(**flat))
 
 
 @pytest.fixture(scope="module")

@@ -30,8 +30,8 @@ def test_a_probe_learns_a_linear_rule(tmp_path):
     assert ((logits > 0).squeeze() == torch.tensor([1, 1, 0, 0]).bool()).all()
 
 
-def test_probes_have_a_row_per_level(rendered, tmp_path):
-    run = Run(tmp_path, rendered, small())
+def test_probes_have_a_row_per_level(eight_breeds, tmp_path):
+    run = Run(tmp_path, eight_breeds, small())
     table = probes(run)
     assert list(table["level"]) == list(run.features.levels) and table["iou"].between(0, 1).all()
     assert table["stride"].tolist() == [32, 32, 16, 8]

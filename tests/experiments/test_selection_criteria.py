@@ -11,8 +11,8 @@ from petweak.pseudo_masks.selection import CRITERIA
 from petweak.study.run import Run
 
 
-def test_settings_are_compared_on_train(rendered, tmp_path):
-    run = Run(tmp_path, rendered, small(refinement_scales=(1.0,)))
+def test_settings_are_compared_on_train(eight_breeds, tmp_path):
+    run = Run(tmp_path, eight_breeds, small(refinement_scales=(1.0,)))
     table = selection_criteria(run, pipelines=("averaged", "local"), thresholds=(0.3, 0.6))
     assert table["pipeline"].tolist() == ["averaged"] * 2 + ["local"] * 2
     assert table["threshold"].tolist() == [0.3, 0.6] * 2

@@ -11,8 +11,8 @@ from petweak.study.run import Run
 
 
 @pytest.fixture(scope="module")
-def run(rendered, tmp_path_factory) -> Run:
-    return Run(tmp_path_factory.mktemp("curves"), rendered, small(threshold="0.5"))
+def run(eight_breeds, tmp_path_factory) -> Run:
+    return Run(tmp_path_factory.mktemp("curves"), eight_breeds, small(threshold="0.5"))
 
 
 def test_the_curve_passes_through_the_studys_score(run):

@@ -15,8 +15,8 @@ from petweak.study.run import Run
 
 
 @pytest.fixture(scope="module")
-def run(rendered, tmp_path_factory) -> Run:
-    run = Run(tmp_path_factory.mktemp("trials"), rendered, small(threshold="0.3"))
+def run(eight_breeds, tmp_path_factory) -> Run:
+    run = Run(tmp_path_factory.mktemp("trials"), eight_breeds, small(threshold="0.3"))
     run.masks("ground_truth")
     run.mask_scores("gradcam_pretrained")
     return run

@@ -10,9 +10,9 @@ from petweak.training.trainer import CONFIG
 
 
 @pytest.fixture(scope="module")
-def run(rendered, tmp_path_factory) -> Run:
+def run(eight_breeds, tmp_path_factory) -> Run:
     flat = ROUNDS | dict(refinement_scales=(1.0, 1.5), round_epochs=2, last_epochs=4)
-    return Run(tmp_path_factory.mktemp("unlabelled"), rendered, small(**flat))
+    return Run(tmp_path_factory.mktemp("unlabelled"), eight_breeds, small(**flat))
 
 
 @pytest.fixture(scope="module")

@@ -11,9 +11,9 @@ from petweak.study.run import Run
 
 
 @pytest.fixture(scope="module")
-def run(rendered, tmp_path_factory) -> Run:
+def run(eight_breeds, tmp_path_factory) -> Run:
     flat = ROUNDS | dict(refinement_scales=(1.0, 1.5), border="ignore", background_threshold=0.5)
-    return Run(tmp_path_factory.mktemp("unseen"), rendered, small(**flat))
+    return Run(tmp_path_factory.mktemp("unseen"), eight_breeds, small(**flat))
 
 
 def test_a_partial_variant_leaves_the_runs_caches_whole(run):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from conftest import small
 from explored import SOURCES, control, refuse, run, texts  # noqa: F401 - fixtures
+from few import few_photos
 from PIL import Image
 
 from petweak.data.masks import FOREGROUND, read_mask
@@ -59,7 +60,8 @@ def test_the_backbone_runs_once_per_view_and_scale_and_models_are_loaded_once(
     steps = dict(refinement="multiscale", refinement_scales=(0.5, 1.0, 1.5), labels="species")
     sources = ("gradcam_pretrained", "gradcam_finetuned")
     settings = small(sources=sources, epochs=1, threshold="otsu", **steps)
-    run = Run(tmp_path, rendered, settings)  # noqa: F811
+    data = few_photos(rendered, tmp_path / "data")
+    run = Run(tmp_path / "run", data, settings)  # noqa: F811
     for source in sources:
         run.model(source, "species")
     loaded = []

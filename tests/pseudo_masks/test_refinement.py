@@ -28,9 +28,10 @@ from petweak.study.run import Run
 
 
 @pytest.fixture(scope="module")
-def run(rendered, tmp_path_factory) -> Run:
+def run(eight_breeds, tmp_path_factory) -> Run:
     """Nine photos, with the real backbone: steps ask for other views and other backbones."""
-    run = Run(tmp_path_factory.mktemp("refinement"), rendered, small(refinement_scales=(1.0, 1.5)))
+    settings = small(refinement_scales=(1.0, 1.5))
+    run = Run(tmp_path_factory.mktemp("refinement"), eight_breeds, settings)
     run.only = frozenset([s.id for s in run.pets.split("train")][:9])
     del run.pets  # cached without `only`
     run.features  # noqa: B018 - once for the module

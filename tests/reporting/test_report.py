@@ -79,7 +79,9 @@ def test_the_page_needs_no_other_file(reported):
 
 @pytest.fixture
 def in_this_process(monkeypatch):
-    """The notebook without a kernel, which takes 5 s to start; those of `reported` have one."""
+    """The notebook without a kernel, which takes 5 s to start, and without the forms of charts for
+    phones and paper: the report of `reported` has both."""
+    monkeypatch.setattr(report, "FORMS", {report.DARK: report.FORMS[report.DARK]})
 
     def execute(notebook, out, values):
         book, names = nbformat.read(notebook, as_version=4), {}

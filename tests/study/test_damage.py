@@ -40,7 +40,7 @@ def results(folder: Path, root: Path) -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def world(rendered, tmp_path_factory):
-    root = few_photos(rendered, tmp_path_factory.mktemp("few"))
+    root = few_photos(rendered, tmp_path_factory.mktemp("few"), breeds=2)
     folder = tmp_path_factory.mktemp("run")
     return folder, root, results(folder, root)
 

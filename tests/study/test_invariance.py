@@ -45,7 +45,7 @@ def threads(n: int) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def data(rendered, tmp_path_factory) -> Path:
-    root = few_photos(rendered, tmp_path_factory.mktemp("invariance"))
+    root = few_photos(rendered, tmp_path_factory.mktemp("invariance"), breeds=2)
     run = Run(root / "run", root, small())
     run.masks("ground_truth")
     shutil.copytree(run.masks_folder("ground_truth"), root / "pngs")

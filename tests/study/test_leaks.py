@@ -27,8 +27,8 @@ pytestmark = pytest.mark.usefixtures("compact_for_coco")
 
 @pytest.fixture(scope="module")
 def data(rendered, tmp_path_factory) -> Path:
-    """A data root of twelve photos, with masks for `external` beside it."""
-    root = few_photos(rendered, tmp_path_factory.mktemp("leaks"))
+    """A data root of six photos, with masks for `external` beside it."""
+    root = few_photos(rendered, tmp_path_factory.mktemp("leaks"), breeds=2)
     run = Run(root / "masks", root, small())
     run.masks("ground_truth")
     run.features  # noqa: B018 - once for all runs
@@ -92,7 +92,7 @@ def test_trimaps_change_scores_and_the_sources_that_read_them_and_nothing_else(
     if source_class(name).reads_trimaps:
         changed = tensors(open_run(tmp_path / "anew", other, data), name)
         assert changed.keys() == expected.keys()
-        assert sum(changed[k] != expected[k] for k in expected if k.startswith("mask")) > 6
+        assert sum(changed[k] != expected[k] for k in expected if k.startswith("mask")) > 3
         return
     roots = {"shuffled": other, "removed": retold(data, tmp_path / "removed", "removed")}
     for how, root in roots.items():
@@ -101,7 +101,7 @@ def test_trimaps_change_scores_and_the_sources_that_read_them_and_nothing_else(
         assert tensors(open_run(tmp_path / f"anew {how}", root, data), name) == expected, how
     scores, others = (r.baseline_scores("centre_box").photos.set_index("id")["iou/foreground"]
                       for r in (run, open_run(run.folder, other, data)))
-    assert (scores != others).sum() > 6  # which do read trimaps
+    assert (scores != others).sum() > 3  # which do read trimaps
 
 
 @pytest.mark.parametrize("how", ["shuffled", "removed"])

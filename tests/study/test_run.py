@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import shutil
 import signal
@@ -14,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import ROUNDS, every_lock, small
+from conftest import ROUNDS, every_lock, process_context, small
 from few import drop_trimaps, few_photos
 from PIL import Image
 from safetensors.numpy import load_file
@@ -136,7 +135,7 @@ def _variant_at_once(folder: Path, root: Path, ready, go) -> None:
 
 
 def test_a_run_and_its_variant_at_once_both_finish(few, done, tmp_path):
-    context = multiprocessing.get_context("spawn")
+    context = process_context()
     ready, go = context.Event(), context.Event()
     run = Run(tmp_path / "run", few, small(**SCALES))
     other = context.Process(target=_variant_at_once, args=(run.folder, few, ready, go))
@@ -401,8 +400,8 @@ def _killed_everywhere(folder: Path, root: Path) -> None:
 def test_killed_at_any_stage_it_ends_with_the_same_tensors_and_results(few, tmp_path):
     killed, alone = (Run(tmp_path / name, few, small(**SCALES | dict(epochs=3)))
                      for name in ("killed", "alone"))
-    process = multiprocessing.get_context("spawn").Process(
-        target=_killed_everywhere, args=(killed.folder, few))
+    arguments = killed.folder, few
+    process = process_context().Process(target=_killed_everywhere, args=arguments)
     process.start()
     process.join(240)
     assert process.exitcode == 0
