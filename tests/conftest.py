@@ -111,13 +111,6 @@ def _same_start():
 
 
 @functools.cache
-def _built(name: str, **options):
-    import timm
-
-    return timm.models.create_model(name, **options)
-
-
-@functools.cache
 def _unpickled(path: Path, written: int) -> dict:
     import torch
 
@@ -136,8 +129,13 @@ def _networks_are_built_once():
         ours = path in map(weights.available, weights.PACKAGES)
         return _unpickled(path, path.stat().st_mtime_ns) if ours else plain(path, needed)
 
+    def create(*of, plain=timm.create_model, built={}, **how):  # noqa: B006 - is meant to be kept
+        if (one := repr((of, how))) not in built:  # options can be lists
+            built[one] = plain(*of, **how)
+        return copy.deepcopy(built[one])
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(timm, "create_model", lambda *of, **how: copy.deepcopy(_built(*of, **how)))
+        patch.setattr(timm, "create_model", create)
         patch.setattr(weights, "_read", read)
         yield
 
