@@ -110,6 +110,14 @@ def _same_start():
     torch.manual_seed(0)
 
 
+def _built(*of, networks={}, **options):  # noqa: B006 - it is kept
+    import timm
+
+    if (one := repr((of, options))) not in networks:  # an option can be a list
+        networks[one] = timm.models.create_model(*of, **options)
+    return networks[one]
+
+
 @functools.cache
 def _unpickled(path: Path, written: int) -> dict:
     import torch
@@ -129,13 +137,8 @@ def _networks_are_built_once():
         ours = path in map(weights.available, weights.PACKAGES)
         return _unpickled(path, path.stat().st_mtime_ns) if ours else plain(path, needed)
 
-    def create(*of, plain=timm.create_model, built={}, **how):  # noqa: B006 - is meant to be kept
-        if (one := repr((of, how))) not in built:  # options can be lists
-            built[one] = plain(*of, **how)
-        return copy.deepcopy(built[one])
-
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(timm, "create_model", create)
+        patch.setattr(timm, "create_model", lambda *of, **how: copy.deepcopy(_built(*of, **how)))
         patch.setattr(weights, "_read", read)
         yield
 
