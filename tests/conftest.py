@@ -111,10 +111,10 @@ def _same_start():
 
 
 @functools.cache
-def _built(name: str, **options):
+def _built(name: str):
     import timm
 
-    return timm.models.create_model(name, **options)
+    return timm.models.create_model(name, pretrained=False)
 
 
 @functools.cache
@@ -136,8 +136,12 @@ def _networks_are_built_once():
         ours = path in map(weights.available, weights.PACKAGES)
         return _unpickled(path, path.stat().st_mtime_ns) if ours else plain(path, needed)
 
+    def create(name: str, plain=timm.create_model, **options):
+        ours = options == {"pretrained": False}
+        return copy.deepcopy(_built(name)) if ours else plain(name, **options)
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(timm, "create_model", lambda *of, **how: copy.deepcopy(_built(*of, **how)))
+        patch.setattr(timm, "create_model", create)
         patch.setattr(weights, "_read", read)
         yield
 
@@ -150,7 +154,7 @@ def pytest_collection_finish(session):
         if torch.get_num_threads() == 1:  # a fork would wait for others
             from petweak.models.weights import package_path
 
-            _built("tf_efficientnet_lite0", pretrained=False)
+            _built("tf_efficientnet_lite0")
             _unpickled(path := package_path("efficientnet_lite0"), path.stat().st_mtime_ns)
     gc.freeze()  # what is imported stays: no collection has to look through it
 
