@@ -13,12 +13,12 @@ SOURCES = ("ground_truth", "gradcam_pretrained", "gradcam_finetuned")
 
 
 @pytest.fixture(scope="session")
-def run(eight_breeds, tmp_path_factory) -> Run:
+def run(rendered, tmp_path_factory) -> Run:
     """A finished study of SOURCES, unrefined, with species; the same for all files of tests."""
     settings = small(sources=SOURCES, labels="species", threshold="0.4", cam_target="pets")
     folder = once(tmp_path_factory.getbasetemp() / "explored",
-                  lambda folder: run_study(Run(folder, eight_breeds, settings)))
-    return Run(folder, eight_breeds, settings)
+                  lambda folder: run_study(Run(folder, rendered, settings)))
+    return Run(folder, rendered, settings)
 
 
 @pytest.fixture
