@@ -41,10 +41,10 @@ from petweak.training.targets import Targets
 from petweak.visualization import charts
 from petweak.visualization.style import save_or_show
 
-# What is after the hyphen is the backbone, where a second one was measured, some of the parts, or
-# an axis that was measured with sizes of its own.
-TABLES = ("benchmark", "benchmark-resnet50", "benchmark-stages", "time_to_quality", "growth",
-          "growth-classes", "limits", "alternatives")
+# What is after the hyphen is the backbone, where a second one was measured, some of the parts,
+# another network beside petweak, or an axis that was measured with sizes of its own.
+TABLES = ("benchmark", "benchmark-resnet50", "benchmark-stages", "time_to_quality",
+          "time_to_quality-unet", "growth", "growth-classes", "limits", "alternatives")
 FRESH, AGAIN = "in a fresh clone", "again, with nothing to do"  # of the demo
 SAME = ("rounds", "repeats", "n_images", "distinct", "precision", "gflops_float32",
         "gflops_bfloat16", "gb_copied", "threads", "device")  # where all rows agree: in the text
@@ -110,9 +110,14 @@ def exponent(measure: str) -> Callable[[Tables], float]:
 
 
 def until(tables: Tables, column: str) -> tuple[float, pd.Series]:
-    """A column of `reached`: petweak's, and the others'."""
-    values = reached(tables["time_to_quality"]).set_index("what")[column]
-    return values[OURS], values.drop(OURS)
+    """A column of `reached`: petweak's, of the table with more seeds, and the others'."""
+    first, *more = (reached(tables[name]).set_index("what")[column] for name in qualities(tables))
+    return first[OURS], pd.concat([first, *more]).drop(OURS)
+
+
+def qualities(tables: Tables) -> list[str]:
+    """The tables of `time_to_quality` that are there. KeyError without the one of the FPN."""
+    return ["time_to_quality", *(name for name in ("time_to_quality-unet",) if name in tables)]
 
 
 def share_of_seconds(tables: Tables) -> float:
@@ -290,7 +295,7 @@ def section(name: str, tables: Tables, note: dict[str, Any], photos: Path) -> li
                          "for rounding, so to the same IoU: tests/experiments/test_benchmark.py "
                          "compares them (`test_the_backbone_in_every_step_gives_the_maps_of_the_"
                          "cache`).")
-    if name == "time_to_quality":
+    if of_table(name) == "time_to_quality":
         clocks = table.groupby(["what", "seed"])["seconds"].max().sum()
         lines.append(f"The clocks of all trainings add up to {number(clocks)} s; a command does "
                      "not train again what the run has kept, and scoring is not on the clock.")
@@ -347,8 +352,8 @@ def section(name: str, tables: Tables, note: dict[str, Any], photos: Path) -> li
 
 def targets(tables: Tables) -> list[str]:
     stages = tables["limits"].set_index("stage")["rest"] if "limits" in tables else {}
-    rows, quality = [], tables.get("time_to_quality", pd.DataFrame({"what": SMP}))["what"]
-    there = [name for name in SMP if name in set(quality)]
+    rows, of = [], [tables[name]["what"] for name in qualities(tables) if name in tables]
+    there = [name for name in SMP if not of or name in set(pd.concat(of))]
     others = "the better of " * (len(there) > 1) + " and ".join(there)
     for t in TARGETS:
         try:
@@ -563,6 +568,8 @@ def copy(run: Path, data: Path) -> None:
 
 def stored_as(name: str, backbone: str, table: pd.DataFrame) -> str:
     """The one of TABLES that a table of an experiment is."""
+    if name == "time_to_quality" and SMP[0] not in set(table["what"]):
+        return "time_to_quality-unet"
     if name == "growth" and set(table["axis"]) == {"classes"}:
         return "growth-classes"
     if name == "benchmark" and not {"epoch", "cams"} & set(table["part"]):
