@@ -45,7 +45,8 @@ from petweak.visualization.style import save_or_show
 # another network beside petweak, or an axis that was measured with sizes of its own.
 TABLES = ("benchmark", "benchmark-resnet50", "benchmark-stages", "time_to_quality",
           "time_to_quality-unet", "growth", "growth-classes", "limits", "alternatives")
-FRESH, AGAIN = "in a fresh clone", "again, with nothing to do"  # of the demo
+# Of the demo: the second is the first and then the notebooks of the exercises' solutions.
+FRESH, SOLVED, AGAIN = "in a fresh clone", "and the solutions", "again, with nothing to do"
 SAME = ("rounds", "repeats", "n_images", "distinct", "precision", "gflops_float32",
         "gflops_bfloat16", "gb_copied", "threads", "device")  # where all rows agree: in the text
 FILE, NAMES = 16 << 40, 10_000_000  # of ext4: bytes of a file, names that a folder holds with ease
@@ -190,6 +191,9 @@ TARGETS = (
     Target("seconds of `petweak --help`", seconds_of("petweak --help"), "<=", 0.5),
     Target("seconds of the demo, share of f5951d4's", share_of_demo, "<=", 0.7,
            why=lambda tables: "below"),
+    Target("seconds of the demo and the solutions, share of f5951d4's demo",
+           lambda tables: of_demos(tables, SOLVED).iloc[-1] / of_demos(tables, FRESH).iloc[0],
+           "<=", 1.2),
     Target("seconds of the demo again, with nothing to do",
            lambda tables: of_demos(tables, AGAIN).iloc[-1], "<=", 5,
            why=lambda tables: "the note of the last row"),

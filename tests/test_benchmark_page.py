@@ -109,16 +109,18 @@ def test_a_demo_is_compared_with_the_first_one():
     assert bench.share_of_demo({"demo": demo}) == 0.65
 
 
-def test_a_demo_with_nothing_to_do_is_one_of_the_targets(out):
-    def said(**more: str) -> list[str]:
+def test_a_demo_with_solutions_or_with_nothing_to_do_is_one_of_the_targets(out):
+    def said(row: int = -1, **more: float) -> list[str]:
         demo = pd.DataFrame({"demo": "new", "what": [bench.FRESH, *more], "seconds": 80})
         demo["seconds"] = [80, *more.values()]
         write_frame(out / "data" / "bench" / "demo.csv", demo)
-        return rows_of(written(out), "## Targets")[-1][1:4]
+        return rows_of(written(out), "## Targets")[row][1:4]
 
     assert said() == ["<= 5", "", "not measured"]
     assert said(**{bench.AGAIN: 4.5}) == ["<= 5", "4.50", "met"]
     assert said(**{bench.AGAIN: 61}) == ["<= 5", "61.0", "not met"]
+    assert said(-2, **{bench.SOLVED: 92}) == ["<= 1.20", "1.15", "met"]
+    assert said(-2, **{bench.SOLVED: 100}) == ["<= 1.20", "1.25", "not met"]
 
 
 def test_exponents_are_those_of_powers():
