@@ -14,6 +14,7 @@ computed here; what was measured elsewhere, or is supposed, is an option or one 
 """
 
 import argparse
+import gc
 import inspect
 import itertools
 import math
@@ -393,14 +394,19 @@ def text_of(make: Callable[[list[str]], dict], photos: int) -> float:
 
 def added(make: Callable[[range], Any]) -> float:
     """Bytes of memory that a photo adds to what `make` makes of the numbers of so many."""
-    sizes, photos = [], (1000, 2000)
-    for n in photos:
-        tracemalloc.start()
-        there = make(range(n))
-        sizes.append(tracemalloc.get_traced_memory()[0])
-        tracemalloc.stop()
-        del there
-    return (sizes[1] - sizes[0]) / (photos[1] - photos[0])
+    photos = (1000, 2000)
+    fewer, more = (min(traced(make, n) for _ in range(3)) for n in photos)  # others allocate, too
+    return (more - fewer) / (photos[1] - photos[0])
+
+
+def traced(make: Callable[[range], Any], n: int) -> int:
+    tracemalloc.start()
+    there = make(range(n))
+    gc.collect()
+    size, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    del there
+    return size
 
 
 def of_all_photos(levels: Iterable[str], grid: int) -> Callable[[range], Any]:

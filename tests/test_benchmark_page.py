@@ -322,7 +322,8 @@ def test_the_plan_says_what_breaks_first(out, rendered, tmp_path, monkeypatch):
     assert limits["final.npy"][1] == f"{2**44 / 20480:,.0f}"
     assert limits["one"] == ("1,000 names", "10,000,000")
     a_photo = float(bench.added(bench.of_all_photos(("final", "stride16", "pooled"), 32)))
-    assert limits["samples"][1] == f"{64e9 / float(f'{a_photo:.1g}'):,.0f}"
+    at = float(limits["samples"][1].replace(",", ""))
+    assert at == pytest.approx(64e9 / a_photo, rel=0.5)  # of one digit, and other threads allocate
     assert limits["pandas"][1] == f"{64e9 / (2 * 4 * 2 * 8):,.0f}"
     assert limits["the"] == (f"{0.1 * 1000 / 86400:.5f} days", f"{30 * 864000:,.0f}")
     values = [float(at.replace(",", "")) for *_, at in rows]

@@ -89,7 +89,7 @@ def test_takeaways_are_left_to_the_student(path, edition):
 
 def test_some_conclusions_are_tagged():
     tagged = [c for p in series() for c in cells(p) if "answer" in c.metadata.get("tags", [])]
-    assert len(tagged) >= 5 and not any(c.cell_type == "code" for c in tagged)
+    assert len(tagged) >= 4 and not any(c.cell_type == "code" for c in tagged)
 
 
 def test_only_the_words_of_an_answer_are_taken_from_a_cell_that_computes():
