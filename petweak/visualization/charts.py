@@ -210,7 +210,7 @@ def annotation_hours(points: pd.DataFrame, title: str, border: str = "ignore") -
     ax.set_xticks(list(ticks), list(ticks.values()))
     ax.minorticks_off()
     low, high = ax.get_ylim()
-    places, beside = spread([iou for iou, *_ in sorted(ends)], 0.07 * (high - low)), {}
+    places, beside = spread([iou for iou, *_ in sorted(ends)], 0.1 * (high - low)), {}
     beside |= {"xycoords": ax.get_yaxis_transform(), "textcoords": "offset points", "va": "center"}
     for (_, text, colour), y in zip(sorted(ends), places, strict=True):
         ax.plot(1.03, y, "o", color=colour, transform=beside["xycoords"], clip_on=False)
