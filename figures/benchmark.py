@@ -118,7 +118,7 @@ def until(tables: Tables, column: str) -> tuple[float, pd.Series]:
 
 
 def qualities(tables: Tables) -> list[str]:
-    """The tables of `time_to_quality` that are there. KeyError without the one of the FPN."""
+    """The tables of `time_to_quality`: that of the FPN, and that of the U-Net where it is there."""
     return ["time_to_quality", *(name for name in ("time_to_quality-unet",) if name in tables)]
 
 
@@ -400,6 +400,7 @@ def added(make: Callable[[range], Any]) -> float:
 
 
 def traced(make: Callable[[range], Any], n: int) -> int:
+    """Bytes that are allocated meanwhile, and not freed."""
     tracemalloc.start()
     there = make(range(n))
     gc.collect()

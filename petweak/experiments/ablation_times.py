@@ -4,7 +4,6 @@ Nothing is trained to an end: rows take turns, so that what else the machine doe
 """
 
 from copy import deepcopy
-from dataclasses import replace
 from functools import partial
 
 import pandas as pd
@@ -12,7 +11,7 @@ import torch
 
 from petweak.experiments.ablation import INPUT, parts_of, rows_of
 from petweak.experiments.benchmark import alternate, exact_targets, hardware, medians
-from petweak.experiments.trials import scored
+from petweak.experiments.trials import scored, shaped
 from petweak.study.run import Run
 from petweak.training.trainer import cached_maps, prepare, train_step
 
@@ -21,10 +20,9 @@ def ablation_times(run: Run, rows: tuple[str, ...] = (), rounds: int = 10) -> pd
     """Time `rows` of the grid, by names or patterns, all unless given, on a batch of photos of
     train that have a trimap; nothing else should run beside.
 
-    Returns two rows per architecture, of the network on cached features: `row`, `what` (`predict`,
-    without mirror images, or a `step` of training, which prototypes do not take), `seconds` for all
-    photos (median over `rounds`), the quartiles `low` and `high`, `rounds`, `n_images`, `threads`,
-    `device`. ValueError for an unknown row."""
+    Returns two rows per architecture, on cached features: `row`, `what` (`predict`, not mirrored,
+    or a `step` of training, but of prototypes), `seconds` of all photos (median over `rounds`), its
+    quartiles `low`, `high`, `rounds`, `n_images`, `threads`, `device`. ValueError as `rows_of`."""
     samples, calls, inputs = scored(run, "train")[: run.settings.training.batch_size], {}, {}
     few, classes = frozenset(s.id for s in samples), len(run.pets.classes(run.settings.labels[0]))
     for name, row in rows_of(rows).items():
@@ -33,8 +31,7 @@ def ablation_times(run: Run, rows: tuple[str, ...] = (), rounds: int = 10) -> pd
         one = inputs.setdefault(place, run.variant(place, few, **changes))
         flat, shape, network = parts_of(row)
         s, targets = one.settings.replace(**flat), exact_targets(one, samples)
-        build = lambda config, of=network, fields=shape: of(replace(config, **fields))  # noqa: E731
-        model, *rest = prepare(one.features, classes, s, run.device, build)
+        model, *rest = prepare(one.features, classes, s, run.device, shaped(network, shape))
         opened = deepcopy(model).to(memory_format=torch.contiguous_format).eval()  # as from a file
         maps = cached_maps(opened, one.features, targets.ids)
         calls[f"predict {name}"] = partial(torch.inference_mode()(opened.forward), maps)

@@ -27,7 +27,7 @@ from petweak.data.masks import FOREGROUND, read_mask
 from petweak.data.oxford_pets import Sample, load_trimap
 from petweak.data.pictures import header
 from petweak.evaluation import metrics
-from petweak.models.maskformer import MaskFormer, MaskFormerConfig
+from petweak.models.maskformer import MaskFormer
 from petweak.pseudo_masks.base import Source
 from petweak.pseudo_masks.store import to_mask
 from petweak.study.cache import ensure, key
@@ -208,6 +208,11 @@ def targets(run: Run, masks: Folders, ids: Iterable[str], labels: str,
     return Targets.join([load_targets(folders[i], [i], [labelled[i]], grid) for i in ids])
 
 
+def shaped(network: type[MaskFormer], shape: Mapping[str, Any]) -> Callable:
+    """Builds `network` from a MaskFormerConfig with the fields `shape` in place of its own."""
+    return lambda config: network(replace(config, **shape))
+
+
 def train(run: Run, name: str, targets: Targets, labels: str, val: Targets | None = None,
           network: type[MaskFormer] = MaskFormer, shape: Mapping[str, Any] | None = None, **flat
           ) -> Predictor:
@@ -222,9 +227,7 @@ def train(run: Run, name: str, targets: Targets, labels: str, val: Targets | Non
     parts |= {"network": network.__name__, "shape": shape} if shape or network != MaskFormer else {}
     trial = _key(run, s, ("model", "training"), labels=labels, ids=targets.ids,
                  kind=type(targets).__name__, content=content.hexdigest(), **parts)
-
-    def build(config: MaskFormerConfig) -> MaskFormer:
-        return network(replace(config, **shape or {}))
+    build = shaped(network, shape or {})
 
     def make() -> None:
         about = {"source": name, "labels": labels, "variant": "experiment", "round": None}
