@@ -119,10 +119,10 @@ def class_overlaps(prediction: np.ndarray, target: np.ndarray, valid: np.ndarray
     least, most = min(prediction.min(), target.min()), max(prediction.max(), target.max())
     if least < 0 or most >= num_classes:
         raise ValueError(f"labels in [0, {num_classes}) expected: {least} to {most}")
-    pairs = (target.astype(np.intp) * num_classes + prediction)[valid]
-    confusion = np.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)
-    both = confusion.diagonal()
-    return both, confusion.sum(0) + confusion.sum(1) - both
+    prediction, target = prediction[valid], target[valid]
+    both, *each = (np.bincount(labels, minlength=num_classes)
+                   for labels in (target[target == prediction], target, prediction))
+    return both, sum(each) - both
 
 
 def semantic_miou(intersections: np.ndarray, unions: np.ndarray) -> float:

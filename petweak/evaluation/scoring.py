@@ -133,7 +133,7 @@ def _semantic_rows(table: pd.DataFrame, resamples: int, n: int) -> list[dict[str
         return metrics.semantic_miou(*np.hsplit(rows, 2))
 
     of = {"semantic_miou": (statistic, *(f"{{}}/{k}" for k in range(2 * n)))}
-    return _rows(table[["split"]].join(counts), resamples, of, SEMANTIC)
+    return _rows(table[["split"]].join(counts), resamples, of, SEMANTIC, of_sums=True)
 
 
 def _table(items: Iterable[tuple], score: Callable[..., dict[str, Any]]) -> pd.DataFrame:
@@ -147,15 +147,15 @@ def _table(items: Iterable[tuple], score: Callable[..., dict[str, Any]]) -> pd.D
     # Decoding and OpenCV release the interpreter's lock, so two threads are nearly twice as fast.
     with ThreadPoolExecutor(2) as pool:
         rows, items = [], iter(items)
-        while chunk := list(islice(items, 64)):  # map() would first collect all predictions
+        while chunk := list(islice(items, 32)):  # map() would first collect all predictions
             rows += pool.map(row, chunk)
     return pd.DataFrame(rows)
 
 
 def _rows(table: pd.DataFrame, resamples: int, of: dict[str, tuple],
-          borders: Iterable[str] = BORDERS) -> list[dict[str, Any]]:
+          borders: Iterable[str] = BORDERS, of_sums: bool = False) -> list[dict[str, Any]]:
     """For all splits and `borders`, the metrics {name: (statistic, columns that it is of)}, of the
-    photos that have these values; no row where none has."""
+    photos that have these values; no row where none has. `of_sums` as of `bootstrap`."""
     rows = []
     for split, part in table.groupby("split", sort=False):
         for border in borders:
@@ -166,7 +166,7 @@ def _rows(table: pd.DataFrame, resamples: int, of: dict[str, tuple],
                 values = values if len(columns) > 1 else values[:, 0]
                 pooled = statistic is metrics.dataset_iou
                 value = float(statistic(*values.T) if pooled else statistic(values))
-                low, high = bootstrap(values, statistic, n=resamples)
+                low, high = bootstrap(values, statistic, n=resamples, of_sums=of_sums)
                 rows.append({"split": split, "border": border, "metric": metric, "value": value,
                              "low": low, "high": high, "n_images": len(values)})
     return rows

@@ -13,7 +13,7 @@ _CHUNK = 2_000_000
 
 
 def bootstrap(values: np.ndarray, statistic: Callable[[np.ndarray], float] = np.mean, n: int = 1000,
-              level: float = 0.95, seed: int = 0) -> tuple[float, float]:
+              level: float = 0.95, seed: int = 0, of_sums: bool = False) -> tuple[float, float]:
     """Percentile bootstrap interval (low, high) of a statistic over images.
 
     `values` has one value an image, (N,), or a row, (N, k). Images are drawn with replacement, `n`
@@ -21,7 +21,9 @@ def bootstrap(values: np.ndarray, statistic: Callable[[np.ndarray], float] = np.
     draw depends on N, `n` and `seed` alone, so two sets of values for the same images are resampled
     alike. `np.mean` of (N,) and `dataset_iou` itself of rows (intersection, union) are vectorised;
     any other statistic is called `n` times with resampled values, say `lambda rows:
-    class_iou(rows[:, 0], rows[:, 1], 37)` for rows (predicted, actual).
+    class_iou(rows[:, 0], rows[:, 1], 37)` for rows (predicted, actual). With `of_sums` it gets
+    their sum, (1, k), in their place, which is as good where it adds them up itself, and much
+    quicker; sums of counts are exact.
 
     Raises ValueError: no values, another number of dimensions, `n` or `level` out of range. Source:
     Efron and Tibshirani, An Introduction to the Bootstrap, 1993, section 13.3."""
@@ -35,13 +37,16 @@ def bootstrap(values: np.ndarray, statistic: Callable[[np.ndarray], float] = np.
             raise ValueError(f"dataset_iou needs rows (intersection, union), got {values.shape}")
         dataset_iou(*values.T)  # refuses impossible rows
     rng, size, results = np.random.default_rng(seed), len(values), []
-    step = max(1, _CHUNK // values.size)
+    step = max(1, _CHUNK // (max(values.shape) if of_sums else values.size))
     for start in range(0, n, step):
         drawn = rng.integers(size, size=(min(step, n - start), size))
         if pooled:
             results.append(ratio(*(c[drawn].sum(axis=1, dtype=np.float64) for c in values.T)))
         elif statistic is np.mean and values.ndim == 1:
             results.append(values[drawn].mean(axis=1, dtype=np.float64))
+        elif of_sums:
+            often = np.stack([np.bincount(rows, minlength=size) for rows in drawn])
+            results.append([float(statistic(row[None])) for row in often.astype(float) @ values])
         else:
             results.append([float(statistic(values[rows])) for rows in drawn])
     low, high = np.quantile(np.concatenate(results), [(1 - level) / 2, 1 - (1 - level) / 2])

@@ -45,11 +45,17 @@ class Predictor:
 
 @dataclass(frozen=True)
 class Prediction:
-    """One photo: foreground probabilities (G, G), class probabilities (K,), and {class: its scores
-    (G, G)} by semantic inference, of the classes that may be the largest somewhere."""
+    """One photo: foreground probabilities (G, G), class probabilities (K,), and for semantic
+    inference weights (Q, K) of masks (Q, G, G), which take less than the scores of many classes."""
     soft: np.ndarray
     classes: np.ndarray
-    semantic: dict[int, np.ndarray]
+    weights: Tensor
+    masks: Tensor
+
+    @property
+    def semantic(self) -> dict[int, np.ndarray]:
+        """{class: its scores (G, G)}, of the classes that may be the largest somewhere."""
+        return _largest(torch.einsum("qk,qhw->khw", self.weights, self.masks))
 
     def mask(self, height: int, width: int) -> np.ndarray:
         """(H, W) bool: upsampled to the photo's size, then decided at 0.5."""
@@ -147,9 +153,7 @@ def _predict(predictor: Predictor, maps: Callable[[bool], list[Tensor]]) -> list
         classes = classes + by_class / len(views)
         queries.append((weights / len(views), masks.flip(-1) if mirror else masks))
     weights, masks = (torch.cat(of, 1) for of in zip(*queries, strict=True))
-    photos = zip(weights, masks, strict=True)
-    semantic = (_largest(torch.einsum("qk,qhw->khw", *photo)) for photo in photos)
-    return list(map(Prediction, soft.cpu().numpy(), classes.cpu().numpy(), semantic))
+    return list(map(Prediction, soft.cpu().numpy(), classes.cpu().numpy(), weights, masks))
 
 
 def _largest(scores: Tensor) -> dict[int, np.ndarray]:

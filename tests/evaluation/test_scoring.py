@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 
 from petweak.data.oxford_pets import Sample
@@ -64,8 +65,8 @@ def predictions(samples) -> list[tuple[Sample, Prediction]]:
     classes, pairs = ([0.9, 0.1], [0.2, 0.8], [0.3, 0.7]), []
     for s, c in zip(samples, classes, strict=True):
         soft = np.array([MASKS[s.id][1]] * 2, np.float32)
-        semantic = {k: soft * np.float32(p) for k, p in enumerate(c)}
-        pairs.append((s, Prediction(soft, np.array(c), semantic)))
+        query = torch.tensor([c]), torch.from_numpy(soft[None])
+        pairs.append((s, Prediction(soft, np.array(c), *query)))
     return pairs
 
 
@@ -105,7 +106,8 @@ def test_a_model_is_scored_against_ground_truth_and_against_its_source_without_t
 
 def test_predictions_are_scored_at_the_size_of_the_trimap(samples, tmp_path):
     soft = np.array([[1.0, 0.0]], np.float32)
-    coarse = Prediction(soft, np.ones(2), {0: soft})
+    query = torch.tensor([[1.0, 0.0]]), torch.from_numpy(soft[None])
+    coarse = Prediction(soft, np.ones(2), *query)
     table = score_model([(samples[0], coarse)], tmp_path / "masks", "breed")
     assert table["iou/background"].tolist() == [1.0]  # 4 of 8 pixels
     assert table["semantic/ignore"].tolist() == ["[[0, 8, 8], [2, 4, 4]]"]
@@ -116,7 +118,8 @@ def test_classes_of_pixels_are_pooled_over_the_split(samples, tmp_path):
     pairs = predictions(samples)
     # The right class on the left half of the second photo's mask, the other one on the right.
     soft, left = pairs[1][1].soft, np.array([[1, 0] + [0] * 6] * 2, np.float32)
-    pairs[1] = (samples[1], replace(pairs[1][1], semantic={0: left, 1: soft - left}))
+    halves = torch.from_numpy(np.stack([left, soft - left]))
+    pairs[1] = (samples[1], replace(pairs[1][1], weights=torch.eye(2), masks=halves))
     table = score_model(pairs, tmp_path / "masks", "breed")
     assert [json.loads(c) for c in table["semantic/foreground"]] == [
         [[0, 12, 12], [2, 4, 4]], [[0, 2, 12], [1, 0, 2], [2, 4, 12]], [[1, 0, 12], [2, 4, 16]]]

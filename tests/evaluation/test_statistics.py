@@ -45,6 +45,20 @@ def test_vectorised_bootstrap_is_the_plain_one(monkeypatch, chunk):
     np.testing.assert_allclose(bootstrap(rows, metrics.dataset_iou, n=50), plain)
 
 
+@pytest.mark.parametrize("chunk", [1, 300, 10**6])
+def test_a_statistic_of_sums_is_that_of_all_rows(monkeypatch, chunk):
+    """Of pixel counts of five classes, some of which occur in no photo of a resample."""
+    monkeypatch.setattr(statistics, "_CHUNK", chunk)
+    rng = np.random.default_rng(6)
+    unions = rng.integers(1, 10**6, (40, 5)) * (rng.random((40, 5)) < 0.05)
+    rows = np.hstack([unions // 3, unions]).astype(float)
+
+    def miou(rows):
+        return metrics.semantic_miou(*np.hsplit(rows, 2))
+
+    assert bootstrap(rows, miou, n=80, of_sums=True) == bootstrap(rows, miou, n=80)
+
+
 def interval_by_loops(values, statistic, n, level, seed):
     """The statistic of `n` lists drawn with replacement, and the quantiles of what comes out, read
     off between the two nearest."""

@@ -25,6 +25,7 @@ from petweak.training.inference import (
 )
 
 LEVELS = ("final", "stride16")
+NO_QUERY = torch.zeros(0, 1), torch.zeros(0, 1, 1)  # of a prediction whose segments nobody asks for
 
 
 def write_model(folder, channels, **changes):
@@ -61,26 +62,25 @@ def photo(tmp_path) -> Image.Image:
 
 
 def test_a_mask_is_upsampled_before_it_is_decided():
-    prediction = Prediction(np.array([[0.0, 0.8]], np.float32), np.array([1.0]), {})
+    prediction = Prediction(np.array([[0.0, 0.8]], np.float32), np.array([1.0]), *NO_QUERY)
     # Upsampled: 0, 0.2, 0.6, 0.8 and 0, 0.15, 0.45, 0.6. Decided first, both would be a half.
     assert prediction.mask(1, 4).tolist() == [[False, False, True, True]]
-    half = Prediction(np.array([[0.0, 0.6]], np.float32), np.array([1.0]), {})
+    half = Prediction(np.array([[0.0, 0.6]], np.float32), np.array([1.0]), *NO_QUERY)
     assert half.mask(1, 4).tolist() == [[False, False, False, True]]
 
 
 def test_the_class_of_a_pixel_is_decided_after_upsampling():
     """Class 2 is the largest at no pixel of the grid, and is between two; 3 is the background."""
-    scores = {0: [[0.9, 0.0]], 1: [[0.0, 0.9]], 2: [[0.6, 0.6]]}
-    scores = {k: np.array(v, np.float32) for k, v in scores.items()}
-    prediction = Prediction(np.ones((1, 2), np.float32), np.ones(3), scores)
+    queries = torch.eye(3), torch.tensor([[[0.9, 0.0]], [[0.0, 0.9]], [[0.6, 0.6]]])  # a class each
+    prediction = Prediction(np.ones((1, 2), np.float32), np.ones(3), *queries)
     # 0.9, 0.675, 0.225, 0 of class 0 and the other way round of class 1
     assert prediction.segments(1, 4).tolist() == [[0, 0, 1, 1]]
     assert prediction.segments(1, 8).tolist() == [[0, 0, 0, 2, 2, 1, 1, 1]]
-    faint = Prediction(np.array([[1.0, 0.3]], np.float32), np.ones(3), scores)
+    faint = Prediction(np.array([[1.0, 0.3]], np.float32), np.ones(3), *queries)
     assert faint.segments(1, 8).tolist() == [[0, 0, 0, 2, 2, 3, 3, 3]]
     assert np.array_equal(faint.segments(5, 7) < 3, faint.mask(5, 7))
-    tied = {k: np.ones((1, 2), np.float32) for k in (1, 2)}
-    assert Prediction(faint.soft, np.ones(3), tied).segments(1, 2).tolist() == [[1, 3]]
+    tied = torch.eye(3)[1:], torch.ones(2, 1, 2)
+    assert Prediction(faint.soft, np.ones(3), *tied).segments(1, 2).tolist() == [[1, 3]]
 
 
 def test_a_class_that_may_win_between_two_pixels_of_the_grid_is_kept(monkeypatch):
@@ -124,6 +124,17 @@ def test_segments_are_the_largest_of_all_classes_upsampled(queries, classes, mir
         assert clear.sum() > 0.99 * mask.sum() > 100
         seen |= {*segments[mask].tolist()}
     assert len(seen) > 2
+
+
+def test_a_prediction_of_many_classes_keeps_no_map_of_each():
+    config = MaskFormerConfig(1000, (CHANNELS,), queries=2, decoder_channels=8)
+    predictor = Predictor(MaskFormer(config).eval(), tuple(map(str, range(1000))), "", 64, True)
+    for _, found in predict_features(predictor, make_features(names(3), small()), names(3)):
+        views = 2 * config.queries
+        assert (found.weights.shape, len(found.masks)) == ((views, 1000), views)
+        kept = sum(v.nbytes for v in vars(found).values())
+        assert kept < 0.05 * 1000 * found.soft.nbytes
+        assert found.segments(40, 30).max() <= 1000
 
 
 def test_a_prediction_is_the_mean_over_the_photo_and_its_mirror_image(tmp_path):

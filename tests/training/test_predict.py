@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
-from test_inference import backbone, folder, photo  # noqa: F401 - fixtures
+from test_inference import NO_QUERY, backbone, folder, photo  # noqa: F401 - fixtures
 from toy import HEIGHT, WIDTH
 
 from petweak.data.masks import PREDICT, read_mask, write_mask, writer_of
@@ -28,7 +28,7 @@ def quick(monkeypatch):
     monkeypatch.setattr(
         predict,
         "predict_photo",
-        lambda *_: Prediction(np.float32([[1, 0]]), np.float32([0.75, 0.25]), {}),
+        lambda *_: Prediction(np.float32([[1, 0]]), np.float32([0.75, 0.25]), *NO_QUERY),
     )
 
 
@@ -72,7 +72,7 @@ def test_files_are_predicted_on_the_device(folder, photo, tmp_path, monkeypatch)
 
     def spy(predictor, photo, network):
         seen.append((predictor.device.type, network.classifier.weight.device.type))
-        return Prediction(np.zeros((4, 4), np.float32), np.ones(2), {})
+        return Prediction(np.zeros((4, 4), np.float32), np.ones(2), *NO_QUERY)
 
     monkeypatch.setattr(predict, "predict_photo", spy)
     for device in ("meta", "cpu"):
