@@ -3,10 +3,11 @@
 Both ways of a stage are timed in turn. The first one of each stage is what petweak does.
 """
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+import io
+from collections.abc import Callable
 from functools import partial
-from unittest.mock import patch
+from importlib.util import find_spec
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,14 +15,14 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from petweak.config import Settings
-from petweak.data import feature_cache
-from petweak.data.feature_cache import extract_features
+from petweak.config import LEVELS, Settings
+from petweak.data.feature_cache import Features, extract_features
 from petweak.data.oxford_pets import Sample
 from petweak.experiments import benchmark
 from petweak.experiments.benchmark import Calls, epoch_on, exact_targets
 from petweak.experiments.trials import scored, scratch
-from petweak.models.onnx import export, onnx_engine
+from petweak.models.backbones import Backbone
+from petweak.models.onnx import Engine, export, onnx_engine, onnx_graph
 from petweak.study.run import Run
 
 GRID, STEPS = 40, 16  # 1,600 positions, as of 320 pixels at stride 8; steps of the walk
@@ -35,10 +36,12 @@ def alternatives(run: Run, stages: tuple[str, ...] = ("graph", "engine", "decodi
     nothing else should run beside.
 
     graph: ONNX Runtime ready to run, its graph kept in the user's cache, or exported anew;
-    engine: the pass over the photos by ONNX Runtime, or by PyTorch, in both types;
+    engine: the pass over the photos by ONNX Runtime, or by PyTorch, in both types; by OpenVINO,
+        too, where the package `openvino` is installed (`pip install -e .[benchmark]`);
     decoding: photos decoded in the process of the pass, or ahead of it by two others or threads;
     batch: so many photos that pass the network together, where there are as many;
-    precision: training steps, in both types and with the channels first or last in memory;
+    precision: training steps, in both types and with the channels first or last in memory; also on
+        maps that are in memory before the clock starts, in the layout of the model's weights;
     queries: from a cost of 100 queries and one object a photo to the best, or by SciPy;
     crf, walk: their products of matrices, photo by photo or as a batch.
 
@@ -63,34 +66,49 @@ def _graph(run: Run, samples: list[Sample]) -> Calls:
             "exported anew": lambda: (export(run.backbone), onnx_engine(run.backbone))}
 
 
-def pass_anew(run: Run, samples: list[Sample], network: Callable, settings: Settings) -> None:
-    """Its cache is deleted."""
+def pass_anew(run: Run, samples: list[Sample], network: Callable, settings: Settings,
+              **how: Any) -> None:
+    """`how`: as of `extract_features`. Its cache is deleted."""
     with scratch(run.folder / "experiments" / "alternatives") as folder:
         extract_features(tuple(samples), lambda *_: ("given", network), settings,
-                         folder / "features", "key", run.device)
+                         folder / "features", "key", run.device, **how)
+
+
+def openvino_engine(backbone: Backbone, precision: str) -> Engine:
+    """As `onnx_engine`, by OpenVINO. `precision`: f32, or bf16, which a processor that lacks it
+    computes in float32; the maps are float32."""
+    import openvino
+
+    core, config = openvino.Core(), {"INFERENCE_PRECISION_HINT": precision,
+                                     "INFERENCE_NUM_THREADS": torch.get_num_threads()}
+    model = core.read_model(io.BytesIO(onnx_graph(backbone)))
+    compiled = core.compile_model(model, "CPU", config)
+
+    def run(photos: Tensor) -> dict[str, Tensor]:
+        backbone.passes += len(photos)
+        maps = compiled({"photos": photos.cpu().numpy()})
+        return {level: torch.from_numpy(maps[level]) for level in LEVELS}
+
+    return run
 
 
 def _engine(run: Run, samples: list[Sample]) -> Calls:
     half = torch.autocast(run.device.type, torch.bfloat16)(run.backbone.forward)
     engines = {"ONNX Runtime": onnx_engine(run.backbone), "PyTorch": run.backbone,
                "PyTorch, bfloat16": half}
+    if find_spec("openvino"):
+        engines |= {"OpenVINO": openvino_engine(run.backbone, "f32"),
+                    "OpenVINO, bfloat16": openvino_engine(run.backbone, "bf16")}
     return {name: partial(pass_anew, run, samples, network, run.settings)
             for name, network in engines.items()}
 
 
 def _decoding(run: Run, samples: list[Sample]) -> Calls:
     network = onnx_engine(run.backbone)
-    calls = {name: partial(pass_anew, run, samples, network, run.settings.replace(workers=n))
-             for name, n in {"in the same process": 0, "ahead, in two processes": 2}.items()}
-    threads = patch.object(feature_cache, "DataLoader", _in_threads)
-    return calls | {"ahead, in two threads": threads(calls["in the same process"])}
-
-
-def _in_threads(samples: list[Sample], batch_sampler: list[range], collate_fn: Callable, **_
-                ) -> Iterator[Tensor]:
-    """In place of a DataLoader."""
-    with ThreadPoolExecutor(2) as pool:
-        yield from pool.map(lambda rows: collate_fn([samples[i] for i in rows]), batch_sampler)
+    ways = {"in the same process": (0, 0), "ahead, in two processes": (2, 0),
+            "ahead, in two threads": (0, 2)}
+    return {name: partial(pass_anew, run, samples, network, run.settings.replace(workers=workers),
+                          threads=threads) for name, (workers, threads) in ways.items()}
 
 
 def _batch(run: Run, samples: list[Sample]) -> Calls:
@@ -107,8 +125,28 @@ def _precision(run: Run, samples: list[Sample]) -> Calls:
             "float32, channels last": ("float32", last),
             "bfloat16, channels last": ("bfloat16", last),
             "bfloat16, channels first": ("bfloat16", first)}
-    return {name: epoch_on(run.features, run, targets, run.settings.replace(precision=p), layout)
-            for name, (p, layout) in ways.items()}
+    calls = {}
+    for name, (precision, layout) in ways.items():
+        settings = run.settings.replace(precision=precision)
+        maps = InMemory(run.features, targets.ids, settings.model.levels, layout)
+        calls[name] = epoch_on(run.features, run, targets, settings, layout)
+        calls[f"{name}, maps in memory"] = epoch_on(maps, run, targets, settings, layout)
+    return calls
+
+
+class InMemory:
+    """As `Features`, of these photos and levels: their maps lie in memory in this layout."""
+
+    def __init__(self, features: Features, ids: list[str], levels: tuple[str, ...],
+                 layout: torch.memory_format) -> None:
+        self.map, self.row = features.map, {image_id: k for k, image_id in enumerate(ids)}
+        self.maps = {(level, view): features.half(level, ids, view).contiguous(memory_format=layout)
+                     for level in levels for view in (False, True)}
+
+    def half(self, level: str, ids: list[str], mirror: np.ndarray) -> Tensor:
+        rows = [(self.row[i], bool(view)) for i, view in zip(ids, mirror, strict=True)]
+        # unlike `stack` and an index, `cat` keeps the layout
+        return torch.cat([self.maps[level, view][k : k + 1] for k, view in rows])
 
 
 def _queries(run: Run, samples: list[Sample]) -> Calls:

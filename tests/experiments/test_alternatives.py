@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import shutil
+import sys
 from contextlib import nullcontext
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from conftest import small
 
 from petweak.data import feature_cache
 from petweak.experiments import alternatives as module
-from petweak.experiments.alternatives import STAGES, alternatives
+from petweak.experiments.alternatives import STAGES, InMemory, alternatives
 from petweak.study.run import Run
 
 SAME = ("queries", "crf", "walk")  # what these return can be compared here
@@ -28,12 +32,14 @@ def smaller(monkeypatch):
     monkeypatch.setattr(module, "GRID", 6)
 
 
-def test_every_stage_has_two_ways_or_more(run):
+def test_every_stage_has_two_ways_or_more(run, monkeypatch):
+    monkeypatch.setattr(module, "find_spec", lambda name: None)
     table = alternatives(run, stages=("engine", "precision", "queries", "walk"), photos=4, rounds=1)
     ways = table.groupby("stage", sort=False)["what"].apply(list)
     assert ways["engine"] == ["ONNX Runtime", "PyTorch", "PyTorch, bfloat16"]
     assert ways["walk"][0] == "photo by photo"
-    assert len(ways["precision"]) == 4 and ways.map(len).min() >= 2
+    assert len(ways["precision"]) == 8 and ways.map(len).min() >= 2
+    assert ways["precision"][0] == "float32, channels first"
     assert (table.groupby("stage").first()["ratio"] == 1).all()
     assert (table["seconds"] > 0).all() and set(table["n_images"]) == {4}
 
@@ -52,13 +58,14 @@ def test_the_default_comes_first(run, stage, monkeypatch):
     monkeypatch.setattr(module, "onnx_engine", lambda backbone: backbone)
     monkeypatch.setattr(module, "export", lambda backbone: b"")
     passed: list[tuple[int, int]] = []
-    monkeypatch.setattr(module, "pass_anew", lambda run, samples, network, settings: passed.append(
-        (settings.system.workers, settings.backbone.extraction_batch)))
+    monkeypatch.setattr(module, "pass_anew", lambda run, samples, network, settings, threads=0:
+                        passed.append((settings.system.workers + 10 * threads,
+                                       settings.backbone.extraction_batch)))
     for call in STAGES[stage](run, run.pets.split("train")[:2]).values():
         call()
     s = run.settings
     assert stage == "graph" or passed[0] == (s.system.workers, s.backbone.extraction_batch)
-    assert stage != "decoding" or [workers for workers, _ in passed] == [0, 2, 0]
+    assert stage != "decoding" or [workers for workers, _ in passed] == [0, 2, 20]
 
 
 def test_photos_decoded_by_threads_are_those_of_the_pass(run, monkeypatch):
@@ -67,8 +74,8 @@ def test_photos_decoded_by_threads_are_those_of_the_pass(run, monkeypatch):
     monkeypatch.setattr(module, "scratch", lambda folder: nullcontext(run.folder / "passes"))
     monkeypatch.setattr(module, "onnx_engine", lambda backbone: backbone)
 
-    def pass_anew(*args):
-        passed(*args)
+    def pass_anew(*args, **how):
+        passed(*args, **how)
         kept.append((run.folder / "passes" / "features" / "final.npy").read_bytes())
 
     monkeypatch.setattr(module, "pass_anew", pass_anew)
@@ -78,6 +85,44 @@ def test_photos_decoded_by_threads_are_those_of_the_pass(run, monkeypatch):
     monkeypatch.setattr(feature_cache, "DataLoader", lambda *a, **k: pytest.fail("no threads"))
     threads()
     assert kept[0] == kept[1]
+
+
+def test_openvino_reads_the_graph_of_the_cache(run, monkeypatch):
+    """By a stand-in for the package, which gives what PyTorch gives."""
+    asked, backbone = [], run.backbone
+
+    class Core:
+        def read_model(self, file: io.BytesIO) -> bytes:
+            return file.getvalue()
+
+        def compile_model(self, model: bytes, device: str, config: dict):
+            asked.append((model, device, config["INFERENCE_PRECISION_HINT"]))
+            return lambda given: {level: m.numpy() for level, m in backbone(
+                torch.from_numpy(given["photos"])).items()}
+
+    monkeypatch.setitem(sys.modules, "openvino", SimpleNamespace(Core=Core))
+    monkeypatch.setattr(module, "find_spec", lambda name: name == "openvino")
+    monkeypatch.setattr(module, "onnx_graph", lambda backbone: b"graph")
+    monkeypatch.setattr(module, "onnx_engine", lambda backbone: backbone)
+    monkeypatch.setattr(module, "pass_anew", lambda run, samples, network, settings: network)
+    engines = {name: call() for name, call in STAGES["engine"](run, []).items()}
+    assert [*engines][3:] == ["OpenVINO", "OpenVINO, bfloat16"]
+    assert asked == [(b"graph", "CPU", "f32"), (b"graph", "CPU", "bf16")]
+    photos, before = torch.rand(2, 3, 64, 64), backbone.passes
+    with torch.inference_mode():
+        maps, same = engines["OpenVINO"](photos), backbone(photos)
+    assert maps.keys() == same.keys() and all(torch.equal(maps[k], same[k]) for k in same)
+    assert backbone.passes == before + 6  # those of the stand-in, its engine's, and PyTorch's
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_maps_in_memory_are_those_of_the_cache(run, layout):
+    ids, mirror = list(run.ids[2:6]), np.array([False, True, True])
+    maps = InMemory(run.features, ids, ("final", "stride8"), layout)
+    for level in ("final", "stride8"):
+        half = maps.half(level, ids[:3], mirror)
+        assert torch.equal(half, run.features.half(level, ids[:3], mirror))
+        assert half.float().is_contiguous(memory_format=layout)
 
 
 def test_an_unknown_stage_is_told(run):
