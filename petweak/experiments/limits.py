@@ -23,7 +23,7 @@ from torchvision.transforms.functional import to_tensor
 
 from petweak.data.feature_cache import VIEWS, photo_tensor
 from petweak.data.oxford_pets import TRIMAP_FOREGROUND, Sample, load_photo, load_trimap
-from petweak.evaluation.scoring import against_ground_truth
+from petweak.evaluation.scoring import against_ground_truth, score_model
 from petweak.experiments.alternatives import pass_anew
 from petweak.experiments.benchmark import alternate, exact_targets, hardware, medians, untrained
 from petweak.experiments.trials import flops, scored
@@ -37,7 +37,7 @@ from petweak.pseudo_masks.refinement.crf import MeanFieldCRF
 from petweak.pseudo_masks.refinement.pamr import pamr
 from petweak.pseudo_masks.refinement.walk import Walk
 from petweak.study.run import Run
-from petweak.training.inference import predict_photo
+from petweak.training.inference import predict_features, predict_photo
 from petweak.training.trainer import mixed_precision, prepare, train_step
 
 CPU = torch.device("cpu")
@@ -170,7 +170,8 @@ def stages_of(run: Run, samples: list[Sample]) -> dict[str, Stage]:
     grid = photos_on_grid(context.batch(ids), size)
     trimaps = [load_trimap(x.trimap, x.photo) for x in samples]
     masks = [trimap == TRIMAP_FOREGROUND for trimap in trimaps]
-    predictor = untrained(run)
+    run.masks("ground_truth")
+    folder, predictor = run.masks_folder("ground_truth"), untrained(run)
     predictor.model.requires_grad_(False)  # for hooks of the counter, which expect a graph
 
     def cam() -> Tensor:
@@ -180,6 +181,12 @@ def stages_of(run: Run, samples: list[Sample]) -> dict[str, Stage]:
         return [predict_photo(predictor, photo, backbone).mask(photo.height, photo.width)
                 for photo in decoded]
 
+    def evaluate() -> pd.DataFrame:  # of what has not learnt, more classes are enlarged
+        predictions = (p for _, p in predict_features(predictor, run.features, ids))
+        return score_model(zip(samples, predictions, strict=True), folder, run.settings.labels[0])
+
+    views = [run.features.half(level, ids, mirror) for level in predictor.levels
+             for mirror in (False, True)[: 1 + predictor.mirror]]
     stages = {"CAMs from the cache": Stage(cam, moved(maps, head, cam()))}
     for levels in (("final",), s.stored_levels):
         stages[f"training step, {model_name(levels)}"] = _training(run, samples, levels)
@@ -201,6 +208,8 @@ def stages_of(run: Run, samples: list[Sample]) -> dict[str, Stage]:
         finetuned.fit, moved(run.features.pooled(ids), *[finetuned.head] * 6))
     stages["metrics"] = Stage(lambda: list(map(against_ground_truth, masks, trimaps)),
                               moved(*masks, *trimaps))
+    files = [file for x in samples for file in (x.trimap, folder / f"{x.id}.png")]
+    stages["evaluation"] = Stage(evaluate, moved(*views, predictor.model, *files), device)
     return stages
 
 
