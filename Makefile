@@ -43,8 +43,13 @@ test-browser: $(READY)
 	$(BIN)/petweak study --profile embedded --run runs/embedded
 	$(BIN)/python -m pytest -q -rs tests/browser
 
-# Every stage on a CUDA GPU beside the CPU; each test is skipped, with its reason, where there is none.
+# Every stage on a CUDA GPU beside the CPU; each test is skipped, with its reason, where there is none. The
+# benchmark is timed against other packages, which are installed first: make test-gpu OFFLINE=1 takes
+# those that are there, and skips its test otherwise.
 test-gpu: $(READY)
+ifneq ($(OFFLINE),1)
+	$(BIN)/python -m pip install -q -e .[benchmark]
+endif
 	$(BIN)/python -m pytest -q -rs tests/gpu
 
 # Study, sweep and experiment on a Ray cluster of two workers, one of which is killed. `make test` skips
