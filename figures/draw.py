@@ -6,6 +6,7 @@
     notebooks/                       the measured run time in the first cell of each chapter
 
     .venv/bin/python figures/draw.py [--embedded RUN] [--photos RUN] [--only-tables]
+    .venv/bin/python figures/draw.py --gpu RUN    figures/data/gpu/timings.csv alone
 
 Here are the figures and the command; the tables as text are in `result_tables.py`, what is said of
 them in `sentences.py`, and what fills the pages in `pages.py`.
@@ -186,12 +187,25 @@ def write_ablation(data: Path, out: Path) -> None:
     save_or_show(charts.ablation_points(table, title), out / f"{data.name}-ablation.png")
 
 
+def write_gpu_timings(run_folder: Path, data: Path) -> None:
+    """The seconds of a run's stages, with the card and the torch that they were made with."""
+    about = read_json(run_folder / "run.json") or {}
+    if about.get("device") != "cuda":
+        raise ValueError(f"{run_folder} was not made on a GPU")
+    times = read_frame(run_folder / "timings.csv")
+    write_frame(data / "timings.csv", times.assign(
+        gpu=about["hardware"]["gpu"], torch=about["versions"]["torch"]))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     for name in TITLES:
         parser.add_argument(f"--{name}", default=f"runs/{name}", help="the run's folder")
     parser.add_argument("--only-tables", action="store_true", help="leave figures/ as it is")
+    parser.add_argument("--gpu", help="copy the times of this run, and do nothing else")
     args, out = parser.parse_args(), project_path("figures")
+    if args.gpu:
+        return write_gpu_timings(project_path(args.gpu), out / "data" / "gpu")
     for name in () if args.only_tables else TITLES:
         write_figures(project_path(getattr(args, name)), name, out)
     for name in () if args.only_tables else STORED:

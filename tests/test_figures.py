@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from handmade import MASK_IOU, make_run, results_of
+from handmade import MASK_IOU, about_run, make_run, results_of
 from PIL import Image
 
 from petweak.config import settings
-from petweak.data.files import read_frame
+from petweak.data.files import read_frame, write_json
 from petweak.evaluation.metrics import BASELINES
 from petweak.experiments.ablation import POST_HOC
 from petweak.experiments.cam_heads import by_labels, summary, two_by_two
@@ -429,6 +429,18 @@ def test_a_folder_without_a_run_is_named_and_nothing_is_written(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no/run.json is missing: .*--embedded R"):
         draw.write_figures(tmp_path / "no", "embedded", tmp_path / "figures")
     assert not (tmp_path / "figures").exists()
+
+
+def test_times_of_a_gpu_have_its_name_and_torchs_version(tmp_path):
+    run, about = make_run(tmp_path), about_run()
+    with pytest.raises(ValueError, match="was not made on a GPU"):
+        draw.write_gpu_timings(run, tmp_path / "gpu")
+    about |= {"device": "cuda", "hardware": {"gpu": "a card"}, "versions": {"torch": "9.9+cu1"}}
+    write_json(run / "run.json", about)
+    draw.write_gpu_timings(run, tmp_path / "gpu")
+    there, copy = (read_frame(f / "timings.csv") for f in (run, tmp_path / "gpu"))
+    both = there.assign(gpu="a card", torch="9.9+cu1")
+    assert copy.to_dict("records") == both.to_dict("records") and len(copy)
 
 
 def test_hours_of_annotation_are_drawn_where_there_is_a_table(tmp_path):
