@@ -148,6 +148,7 @@ def of_exponent(measure: str) -> Callable[[Tables], str]:
         at = points(tables["growth"]).set_index("value")[measure]
         ends = " to ".join(f"{number(at[n])} with {n:,}" for n in at.index[[0, -1]])
         fits = exponents(tables["growth"]).loc["photos", "features":"all"].drop("all")
+        fits = fits.round(2) + 0.0  # no -0.00
         of = ", ".join(f"{stage} {fit:.2f}" for stage, fit in fits.items())
         return f"from {ends} photos" + f"; of the stages: {of}" * (measure == "all")
     return why
