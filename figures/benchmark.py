@@ -246,9 +246,10 @@ def section(name: str, tables: Tables, note: dict[str, Any], photos: Path) -> li
     if (clocks := clocks_of(kind, table)) > 2 * note["seconds"]:
         lines.append("Version and commit are those of the command; points that the run had kept, "
                      f"whose clocks add up to {number(clocks)} s, may be older.")
+    # What the table itself cannot tell, and what is read off it.
     words = {"benchmark": of_benchmark, "time_to_quality": of_quality, "growth": of_growth,
              "limits": of_limits, "alternatives": of_alternatives}
-    lines += [*words[kind](name, tables, note, photos), *[note["remark"]] * bool(note["remark"])]
+    lines += [*[note["remark"]] * bool(note["remark"]), *words[kind](name, tables, note, photos)]
     if kind == "time_to_quality":
         table = reached(table).astype(object).fillna("not reached")
     if kind == "benchmark":
@@ -411,7 +412,7 @@ def of_passes(growth: pd.DataFrame, note: dict[str, Any]) -> str:
     """How many passes over its photos a study takes, and what is not the first one."""
     last = points(growth).iloc[-1]
     passes = last["features":"all"].astype(float) / last["features"]
-    rest = passes.drop(["features", "all"]).sort_values(ascending=False)
+    rest = passes.drop(["features", "all"]).sort_values(ascending=False, kind="stable")
     said = ", ".join(f"`{stage}` {number(n)}" for stage, n in rest.items())
     return (f"A study of {last['value']:,} photos takes as long as {number(passes['all'])} passes "
             f"over them: `all` / `features` of `growth`, with masks of one source and a model of "
