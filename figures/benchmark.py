@@ -353,7 +353,7 @@ def of_alternatives(name: str, tables: Tables, note: dict[str, Any], photos: Pat
              "one cache, nor for memory, which `growth` has."]
     if "precision" in of:
         quicker = of["precision"][of["precision"] < 1]
-        said = ", ".join(f"{what} ({number(ratio)})" for what, ratio in quicker.items())
+        said = ", ".join(f"`{what}` ({number(ratio)})" for what, ratio in quicker.items())
         lines.append(
             f"Quicker in training steps are {said}. They are no defaults: they change the last "
             "digits of every score, so that stored results would not come out again (`--set "

@@ -106,7 +106,7 @@ def number(value: Any) -> str:
 
 def many(n: int, what: str) -> str:
     """1 epoch, 2 epochs."""
-    return f"{n:,} {what}{'s' * (n != 1)}"
+    return f"{n:,} {what}{'s' * bool(n != 1)}"
 
 
 def shown(table: pd.DataFrame) -> str:

@@ -68,6 +68,14 @@ def out(tmp_path):
     return tmp_path
 
 
+@pytest.fixture
+def light(out):
+    """Without the tables whose sections take seconds: `growth`, with its plan, and `limits`."""
+    for name in ("growth", "limits"):
+        (out / "data" / "bench" / f"{name}.csv").unlink()
+    return out
+
+
 def store(out: Path, name: str, table: pd.DataFrame) -> None:
     """As `run_experiment` writes it."""
     _, *parameters = inspect.signature(experiment(bench.of_table(name))).parameters.values()
@@ -114,12 +122,12 @@ def test_a_demo_is_compared_with_the_first_one():
     assert bench.share_of_demo({"demo": demo}) == 0.65
 
 
-def test_a_demo_with_solutions_or_with_nothing_to_do_is_one_of_the_targets(out):
+def test_a_demo_with_solutions_or_with_nothing_to_do_is_one_of_the_targets(light):
     def said(row: int = -1, **more: float) -> list[str]:
         demo = pd.DataFrame({"demo": "new", "what": [bench.FRESH, *more], "seconds": 80})
         demo["seconds"] = [80, *more.values()]
-        write_frame(out / "data" / "bench" / "demo.csv", demo)
-        return rows_of(written(out), "## Targets")[row][1:4]
+        write_frame(light / "data" / "bench" / "demo.csv", demo)
+        return rows_of(written(light), "## Targets")[row][1:4]
 
     assert said() == ["<= 5", "", "not measured"]
     assert said(**{bench.AGAIN: 4.5}) == ["<= 5", "4.50", "met"]
@@ -420,34 +428,35 @@ def test_reasons_are_computed(out):
     assert of["the solutions"].startswith("100 s, of which the demo alone takes 80 s: the rest")
 
 
-def test_a_study_is_so_many_passes(out):
+def test_a_study_is_so_many_passes():
     said = ("A study of 1,100 photos takes as long as 1.95 passes over them: `all` / `features` of "
             "`growth`, with masks of one source and a model of 1 epoch. Beside the pass these are "
             "`train` 0.0177, `masks` 0.00885, `evaluate` 0.00885, and 0.912 that no stage counts.")
-    assert said in written(out)  # 220 s of 113 s; 2, 1 and 1 s; 103 s
+    growth, note = tables()["growth"], {"options": {"epochs": 1}}
+    assert bench.of_passes(growth, note) == said  # 220 s of 113 s; 2, 1 and 1 s; 103 s
 
 
-def test_what_the_demo_is_short_of_is_computed(out):
+def test_what_the_demo_is_short_of_is_computed(light):
     demo = pd.DataFrame({"demo": ["old", "new"], "what": bench.FRESH, "seconds": [100, 90]})
-    write_frame(out / "data" / "bench" / "demo.csv", demo)
-    assert "of a core" not in written(out)
-    embedded = out / "data" / "embedded"
+    write_frame(light / "data" / "bench" / "demo.csv", demo)
+    assert "of a core" not in written(light)
+    embedded = light / "data" / "embedded"
     write_frame(embedded / "notebooks.csv", pd.DataFrame({"notebook": ["01", "02"],
                                                           "seconds": [70.0, 90.0]}))
     write_frame(embedded / "timings.csv", pd.DataFrame({"stage": ["train", "masks", "train"],
                                                         "seconds": [20.0, 10.0, 5.0]}))
-    text = written(out)
+    text = written(light)
     assert "Its chapters take 160 s of a core, two of them at once. 35.0 s of these are" in text
     assert "(train 25.0, masks 10.0)" in text and "The other 125 s are the chapters' own" in text
     assert "The target is 70.0 s: 20.0 s less, or 40.0 s of a core." in text
     assert "is 20.0 s of a core, so without any of it the demo would still take 80.0 s:" in text
-    write_frame(out / "data" / "bench" / "demo.csv", demo.assign(seconds=[130, 90]))
-    assert "The target is" not in written(out)  # it is met
+    write_frame(light / "data" / "bench" / "demo.csv", demo.assign(seconds=[130, 90]))
+    assert "The target is" not in written(light)  # it is met
 
 
-def test_the_memory_of_stages_is_copied_from_a_study(out, tmp_path):
+def test_the_memory_of_stages_is_copied_from_a_study(light, tmp_path):
     with pytest.raises(FileNotFoundError, match="--memory that of `petweak study`"):
-        bench.copy_memory(tmp_path / "no", out / "data" / "bench")
+        bench.copy_memory(tmp_path / "no", light / "data" / "bench")
     of, run = SETTINGS.replace(sources=("imagenet_only",), labels=("species",)), tmp_path / "run"
     write_json(run / "run.json", {"settings": of.to_dict(), "git_commit": "1234567890",
                                   "device": "cpu", "hardware": {"threads": 3}})
@@ -458,8 +467,8 @@ def test_the_memory_of_stages_is_copied_from_a_study(out, tmp_path):
                            columns=["stage", "source", "labels", "n_images", "seconds",
                                     "peak_rss_mb"])
     write_frame(run / "timings.csv", timings)
-    bench.copy_memory(run, out / "data" / "bench")
-    text = written(out)
+    bench.copy_memory(run, light / "data" / "bench")
+    text = written(light)
     target, = (row for row in rows_of(text, "## Targets") if "any stage" in row[0])
     assert target[2:] == ["2,400", "not met", "2 of 4 stages are above; the largest peak is of "
                           "train, imagenet_only"]
@@ -469,67 +478,69 @@ def test_the_memory_of_stages_is_copied_from_a_study(out, tmp_path):
     assert rows_of(text, "## How much memory")[1:] == [
         ["features", "-", "9.00", "500"], ["masks", "imagenet_only", "5.00", "1,500"],
         ["train", "imagenet_only", "5.00", "2,400"]]
-    (out / "data" / "bench" / "memory.json").unlink()
+    (light / "data" / "bench" / "memory.json").unlink()
     with pytest.raises(ValueError, match=r"memory\.json is missing"):
-        written(out)
+        written(light)
 
 
-def test_what_no_annotation_takes_stands_beside_what_it_took(out):
+def test_what_no_annotation_takes_stands_beside_what_it_took(light):
     cost = pd.DataFrame({"stage": ["features", "train a", "train b", "all"], "photos": 300,
                          "seconds": [60.0, 20.0, 30.0, 120.0]})
-    write_frame(out / "data" / "photos" / "cost.csv", cost)
-    text = written(out)
+    write_frame(light / "data" / "photos" / "cost.csv", cost)
+    text = written(light)
     assert "takes 2.00 minutes for the 300 photos of train" in text and ", 0.400 s a photo" in text
     assert "seconds: features 60.0, train 50.0)" in text and "At abc" not in text
     before = pd.DataFrame([("imagenet_only", 600, 600, 4100, "abc", "beside much")],
                           columns=["what", "photos", "seconds", "mb", "commit", "note"])
-    write_frame(out / "data" / "bench" / "before.csv", before)
+    write_frame(light / "data" / "bench" / "before.csv", before)
     assert ("At abc it took 10.0 minutes for 600 photos, 1.00 s a photo, and 4,100 MB, beside much."
-            ) in written(out)
+            ) in written(light)
 
 
-def test_the_install_is_shown_where_it_was_measured(out):
-    assert "## How large" not in written(out)
+def test_the_install_is_shown_where_it_was_measured(light):
+    assert "## How large" not in written(light)
     install = pd.DataFrame({"way": ["plain", "for CPUs"], "MB": [8000, 2000],
                             "command": ["make install", "make install CPU=1"], "packages": 9})
-    write_frame(out / "data" / "bench" / "install.csv", install)
-    text = written(out)
+    write_frame(light / "data" / "bench" / "install.csv", install)
+    text = written(light)
     assert "## How large is the install?\n\nfor CPUs: 0.250 of plain." in text
     assert rows_of(text, "## How large")[2] == ["for CPUs", "2,000", "make install CPU=1", "9"]
 
 
-def test_an_epoch_has_seconds_a_step(out):
-    store(out, "benchmark", tables()["benchmark"].assign(n_images=33))
+def test_an_epoch_has_seconds_a_step(light):
+    store(light, "benchmark", tables()["benchmark"].assign(n_images=33))
     steps = math.ceil(33 / SETTINGS.training.batch_size)
-    rows = rows_of(written(out), "## How fast is all")
+    rows = rows_of(written(light), "## How fast is all")
     assert rows[0][:5] == ["part", "what", "photos a second", "seconds", "seconds a step"]
     assert rows[1][2:5] == ["33.0", "1.00", bench.number(1.0 / steps)] and rows[-1][4] == ""
 
 
-def test_points_of_earlier_are_told_from_the_command(out):
-    said = "points that the run had kept, whose clocks add up to {} s, may be older"
-    assert said.format(316) in (text := written(out)) and said.format(360) in text
-    store(out, "time_to_quality", tables()["time_to_quality"].assign(seconds=1.0))  # 6 s, of 12.5
-    assert text.count("may be older") == 2 == written(out).count("may be older") + 1
+def test_points_of_earlier_are_told_from_the_command(light):
+    said = "points that the run had kept, whose clocks add up to 316 s, may be older"
+    assert said in written(light)
+    store(light, "time_to_quality", tables()["time_to_quality"].assign(seconds=1.0))  # 6 of 12.5 s
+    assert "may be older" not in written(light)
+    assert bench.clocks_of("growth", tables()["growth"].assign(repeats=2)) == 720
 
 
-def test_seeds_are_paired_and_a_short_schedule_is_named(out):
+
+def test_seeds_are_paired_and_a_short_schedule_is_named(light):
     quality = tables()["time_to_quality"]
     fewer = quality["epochs"].where(quality["what"].eq("petweak"), 3)
-    store(out, "time_to_quality", quality.assign(epochs=fewer))
-    text = written(out)
+    store(light, "time_to_quality", quality.assign(epochs=fewer))
+    text = written(light)
     assert "smp FPN 3 and smp U-Net 3: over fewer steps" in text
     assert "The last IoU may be lower for it." in text
     assert "The last IoU of petweak minus that of smp FPN: +0.0000 (seed 0), +0.0000" in text
     alone = quality[quality["what"].eq("petweak")]
     assert bench.gaps_of_iou(alone) == ""
-    store(out, "time_to_quality", quality.assign(seconds=quality["seconds"].where(
+    store(light, "time_to_quality", quality.assign(seconds=quality["seconds"].where(
         quality["what"].ne("petweak"), 20.0)))
-    store(out, "time_to_quality-short", alone.assign(epochs=4))
-    note = out / "data" / "bench" / "time_to_quality-short.json"
+    store(light, "time_to_quality-short", alone.assign(epochs=4))
+    note = light / "data" / "bench" / "time_to_quality-short.json"
     half = SETTINGS.replace(precision="bfloat16").to_dict()
     write_json(note, read_json(note) | {"settings": half})
-    text = written(out)
+    text = written(light)
     why = rows_of(text, "## Targets")[5][-1]
     assert why.endswith("With 4 epochs and the precision bfloat16 (`time_to_quality-short`) it is "
                         "0.160, after 8.00 s")  # of 50 s
@@ -556,15 +567,17 @@ def ways(stage: str, **ratios: float) -> pd.DataFrame:
                          "ratio": [*ratios.values()], **ON})
 
 
-def test_what_is_quicker_is_read_off_the_table(out):
+def test_what_is_quicker_is_read_off_the_table(light):
     def said(*parts: pd.DataFrame) -> str:
-        store(out, "alternatives", pd.concat(parts))
-        return written(out)
+        store(light, "alternatives", pd.concat(parts))
+        return written(light)
 
     precision = ways("precision", usual=1.0, other=0.8, third=1.2)
+    store(light, "limits", tables()["limits"])
     text = said(precision, ways("engine", **{"ONNX Runtime": 1.0, "PyTorch": 2.0}))
-    assert "Quicker in training steps are other (0.800). They are no defaults" in text
+    assert "Quicker in training steps are `other` (0.800). They are no defaults" in text
     assert "OpenVINO was not measured. ONNX Runtime reaches 50% of the machine's peak" in text
+    (light / "data" / "bench" / "limits.csv").unlink()
     text = said(precision[precision["ratio"] >= 1], ways("engine", first=1.0, OpenVINO=0.5))
     assert "No other precision or layout is quicker in training steps here." in text
     assert "OpenVINO takes 0.500 times as long as ONNX Runtime: it wins. It is no default" in text
