@@ -3,58 +3,53 @@
     figures/data/bench/<experiment>.csv, .json   what `petweak experiment <experiment>` has written
     figures/data/bench/demo.csv                  seconds of `make demo` at some commits, by a clock:
                                                  in a fresh clone, and once more
+    figures/data/bench/memory.csv, .json         timings.csv of a study of 600 photos (--memory)
+    figures/data/bench/install.csv               MB of the environment, by `du`
+    figures/data/bench/before.csv                what masks without annotations took at first
     figures/data/bench/remarks.csv               a sentence on how a table was measured
     figures/benchmark.md                         a section for each of them, the targets, a plan
     figures/bench-growth.png
 
-    .venv/bin/python figures/benchmark.py [--run RUN] [--photos N] [--core-hour PRICE] ...
+    .venv/bin/python figures/benchmark.py [--run RUN] [--memory RUN] [--photos N] ...
 
-With --run, the tables of that run's experiments are copied first. Every number of the page is
-computed here; what was measured elsewhere, or is supposed, is an option or one of the constants.
+With --run, the tables of that run's experiments are copied first; with --memory, what the stages of
+that run took, on the machine that they ran on. Every number of the page is computed here; what was
+measured elsewhere, or is supposed, is an option or one of the constants.
 """
 
 import argparse
-import gc
-import inspect
 import itertools
 import math
-import shlex
 import shutil
-import tracemalloc
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import measured
 import numpy as np
 import pandas as pd
 import torch
+from measured import Tables, exponents, many, number, of_table, points, reached, shown
+from plan import ASSUMED, plan
 
-from petweak.config import STRIDES, Settings, parse_assignments, settings
-from petweak.data.feature_cache import VIEWS, Features
-from petweak.data.files import project_path, read_frame, read_json, replacing, to_json, write_text
-from petweak.data.oxford_pets import LABELS, Pets, Sample
-from petweak.evaluation.scoring import SEMANTIC
-from petweak.experiments import EXPERIMENTS, experiment
+from petweak.config import Settings
+from petweak.data import files
+from petweak.data.feature_cache import VIEWS
+from petweak.data.files import project_path, read_frame
+from petweak.experiments import EXPERIMENTS
 from petweak.experiments.alternatives import GRID
-from petweak.experiments.benchmark import CAM_BATCH, OURS
+from petweak.experiments.benchmark import CAM_BATCH, OURS, hardware
 from petweak.models.backbones import load_backbone
-from petweak.training.targets import Targets
 from petweak.visualization import charts
 from petweak.visualization.style import save_or_show
 
-# What is after the hyphen is the backbone, where a second one was measured, some of the parts,
-# another network beside petweak, or an axis that was measured with sizes of its own.
-TABLES = ("benchmark", "benchmark-resnet50", "benchmark-stages", "time_to_quality",
-          "time_to_quality-unet", "growth", "growth-classes", "limits", "alternatives")
 # Of the demo: the second is the first and then the notebooks of the exercises' solutions.
 FRESH, SOLVED, AGAIN = "in a fresh clone", "and the solutions", "again, with nothing to do"
-SAME = ("rounds", "repeats", "n_images", "distinct", "precision", "gflops_float32",
+SAME = ("rounds", "repeats", "n_images", "side", "distinct", "precision", "gflops_float32",
         "gflops_bfloat16", "gb_copied", "threads", "device")  # where all rows agree: in the text
-FILE, NAMES = 16 << 40, 10_000_000  # of ext4: bytes of a file, names that a folder holds with ease
-MEMORY, DAYS = 64e9, 30  # supposed: bytes of a machine, and what a pass may take on one
-ASSUMED = {"photos": 100_000_000, "core_hour": 0.04, "gpu_hour": 2.5}  # the plan's, prices in USD
+IN_TEXT = {"n_images": "photos", "side": "side in px"}
 ONNX, PASS = "backbone, ONNX Runtime", "pass, with decoding and writing"
-Tables = dict[str, pd.DataFrame]
+NO_EXPERIMENT = ("demo", "memory", "install")  # tables
 
 
 class Target(NamedTuple):
@@ -66,30 +61,7 @@ class Target(NamedTuple):
     sign: str  # of `value` and `bound`
     bound: float
     stage: str = ""  # of `limits`, which says where its time goes
-    why: Callable[[Tables], str] = lambda tables: ""  # it is not met
-
-
-def exponents(table: pd.DataFrame) -> pd.DataFrame:
-    """Of each axis (a row) and measure (a column): b of the least squares fit of log(measure) by
-    a + b log(value). Axes with one value are left out."""
-    measures = table.loc[:, "features":"own_mb"].columns
-    parts = {axis: part for axis, part in table.groupby("axis", sort=False) if len(part) > 1}
-    fits = {axis: np.polyfit(np.log(part["value"]), np.log(part[measures].clip(lower=1e-3)), 1)[0]
-            for axis, part in parts.items()}
-    return pd.DataFrame.from_dict(fits, "index", columns=measures).rename_axis("axis")
-
-
-def reached(table: pd.DataFrame, targets: tuple[float, ...] = (0.90, 0.92, 0.93)) -> pd.DataFrame:
-    """A row per network: the median over seeds of the seconds until each of `targets` was reached
-    for the first time (missing where that is more than half of the seeds never), of `before` and
-    of the last `iou`; the number of `seeds`."""
-    keys = ["what", "seed"]
-    runs = table.sort_values("step").groupby(keys, sort=False)
-    first = {f"{t:.2f}": table[table["iou"] >= t].groupby(keys)["seconds"].min() for t in targets}
-    each = pd.DataFrame({**first, "before": runs["before"].first(), "iou": runs["iou"].last()})
-    groups = each.fillna(np.inf).groupby("what")
-    medians = groups.median().replace(np.inf, np.nan).assign(seeds=groups.size())
-    return medians.loc[table["what"].unique()].reset_index()
+    why: Callable[[Tables], str] = lambda tables: ""  # it is not met; all have this or a stage
 
 
 def times(part: str, ours: str, *others: str, backbone: str = "") -> Callable[[Tables], float]:
@@ -133,11 +105,26 @@ def of_seconds(tables: Tables) -> str:
     before, table = until(tables, "before")[0], tables["time_to_quality"]
     steps = table[table["what"] == OURS]
     at = steps[steps["iou"] >= 0.92].groupby("seed")["step"].min().median()
-    return (f"{number(QUALITY)} of {others.idxmin()}'s {number(others.min())} s is "
+    said = (f"{number(QUALITY)} of {others.idxmin()}'s {number(others.min())} s is "
             f"{number(QUALITY * others.min())} s. petweak's pass takes {number(before)} s; 0.92 "
             f"comes at step {at:g} of {number(steps['step'].max())}, {number(ours - before)} "
             f"s later (medians). Without any pass the share would be "
             f"{number((ours - before) / others.min())}")
+    if (short := tables.get("time_to_quality-short")) is None:
+        return said
+    taken, first = reached(short).set_index("what").loc[OURS, "0.92"], short.iloc[0]
+    share = f"{number(taken / others.min())}, after {number(taken)} s" * (not math.isnan(taken))
+    return (f"{said}. With {many(first['epochs'], 'epoch')} and the precision {first['precision']} "
+            f"(`time_to_quality-short`) it is {share or 'not reached'}")
+
+
+def gaps_of_iou(table: pd.DataFrame) -> str:
+    """The last IoU of petweak minus those of the other networks of a table, pair by pair."""
+    last = table.sort_values("step").groupby(["what", "seed"])["iou"].last().unstack("what")
+    gaps = last.drop(columns=OURS).rsub(last[OURS], axis=0)
+    each = (f"{what}: {', '.join(f'{gap:+.4f} (seed {seed})' for seed, gap in of.dropna().items())}"
+            for what, of in gaps.items())
+    return f"The last IoU of {OURS} minus that of {'; '.join(each)}" if len(gaps.columns) else ""
 
 
 def pass_share(tables: Tables) -> float:
@@ -147,8 +134,40 @@ def pass_share(tables: Tables) -> float:
 
 
 def peak(tables: Tables) -> float:
-    points = _points(tables["growth"])
-    return points[points["value"] >= 600].set_index("value")["rss_mb"][600]
+    return points(tables["growth"]).set_index("value")["rss_mb"][600]
+
+
+def of_peak(tables: Tables) -> str:
+    own = points(tables["growth"]).set_index("value")["own_mb"][600]
+    return f"{number(own)} MB are its own; the rest are mapped files, which the system may drop"
+
+
+def of_exponent(measure: str) -> Callable[[Tables], str]:
+    """What the fit is of."""
+    def why(tables: Tables) -> str:
+        at = points(tables["growth"]).set_index("value")[measure]
+        ends = " to ".join(f"{number(at[n])} with {n:,}" for n in at.index[[0, -1]])
+        fits = exponents(tables["growth"]).loc["photos", "features":"all"].drop("all")
+        fits = fits.round(2) + 0.0  # no -0.00
+        of = ", ".join(f"{stage} {fit:.2f}" for stage, fit in fits.items())
+        return f"from {ends} photos" + f"; of the stages: {of}" * (measure == "all")
+    return why
+
+
+def of_stages(tables: Tables) -> str:
+    """Which stages took too much memory."""
+    table = tables["memory"]
+    above, first = table[table["peak_rss_mb"] > MEMORY], table.loc[table["peak_rss_mb"].idxmax()]
+    return (f"{len(above)} of {len(table)} stages are above; the largest peak is of "
+            f"{first['stage']}, {first['source']}")
+
+
+def of_start(what: str) -> Callable[[Tables], str]:
+    def why(tables: Tables) -> str:
+        rows = tables["benchmark"].set_index("what")
+        return (f"its quartiles are {number(rows['low'][what])} and {number(rows['high'][what])} s;"
+                f" `import petweak` alone takes {number(rows['seconds']['import petweak'])} s")
+    return why
 
 
 def share_of_demo(tables: Tables) -> float:
@@ -162,7 +181,7 @@ def of_demos(tables: Tables, what: str) -> pd.Series:
     return tables["demo"].set_index("what").loc[[what], "seconds"]
 
 
-QUALITY = 1 / 5
+QUALITY, MEMORY, DEMO = 1 / 5, 2000, 0.7
 SMP = ("smp FPN", "smp U-Net")
 LIVE, MASKFORMER = "the backbone in every step", "transformers MaskFormer"
 LIBRARY = ("pytorch-grad-cam, one by one", f"pytorch-grad-cam, batches of {CAM_BATCH}")
@@ -178,181 +197,196 @@ TARGETS = (
     Target("seconds to IoU 0.92 with the pass, share of those of the better of smp's",
            share_of_seconds, "<=", QUALITY, why=of_seconds),
     Target("last IoU, minus that of the better of smp's",
-           lambda t: until(t, "iou")[0] - until(t, "iou")[1].max(), ">=", 0),
+           lambda t: until(t, "iou")[0] - until(t, "iou")[1].max(), ">=", 0,
+           why=lambda tables: gaps_of_iou(tables["time_to_quality"])),
     Target("speed of the pass, share of the engine's own on ready tensors", pass_share, ">=", 0.8,
            PASS),
     Target("CAMs from the cache, times under the quicker pytorch-grad-cam",
            times("cams", f"{OURS}, from the cache", *LIBRARY), ">=", 100, CAMS),
     Target("CAMs from the photos, times under the quicker pytorch-grad-cam",
            times("cams", f"{OURS}, from the photos", *LIBRARY), ">=", 3, "decode and resize"),
-    Target("a study's seconds by photos, exponent", exponent("all"), "<=", 1.05),
-    Target("a study's own memory by photos, exponent (flat)", exponent("own_mb"), "<=", 0.05),
-    Target("memory of a study of 600 photos, one source and an epoch, MB", peak, "<=", 2000),
-    Target("seconds of `import petweak`", seconds_of("import petweak"), "<=", 0.2),
-    Target("seconds of `petweak --help`", seconds_of("petweak --help"), "<=", 0.5),
-    Target("seconds of the demo, share of f5951d4's", share_of_demo, "<=", 0.7,
+    Target("a study's seconds by photos, exponent", exponent("all"), "<=", 1.05,
+           why=of_exponent("all")),
+    Target("a study's own memory by photos, exponent (flat)", exponent("own_mb"), "<=", 0.05,
+           why=of_exponent("own_mb")),
+    Target("memory of a study of 600 photos, one source and an epoch, MB", peak, "<=", MEMORY,
+           why=of_peak),
+    Target("peak memory of any stage of a study of 600 photos, MB",
+           lambda tables: tables["memory"]["peak_rss_mb"].max(), "<=", MEMORY, why=of_stages),
+    Target("seconds of `import petweak`", seconds_of("import petweak"), "<=", 0.2,
+           why=of_start("import petweak")),
+    Target("seconds of `petweak --help`", seconds_of("petweak --help"), "<=", 0.5,
+           why=of_start("petweak --help")),
+    Target("seconds of the demo, share of f5951d4's", share_of_demo, "<=", DEMO,
            why=lambda tables: "below"),
     Target("seconds of the demo and the solutions, share of f5951d4's demo",
            lambda tables: of_demos(tables, SOLVED).iloc[-1] / of_demos(tables, FRESH).iloc[0],
-           "<=", 1.2),
+           "<=", 1.2, why=lambda t: f"{number(of_demos(t, SOLVED).iloc[-1])} s, of which the demo "
+           f"alone takes {number(of_demos(t, FRESH).iloc[-1])} s: the rest is solving exercises"),
     Target("seconds of the demo again, with nothing to do",
            lambda tables: of_demos(tables, AGAIN).iloc[-1], "<=", 5,
            why=lambda tables: "the note of the last row"),
 )
 
 
-def read_tables(data: Path) -> tuple[Tables, dict[str, dict[str, Any]]]:
-    """The tables that are in the folder, with a column `backbone`, and what was noted of each.
-    ValueError where a table has no note."""
-    tables, notes = {}, {}
-    said = read_frame(file) if (file := data / "remarks.csv").is_file() else pd.DataFrame()
-    remarks = {} if said.empty else said.set_index("table")["remark"].to_dict()
-    for name in TABLES:
-        if (file := data / f"{name}.csv").is_file():
-            if (note := read_json(file.with_suffix(".json"))) is None:
-                raise ValueError(f"{file.with_suffix('.json')} is missing: it lies beside the table"
-                                 f" that `petweak experiment {name}` has written")
-            backbone = note["settings"]["backbone"]["backbone"]
-            table, remark = read_frame(file).assign(backbone=backbone), remarks.get(name, "")
-            if of_table(name) == "growth":
-                table, more = with_as_many_photos(table, note)
-                remark = " ".join(filter(None, (remark, more)))
-            tables[name], notes[name] = table, note | {"remark": remark}
-    return tables, notes
-
-
-def with_as_many_photos(growth: pd.DataFrame, note: dict[str, Any]) -> tuple[pd.DataFrame, str]:
-    """Without the rows of more classes than photos, which tables of before may have: their studies
-    had as many classes as photos. And a sentence on those rows."""
-    photos = int(parse_assignments(note["options"]["base"].split())["photos"])
-    wrong = (growth["axis"] == "classes") & (growth["value"] > photos)
-    rows = ", ".join(map(number, growth.loc[wrong, "value"]))
-    said = (f"Rows of the table that are left out: {rows} classes, as there were {photos:,} photos,"
-            f" and so {photos:,} classes at most.")
-    return growth[~wrong], said if rows else ""
-
-
-def of_table(name: str) -> str:
-    """The experiment that a table is of."""
-    return name.partition("-")[0]
-
-
-def number(value: Any) -> str:
-    """Three digits, or all before the point; integers and text as they are, nothing for NaN."""
-    if isinstance(value, str) or pd.isna(value):
-        return value if isinstance(value, str) else ""
-    if isinstance(value, int | np.integer) or value == 0 or abs(value) >= 100:
-        return f"{value:,.0f}"
-    return f"{value:.{2 - math.floor(math.log10(abs(value)))}f}"
-
-
-def shown(table: pd.DataFrame) -> str:
-    return table.map(number).to_markdown(index=False, disable_numparse=True)
-
-
-def of_both(value: Any) -> str:
-    """A value of a setting or option as it is typed."""
-    if isinstance(value, list | tuple):
-        return ",".join(map(str, value))
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def changed(name: str, note: dict[str, Any]) -> dict[str, tuple[str, str]]:
-    """The options that are not at their default: {option: (value, default)}."""
-    _, *parameters = inspect.signature(experiment(of_table(name))).parameters.values()
-    both = {p.name: (of_both(note["options"][p.name]), of_both(p.default)) for p in parameters}
-    return {option: values for option, values in both.items() if values[0] != values[1]}
-
-
-def command(name: str, note: dict[str, Any]) -> str:
-    """What has been typed to make the table, but for the folders."""
-    of = Settings.from_dict(note["settings"])
-    usual = settings(of.profile).flat()
-    sets = [f"{k}={of_both(v)}" for k, v in of.flat().items() if v != usual[k]]
-    options = [f"{k}={value}" for k, (value, _) in changed(name, note).items()]
-    words = ["petweak", "experiment", of_table(name), "--profile", of.profile, "--data-root", "D",
-             "--run", "R", *["--set"] * bool(sets), *sets, *["-o"] * bool(options), *options]
-    return shlex.join(words)
-
-
 def section(name: str, tables: Tables, note: dict[str, Any], photos: Path) -> list[str]:
     """What is measured, by which command, on what, and with which options. `photos` is a folder of
     other tables."""
-    table = tables[name]
+    table, kind = tables[name], of_table(name)
     same = [c for c in SAME if c in table and table[c].nunique() == 1]
-    on = ", ".join(f"{c.replace('n_images', 'photos')}: {number(table[c].iloc[0])}" for c in same)
+    on = ", ".join(f"{IN_TEXT.get(c, c)}: {number(table[c].iloc[0])}" for c in same)
     fewer = "; ".join(f"`{option}` {value or 'none'} for {default}"
-                      for option, (value, default) in changed(name, note).items())
+                      for option, (value, default) in measured.changed(name, note).items())
     _, _, which = name.partition("-")
     commit = f", commit {note['commit'][:7]}" if note.get("commit") else ""
-    lines = [f"## {EXPERIMENTS[of_table(name)]}{f' ({which})' * bool(which)}",
-             f"```\n{command(name, note)}\n```",
+    lines = [f"## {EXPERIMENTS[kind]}{f' ({which})' * bool(which)}",
+             f"```\n{measured.command(name, note)}\n```",
              f"{on}. The command took {number(note['seconds'])} s, with petweak "
              f"{note['petweak']}{commit}." + f" Not at their defaults: {fewer}." * bool(fewer)]
-    table = table.drop(columns=[*same, "backbone"])
-    if of_table(name) == "benchmark":
-        many = table["n_images"] if "n_images" in table else note["options"]["photos"]
-        table.insert(2, "photos a second", (many / table["seconds"]).where(
-            table["part"] != "start"))
-        table["ratio"] = table["ratio"].where(table["part"] != "stages")
-        if (table["what"] == LIVE).any():
-            lines.append(f"`{LIVE}` trains petweak's model on maps that are those of the cache but "
-                         "for rounding, so to the same IoU: tests/experiments/test_benchmark.py "
-                         "compares them (`test_the_backbone_in_every_step_gives_the_maps_of_the_"
-                         "cache`).")
-    if of_table(name) == "time_to_quality":
-        clocks = table.groupby(["what", "seed"])["seconds"].max().sum()
-        lines.append(f"The clocks of all trainings add up to {number(clocks)} s; a command does "
-                     "not train again what the run has kept, and scoring is not on the clock.")
-        lines.append("Medians over seeds of the seconds until an IoU of test, with the pass:")
-        ends = table.groupby("what", sort=False)[["epochs", "step"]].max()
-        said = ", ".join(f"{e.step} for {what} ({e.epochs} epochs)"
-                         for what, e in zip(ends.index, ends.itertuples(), strict=True))
-        lines.append(f"The learning rate falls over all steps: {said}. A network that is missing "
-                     "here was not trained to a quality. `before` is what petweak's pass takes.")
-        if fewer := ends[ends["epochs"] < (ours := ends.loc[OURS, "epochs"])]["epochs"].to_dict():
-            given = " and ".join(f"{what} {n}" for what, n in fewer.items())
-            lines.append(f"Where petweak has {ours} epochs, {given}: over fewer steps the learning "
-                         "rate falls sooner, and an IoU is reached sooner.")
+    if (clocks := clocks_of(kind, table)) > 2 * note["seconds"]:
+        lines.append("Version and commit are those of the command; points that the run had kept, "
+                     f"whose clocks add up to {number(clocks)} s, may be older.")
+    # What the table itself cannot tell, and what is read off it.
+    words = {"benchmark": of_benchmark, "time_to_quality": of_quality, "growth": of_growth,
+             "limits": of_limits, "alternatives": of_alternatives}
+    lines += [*[note["remark"]] * bool(note["remark"]), *words[kind](name, tables, note, photos)]
+    if kind == "time_to_quality":
         table = reached(table).astype(object).fillna("not reached")
-    lines += [note["remark"]] * bool(note["remark"])  # what the table itself cannot tell
-    if of_table(name) == "growth":
-        figure = ["![Seconds of each stage and memory by photos, classes, side and queries, with "
-                  "fitted exponents](bench-growth.png)"] * (name == "growth")
-        lines += [*figure, "Exponents of the least squares fit of log(measure) by log(size):",
-                  shown(exponents(table).round(2).reset_index())]
-    if name == "limits":
-        lines.append("`least` is the slower of arithmetic and memory (`bound`) at the speeds of a "
-                     "matrix product and of a copy in the same rounds (`gflops_float32`, "
-                     "`gflops_bfloat16`, `gb_copied`, a second); `share` is `least` / `seconds`; "
-                     "`rest` says where the time goes. Outside of torch are ONNX Runtime (the pass "
-                     "and the engine), Pillow (decoding) and NumPy (metrics). A round of "
-                     "self-training is steps of maskformer-ms and, for its masks, prediction, PAMR "
-                     "and random walk.")
-    if name == "alternatives":
-        lines.append("The first way of each stage is petweak's default on a CPU; `ratio` is to it. "
-                     "bfloat16 and channels last are quicker, and no defaults: they change the "
-                     "last digits of every score, so that stored results would not come out again "
-                     "(`--set precision=bfloat16` takes both). The cache keeps its maps channels "
-                     "first; rows with channels last turn them round in each step, on the clock. "
-                     "No row have views that refinements share, which lie in one cache, and "
-                     "memory, which `growth` has.")
-        if "limits" in tables:
-            share = tables["limits"].set_index("stage")["share"][ONNX]
-            lines.append("Nor has OpenVINO, one more engine with a wheel of its own: ONNX Runtime "
-                         f"reaches {share:.0%} of the machine's peak (`limits`).")
-        if (file := photos / "crf.csv").is_file():
-            crf = read_frame(file).set_index(["what", "grid"]).sort_index()
-            (grid, ours), = crf.loc["crf"].iterrows()
-            other = crf.loc[("densecrf", grid)]
-            slower = number(ours["seconds"] / other["seconds"])
-            lines.append(
-                f"`crf` and `walk` are products of {GRID**2:,} positions alone. The whole CRF takes"
-                f" {number(ours['seconds'])} s a photo on a grid of {grid} (`data/photos/crf.csv`),"
-                f" and pydensecrf, whose sum over pairs is a lattice in C++, "
-                f"{number(other['seconds'])} s: petweak's is {slower} times as slow. IoU of their "
-                f"masks: {number(ours['iou'])} and {number(other['iou'])}.")
-    return [*lines, shown(table)]
+    if kind == "benchmark":
+        n, of = table.get("n_images", note["options"]["photos"]), table["part"]
+        table = table.assign(ratio=table["ratio"].where(of != "stages"))
+        table.insert(2, "photos a second", (n / table["seconds"]).where(of != "start"))
+        if (of == "epoch").any():
+            steps = np.ceil(n / note["settings"]["training"]["batch_size"])
+            table.insert(4, "seconds a step", (table["seconds"] / steps).where(of == "epoch"))
+    return [*lines, shown(table.drop(columns=[*same, "backbone"], errors="ignore"))]
+
+
+def clocks_of(kind: str, table: pd.DataFrame) -> float:
+    """Seconds that its points took, of an experiment that keeps them; else 0."""
+    if kind == "time_to_quality":
+        return table.groupby(["what", "seed"])["seconds"].max().sum()
+    return (table["all"] * table["repeats"]).sum() if kind == "growth" else 0.0
+
+
+def of_benchmark(name: str, tables: Tables, note: dict[str, Any], photos: Path) -> list[str]:
+    if not (tables[name]["what"] == LIVE).any():
+        return []
+    return [f"`{LIVE}` trains petweak's model on maps that are those of the cache but for "
+            "rounding, so to the same IoU: tests/experiments/test_benchmark.py compares them "
+            "(`test_the_backbone_in_every_step_gives_the_maps_of_the_cache`)."]
+
+
+def of_quality(name: str, tables: Tables, note: dict[str, Any], photos: Path) -> list[str]:
+    table = tables[name]
+    off, clocks = "and scoring is not on the clock", number(clocks_of("time_to_quality", table))
+    if (others := tables.get("alternatives")) is not None and len(
+            graph := others[others["what"] == "exported anew"]):
+        off += (". Nor is the first export of the backbone's graph, which takes "
+                f"{number(graph['seconds'].iloc[0])} s once (`alternatives`)")
+    ends = table.groupby("what", sort=False)[["epochs", "step"]].max()
+    said = ", ".join(f"{e.step} for {what} ({many(e.epochs, 'epoch')})"
+                     for what, e in zip(ends.index, ends.itertuples(), strict=True))
+    missing = "A network that is missing here was not trained to a quality. "
+    lines = [f"The clocks of all trainings add up to {clocks} s; a command does not train again "
+             f"what the run has kept, {off}.",
+             f"The learning rate falls over all steps: {said}. {missing * (len(ends) > 1)}`before` "
+             "is what petweak's pass takes."]
+    if fewer := ends[ends["epochs"] < (ours := ends.loc[OURS, "epochs"])]["epochs"].to_dict():
+        given = " and ".join(f"{what} {n}" for what, n in fewer.items())
+        lines.append(f"Where petweak has {ours} epochs, {given}: over fewer steps the learning "
+                     "rate falls sooner, and an IoU is reached sooner. The last IoU may be lower "
+                     "for it.")
+    gaps = gaps_of_iou(table)
+    return [*lines, *[f"{gaps}."] * bool(gaps),
+            "Medians over seeds of the seconds until an IoU of test, with the pass:"]
+
+
+def of_growth(name: str, tables: Tables, note: dict[str, Any], photos: Path) -> list[str]:
+    figure = ["![Seconds of each stage and memory by photos, classes, side and queries, with "
+              "fitted exponents](bench-growth.png)"] * (name == "growth")
+    once = ["There is one measurement of each point."] * bool((tables[name]["repeats"] == 1).all())
+    return [*once, *figure, "Exponents of the least squares fit of log(measure) by log(size):",
+            shown(exponents(tables[name]).round(2).reset_index())]
+
+
+def of_limits(name: str, tables: Tables, note: dict[str, Any], photos: Path) -> list[str]:
+    table = tables[name]
+    lines = ["`least` is the slower of arithmetic and memory (`bound`) at the speeds of a matrix "
+             "product and of a copy in the same rounds (`gflops_float32`, `gflops_bfloat16`, "
+             "`gb_copied`, a second); `share` is `least` / `seconds`; `rest` says where the time "
+             "goes. Outside of torch are ONNX Runtime (the pass and the engine), Pillow (decoding) "
+             "and NumPy (metrics). A round of self-training is steps of maskformer-ms and, for its "
+             "masks, prediction, PAMR and random walk."]
+    for row in table[table["stage"] == ONNX].to_dict("records"):
+        photo = torch.zeros(1, 3, row["side"], row["side"])
+        inner = inner_bytes(load_backbone(row["backbone"]), photo)
+        seconds = inner * VIEWS * row["n_images"] / row["gb_copied"] / 1e9
+        lines.append(
+            f"Of a network `least` counts what goes in and what comes out. In between, the "
+            f"convolutions of {row['backbone']} read and write {number(inner / 1e6)} MB a picture, "
+            f"each map once: {number(seconds)} s of `{ONNX}` at `gb_copied`, "
+            f"{number(seconds / row['least'])} of its `least`. One after the other, both would be "
+            f"{number((seconds + row['least']) / row['seconds'])} of its seconds.")
+    return lines
+
+
+def inner_bytes(net: torch.nn.Module, photo: torch.Tensor) -> int:
+    """Bytes of what the convolutions take and give for this picture."""
+    moved = []
+    hooks = [layer.register_forward_hook(
+        lambda _, taken, given: moved.append(taken[0].nbytes + given.nbytes))
+        for layer in net.modules() if isinstance(layer, torch.nn.Conv2d)]
+    with torch.inference_mode():
+        net(photo)
+    for hook in hooks:
+        hook.remove()
+    return sum(moved)
+
+
+def of_alternatives(name: str, tables: Tables, note: dict[str, Any], photos: Path) -> list[str]:
+    ratios = tables[name].set_index("what")["ratio"].groupby(tables[name]["stage"].to_numpy())
+    of = {stage: ratio.iloc[1:] for stage, ratio in ratios}
+    lines = ["The first way of each stage is petweak's default on a CPU; `ratio` is to it. The "
+             "cache keeps its maps channels first; rows with channels last turn them round in each "
+             "step, on the clock. There is no row for views that refinements share, which lie in "
+             "one cache, nor for memory, which `growth` has."]
+    if "precision" in of:
+        quicker = of["precision"][of["precision"] < 1]
+        said = ", ".join(f"`{what}` ({number(ratio)})" for what, ratio in quicker.items())
+        lines.append(
+            f"Quicker in training steps are {said}. They are no defaults: they change the last "
+            "digits of every score, so that stored results would not come out again (`--set "
+            "precision=bfloat16` takes bfloat16 and channels last)." if said else
+            "No other precision or layout is quicker in training steps here.")
+    if "engine" in of:
+        lines.append(of_openvino(of["engine"].get("OpenVINO"), tables))
+    if (file := photos / "crf.csv").is_file():
+        crf = read_frame(file).set_index(["what", "grid"]).sort_index()
+        (grid, ours), = crf.loc["crf"].iterrows()
+        other = crf.loc[("densecrf", grid)]
+        slower = number(ours["seconds"] / other["seconds"])
+        lines.append(
+            f"`crf` and `walk` are products of {GRID**2:,} positions alone. The whole CRF takes "
+            f"{number(ours['seconds'])} s a photo on a grid of {grid} (`data/photos/crf.csv`), and "
+            f"pydensecrf, whose sum over pairs is a lattice in C++, {number(other['seconds'])} s: "
+            f"petweak's is {slower} times as slow. IoU of their masks: {number(ours['iou'])} and "
+            f"{number(other['iou'])}.")
+    return lines
+
+
+def of_openvino(ratio: float | None, tables: Tables) -> str:
+    """`ratio` is to the seconds of ONNX Runtime; None where there is no row."""
+    if ratio is None:
+        of = tables["limits"].set_index("stage")["share"] if "limits" in tables else {}
+        more = (f". ONNX Runtime reaches {of[ONNX]:.0%} of the machine's peak (`limits`)"
+                if ONNX in of else "")
+        return f"OpenVINO was not measured{more}."
+    said = f"OpenVINO takes {number(ratio)} times as long as ONNX Runtime"
+    if ratio >= 1:
+        return f"{said}, so it is no default."
+    return (f"{said}: it wins. It is no default, as it is one more package to install, and its "
+            "maps differ in their last digits, so that stored results would not come out again.")
 
 
 def targets(tables: Tables) -> list[str]:
@@ -374,229 +408,172 @@ def targets(tables: Tables) -> list[str]:
     return ["## Targets", shown(pd.DataFrame(rows))]
 
 
-def _points(growth: pd.DataFrame) -> pd.DataFrame:
-    return growth[growth["axis"] == "photos"].sort_values("value")
+def of_passes(growth: pd.DataFrame, note: dict[str, Any]) -> str:
+    """How many passes over its photos a study takes, and what is not the first one."""
+    last = points(growth).iloc[-1]
+    passes = last["features":"all"].astype(float) / last["features"]
+    rest = passes.drop(["features", "all"]).sort_values(ascending=False, kind="stable")
+    said = ", ".join(f"`{stage}` {number(n)}" for stage, n in rest.items())
+    return (f"A study of {last['value']:,} photos takes as long as {number(passes['all'])} passes "
+            f"over them: `all` / `features` of `growth`, with masks of one source and a model of "
+            f"{many(note['options']['epochs'], 'epoch')}. Beside the pass these are {said}, and "
+            f"{number(passes['all'] - 1 - rest.sum())} that no stage counts.")
 
 
-def a_photo(growth: pd.DataFrame, measure: str) -> float:
-    """What a further photo adds, between the fewest photos and the most."""
-    ends = _points(growth)[[measure, "value"]].iloc[[0, -1]]
-    more, photos = ends.iloc[1] - ends.iloc[0]
-    return float(more / photos)
-
-
-def text_of(make: Callable[[list[str]], dict], photos: int) -> float:
-    """Bytes of JSON that a photo adds to a file, its id a number of so many photos."""
-    ids = [f"{k:0{len(str(photos))}}" for k in range(2000)]
-    fewer, more = (len(to_json(make(part), indent=1)) for part in (ids[:1000], ids))
-    return (more - fewer) / 1000
-
-
-def added(make: Callable[[range], Any]) -> float:
-    """Bytes of memory that a photo adds to what `make` makes of the numbers of so many."""
-    photos = (1000, 2000)
-    fewer, more = (min(traced(make, n) for _ in range(3)) for n in photos)  # others allocate, too
-    return (more - fewer) / (photos[1] - photos[0])
-
-
-def traced(make: Callable[[range], Any], n: int) -> int:
-    """Bytes that are allocated meanwhile, and not freed."""
-    tracemalloc.start()
-    there = make(range(n))
-    gc.collect()
-    size, _ = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    del there
-    return size
-
-
-def of_all_photos(levels: Iterable[str], grid: int) -> Callable[[range], Any]:
-    """Makes what a study keeps of every photo while it trains: samples, their paths and labels, an
-    open cache all of whose checksums were compared, and targets. For a pet there is a star of 15
-    points, which takes as many bytes as ground truth: about 1,600 at 128 x 128."""
-    places, levels = Path("data", "oxford-iiit-pet"), tuple(levels)
-    y, x = np.mgrid[:grid, :grid] - (grid - 1) / 2
-    edge = grid / 3 * (1 + 0.3 * np.sin(15 * np.arctan2(y, x)))
-    star = 255 * np.clip(edge - np.hypot(x, y) + 0.5, 0, 1), np.ones((grid, grid))
-
-    def make(numbers: range) -> list:
-        samples = tuple(Sample(
-            f"{k:09}", places / "images" / f"{k:09}.jpg", places / "trimaps" / f"{k:09}.png",
-            k % 37, k % 2, "train", "a breed") for k in numbers)
-        (pets := Pets(places, "own", ("a breed",), samples)).sample(samples[0].id)
-        labels = {s.id: {of: s.label(of) for of in LABELS} for s in samples}
-        features = Features(places, tuple(f"{k:09}" for k in numbers), levels,
-                            crc32={level: "0" * 8 * len(numbers) for level in levels})
-        features._good.update((level, row) for level in levels for row in numbers)
-        targets = Targets.pack([s.id for s in samples], torch.arange(len(samples)),
-                               (star for _ in numbers))
-        return [pets, {s.id: s.photo for s in samples}, labels, features, targets]
-
-    return make
-
-
-def plan(tables: Tables, notes: dict[str, dict[str, Any]], photos: int, core_hour: float,
-         gpu_hour: float, gpu: Path) -> list[str]:
-    """So many photos, from the growth of what was measured and from the code."""
-    growth, note = tables["growth"], notes["growth"]
-    of = Settings.from_dict(note["settings"])
-    base = parse_assignments(note["options"]["base"].split())
-    b, side, threads = of.backbone, int(base["side"]), int(growth["threads"].iloc[0])
-    channels, largest = load_backbone(b.backbone).channels, int(_points(growth)["value"].max())
-    bytes_of = {k: VIEWS * channels[k] * (side // STRIDES[k])**2 * 2 for k in b.stored_levels}
-    bytes_of["pooled"] = VIEWS * channels["final"] * 4
-    cache = pd.DataFrame([{"level": k, "bytes a photo": n, f"TB of {photos:,}": n * photos / 1e12}
-                          for k, n in (bytes_of | {"all": sum(bytes_of.values())}).items()])
-    whole = sum(bytes_of.values())
-    read = (whole - bytes_of["pooled"]) // VIEWS  # of one view a photo, in an epoch
-    stages = {k: a_photo(growth, k) for k in growth.loc[:, "features":"all"].columns}
-    hours = {k: seconds * threads * photos / 3600 for k, seconds in stages.items()}
-    cost = pd.DataFrame([{"stage": k, "seconds a photo": stages[k], "core-hours": h,
-                          "USD": h * core_hour} for k, h in hours.items()])
-    lines = [
-        f"## {photos:,} photos, on paper",
-        f"From the points of `growth` at {base['classes']} classes and {side} px, {b.backbone} and "
-        f"the levels {', '.join(b.stored_levels)}: what a photo adds between "
-        f"{_points(growth)['value'].min():,} and {largest:,} photos, times {photos:,}. That is "
-        f"{number(photos / largest)} times more than was measured.",
-        f"The cache holds each photo and its mirror image, in float16 ({VIEWS * photos:,} pictures "
-        "go through the backbone, and as many again for each further scale of a refinement):",
-        shown(cache),
-        f"Core-hours on this machine, and their cost at {core_hour} USD a core-hour (the option "
-        f"--core-hour); `train` is of {note['options']['epochs']} epochs of the photos of train, "
-        "and `all` has what no stage counts:",
-        shown(cost)]
-    if gpu.is_file() and len(of_gpu := read_frame(gpu).query("stage == 'features'")):
-        views = float(of_gpu["images_per_second"].iloc[0])
-        gpu_hours = VIEWS * photos / views / 3600
-        lines.append(f"The pass on the GPU of `data/gpu/timings.csv`, at its {number(views)} "
-                     f"pictures a second: {number(gpu_hours)} GPU-hours, "
-                     f"{number(gpu_hours * gpu_hour)} USD at {gpu_hour} a GPU-hour (--gpu-hour).")
-    rate = read * VIEWS / (stages["features"] * threads)
+def of_demo(demo: pd.DataFrame, embedded: Path) -> list[str]:
+    """What `make demo` took; and what its seconds are, by the tables of its run, where they are."""
+    lines = ["## What the demo takes", "`make demo` after `make install`, with nothing beside it "
+             "but what a note says:", shown(demo)]
+    both = embedded / "notebooks.csv", embedded / "timings.csv"
+    if not all(file.is_file() for file in both):
+        return lines
+    chapters, parts = map(read_frame, both)
+    stages = parts.groupby("stage", sort=False)["seconds"].sum()
+    each = ", ".join(f"{stage} {number(seconds)}" for stage, seconds in stages.items())
+    of, in_all = chapters["seconds"].sum(), stages.sum()
     lines.append(
-        f"An epoch of all levels reads {number(read * photos / 1e12)} TB, one view of each photo. "
-        f"Where a core reads less than {number(rate / 1e6)} MB a second, the pass anew is as quick "
-        "as its cache, which then is worth the levels that the model sees and no more.")
-    first = breaks(growth, of, bytes_of, base, photos, stages["features"])
-    least = int(first["breaks at"].min())
-    return [*lines, "What breaks, the first one first, and at how many photos. Supposed are "
-            f"machines of {number(MEMORY / 1e9)} GB and, of ext4, files of at most {FILE >> 40} "
-            f"TiB and folders of about {NAMES:,} names (without its option large_dir):",
-            shown(first),
-            f"So a run as the code is takes up to {number(float(f'{least:.2g}'))} photos. More are "
-            f"{number(math.ceil(photos / least))} runs of that size, whose passes and masks need "
-            "nothing of each other; torchrun shares each pass among processes, `--on ray` makes "
-            "passes and masks as tasks. One model of all the photos has to read all their caches, "
-            "which no command does today."]
+        f"Its chapters take {number(of)} s of a core, two of them at once. {number(in_all)} s of "
+        f"these are stages of the study ({each}), each of which is made once and kept. The other "
+        f"{number(of - in_all)} s are the chapters' own: they build each method in view, train "
+        "small models and break them.")
+    fresh = demo[demo["what"] == FRESH]["seconds"]
+    aim = DEMO * fresh.iloc[0]
+    if (gap := fresh.iloc[-1] - aim) > 0:
+        idle = 2 * fresh.iloc[-1] - of
+        said = (f"so without any of it the demo would still take {number(of / 2)} s: chapters "
+                "would have to show less, or stages to compute less" if idle < 2 * gap else
+                "more than that")
+        lines.append(f"The target is {number(aim)} s: {number(gap)} s less, or {number(2 * gap)} s "
+                     "of a core. What is outside of the chapters (processes that start, a core "
+                     f"that waits, the report) is {number(idle)} s of a core, {said}.")
+    return lines
 
 
-def breaks(growth: pd.DataFrame, of: Settings, bytes_of: dict[str, int], base: dict[str, str],
-           photos: int, seconds: float) -> pd.DataFrame:
-    """What grows with photos, how large it is with so many, and with how many it fails."""
-    classes = int(base["classes"])
-    batch, level = of.backbone.extraction_batch, max(bytes_of, key=bytes_of.get)
-    index = text_of(lambda ids: {"crc32": {k: "0" * 8 * len(ids) for k in bytes_of}, "ids": ids},
-                    photos)
-    manifest = text_of(lambda ids: {"ids": ids, "confidence": dict.fromkeys(ids, 0.9999),
-                                    "hashes": dict.fromkeys(ids, "0" * 32)}, photos)
-    overlaps = 2 * (classes + 1) * len(SEMANTIC) * 8
-    own = float(f"{added(of_all_photos(bytes_of, int(base['side']) // 2)):.1g}")
-    note = {"key": "0" * 32, "engine": "onnxruntime", "rows": [photos - batch, photos],
-            "seconds": photos * seconds, "crc32": dict.fromkeys(bytes_of, "0" * 8 * batch)}
-    line = len(to_json(note)) / batch
-    rows = [  # what, how much of it a photo adds, the unit, its size, and where it fails
-        ("progress.jsonl of the pass, a line a batch, read as one text: the machine's memory",
-         line * photos / 1e9, "GB", MEMORY / line),
-        (f"{level}.npy, one file for all photos: the largest file of ext4",
-         bytes_of[level] * photos / 1e12, "TB", FILE / bytes_of[level]),
-        ("one folder of photos, and one of each source's masks, listed and sorted as a whole: "
-         "names that ext4 holds", photos, "names", NAMES),
-        (f"samples, labels, checksums and targets in memory while a model trains, about {own:,.0f} "
-         "bytes a photo by these structures: the machine's memory", own * photos / 1e9, "GB",
-         MEMORY / own),
-        ("index.json, read as one text: the machine's memory", index * photos / 1e9, "GB",
-         MEMORY / index),
-        ("manifest.json of a source's masks, read as one text, and each of its files whenever it "
-         "is opened", manifest * photos / 1e9, "GB", MEMORY / manifest),
-        (f"pandas tables of the overlaps of {classes} classes, a row a photo: the machine's memory",
-         overlaps * photos / 1e9, "GB", MEMORY / overlaps),
-        (f"the pass under the run's lock, on {growth['threads'].iloc[0]} threads: {DAYS} days",
-         seconds * photos / 86400, "days", DAYS * 86400 / seconds)]
-    table = pd.DataFrame([{"what": what, f"with {photos:,}": f"{number(n)} {unit}", "breaks at": at}
-                          for what, n, unit, at in rows])
-    return table.sort_values("breaks at", ignore_index=True)
+def of_memory(table: pd.DataFrame, note: dict[str, Any]) -> list[str]:
+    """The peaks of a study's stages."""
+    parts = table.groupby(["stage", "source"], sort=False)[["seconds", "peak_rss_mb"]].agg(
+        {"seconds": "sum", "peak_rss_mb": "max"}).reset_index()
+    commit = f", commit {note['commit'][:7]}" if note["commit"] else ""
+    photos = table.loc[table["stage"] == "masks", "n_images"].max()
+    return ["## How much memory does each stage take?", f"```\n{note['command']}\n```",
+            f"photos: {photos:,}, threads: {note['threads']}, device: {note['device']}{commit}. "
+            "`peak_rss_mb` is that of the process so far, so it never falls: a stage may owe it to "
+            "an earlier one. Mapped files count, too.", shown(parts)]
 
 
-def of_demo(embedded: Path) -> list[str]:
-    """What takes the demo's seconds, by the tables of its run, where they are."""
-    files = embedded / "notebooks.csv", embedded / "timings.csv"
-    if not all(file.is_file() for file in files):
+def of_alone(data: Path, memory: pd.DataFrame | None) -> list[str]:
+    """What masks without any annotation take, beside what they took."""
+    if not (file := data.parent / "photos" / "cost.csv").is_file():
         return []
-    chapters, stages = (read_frame(file)["seconds"].sum() for file in files)
-    return [f"Its chapters take {number(chapters)} s of a core, two of them at once. "
-            f"{number(stages)} s of these are stages of the study (the pass, masks, trainings, "
-            "scores). The rest is the chapters' own: they build each method in view, train small "
-            "models and break them. So more than the waste of the stages would have to go."]
+    now = read_frame(file).set_index("stage")
+    photos, seconds = now.loc["all", ["photos", "seconds"]]
+    parts = now["seconds"].drop("all").groupby(lambda stage: stage.split()[0], sort=False).sum()
+    each = ", ".join(f"{stage} {number(s)}" for stage, s in parts.items())
+    lines = ["## How long does it take without any annotation?",
+             f"`imagenet_only` takes {number(seconds / 60)} minutes for the {photos:.0f} photos of "
+             f"train, from an empty folder to the last model, {number(seconds / photos)} s a photo "
+             f"(`petweak experiment cost`, `data/photos/cost.csv`; seconds: {each})."]
+    if memory is not None and len(of := memory[memory["source"] == "imagenet_only"]):
+        lines.append("In the study of all photos above, its stages end at a peak of "
+                     f"{number(of['peak_rss_mb'].max())} MB.")
+    if (before := data / "before.csv").is_file():
+        lines += [f"At {b.commit} it took {number(b.seconds / 60)} minutes for {b.photos} photos, "
+                  f"{number(b.seconds / b.photos)} s a photo, and {b.mb:,} MB, {b.note}."
+                  for b in read_frame(before).itertuples() if b.what == "imagenet_only"]
+    return lines
 
 
-def page(data: Path, out: Path, photos: int, core_hour: float, gpu_hour: float) -> None:
-    """Write `benchmark.md`, and the figure of growth, into `out`; nothing where no table is."""
-    tables, notes = read_tables(data)
+def of_install(table: pd.DataFrame) -> list[str]:
+    least, most = (table.loc[at] for at in (table["MB"].idxmin(), table["MB"].idxmax()))
+    beside = [f"{least['way']}: {number(least['MB'] / most['MB'])} of {most['way']}."]
+    return ["## How large is the install?", *beside * (len(table) > 1), shown(table)]
+
+
+def page(data: Path, out: Path, **supposed: float) -> None:
+    """Write `benchmark.md`, and the figure of growth, into `out`; nothing where no table is.
+    `supposed`: of the plan."""
+    tables, notes = measured.read_tables(data)
     if not tables:
         return
+    more = {name: read_frame(file) for name in NO_EXPERIMENT
+            if (file := data / f"{name}.csv").is_file()}
     lines = ["# How fast, and how wide", "`figures/benchmark.py` makes this page from the tables "
-             f"in `data/{data.name}/`. Each table is of one machine and one day."]
-    if (file := data / "demo.csv").is_file():  # no experiment: a clock beside a command
-        lines += targets(tables | {"demo": (demo := read_frame(file))})
-        lines += ["## What the demo takes", "`make demo` after `make install`, with nothing beside "
-                  "it but what a note says:", shown(demo)]
-        lines += of_demo(data.parent / "embedded")
-    else:
-        lines += targets(tables)
+             f"in `data/{data.name}/`. Each table is of one machine and one day.",
+             *targets(tables | more)]
+    if "growth" in tables:
+        lines.append(of_passes(tables["growth"], notes["growth"]))
+    if "demo" in more:
+        lines += of_demo(more["demo"], data.parent / "embedded")
     for name in tables:
         lines += section(name, tables, notes[name], data.parent / "photos")
+    if "memory" in more:
+        lines += of_memory(more["memory"], measured.noted(data / "memory.csv", "--memory"))
+    lines += of_alone(data, more.get("memory"))
+    if "install" in more:
+        lines += of_install(more["install"])
     if "growth" in tables:
-        table = tables["growth"].drop(columns="backbone")
-        if (more := tables.get("growth-classes")) is not None:
-            table = pd.concat([table[table["axis"] != "classes"], more.drop(columns="backbone")])
-        save_or_show(charts.growth_lines(table, exponents(table)), out / "bench-growth.png")
-        lines += plan(tables, notes, photos, core_hour, gpu_hour, out / "data/gpu/timings.csv")
-    write_text(out / "benchmark.md", "\n\n".join(lines) + "\n")
+        table = tables["growth"]
+        if (classes := tables.get("growth-classes")) is not None:
+            table = pd.concat([table[table["axis"] != "classes"], classes])
+        drawn = charts.growth_lines(table.drop(columns=["backbone", "side"]), exponents(table))
+        save_or_show(drawn, out / "bench-growth.png")
+        lines += plan(tables, notes, data.parent / "gpu" / "timings.csv", **supposed)
+    files.write_text(out / "benchmark.md", "\n\n".join(lines) + "\n")
+
+
+def about(run: Path) -> dict[str, Any]:
+    """Its run.json."""
+    if (note := files.read_json(run / "run.json")) is None:
+        raise FileNotFoundError(f"{run / 'run.json'} is missing: --run takes the folder of a run "
+                                "in which `petweak experiment` has written tables, --memory that "
+                                "of `petweak study`")
+    return note
+
+
+def copy_memory(run: Path, data: Path) -> None:
+    """Take over what the stages of the run took; and by which command, and on what."""
+    of = about(run)
+    with files.replacing(data / "memory.csv") as beside:
+        shutil.copyfile(run / "timings.csv", beside)
+    files.write_json(data / "memory.json", {
+        "command": measured.typed("study", Settings.from_dict(of["settings"])),
+        "commit": of["git_commit"], **hardware(torch.device(of["device"])),
+        "threads": of["hardware"]["threads"]})
 
 
 def copy(run: Path, data: Path) -> None:
     """Take over what the run's experiments have written: of one backbone."""
-    if (about := read_json(run / "run.json")) is None:
-        raise FileNotFoundError(f"{run / 'run.json'} is missing: --run takes the folder of a run "
-                                "in which `petweak experiment` has written tables")
-    backbone = about["settings"]["backbone"]["backbone"]
-    for table, end in itertools.product(map(of_table, TABLES), (".csv", ".json")):
+    backbone = about(run)["settings"]["backbone"]["backbone"]
+    for table, end in itertools.product(map(of_table, measured.TABLES), (".csv", ".json")):
         if (file := run / "experiments" / f"{table}{end}").is_file():
             name = stored_as(table, backbone, read_frame(file.with_suffix(".csv")))
-            with replacing(data / f"{name}{end}") as beside:
+            with files.replacing(data / f"{name}{end}") as beside:
                 shutil.copyfile(file, beside)
 
 
 def stored_as(name: str, backbone: str, table: pd.DataFrame) -> str:
     """The one of TABLES that a table of an experiment is."""
     if name == "time_to_quality" and SMP[0] not in set(table["what"]):
-        return "time_to_quality-unet"
+        return f"{name}-short" if set(table["what"]) == {OURS} else f"{name}-unet"
     if name == "growth" and set(table["axis"]) == {"classes"}:
         return "growth-classes"
     if name == "benchmark" and not {"epoch", "cams"} & set(table["part"]):
         return "benchmark-stages"
-    return f"{name}-{backbone}" if f"{name}-{backbone}" in TABLES else name
+    return f"{name}-{backbone}" if f"{name}-{backbone}" in measured.TABLES else name
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--run", help="copy the tables of its experiments first")
+    parser.add_argument("--memory", metavar="RUN", help="copy what a study's stages took first")
     for name, value in ASSUMED.items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value,
                             help=f"of the plan; default: {value}")
     args, out = parser.parse_args(), project_path("figures")
     if args.run:
         copy(project_path(args.run), out / "data" / "bench")
+    if args.memory:
+        copy_memory(project_path(args.memory), out / "data" / "bench")
     page(out / "data" / "bench", out, **{name: getattr(args, name) for name in ASSUMED})
 
 

@@ -27,7 +27,7 @@ def affinity(maps: list[Tensor], grid: int, beta: float) -> Tensor:
 def random_walk(soft: Tensor, transitions: Tensor, steps: int) -> Tensor:
     """soft (B, g, g) after `steps` steps: each position becomes the mean of those similar to it."""
     walked = []
-    # Photo by photo: a batched product with a vector is ten times as slow on a CPU.
+    # Photo by photo: on a CPU a batched product with a vector is slower (figures/benchmark.md).
     for x, matrix in zip(soft.flatten(1), transitions, strict=True):
         for _ in range(steps):
             x = torch.mv(matrix, x)
