@@ -205,7 +205,7 @@ def chosen_table(chosen: pd.DataFrame) -> pd.DataFrame:
 
 def marked(models: pd.DataFrame, n: int) -> pd.DataFrame:
     """Rows of `both_borders` or of `summary` with a `border`, of n labels, as text: an IoU below
-    that of `all_ones` with the same border is marked, and baselines have nothing that they lack."""
+    that of `all_ones` with the same border is marked; baselines have nothing that they lack."""
     blind, ones = models["of"].isin(BASELINES), models[models["of"] == "all_ones"]
     alone = blind | (models["of"] == "ground_truth") | models["difference"].isna()
     shown = models[["border", "of", "model"]].rename(columns={"of": "source"})

@@ -318,8 +318,9 @@ def without_labels(table: pd.DataFrame) -> str:
         "those of the segmenters are not",
         "the differences from full supervision on the same CPU, and verdicts, are in the table"
         if paired else f"there is no verdict: it would need {missing}",
-        f"of the photos with a trimap `imagenet_only` learns from all {few['imagenet_only']}, full "
-        f"supervision from {few['ground_truth']}, as the rest is val"])
+        *[f"of the photos with a trimap `imagenet_only` learns from all {few['imagenet_only']:.0f},"
+          f" full supervision from {few['ground_truth']:.0f}, as the rest is val"
+          ] * (few["imagenet_only"] > 0)])
 
 
 def devices(cpu: pd.DataFrame) -> str:
@@ -410,7 +411,8 @@ SENTENCES = {
         f"first question: {answer(table)}",
         f"second question, masks: {satisfying(table).removesuffix('.')}; `imagenet_only` "
         "(`maskformer-ms`, species, on a CPU), by its difference from full supervision of the same "
-        f"seeds, the best of that table: {alone_satisfies(tables.stored('photos37', 'supervision_cpu.csv'))}.",
+        "seeds, the best of that table: "
+        f"{alone_satisfies(tables.stored('photos37', 'supervision_cpu.csv'))}.",
         would_change(table)],
     "supervision_cpu": lambda table: [without_labels(table), unseen_scores(
         table, tables.stored("photos37", "supervision_without.csv")), devices(table)],

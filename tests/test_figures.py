@@ -320,9 +320,10 @@ def test_no_annotation_stands_beside_outlines_without_a_verdict_until_there_are_
         assert f"{other[f'ground_truth border={border}']:.3f} of `ground_truth`" in text
     paired = cpu["of"].str.startswith("imagenet_only") & (cpu["metric"] == "minus_ground_truth")
     assert ("there is no verdict" in said) != paired.any()
+    assert "`imagenet_only` learns from all 170, full supervision from 133, as the rest" in said
     one = cpu[~paired & cpu["seed"].eq(0) & ~cpu["model"].eq("maskformer")]
     said = sentences.without_labels(one)
-    assert "(seeds 1)" in said
+    assert "(seeds 1)" in said and "learns from all" not in said
     assert "it would need more seeds and the differences on each photo" in said
     three = pd.concat(one.assign(seed=seed) for seed in range(3))
     said = sentences.without_labels(three)
@@ -381,7 +382,7 @@ def test_a_row_of_a_cpu_is_as_near_to_the_gpu_as_is_said():
     assert "spread of the GPU's seeds is [not met]" in " ".join(README.read_text().split())
 
 
-def test_models_for_species_say_how_many_labels_and_classes_they_have(of_37):
+def test_models_for_species_say_how_many_labels_and_classes_they_have():
     table = photos37("supervision")
     shown = result_tables.species_table(table)
     assert set(shown["seeds"]) == {"1"} and not set(shown["source"]) & set(BASELINES)
@@ -516,8 +517,8 @@ def test_the_grid_of_architectures_is_drawn_with_what_it_came_to(tmp_path, monke
     about = {"network": "MaskFormer", "levels": "final", "pareto": True, "steps": 180,
              "gflops": 0.5, "semantic_miou": 0.4, "accuracy": 0.6, "all_ones": 0.49,
              "centre_box": 0.3, "semantic_minus_best": 0.0, "semantic_low": -0.01,
-             "semantic_high": 0.01, "semantic_satisfies": "yes", "gain": None, "gain_low": None, "gain_high": None, "gain_p": None,
-             "post_hoc": False}
+             "semantic_high": 0.01, "semantic_satisfies": "yes", "gain": None, "gain_low": None,
+             "gain_high": None, "gain_p": None, "post_hoc": False}
     rows = [("full-size", 1000, 0.9, "yes", None), ("tiny", 50, 0.89, "yes", 0.06),
             ("poor", 20, 0.5, "no", 0.001)]
     (tmp_path / "photos").mkdir()

@@ -324,16 +324,11 @@ def _widest(gaps: list[np.ndarray]) -> dict[str, float]:
 def _paired(gaps: list[pd.Series], against: float) -> dict[str, float]:
     """Of the differences of each seed, photo by photo: their mean `value`, the widest interval
     `low`, `high`, and `p` that the mean is `against`; 1 where the seeds lie on both sides."""
-    ps, limits, means = [], [], [gap.mean() for gap in gaps]
-    for gap in gaps:
-        drawn = gap.to_numpy()[_drawn(len(gap))].mean(1)
-        below, above = ((side.sum() + 1) / (RESAMPLES + 1)
-                        for side in (drawn <= against, drawn >= against))
-        ps.append(min(1.0, 2 * min(below, above)))
-        limits.append(np.quantile(drawn, [LEVEL / 2, 1 - LEVEL / 2]))
-    agree = len({mean > against for mean in means}) == 1
-    low, high = np.min(limits, 0)[0], np.max(limits, 0)[1]
-    return {"value": np.mean(means), "low": low, "high": high, "p": max(ps) if agree else 1.0}
+    drawn = [np.append(g.mean(), g.to_numpy()[_drawn(len(g))].mean(1)) for g in gaps]
+    ps = [2 * (min((d[1:] <= against).sum(), (d[1:] >= against).sum()) + 1) / (RESAMPLES + 1)
+          for d in drawn]
+    agree = len({d[0] > against for d in drawn}) == 1
+    return {**_widest(drawn), "p": min(1.0, max(ps)) if agree else 1.0}
 
 
 def after_holm(table: pd.DataFrame) -> pd.Series:
@@ -379,13 +374,10 @@ def answers(table: pd.DataFrame) -> pd.DataFrame:
             "none of the grid" if small == {"no"} else UNDECIDED,
             "semantic": by_class.idxmax() if len(by_class) else None,
             "semantic_simplest": fine.index[0] if len(fine) else None,
-            "semantic_open": ", ".join(map(_by_class, unclear.to_dict("records")))})
+            "semantic_open": ", ".join(
+                f"`{r.Index}` {r.semantic_minus_best:+.3f} [{r.semantic_low:+.3f}, "
+                f"{r.semantic_high:+.3f}]" for r in unclear.itertuples())})
     return pd.DataFrame(rows)
-
-
-def _by_class(row: dict[str, Any]) -> str:
-    return "`{row}` {semantic_minus_best:+.3f} [{semantic_low:+.3f}, {semantic_high:+.3f}]".format(
-        **row)
 
 
 def sentences(table: pd.DataFrame) -> list[str]:
@@ -430,8 +422,8 @@ def sentences(table: pd.DataFrame) -> list[str]:
                 f"undecided: {said['semantic_open'] or 'none'}; no interval is stored for "
                 f"{simpler.isna().sum()}.")
         if "noise" in several and len(small := several[several["noise"].notna()]):
-            *others, last = _of_noise(small, first, said)
-            out += [*others, last + once_larger(part)]
+            out += _of_noise(small, first, said)
+            out[-1] += once_larger(part)
     return out
 
 

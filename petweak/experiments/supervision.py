@@ -251,7 +251,9 @@ def satisfying(table: pd.DataFrame, labels: str = "breed") -> str:
     models, said = both_borders(table, labels), []
     below = models.groupby("border")["iou"].transform("max") - models["iou"]
     cams, full = models["of"].str.startswith("gradcam"), models["of"] == "ground_truth"
-    names = ("`" + models["of"] + "` (`" + models["model"] + "`)")[models["difference"].notna()]
+    itself = below.eq(0).map({True: ", itself the best)", False: ")"})
+    names = "`" + models["of"] + "` (`" + models["model"] + "`" + itself
+    names = names[models["difference"].notna()]
     for border, of in names[~full].groupby(models["border"]):
         told = of.groupby(models["satisfies"]).agg(", ".join)
         also = f" (undecided: {told[UNDECIDED]})" if UNDECIDED in told else ""
