@@ -41,7 +41,7 @@ SHAPE = ("layers", "heads", "blocks", "hidden", "positional", "reduce")  # of Ma
 INPUT = ("image_size", "backbone")  # settings that need features of their own
 FULL_SIZE, TENTH = "full-size", 0.1  # what parameters are a share of; the share asked for
 BASES = ("maskformer", "maskformer-ms")  # they always have all seeds
-RESAMPLES, LEVEL = 9999, 0.05
+RESAMPLES, LEVEL, CONTESTED = 9999, 0.05, 6
 GRID = tomllib.loads(files(__package__).joinpath("ablation.toml").read_text("utf-8"))
 POST_HOC = GRID.pop("post_hoc")  # rows that were designed when test scores of others were known
 
@@ -74,7 +74,7 @@ def parts_of(row: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], type[
 def ablation(
     run: Run, rows: tuple[str, ...] = (),
     sources: tuple[str, ...] = ("ground_truth", "gradcam_pretrained"), labels: str = "breed",
-    seeds: tuple[int, ...] = (0, 1, 2), contested: int = 6, photos: str = "all",
+    seeds: tuple[int, ...] = (0, 1, 2), contested: int = CONTESTED, photos: str = "all",
 ) -> pd.DataFrame:
     """Train every architecture on the masks of each source, and score it on test.
 
@@ -435,8 +435,9 @@ def once_larger(part: pd.DataFrame) -> str:
         return ""
     most = part.loc[part["gain"].idxmax()]
     return (f" Of the smaller ones with one seed {len(part)} have a larger IoU, most of all "
-            f"`{most.name}` ({most['iou']:.3f}, {most['gain']:+.3f}): no verdict. More seeds were "
-            "for the best on val and for the smallest that val does not exclude (`contested`).")
+            f"`{most.name}` ({most['iou']:.3f}, {most['gain']:+.3f}): no verdict. At first more "
+            f"seeds went to the best on val and to the {CONTESTED} smallest that val does not "
+            "exclude (`contested`).")
 
 
 def _of_noise(small: pd.DataFrame, first: pd.DataFrame, said: dict[str, Any]) -> list[str]:

@@ -381,8 +381,8 @@ def test_the_answers_in_words():
     table.loc[(table["row"] == "once") & (table["source"] == "noisy"), "iou"] = 0.611
     assert sentences(table)[-1].partition("4 not told apart.")[2] == (
         " Of the smaller ones with one seed 1 have a larger IoU, most of all `once` (0.611, "
-        "+0.011): no verdict. More seeds were for the best on val and for the smallest that val "
-        "does not exclude (`contested`).")
+        "+0.011): no verdict. At first more seeds went to the best on val and to the 6 smallest "
+        "that val does not exclude (`contested`).")
     table.loc[table["row"] == "tiny", "p"] = 0.2
     assert "after Holm's correction over all rows it is `wide` with 90.0%" in sentences(table)[0]
     none = {"maskformer": (1000, [0.9] * 3), "tiny": (50, [0.7] * 3)}
