@@ -197,8 +197,9 @@ def headline(table: pd.DataFrame, cpu: pd.DataFrame, wide: pd.DataFrame,
              f"these satisfy: {small or 'none'}")
     said = ablation_answers(wide).iloc[0]
     share = wide.set_index("row")["share"][said["semantic_simplest"]]
-    by_class = ("none simpler than the best, " * (said["semantic"] == said["semantic_simplest"])
-                + f"`{said['semantic_simplest']}` with {share:.1%}")
+    notes = ["itself the best"] * (said["semantic"] == said["semantic_simplest"])
+    notes.append(f"{said['semantic_open'].count('[')} simpler ones are {UNDECIDED}")
+    by_class = f"`{said['semantic_simplest']}` with {share:.1%} ({', '.join(notes)})"
     return [
         "**How do models of weak masks compare with full supervision?** With the best weak masks "
         f"with breed labels (`{'`, `'.join(best['of'].unique())}`) a model is "
@@ -214,7 +215,8 @@ def headline(table: pd.DataFrame, cpu: pd.DataFrame, wide: pd.DataFrame,
         f"wider models. By mask IoU, after Holm's correction it is {of[True, False]}; of those not "
         f"post hoc {of[False, True]}, and after Holm {of[True, True]}; a guess names "
         f"{1 / len(BREED_NAMES):.0%}. With at most {TENTH:.0%} of these parameters {small}. "
-        f"By semantic mIoU simpler ones that are {UNDECIDED}: {said['semantic_open'] or 'none'}.",
+        f"By semantic mIoU the simpler ones that are {UNDECIDED}: "
+        f"{said['semantic_open'] or 'none'}.",
         f"**Do noisy masks want a simpler model?** {noisy(grid)}"]
 
 
@@ -320,7 +322,7 @@ def without_labels(table: pd.DataFrame) -> str:
         if paired else f"there is no verdict: it would need {missing}",
         *[f"of the photos with a trimap `imagenet_only` learns from all {few['imagenet_only']:.0f},"
           f" full supervision from {few['ground_truth']:.0f}, as the rest is val"
-          ] * (few["imagenet_only"] > 0)])
+          ] * bool(few["imagenet_only"] > 0)])
 
 
 def devices(cpu: pd.DataFrame) -> str:

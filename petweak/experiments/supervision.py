@@ -323,7 +323,7 @@ def counts(compared: pd.DataFrame, one: str, other: str) -> list[str]:
         said = "; ".join(f"{n.get(word, 0)} {word}" for word in _words(n))
         out.append(
             f"border {border}, `{model}`: {one} in place of {other}, {len(part)} sources"
-            f"{', one seed of each' * (part['seeds'].max() == 1)}: {said}; differences "
+            f"{', one seed of each' * (part['seeds'].max().item() == 1)}: {said}; differences "
             f"in IoU from {part['difference'].min():+.3f} to {part['difference'].max():+.3f}"
             f"{'' if math.isnan(spread) else f', spread over seeds up to {spread:.3f}'}.")
     return out
