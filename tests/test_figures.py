@@ -233,7 +233,10 @@ def test_the_second_question_is_answered_for_masks_as_the_table_has_it(of_37):
         told, also = text.partition(" (undecided")[::2]
         part = yes[yes["border"] == border]
         assert told.count("`") == 4 * len(part) and ("none" in told) == part.empty
-        assert all(f"`{r.of}` (`{r.model}`)" in told for r in part.itertuples())
+        assert all(f"`{r.of}` (`{r.model}`" in told for r in part.itertuples())
+        top = of_37[of_37["border"] == border].set_index(["of", "model"])["iou"].idxmax()
+        assert ("itself the best" in told) == (top in set(
+            zip(part["of"], part["model"], strict=True)))
         unclear = weak.query("border == @border and `minus_best low` <= -0.02 <= `minus_best high`")
         assert also.partition(";")[0].count("`") == 4 * len(unclear)
     assert not yes["of"].str.startswith("gradcam").any() and "satisfy in 0 of 12 cases" in said
@@ -552,10 +555,10 @@ def test_the_grid_of_architectures_is_drawn_with_what_it_came_to(tmp_path, monke
     assert shown["minus the best"].tolist()[1] == "-0.010 [-0.020, +0.000]"
     assert shown["satisfies"].tolist()[:3] == ["yes", "no, undecided after Holm", "no"]
     by_class = "minus the best by it, satisfies"
-    assert shown[by_class].tolist() == ["+0.000 [-0.010, +0.010], yes"] * 3 + [""] * 2
-    unknown = result_tables.architectures_table(table.assign(
-        semantic_minus_best=None, semantic_low=None, semantic_high=None, semantic_satisfies=None))
-    assert set(unknown[by_class]) == {""}
+    assert shown[by_class].tolist()[:3] == ["+0.000 [-0.010, +0.010], yes"] * 3
+    unknown = result_tables.architectures_table(table.assign(semantic_minus_best=float("nan"),
+        semantic_low=float("nan"), semantic_high=float("nan"), semantic_satisfies=float("nan")))
+    assert set(unknown[by_class].dropna()) == {""}
     table.loc[table["row"] == "tiny", "seeds"] = 1  # and it has less than the best
     assert "tiny" not in set(result_tables.architectures_of_note(table)["row"])
     assert len(result_tables.architectures_of_note(table)) == 2 * 2 + 2
@@ -637,7 +640,7 @@ def test_the_short_answers_are_those_of_the_long_ones(of_37):
     yes = weak[weak["minus_best low"] > -0.02]
     for border, words in (("ignore", "ignored"), ("foreground", "as foreground")):
         best_iou = of_37.loc[of_37["border"] == border, "iou"].max()
-        names = [f"`{r.of}` (`{r.model}`{', itself the best on test' * (r.iou == best_iou)})"
+        names = [f"`{r.of}` (`{r.model}`{', itself the best on test' * bool(r.iou == best_iou)})"
                  for r in yes.itertuples() if r.border == border]
         assert f"border {words}: {' and '.join(names) or 'none'}" in second
     assert "best weak masks with breed labels" in first
