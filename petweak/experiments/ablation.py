@@ -413,7 +413,7 @@ def sentences(table: pd.DataFrame) -> list[str]:
         if isinstance(said["semantic_simplest"], str):
             top, small = (part.loc[said[of]] for of in ("semantic", "semantic_simplest"))
             simpler = part[part["parameters"] < small["parameters"]]["semantic_satisfies"]
-            text = ("no simpler one satisfies" if top.name == small.name else
+            text = ("that a simpler one satisfies is not shown" if top.name == small.name else
                     f"the simplest that satisfies is {named(small, best.name)}")
             out.append(
                 f"{masks}, by semantic mIoU (of pixels that are pooled over the photos of each "

@@ -347,7 +347,8 @@ def test_there_is_a_second_answer_by_semantic_miou_and_after_holm():
     clean = answers(table).iloc[0]
     assert clean["semantic"] == clean["semantic_simplest"] == "maskformer"
     text = sentences(table)[1]
-    assert "; no simpler one satisfies. Of 5 simpler ones 0 do not; undecided: none; no" in text
+    assert ("; that a simpler one satisfies is not shown. Of 5 simpler ones 0 do not; undecided: "
+            "none; no interval") in text
     assert text.endswith(" for 5.")
 
 
