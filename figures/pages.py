@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
-from result_tables import TABLES, headline_table
+from result_tables import TABLES, headline_table, species_table
 from sentences import DETAILS, SENTENCES, headline, table_3
 
 from petweak.data.files import read_frame, write_text
@@ -33,6 +33,7 @@ def blocks(data: Path) -> Iterator[tuple[str, str]]:
         models, cpu, *grids = map(read_frame, files)
         yield "headline photos37", block(
             headline(models, cpu, *grids), [headline_table(models, cpu)], [])
+        yield "species photos37", block([], [species_table(models)], [])
         yield "table_3 photos37", block([table_3()], [], [])
     for file in (data / run / f"{name}.csv" for run in STORED for name in TABLES):
         if file.is_file():

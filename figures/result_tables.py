@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from petweak.data.files import read_frame
+from petweak.data.oxford_pets import BREED_NAMES
 from petweak.evaluation.metrics import BASELINES
 from petweak.experiments.ablation import SEEDS, after_holm, degenerate
 from petweak.experiments.cam_heads import BORDERS, by_labels, two_by_two
@@ -108,14 +109,19 @@ def architectures_table(table: pd.DataFrame) -> pd.DataFrame:
     """Of each source the best architecture first, and the baselines, as text; "▽" marks what is
     degenerate, and a column what is post hoc, where a row is."""
     table = table.sort_values(["source", "iou"], ascending=False)
-    three, signed = ("iou", "semantic_miou", "accuracy"), ("minus_best", "low", "high")
+    limits = ("minus_best", "low", "high")
+    three, signed = ("iou", "semantic_miou", "accuracy"), (
+        *limits, *(f"semantic_{name}" for name in limits))
     forms = dict.fromkeys(three, "{:.3f}") | dict.fromkeys(signed, "{:+.3f}")
     forms |= {"share": "{:.1%}", "gflops": "{:.2f}", "memory_mb": "{:.0f}"}
     forms |= {"photo_ms": "{:.1f}", "step_ms": "{:.0f}"}
     forms = {name: form for name, form in forms.items() if name in (table := with_times(table))}
     shown = table.assign(**{name: table[name].map(form.format) for name, form in forms.items()})
     shown["iou"] += np.where(degenerate(table), " ▽", "")
-    shown["minus_best"] += " [" + shown["low"] + ", " + shown["high"] + "]"
+    for of in ("", "semantic_"):
+        shown[f"{of}minus_best"] += " [" + shown[f"{of}low"] + ", " + shown[f"{of}high"] + "]"
+    shown["semantic_minus_best"] = (
+        shown["semantic_minus_best"] + ", " + shown["semantic_satisfies"]).fillna("")
     shown["satisfies"] += np.where(
         after_holm(table) == table["satisfies"], "", f", {UNDECIDED} after Holm")
     shown["post_hoc"] = np.where(table["post_hoc"], "yes", "")
@@ -124,10 +130,12 @@ def architectures_table(table: pd.DataFrame) -> pd.DataFrame:
     floor = [{"row": n, "iou": f"{table[n].iloc[0]:.3f}"} for n in BASELINES]
     shown = pd.concat([shown.astype(str), pd.DataFrame(floor)])
     return shown[["source", "row", *late, "parameters", "share", "gflops", *costs, "steps", "seeds",
-                  "iou", "semantic_miou", "accuracy", "minus_best", "satisfies"]].rename(columns={
+                  "iou", "minus_best", "satisfies", "accuracy", "semantic_miou",
+                  "semantic_minus_best"]].rename(columns={
         "post_hoc": "post hoc", "share": "of full-size's", "gflops": "GFLOPs", "iou": "IoU",
         "memory_mb": "memory, MB", "photo_ms": "photo, ms", "step_ms": "step, ms",
-        "semantic_miou": "semantic mIoU", "minus_best": "minus the best"}).replace("nan", "")
+        "semantic_miou": "semantic mIoU", "minus_best": "minus the best",
+        "semantic_minus_best": "minus the best by it, satisfies"}).replace("nan", "")
 
 
 def with_times(table: pd.DataFrame) -> pd.DataFrame:
@@ -195,9 +203,9 @@ def chosen_table(chosen: pd.DataFrame) -> pd.DataFrame:
     return shown.set_axis(["chosen on", "by", "settings"], axis=1)
 
 
-def marked(models: pd.DataFrame) -> pd.DataFrame:
-    """Rows of `both_borders` or of `summary` with a `border`, as text: an IoU below that of
-    `all_ones` with the same border is marked, and baselines have nothing that they lack."""
+def marked(models: pd.DataFrame, n: int) -> pd.DataFrame:
+    """Rows of `both_borders` or of `summary` with a `border`, of n labels, as text: an IoU below
+    that of `all_ones` with the same border is marked; baselines have nothing that they lack."""
     blind, ones = models["of"].isin(BASELINES), models[models["of"] == "all_ones"]
     alone = blind | (models["of"] == "ground_truth") | models["difference"].isna()
     shown = models[["border", "of", "model"]].rename(columns={"of": "source"})
@@ -210,7 +218,8 @@ def marked(models: pd.DataFrame) -> pd.DataFrame:
     limits = models[["smallest", "largest"]].map("{:.3f}".format)
     shown["seeds from, to"] = (limits["smallest"] + ", " + limits["largest"]).where(
         models["seeds"] > 1, "")
-    for name, title in (("accuracy", "accuracy"), ("semantic_miou", "semantic mIoU")):
+    for name, title in (("accuracy", f"accuracy of {n} labels"),
+                        ("semantic_miou", f"semantic mIoU of {n + 1} classes")):
         shown[title] = models[name].map("{:.3f}".format, na_action="ignore")
     gaps = pd.Series([with_limits(row) for row in models.itertuples()], models.index)
     shown["minus full supervision"] = gaps.mask(alone, "")
@@ -220,7 +229,14 @@ def marked(models: pd.DataFrame) -> pd.DataFrame:
 
 def supervision_table(table: pd.DataFrame) -> pd.DataFrame:
     """All models of all sources and both baselines, for both treatments of the border, as text."""
-    return marked(both_borders(table))
+    return marked(both_borders(table), len(BREED_NAMES))
+
+
+def species_table(table: pd.DataFrame) -> pd.DataFrame:
+    """The models of all sources with the species for labels, as text."""
+    models = both_borders(table, "species")
+    return marked(models, 2)[~models["of"].isin(BASELINES)].drop(
+        columns=["its masks (train)", "its masks (test)", "seeds from, to", "satisfies"])
 
 
 def without_labels_table(table: pd.DataFrame) -> pd.DataFrame:
@@ -231,7 +247,7 @@ def without_labels_table(table: pd.DataFrame) -> pd.DataFrame:
              for part in [supervision_summary(table, border, "species")]]
     models = pd.concat(parts, ignore_index=True)
     pairs = table[table["metric"] == GAPS[0]].groupby([*KEYS, "border"])["seed"].nunique()
-    shown = marked(models).drop(columns="satisfies").fillna({"verdict": ""})
+    shown = marked(models, 2).drop(columns="satisfies").fillna({"verdict": ""})
     pairs = models.join(pairs.rename("pairs"), on=[*KEYS, "border"])["pairs"]
     shown["pairs of seeds"] = pairs.map("{:.0f}".format).where(
         shown["minus full supervision"] != "", "")

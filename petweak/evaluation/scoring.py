@@ -61,6 +61,15 @@ def of_classes(segments: np.ndarray, trimap: np.ndarray, label: int, n: int) -> 
     return found
 
 
+def class_counts(cells: pd.Series, n: int) -> np.ndarray:
+    """Of cells of `of_classes`: (N, 2, n), the intersection and the union of each of n classes."""
+    counts = np.zeros((len(cells), 2, n))
+    for of_photo, cell in zip(counts, cells, strict=True):
+        for k, *overlap in json.loads(cell):
+            of_photo[:, k] = overlap
+    return counts
+
+
 def score_masks(samples: Iterable[Sample], folder: Path) -> pd.DataFrame:
     """A source's masks against ground truth, a row per photo; empty where it has no trimap."""
     return _table(zip(samples), lambda trimap, s: UNSCORED if trimap is None else
@@ -122,12 +131,9 @@ def model_rows(table: pd.DataFrame, resamples: int, num_classes: int) -> list[di
 def _semantic_rows(table: pd.DataFrame, resamples: int, n: int) -> list[dict[str, Any]]:
     table, counts = table.reset_index(drop=True), []
     for b in SEMANTIC:  # a column for the intersection and the union of each class
-        cells = table.reindex(columns=[f"semantic/{b}"]).iloc[:, 0].dropna().map(json.loads)
-        values = np.zeros((len(cells), 2, n))
-        for row, of_photo in zip(values, cells, strict=True):
-            for k, *overlap in of_photo:
-                row[:, k] = overlap
-        counts.append(pd.DataFrame(values.reshape(-1, 2 * n), cells.index).add_prefix(f"{b}/"))
+        cells = table.reindex(columns=[f"semantic/{b}"]).iloc[:, 0].dropna()
+        values = class_counts(cells, n).reshape(-1, 2 * n)
+        counts.append(pd.DataFrame(values, cells.index).add_prefix(f"{b}/"))
 
     def statistic(rows: np.ndarray) -> float:
         return metrics.semantic_miou(*np.hsplit(rows, 2))

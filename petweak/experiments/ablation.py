@@ -5,6 +5,7 @@ same features, photos and masks for as many steps. Which rows get more seeds is 
 """
 
 import hashlib
+import json
 import math
 import re
 import time
@@ -40,7 +41,7 @@ SHAPE = ("layers", "heads", "blocks", "hidden", "positional", "reduce")  # of Ma
 INPUT = ("image_size", "backbone")  # settings that need features of their own
 FULL_SIZE, TENTH = "full-size", 0.1  # what parameters are a share of; the share asked for
 BASES = ("maskformer", "maskformer-ms")  # they always have all seeds
-RESAMPLES, LEVEL = 9999, 0.05
+RESAMPLES, LEVEL, CONTESTED = 9999, 0.05, 6
 GRID = tomllib.loads(files(__package__).joinpath("ablation.toml").read_text("utf-8"))
 POST_HOC = GRID.pop("post_hoc")  # rows that were designed when test scores of others were known
 
@@ -73,7 +74,7 @@ def parts_of(row: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], type[
 def ablation(
     run: Run, rows: tuple[str, ...] = (),
     sources: tuple[str, ...] = ("ground_truth", "gradcam_pretrained"), labels: str = "breed",
-    seeds: tuple[int, ...] = (0, 1, 2), contested: int = 6, photos: str = "all",
+    seeds: tuple[int, ...] = (0, 1, 2), contested: int = CONTESTED, photos: str = "all",
 ) -> pd.DataFrame:
     """Train every architecture on the masks of each source, and score it on test.
 
@@ -91,7 +92,9 @@ def ablation(
     `largest`, on `val`, with the border `ignore` and `foreground`, `semantic_miou`, `accuracy`;
     `minus_best`, the difference in `iou` from the best of the rows with the most seeds, with `low`
     and `high`, and `p` that it is -SATISFIES; whether the row `satisfies`, as `trials.satisfies`
-    says; `pareto`: none has fewer parameters and a larger `iou`;
+    says; the same of `semantic_miou`, of pixels pooled over the photos of each resample, from its
+    own best: `semantic_minus_best`, `semantic_low`, `semantic_high`, `semantic_satisfies`;
+    `pareto`: none has fewer parameters and a larger `iou`;
     for rows with fewer parameters than that of BASES with the same levels: `gain`, the difference
     from it, and for all sources but the first `noise`, by how much that is more than with the first
     source's masks, each with `gain_low`, `gain_high`, and `gain_p` that it is 0;
@@ -258,14 +261,20 @@ def _compared(scores: dict[tuple[str, int], Scores], border: str) -> pd.DataFram
 
     table = pd.DataFrame(about(*row) for row in rows.items())
     table = table.astype({"parameters": int, "seeds": int, "steps": int})
-    best = table["row"][table["iou"].where(table["seeds"] == table["seeds"].max()).idxmax()]
+    best, by_class = (table["row"][table[of].where(table["seeds"] == table["seeds"].max()).idxmax()]
+                      for of in ("iou", "semantic_miou"))
     gaps = pd.DataFrame([_paired([
         _ious(s, border) - _ious(scores[best, seed], border) for (n, seed), s in scores.items()
         if n == name], -SATISFIES) for name in table["row"]])
     gaps["p"] = holm(gaps["p"][table["row"] != best])
     table[["minus_best", "low", "high", "p"]] = gaps[["value", "low", "high", "p"]]
-    told = satisfies(table, ["row"], table.set_index("row")["seeds"])
-    table["satisfies"] = table["row"].map(told)
+    drawn = {of: _semantic(s, border) for of, s in scores.items()}
+    limits = pd.DataFrame([_widest([d - drawn[by_class, seed] for (n, seed), d in drawn.items()
+                                    if n == name]) for name in table["row"]])
+    table[[f"semantic_{of}" for of in ("minus_best", "low", "high")]] = limits
+    seeds = table.set_index("row")["seeds"]
+    for of, told in (("", table), ("semantic_", limits.assign(row=table["row"]))):
+        table[f"{of}satisfies"] = table["row"].map(satisfies(told, ["row"], seeds))
     n, iou = table["parameters"].to_numpy(), table["iou"].to_numpy()
     beaten = (n[:, None] >= n) & (iou[:, None] <= iou) & ((n[:, None] > n) | (iou[:, None] < iou))
     return table.assign(pareto=~beaten.any(1))
@@ -289,20 +298,37 @@ def _beside_bases(table: pd.DataFrame, scores: dict[tuple[str, int], Scores], bo
         table[[column, *(f"{column}_{end}" for end in of.columns[1:])]] = of.reindex(table.index)
 
 
+@cache
+def _drawn(n: int) -> np.ndarray:
+    """The RESAMPLES of n photos: their places, (RESAMPLES, n)."""
+    return np.random.default_rng(0).integers(n, size=(RESAMPLES, n))
+
+
+def _semantic(scores: Scores, border: str) -> np.ndarray:
+    """Semantic mIoU on test: of all photos, and of each of their resamples."""
+    photos = scores.photos[scores.photos["split"] == "test"].set_index("id").sort_index()
+    cells = photos[f"semantic/{scoring.SEMANTIC[border == 'ignore']}"]
+    n = 1 + max(k for cell in cells for k, *_ in json.loads(cell))
+    times = [np.ones(len(cells)), *(np.bincount(d, minlength=len(d)) for d in _drawn(len(cells)))]
+    both, either = np.moveaxis(np.tensordot(times, scoring.class_counts(cells, n), 1), 1, 0)
+    return np.nanmean(np.where(either > 0, both / np.maximum(either, 1), np.nan), axis=1)
+
+
+def _widest(gaps: list[np.ndarray]) -> dict[str, float]:
+    """Of the differences of each seed, of all photos and of each resample: the mean `value`, and
+    the widest interval `low`, `high`."""
+    low, high = np.quantile([gap[1:] for gap in gaps], [LEVEL / 2, 1 - LEVEL / 2], axis=1)
+    return {"value": np.mean([gap[0] for gap in gaps]), "low": low.min(), "high": high.max()}
+
+
 def _paired(gaps: list[pd.Series], against: float) -> dict[str, float]:
     """Of the differences of each seed, photo by photo: their mean `value`, the widest interval
     `low`, `high`, and `p` that the mean is `against`; 1 where the seeds lie on both sides."""
-    ps, limits, means = [], [], [gap.mean() for gap in gaps]
-    for gap in gaps:
-        chosen = np.random.default_rng(0).integers(len(gap), size=(RESAMPLES, len(gap)))
-        drawn = gap.to_numpy()[chosen].mean(1)
-        below, above = ((side.sum() + 1) / (RESAMPLES + 1)
-                        for side in (drawn <= against, drawn >= against))
-        ps.append(min(1.0, 2 * min(below, above)))
-        limits.append(np.quantile(drawn, [LEVEL / 2, 1 - LEVEL / 2]))
-    agree = len({mean > against for mean in means}) == 1
-    low, high = np.min(limits, 0)[0], np.max(limits, 0)[1]
-    return {"value": np.mean(means), "low": low, "high": high, "p": max(ps) if agree else 1.0}
+    drawn = [np.append(g.mean(), g.to_numpy()[_drawn(len(g))].mean(1)) for g in gaps]
+    ps = [2 * (min((d[1:] <= against).sum(), (d[1:] >= against).sum()) + 1) / (RESAMPLES + 1)
+          for d in drawn]
+    agree = len({d[0] > against for d in drawn}) == 1
+    return {**_widest(drawn), "p": min(1.0, max(ps)) if agree else 1.0}
 
 
 def after_holm(table: pd.DataFrame) -> pd.Series:
@@ -327,9 +353,9 @@ def answers(table: pd.DataFrame) -> pd.DataFrame:
     """What `ablation` came to, a row per source: `best` and its `iou`; the `simplest` that
     satisfies, its `parameters`, their `share` of those of FULL_SIZE, its `minus_best`; the simplest
     `after_holm`; `tenth`: whether a model with at most a TENTH of these satisfies
-    (`yes`, `none of the grid`, `undecided`); by `semantic_miou`, of the rows with SEEDS seeds,
-    the best, `semantic`, and the simplest within SATISFIES of it, `semantic_simplest`: by means
-    alone, as it is pooled over photos."""
+    (`yes`, `none of the grid`, `undecided`); by `semantic_miou` the best of the rows with SEEDS
+    seeds, `semantic`, the simplest that satisfies, `semantic_simplest`, and which simpler ones are
+    undecided, `semantic_open`, with their differences."""
     rows = []
     for source, part in table.groupby("source", sort=False):
         part = part.sort_values("parameters").set_index("row", drop=False)
@@ -338,14 +364,19 @@ def answers(table: pd.DataFrame) -> pd.DataFrame:
                               for told in (part["satisfies"], after_holm(part)))  # empty if none
         small = set(part.loc[part["share"] <= TENTH, "satisfies"])
         by_class = part.loc[part["seeds"] >= SEEDS, "semantic_miou"]
-        near = by_class.index[by_class >= by_class.max() - SATISFIES]
+        fine = part[part["semantic_satisfies"] == "yes"]
+        unclear = part[part["parameters"] < fine["parameters"].min()].query(
+            "semantic_satisfies == @UNDECIDED")
         rows.append({
             "source": source, "best": best["row"], "iou": best["iou"], "simplest": simplest["row"],
             **simplest[["parameters", "share", "minus_best"]], "after_holm": holm_too["row"],
             "tenth": "yes" if "yes" in small else
             "none of the grid" if small == {"no"} else UNDECIDED,
-            "semantic": by_class.idxmax() if len(near) else None,
-            "semantic_simplest": near[0] if len(near) else None})
+            "semantic": by_class.idxmax() if len(by_class) else None,
+            "semantic_simplest": fine.index[0] if len(fine) else None,
+            "semantic_open": ", ".join(
+                f"`{r.Index}` {r.semantic_minus_best:+.3f} [{r.semantic_low:+.3f}, "
+                f"{r.semantic_high:+.3f}]" for r in unclear.itertuples())})
     return pd.DataFrame(rows)
 
 
@@ -379,17 +410,34 @@ def sentences(table: pd.DataFrame) -> list[str]:
         if not said["share"] <= TENTH:
             text += f". With at most a tenth of `{FULL_SIZE}`'s parameters: {said['tenth']}"
         out.append(f"{text}.")
-        if isinstance(said["semantic"], str):
+        if isinstance(said["semantic_simplest"], str):
             top, small = (part.loc[said[of]] for of in ("semantic", "semantic_simplest"))
-            text = (f"no simpler one is at most {SATISFIES} below it" if top.name == small.name else
-                    f"the simplest at most {SATISFIES} below it is {named(small, best.name)}")
+            simpler = part[part["parameters"] < small["parameters"]]["semantic_satisfies"]
+            text = ("that a simpler one satisfies is not shown" if top.name == small.name else
+                    f"the simplest that satisfies is {named(small, best.name)}")
             out.append(
-                f"{masks}, by semantic mIoU (pooled over photos, so means over seeds without a "
-                f"paired interval): the best of those with {SEEDS} seeds is "
-                f"{named(top, best.name)}; {text}.")
+                f"{masks}, by semantic mIoU (of pixels that are pooled over the photos of each "
+                f"resample): the best of those with {SEEDS} seeds is {named(top, best.name)}; "
+                f"{text}. Of {len(simpler)} simpler ones {(simpler == 'no').sum()} do not; "
+                f"undecided: {said['semantic_open'] or 'none'}; no interval is stored for "
+                f"{simpler.isna().sum()}.")
         if "noise" in several and len(small := several[several["noise"].notna()]):
             out += _of_noise(small, first, said)
+            out[-1] += once_larger(part)
     return out
+
+
+def once_larger(part: pd.DataFrame) -> str:
+    """Of the rows of a source: the smaller ones, of those with one seed, that have a larger IoU
+    than the model that they were derived from; nothing where there is none."""
+    part = part[(part["seeds"] == 1) & (part["gain"] > 0)]
+    if part.empty:
+        return ""
+    most = part.loc[part["gain"].idxmax()]
+    return (f" Of the smaller ones with one seed {len(part)} have a larger IoU, most of all "
+            f"`{most.name}` ({most['iou']:.3f}, {most['gain']:+.3f}): no verdict. At first more "
+            f"seeds went to the best on val and to the {CONTESTED} smallest that val does not "
+            "exclude (`contested`).")
 
 
 def _of_noise(small: pd.DataFrame, first: pd.DataFrame, said: dict[str, Any]) -> list[str]:

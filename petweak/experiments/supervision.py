@@ -251,7 +251,9 @@ def satisfying(table: pd.DataFrame, labels: str = "breed") -> str:
     models, said = both_borders(table, labels), []
     below = models.groupby("border")["iou"].transform("max") - models["iou"]
     cams, full = models["of"].str.startswith("gradcam"), models["of"] == "ground_truth"
-    names = ("`" + models["of"] + "` (`" + models["model"] + "`)")[models["difference"].notna()]
+    itself = below.eq(0).map({True: ", itself the best)", False: ")"})
+    names = "`" + models["of"] + "` (`" + models["model"] + "`" + itself
+    names = names[models["difference"].notna()]
     for border, of in names[~full].groupby(models["border"]):
         told = of.groupby(models["satisfies"]).agg(", ".join)
         also = f" (undecided: {told[UNDECIDED]})" if UNDECIDED in told else ""
@@ -320,9 +322,9 @@ def counts(compared: pd.DataFrame, one: str, other: str) -> list[str]:
         n, spread = part["verdict"].value_counts(), part["spread"].max()
         said = "; ".join(f"{n.get(word, 0)} {word}" for word in _words(n))
         out.append(
-            f"border {border}, `{model}`: {one} in place of {other}, {len(part)} sources: {said}; "
-            f"differences in IoU from {part['difference'].min():+.3f} to "
-            f"{part['difference'].max():+.3f}"
+            f"border {border}, `{model}`: {one} in place of {other}, {len(part)} sources"
+            f"{', one seed of each' * (part['seeds'].max().item() == 1)}: {said}; differences "
+            f"in IoU from {part['difference'].min():+.3f} to {part['difference'].max():+.3f}"
             f"{'' if math.isnan(spread) else f', spread over seeds up to {spread:.3f}'}.")
     return out
 

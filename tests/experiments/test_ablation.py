@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import math
 import re
 import weakref
@@ -60,7 +61,7 @@ def test_a_row_of_the_grid_names_settings_and_fields_of_a_network():
         assert row.pop("network", "MaskFormer") in NETWORKS, name
         assert set(row) <= {*SHAPE, *INPUT, *SECTION_OF}, name
         assert "=" in name or "," not in name  # as an option it stays one name
-    assert set(POST_HOC) <= set(rows) and len(POST_HOC) == 3 and not set(POST_HOC) & {*BASES}
+    assert set(POST_HOC) <= set(rows) and len(POST_HOC) == 4 and not set(POST_HOC) & {*BASES}
     values_of = {"layers": {0, 1, 6}, "queries": {1, 8, 20, 100}, "blocks": {0, 1, 2, 3}}
     for key, values in values_of.items():
         assert {r[key] for n, r in rows.items() if n.startswith(f"maskformer {key}=")} == values
@@ -194,6 +195,8 @@ def scores(ious: dict[str, float], rng, n: int = 40, parameters: int = 100, **ab
              **about}]
     for border in ("ignore", "foreground"):
         photos[f"iou/{border}"] = ious["iou"] + noise
+        photos[f"semantic/{border}"] = [json.dumps([[0, round(1e6 * v), 10**6]])
+                                        for v in photos[f"iou/{border}"]]
         for split, part in photos.groupby("split"):
             value = part[f"iou/{border}"].mean()
             rows += [{"metric": m, "split": split, "border": border, "value": value}
@@ -228,6 +231,39 @@ def test_a_row_satisfies_by_the_intervals_of_all_seeds():
     assert table["minus_best"]["poor"] == pytest.approx(-0.1, abs=0.003)
     assert (table["smallest"]["torn"], table["largest"]["torn"]) == pytest.approx(
         (0.86, 0.9), abs=0.002)
+
+
+def test_semantic_miou_of_a_resample_is_of_its_pixels_by_hand():
+    """Two photos: one of class 0, one of class 1; class 2 is the background."""
+    cells = ["[[0, 1, 2], [2, 3, 4]]", "[[1, 2, 2], [2, 1, 4]]"]
+    photos = pd.DataFrame({"id": ["b", "a", "c"], "split": ["test", "test", "train"],
+                           "semantic/foreground": [*cells, "[]"]})
+    drawn = module._semantic(Scores(photos, [], 1.0), "foreground")
+    both = (1 / 2 + 2 / 2 + 4 / 8) / 3
+    assert drawn[0] == pytest.approx(both) and len(drawn) == 1 + module.RESAMPLES
+    first, second = (1 / 2 + 6 / 8) / 2, (4 / 4 + 2 / 8) / 2  # one photo twice
+    assert set(drawn.round(9)) == {round(v, 9) for v in (both, first, second)}
+    again = module._semantic(Scores(photos[::-1], [], 1.0), "foreground")
+    assert drawn.tolist() == again.tolist()  # photos are drawn by name
+
+
+def test_a_row_satisfies_by_semantic_miou_by_the_intervals_of_all_seeds():
+    of = made(GROUND_TRUTH)
+    for (name, seed), s in of.items():  # `torn` has the best classes, but for one seed
+        value = {"maskformer": 0.5, "wide": 0.49, "torn": (0.6, 0.6, 0.25)[seed]}.get(name, 0.2)
+        s.photos["semantic/ignore"] = f"[[0, {round(1000 * value)}, 1000]]"  # of each photo
+        for row in s.rows[1:]:
+            if (row["metric"], row["split"]) == ("semantic_miou", "test"):
+                row["value"] = value
+    table = module._compared(of, "ignore").set_index("row")
+    assert table["semantic_satisfies"].to_dict() == {
+        "maskformer": "yes", "wide": "yes", "tiny": "no", "poor": "no", "torn": "undecided",
+        "once": "no"}
+    limits = table[[f"semantic_{of}" for of in ("minus_best", "low", "high")]]
+    assert limits.loc["torn"].tolist() == pytest.approx([-0.05 / 3, -0.25, 0.1])
+    assert limits.loc["wide"].tolist() == pytest.approx([-0.01] * 3)
+    assert (limits.loc["maskformer"] == 0).all()
+    assert table["satisfies"]["tiny"] == "yes"  # by mask IoU as before
 
 
 def test_the_pareto_front():
@@ -293,14 +329,27 @@ def test_whether_a_simpler_model_is_better_with_noisy_masks_takes_all_seeds():
 
 def test_there_is_a_second_answer_by_semantic_miou_and_after_holm():
     table = two_tables(GROUND_TRUTH, GROUND_TRUTH)
-    table.loc[table["row"].isin(["tiny", "torn"]), "semantic_miou"] = 0.1
+    limits = [f"semantic_{of}" for of in ("minus_best", "low", "high")]
+    table["semantic_satisfies"] = table["row"].map({
+        "maskformer": "yes", "wide": "yes", "tiny": "no", "poor": "no", "torn": "undecided"})
     table.loc[table["row"] == "tiny", "p"] = 0.2
+    table.loc[table["row"] == "torn", limits] = -0.03, -0.04, -0.01
+    table.loc[table["row"] == "maskformer", "semantic_miou"] = 0.95
     clean = answers(table).iloc[0]
     assert clean["simplest"] == "tiny" and clean["after_holm"] == "wide"
-    assert clean["semantic_simplest"] == "wide" and clean["semantic"] != "tiny"
-    table.loc[table["row"] == "torn", "semantic_miou"] = 0.95
+    assert clean["semantic_simplest"] == "wide" and clean["semantic"] == "maskformer"
+    assert clean["semantic_open"] == "`torn` -0.030 [-0.040, -0.010]"
+    text = sentences(table)[1]
+    assert "; the simplest that satisfies is `wide` with 90.0%" in text
+    assert text.endswith("Of 4 simpler ones 2 do not; undecided: `torn` -0.030 [-0.040, -0.010]; "
+                         "no interval is stored for 1.")
+    table["semantic_satisfies"] = table["semantic_satisfies"].where(table["row"] == "maskformer")
     clean = answers(table).iloc[0]
-    assert clean["semantic"] == clean["semantic_simplest"] == "torn"
+    assert clean["semantic"] == clean["semantic_simplest"] == "maskformer"
+    text = sentences(table)[1]
+    assert ("; that a simpler one satisfies is not shown. Of 5 simpler ones 0 do not; undecided: "
+            "none; no interval") in text
+    assert text.endswith(" for 5.")
 
 
 def test_without_a_stored_p_value_the_intervals_decide():
@@ -324,11 +373,17 @@ def test_the_answers_in_words():
     assert "; `once` has 0.990, but 1 seed." in first
     assert "the simplest that satisfies is `tiny` with 5.0% of `full-size`'s parameters" in first
     assert "semantic mIoU 0.894, accuracy 1.000)" in first and "Holm" not in first
-    assert "by semantic mIoU" in semantic and "without a paired interval" in semantic
+    assert "by semantic mIoU (of pixels that are pooled over the photos of each" in semantic
     assert second.startswith("masks of `noisy`")
     assert " 2 fall less far behind" in fourth and "`poor`, which with `clean` has 0.8" in fourth
     assert "simpler model better with masks of `noisy`? A paired interval is stored for 4" in fifth
     assert fifth.endswith("derived from, 0 worse, 4 not told apart.")
+    table.loc[table["row"] == "once", "gain"] = [np.nan, 0.011]
+    table.loc[(table["row"] == "once") & (table["source"] == "noisy"), "iou"] = 0.611
+    assert sentences(table)[-1].partition("4 not told apart.")[2] == (
+        " Of the smaller ones with one seed 1 have a larger IoU, most of all `once` (0.611, "
+        "+0.011): no verdict. At first more seeds went to the best on val and to the 6 smallest "
+        "that val does not exclude (`contested`).")
     table.loc[table["row"] == "tiny", "p"] = 0.2
     assert "after Holm's correction over all rows it is `wide` with 90.0%" in sentences(table)[0]
     none = {"maskformer": (1000, [0.9] * 3), "tiny": (50, [0.7] * 3)}

@@ -215,6 +215,9 @@ def test_both_questions_are_answered_in_a_sentence_each():
         "(`maskformer-ms`) (undecided: `gradcam_pretrained` (`maskformer-ms`)); the models of "
         "Grad-CAM's masks, the simplest of the paper, satisfy in 0 of 4 cases and are at least "
         "0.200 below the best; full supervision of the paper's architecture satisfies in 0 of 2.")
+    assert satisfying(table[~table["of"].str.startswith("ground")]).startswith(
+        "weak masks whose model satisfies: border foreground: `external` (`maskformer-ms`, itself "
+        "the best) (undecided: ")
     assert satisfying(table[table["of"] != "external"]).count(": none (undecided: ") == 2
 
 
@@ -234,6 +237,7 @@ def test_all_photos_are_compared_with_those_that_have_a_trimap(table):
     assert set(compared(one, GAPS[3])["verdict"]) == {"one seed"}
     (said, *_) = counts(compared(one, GAPS[3]), "all", "few")
     assert "0 worse; 0 not told apart; 2 one seed; differences" in said and "spread" not in said
+    assert " sources, one seed of each: 0 better" in said
 
 
 def both_labels(breed: dict[int, float], species: float, low: float, high: float) -> pd.DataFrame:
@@ -256,7 +260,8 @@ def test_a_difference_has_to_be_larger_than_that_of_another_seed(species, low, h
     assert shown["verdict"].tolist() == [verdict]
     assert shown["spread"].tolist() == pytest.approx([0.03])
     assert counts(shown, "species", "breeds") == [
-        f"border ignore, `maskformer`: species in place of breeds, 1 sources: 0 better; 0 worse; "
+        f"border ignore, `maskformer`: species in place of breeds, 1 sources, one seed of each: 0 "
+        "better; 0 worse; "
         f"{verdict == 'not told apart':d} not told apart; "
         f"{'' if verdict == 'not told apart' else f'1 {verdict}; '}differences in IoU from "
         f"{species - 0.8:+.3f} to {species - 0.8:+.3f}, spread over seeds up to 0.030."]
