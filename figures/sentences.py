@@ -24,6 +24,7 @@ from petweak.experiments.supervision import (
     compared,
     counts,
     satisfying,
+    with_limits,
 )
 from petweak.experiments.supervision import answers as supervision_answers
 from petweak.experiments.supervision import summary as supervision_summary
@@ -315,7 +316,7 @@ def without_labels(table: pd.DataFrame) -> str:
         *said,
         f"the aim was to match the better of the two segmenters: the mean is {', '.join(aim)}; no "
         f"verdict, as it is of {most} seeds on a CPU beside {others['seeds'].max()} on a GPU, and "
-        "not paired",
+        "not paired; below is a table of pairs",
         "for the border as foreground the masks of `imagenet_only` are widened to the border, and "
         "those of the segmenters are not",
         "the differences from full supervision on the same CPU, and verdicts, are in the table"
@@ -323,6 +324,30 @@ def without_labels(table: pd.DataFrame) -> str:
         *[f"of the photos with a trimap `imagenet_only` learns from all {few['imagenet_only']:.0f},"
           f" full supervision from {few['ground_truth']:.0f}, as the rest is val"
           ] * bool(few["imagenet_only"] > 0)])
+
+
+def labels_of_head(table: pd.DataFrame) -> str:
+    """What section 3.4 of the paper says, for models of masks from two labels and from 37."""
+    pairs = compared(table, "minus_best")
+    worse = pairs["of"].str.endswith("finetune_labels=species") & (pairs["verdict"] == "worse")
+    each = ", ".join(f"border {r.border}: `{r.of}` {with_limits(r)}" for r in pairs.itertuples())
+    held = "holds" if worse.all() else "is not established"
+    return (f"that two labels in place of 37 make worse models of Grad-CAM's masks (section 3.4) "
+            f"{held} here, by the model with the smaller IoU minus the other ({each})")
+
+
+def matches_segmenters(table: pd.DataFrame) -> str:
+    """Whether models of no annotation match the better one of the two segmenters."""
+    pairs, said = compared(table, "minus_best").set_index(["border", "of"]), []
+    ious = table[table["metric"] == "mask_iou_gt"].groupby(["border", "of"])["value"].mean()
+    for border, of in ALONE.items():
+        if (border, of) not in pairs.index:
+            said.append(f"border {border}: `{of}` is the best, with {ious[border, of]:.3f}")
+            continue
+        r = pairs.loc[(border, of)]
+        said.append(f"border {border}: `{of}` has {r['iou']:.3f}, the best {r['other']:.3f}, a "
+                    f"difference of {with_limits(r)}: {r['verdict']}")
+    return "; ".join(said)
 
 
 def devices(cpu: pd.DataFrame) -> str:
@@ -418,6 +443,8 @@ SENTENCES = {
         would_change(table)],
     "supervision_cpu": lambda table: [without_labels(table), unseen_scores(
         table, tables.stored("photos37", "supervision_without.csv")), devices(table)],
+    "supervision_species": lambda table: [labels_of_head(table)],
+    "supervision_external": lambda table: [matches_segmenters(table)],
     "unlabelled_photos": unlabelled_sentences}
 DETAILS = {
     "supervision": lambda table: [

@@ -420,6 +420,39 @@ def test_of_two_heads_the_one_that_is_not_best_stands_beside_the_best():
     assert (shown["model of"] != shown["minus"]).all() and (shown["IoU"] < shown["IoU "]).all()
 
 
+def test_models_of_masks_from_two_labels_stand_beside_those_from_breeds():
+    table = photos37("supervision_species")
+    shown = result_tables.TABLES["supervision_species"](table).set_index("border")
+    assert set(shown["minus"]) == {"gradcam_finetuned"} and set(shown["seeds"]) == {3}
+    said = sentences.SENTENCES["supervision_species"](table)[0]
+    assert ("holds here" in said) == set(shown["verdict"]).issubset({"worse"})
+    none = table.assign(low=table["low"].where(table["metric"] != "minus_best", -0.1),
+                        high=table["high"].where(table["metric"] != "minus_best", 0.1))
+    assert "is not established here" in sentences.labels_of_head(none)
+
+
+def of_two(values: dict[str, float], gap: tuple[str, float, float, float]) -> pd.DataFrame:
+    """As `supervision`: IoUs of models, one with its difference from the best, for both borders."""
+    keys = {"labels": "species", "model": "maskformer-ms", "photos": "all", "split": "test"}
+    of, *limits = gap
+    rows = [keys | {"of": name, "seed": seed, "border": border, "metric": "mask_iou_gt",
+                    "value": value} for name, value in values.items()
+            for seed in (0, 1, 2) for border in ("foreground", "ignore")]
+    rows += [keys | {"of": of, "seed": seed, "border": border, "metric": "minus_best"}
+             | dict(zip(("value", "low", "high"), limits, strict=True))
+             for seed in (0, 1, 2) for border in ("foreground", "ignore")]
+    return pd.DataFrame(rows)
+
+
+def test_no_annotation_beside_the_segmenters_is_told_from_pairs():
+    tight, wide = result_tables.ALONE["ignore"], result_tables.ALONE["foreground"]
+    below = of_two({tight: 0.5, wide: 0.9, "external_yolo": 0.6}, (tight, -0.1, -0.11, -0.09))
+    below = below[(below["of"] != wide) | (below["border"] == "foreground")]
+    assert sentences.matches_segmenters(below) == (
+        f"border foreground: `{wide}` is the best, with 0.900; border ignore: `{tight}` has 0.500, "
+        "the best 0.600, a difference of -0.100 [-0.110, -0.090]: worse")
+
+
 def test_a_result_below_the_baseline_is_marked():
     (table,) = result_tables.TABLES["results"](results_of(MASK_IOU))
     table = table.set_index("source")
