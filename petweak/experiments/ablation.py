@@ -299,9 +299,9 @@ def _beside_bases(table: pd.DataFrame, scores: dict[tuple[str, int], Scores], bo
 
 
 @cache
-def _drawn(n: int) -> np.ndarray:
-    """The RESAMPLES of n photos: their places, (RESAMPLES, n)."""
-    return np.random.default_rng(0).integers(n, size=(RESAMPLES, n))
+def _drawn(n: int, times: int) -> np.ndarray:
+    """The resamples of n photos: their places, (times, n)."""
+    return np.random.default_rng(0).integers(n, size=(times, n))
 
 
 def _semantic(scores: Scores, border: str) -> np.ndarray:
@@ -309,7 +309,8 @@ def _semantic(scores: Scores, border: str) -> np.ndarray:
     photos = scores.photos[scores.photos["split"] == "test"].set_index("id").sort_index()
     cells = photos[f"semantic/{scoring.SEMANTIC[border == 'ignore']}"]
     n = 1 + max(k for cell in cells for k, *_ in json.loads(cell))
-    times = [np.ones(len(cells)), *(np.bincount(d, minlength=len(d)) for d in _drawn(len(cells)))]
+    drawn = _drawn(len(cells), RESAMPLES)
+    times = [np.ones(len(cells)), *(np.bincount(d, minlength=len(d)) for d in drawn)]
     both, either = np.moveaxis(np.tensordot(times, scoring.class_counts(cells, n), 1), 1, 0)
     return np.nanmean(np.where(either > 0, both / np.maximum(either, 1), np.nan), axis=1)
 
@@ -324,7 +325,7 @@ def _widest(gaps: list[np.ndarray]) -> dict[str, float]:
 def _paired(gaps: list[pd.Series], against: float) -> dict[str, float]:
     """Of the differences of each seed, photo by photo: their mean `value`, the widest interval
     `low`, `high`, and `p` that the mean is `against`; 1 where the seeds lie on both sides."""
-    drawn = [np.append(g.mean(), g.to_numpy()[_drawn(len(g))].mean(1)) for g in gaps]
+    drawn = [np.append(g.mean(), g.to_numpy()[_drawn(len(g), RESAMPLES)].mean(1)) for g in gaps]
     ps = [2 * (min((d[1:] <= against).sum(), (d[1:] >= against).sum()) + 1) / (RESAMPLES + 1)
           for d in drawn]
     agree = len({d[0] > against for d in drawn}) == 1
