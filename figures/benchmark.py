@@ -305,8 +305,15 @@ def of_quality(name: str, tables: Tables, note: dict[str, Any], photos: Path) ->
 def of_growth(name: str, tables: Tables, note: dict[str, Any], photos: Path) -> list[str]:
     figure = ["![Seconds of each stage and memory by photos, classes, side and queries, with "
               "fitted exponents](bench-growth.png)"] * (name == "growth")
-    once = ["There is one measurement of each point."] * bool((tables[name]["repeats"] == 1).all())
-    return [*once, *figure, "Exponents of the least squares fit of log(measure) by log(size):",
+    said = ["There is one measurement of each point."] * bool((tables[name]["repeats"] == 1).all())
+    if (before := tables.get(f"{name}-before")) is not None:
+        both = pd.concat({"before": before.set_index("value")["own_mb"],
+                          "after": tables[name].set_index("value")["own_mb"]}, axis=1).dropna()
+        n, most = int(both.index.max()), both.iloc[-1]
+        said.append(f"The table `{name}-before` is of a time when a prediction held a map of each "
+                    f"class; now it holds its queries, few of them. With {n:,} classes a study has "
+                    f"{number(most['after'])} MB of its own, before {number(most['before'])}.")
+    return [*said, *figure, "Exponents of the least squares fit of log(measure) by log(size):",
             shown(exponents(tables[name]).round(2).reset_index())]
 
 
@@ -349,7 +356,7 @@ def of_alternatives(name: str, tables: Tables, note: dict[str, Any], photos: Pat
     of = {stage: ratio.iloc[1:] for stage, ratio in ratios}
     lines = ["The first way of each stage is petweak's default on a CPU; `ratio` is to it. The "
              "cache keeps its maps channels first; rows with channels last turn them round in each "
-             "step, on the clock. There is no row for views that refinements share, which lie in "
+             "step, on the clock, but for those with maps in memory. There is no row for views that refinements share, which lie in "
              "one cache, nor for memory, which `growth` has."]
     if "precision" in of:
         quicker = of["precision"][of["precision"] < 1]

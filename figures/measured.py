@@ -17,8 +17,8 @@ from petweak.experiments import experiment
 # another network beside petweak, petweak alone and shorter, or an axis that was measured with sizes
 # of its own.
 TABLES = ("benchmark", "benchmark-resnet50", "benchmark-stages", "time_to_quality",
-          "time_to_quality-unet", "time_to_quality-short", "growth", "growth-classes", "limits",
-          "alternatives")
+          "time_to_quality-unet", "time_to_quality-short", "growth", "growth-classes",
+          "growth-classes-before", "limits", "alternatives")
 Tables = dict[str, pd.DataFrame]
 
 

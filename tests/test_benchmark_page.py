@@ -279,9 +279,12 @@ def test_classes_may_be_measured_with_photos_of_their_own(out, monkeypatch):
     drawn = []
     monkeypatch.setattr(bench.charts, "growth_lines", lambda table, fits: drawn.append(table))
     monkeypatch.setattr(bench, "save_or_show", lambda *_: None)
+    store(out, "growth-classes-before", growth_of_classes([2, 90, 95], 3.0).assign(own_mb=7000))
     text = written(out)
     assert "side and queries? (classes)\n" in text and "left out" not in text
     assert drawn[0]["axis"].tolist() == ["photos"] * 3 + ["classes"] * 2
+    own = f"{tables()['growth']['own_mb'].iloc[0]:,.0f}"
+    assert f"With 90 classes a study has {own} MB of its own, before 7,000." in text
 
 
 def test_a_folder_without_a_run_is_named(out, tmp_path):
