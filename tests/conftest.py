@@ -92,17 +92,6 @@ def real_photos() -> Path:
     return REAL
 
 
-@pytest.fixture(scope="module")
-def compact_for_coco():
-    """COCO's weights cannot be had: the compact detector stands for torchvision's."""
-    from petweak.pseudo_masks import mask_rcnn
-
-    with pytest.MonkeyPatch.context() as patch:
-        load = mask_rcnn.load_detector
-        patch.setattr(mask_rcnn, "load_detector", lambda name: load("compact"))
-        yield
-
-
 @pytest.fixture(autouse=True)
 def _same_start():
     import torch

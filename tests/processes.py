@@ -17,9 +17,9 @@ import pytest
 
 # Of the files that need more than 400 MB, or start processes that do, one runs at a time.
 IN_TURN = {f"test_{name}.py" for name in (
-    "ablation", "assignments", "benchmark", "contributing", "distributed", "docs", "environment",
-    "growth", "latex", "main", "mask_costs", "notebooks_execution", "on_ray", "paper_profile",
-    "report", "results", "run", "sweep")}
+    "ablation", "assignments", "benchmark", "contributing", "distributed", "docs", "growth",
+    "latex", "main", "mask_costs", "notebooks_execution", "on_ray", "paper_profile", "report",
+    "results", "run", "sweep")}
 
 
 def pytest_addoption(parser):

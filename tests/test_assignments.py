@@ -1,5 +1,5 @@
-"""The graded assignments by nbgrader's own commands: a solution gets all points, what is handed out
-gets none."""
+"""The graded assignments: a solution passes the tests of all points, what is handed out of none;
+nbgrader's own commands hand them out and grade them."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from jupyter_client.manager import AsyncKernelManager
-from jupyter_client.utils import run_sync
 from test_teaching import ASSIGNMENTS, FOLDER, table
 from traitlets.config import Config, PyFileConfigLoader
 
@@ -68,29 +66,24 @@ def course(tmp_path_factory):
         yield root, NbGraderAPI(config=config)
 
 
-@pytest.fixture(scope="module")
-def one_kernel():
-    """It executes every notebook, each without the names of those before it: PyTorch takes seconds
-    to import, and each kernel would do so."""
-    from nbgrader.preprocessors import Execute
+def is_graded(cell) -> bool:
+    """Whether it has the tests of points."""
+    return cell.cell_type == "code" and cell.metadata.get("nbgrader", {}).get("grade", False)
 
-    kernel, execute = AsyncKernelManager(), Execute.preprocess
 
-    def preprocess(self, notebook, resources):
-        notebook.cells.insert(0, nbformat.v4.new_code_cell("%reset -f"))
-        done = execute(self, notebook, resources, kernel)
-        self.kc.stop_channels()
-        del notebook.cells[0]
-        return done
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Execute, "preprocess", preprocess)
-        yield
-    run_sync(kernel.shutdown_kernel)(now=True)
+def failing(notebook: list) -> list:
+    """The cells that fail when all are executed in their order, as autograding does it."""
+    names, failed = {}, []
+    for cell in (c for c in notebook if c.cell_type == "code"):
+        try:
+            exec(cell.source, names)
+        except (AssertionError, RuntimeError):
+            failed.append(cell)
+    return failed
 
 
 @pytest.mark.parametrize("name", ASSIGNMENTS)
-def test_a_solution_gets_all_points_and_what_is_handed_out_none(name, course, one_kernel):
+def test_a_solution_passes_all_tests_and_what_is_handed_out_none(name, course):
     root, api = course
     done = api.generate_assignment(name)
     assert done["success"], done
@@ -99,6 +92,21 @@ def test_a_solution_gets_all_points_and_what_is_handed_out_none(name, course, on
     assert "raise NotImplementedError()" in text and "*Your answer:*" in text
     for word in ("SOLUTION", "HIDDEN", "Model answer", "reference"):
         assert word not in text
+    tests = [c.source for c in cells(source(name)) if is_graded(c)]
+    assert len(tests) == 3
+    for given, expected in ((source(name), []), (release, tests)):
+        notebook = cells(given)
+        for cell, test in zip(filter(is_graded, notebook), tests, strict=True):
+            cell.source = test  # those that are hidden come back
+        assert [c.source for c in failing(notebook)] == expected
+
+
+def test_nbgrader_gives_all_points_for_passed_tests_and_none_for_failed_ones(course):
+    """Its own commands, for the assignment that is quick to execute."""
+    (root, api), name = course, "iou_dice"
+    done = api.generate_assignment(name)
+    assert done["success"], done
+    release = root / "release" / name / f"{name}.ipynb"
     for student, given in {"solver": source(name), "sleeper": release}.items():
         folder = root / "submitted" / student / name
         folder.mkdir(parents=True)
@@ -139,16 +147,11 @@ WRONG = [
 @pytest.mark.parametrize("name, right, wrong", WRONG)
 def test_a_likely_mistake_loses_points(name, right, wrong):
     """What the tests would not notice, a student would never learn."""
-    solved = [c for c in cells(source(name)) if c.cell_type == "code"]
-    assert sum(right in c.source for c in solved if "BEGIN SOLUTION" in c.source) == 1
-    names, failed = {}, 0
-    for cell in solved:
-        code = cell.source
-        if "BEGIN SOLUTION" in code:
-            code = code.replace(right, wrong)
-        try:
-            exec(code, names)
-        except (AssertionError, RuntimeError):
-            assert cell.metadata["nbgrader"]["grade"]
-            failed += 1
-    assert failed, "no test fails"
+    solved = [c for c in cells(source(name)) if "BEGIN SOLUTION" in c.source]
+    assert sum(right in c.source for c in solved if c.cell_type == "code") == 1
+    notebook = cells(source(name))
+    for cell in notebook:
+        if "BEGIN SOLUTION" in cell.source:
+            cell.source = cell.source.replace(right, wrong)
+    failed = failing(notebook)
+    assert failed and all(map(is_graded, failed)), "no test fails"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import runpy
-import subprocess
 import sys
 import time
 from types import SimpleNamespace
@@ -13,11 +12,11 @@ import pandas as pd
 import pytest
 from conftest import process_context, small
 
-from petweak.data.files import read_json
+from petweak.data.files import read_json, write_json
 from petweak.data.oxford_pets import check, read_pets
 from petweak.experiments import growth as module
 from petweak.experiments import run_experiment
-from petweak.experiments.growth import growth, own_memory, write_set
+from petweak.experiments.growth import MEASURED, growth, own_memory, write_set
 from petweak.study.run import Run
 
 BASE = "photos=12 classes=3 side=64 queries=2"
@@ -37,20 +36,24 @@ def _module(words: list[str]) -> None:
 
 @pytest.fixture(scope="module")
 def table(run) -> pd.DataFrame:
-    """The first point by its command, the other one in a process that has imported PyTorch."""
-    commands = []
+    """The first point by its command, in a process that has imported PyTorch; the other one takes
+    twice of everything."""
+    first = {}
 
-    def run_or_fork(command):
-        commands.append(command)
-        if len(commands) == 1:
-            return subprocess.run(command)
+    def measure(command):
+        assert command[:3] == [sys.executable, "-m", module.__name__]
+        file = command[3] / MEASURED
+        if first:
+            write_json(file, {k: 2 * v for k, v in first.items()})
+            return SimpleNamespace(returncode=0)
         process = process_context().Process(target=_module, args=([*map(str, command[2:])],))
         process.start()
         process.join()
+        first.update(read_json(file))
         return SimpleNamespace(returncode=process.exitcode)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "subprocess", SimpleNamespace(run=run_or_fork))
+        patch.setattr(module, "subprocess", SimpleNamespace(run=measure))
         return run_experiment("growth", run, **TINY)
 
 
@@ -62,6 +65,7 @@ def test_a_row_per_point_and_nothing_is_left_of_the_studies(run, table):
     assert (table[stages] > 0).all(axis=None) and (table[stages].sum(axis=1) < table["all"]).all()
     assert (table["own_mb"].between(50, table["rss_mb"])).all()
     assert table.loc[0, "all"] == table.loc[2, "all"], "the base is measured once for all axes"
+    assert table["all"][1] == pytest.approx(2 * table["all"][0], abs=0.002)
     assert set(table["distinct"]) == {12, 30} and len(run.pets) == 111
 
 

@@ -147,6 +147,13 @@ def test_the_detectors_union_is_of_pets_above_the_score(folder):
     assert source.probabilities(run.context.batch([run.ids[0]])).sum() == 0
 
 
+def test_mask_rcnn_compact_is_mask_rcnn_with_another_detector():
+    """So what holds for one holds for the other, whose weights cannot be had everywhere."""
+    compact, full = mask_rcnn.MaskRCNNCompact, mask_rcnn.MaskRCNN
+    assert compact.__bases__ == (full,)
+    assert vars(compact).keys() - vars(type("New", (full,), {})).keys() <= {"detector"}
+
+
 def test_labels_of_pets_are_the_cat_and_the_dog_of_each_detector():
     categories = weights.torchvision_enums()["mask_rcnn_v1"].meta["categories"]
     assert [categories[i] for i in mask_rcnn.COCO_PETS] == ["cat", "dog"]

@@ -8,6 +8,7 @@ import subprocess
 from functools import partial
 from html.parser import HTMLParser
 
+import cv2
 import nbformat
 import numpy as np
 import pandas as pd
@@ -24,6 +25,7 @@ from petweak.reporting import report
 from petweak.study.results import read_results
 from petweak.study.run import Run
 from petweak.study.tables import stored
+from petweak.visualization import style
 from petweak.visualization.overlays import show_photos
 from petweak.visualization.style import png
 
@@ -79,9 +81,12 @@ def test_the_page_needs_no_other_file(reported):
 
 @pytest.fixture
 def in_this_process(monkeypatch):
-    """The notebook without a kernel, which takes 5 s to start, and without the forms of charts for
-    phones and paper: the report of `reported` has both."""
+    """The notebook without a kernel, which takes 5 s to start, without the forms of charts for
+    phones and paper, and with a pixel for each figure in the page: the report of `reported` has it
+    all."""
     monkeypatch.setattr(report, "FORMS", {report.DARK: report.FORMS[report.DARK]})
+    pixel = cv2.imencode(".png", np.zeros((1, 1, 3), np.uint8))[1].tobytes()
+    monkeypatch.setattr(style, "png", lambda figure: pixel)
 
     def execute(notebook, out, values):
         book, names = nbformat.read(notebook, as_version=4), {}
@@ -122,6 +127,7 @@ def test_a_study_without_any_trimap_has_its_report_and_cards(
 ):
     formats = ["html", "md", "latex"]  # in all of them at once: the study writes its report
     monkeypatch.setattr(report, "write_report", partial(report.write_report, formats=formats))
+    monkeypatch.setattr(report.latex, "write_figure", lambda *_: None)  # four files of each figure
     run, said = study(lambda s: False, capsys)
     assert str(run / "masks") in said
     assert f"petweak predict {run.parent / 'data' / 'oxford-iiit-pet' / 'images'} --model " in said

@@ -30,7 +30,8 @@ from petweak.study.run import Run
 from petweak.training.inference import Predictor, predict_features
 
 NEAR = dict(rtol=0, atol=1e-4)
-pytestmark = pytest.mark.usefixtures("compact_for_coco")
+# `mask_rcnn` is `mask_rcnn_compact` with a detector that cannot be had everywhere (test_sources).
+HERE = [name for name in SOURCES if name != "mask_rcnn"]
 
 
 @contextmanager
@@ -71,7 +72,7 @@ def assert_near(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) ->
 
 
 # Every source, and every step after a source that honours views.
-CASES = [(name, "pamr" if name == "imagenet_only" else "") for name in SOURCES]
+CASES = [(name, "pamr" if name == "imagenet_only" else "") for name in HERE]
 CASES += [("gradcam_pretrained", step) for step in STEPS]
 
 
@@ -80,11 +81,9 @@ def test_maps_do_not_depend_on_order_batches_or_threads(data, name, refinement):
     run, size = open_run(data, refinement=refinement), source_class(name).batch_size
     ids = list(run.ids)
     expected = maps(run, name, ids, size)
-    assert_near(expected, maps(run, name, ids[::-1], size))
     assert_near(expected, maps(run, name, ids[::2] + ids[1::2], min(size, 5)))
-    assert_near(expected, maps(run, name, ids, 1))
     with threads(2):
-        assert_near(expected, maps(run, name, ids, size))
+        assert_near(expected, maps(run, name, ids[::-1], 1))
 
 
 def mirrored(features: Features) -> Features:
@@ -94,7 +93,7 @@ def mirrored(features: Features) -> Features:
     return Features(Path(), features.ids, features.levels, arrays=arrays)
 
 
-@pytest.mark.parametrize("name", [n for n in SOURCES if source_class(n).features])
+@pytest.mark.parametrize("name", [n for n in HERE if source_class(n).features])
 def test_the_map_of_a_mirrored_photo_is_the_mirrored_map(data, name):
     run = open_run(data, cam_mirror=True)
     source = run.source(name)
