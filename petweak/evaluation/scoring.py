@@ -155,6 +155,7 @@ def _table(items: Iterable[tuple], score: Callable[..., dict[str, Any]]) -> pd.D
         rows, items = [], iter(items)
         while chunk := list(islice(items, 32)):  # map() would first collect all predictions
             rows += pool.map(row, chunk)
+            chunk.clear()  # before the next ones are made: queries may be many
     return pd.DataFrame(rows)
 
 
