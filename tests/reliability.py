@@ -30,8 +30,9 @@ import pytest
 from filelock import FileLock
 
 TESTS = Path(__file__).resolve().parent
-# What runs the tests in these folders; `make test` all others.
-BY = {"hard": "make test-hard", "gpu": "make test-gpu", "mutants": "make mutants"}
+# What runs the tests of these places; `make test` all others.
+BY = {"hard/": "make test-hard", "gpu/": "make test-gpu", "mutants/": "make mutants",
+      "study/test_on_ray.py": "make test-ray"}
 RESULTS, PAGE = TESTS / "hard" / "results", TESTS / "RELIABILITY.md"
 HEAD = """# Reliability
 
@@ -52,15 +53,19 @@ def commit() -> str:
         return "-"
 
 
+def by(key: str) -> str:
+    """What runs the test with this key."""
+    return next((run for place, run in BY.items() if key.startswith(place)), "make test")
+
+
 def record(results: Path, key: str, what: str, tried: int, happened: str) -> None:
     """Put a row into the file of its test in `results`. `key`: file::test[parameters], and, of a
     test that has several rows, ` part`."""
     file = results / f"{Path(key.split('::')[0]).stem}.json"
     rows = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     row = {"what": what, "tried": tried, "happened": happened}
-    by = BY.get(key.split("/")[0], "make test")
-    if by != "make test" or row.items() - rows.get(key, {}).items():
-        rows[key] = row | {"by": by, "commit": commit()}
+    if (run := by(key)) != "make test" or row.items() - rows.get(key, {}).items():
+        rows[key] = row | {"by": run, "commit": commit()}
         text = json.dumps(dict(sorted(rows.items())), indent=1, ensure_ascii=False)
         file.write_text(text + "\n", encoding="utf-8")
 
