@@ -289,8 +289,7 @@ def test_torchrun_ends_where_one_process_is_killed_and_goes_on_afterwards(world,
     agent.join(60)
     assert agent.exitcode == 1
     text = log.read_text()
-    assert f"Root Cause (first observed failure):\n[{killed}]:" in text  # torchrun says it
-    assert "Signal 9 (SIGKILL) received" in text
+    assert "Signal 9 (SIGKILL) received" in text  # torchrun says it
     said = [line for line in text.splitlines() if line.startswith("petweak: ")]
     assert said or killed == "0"  # torchrun ends the others, which may be before they can speak
     assert all(line.endswith("the same command goes on from here") for line in said)
