@@ -356,8 +356,8 @@ def of_alternatives(name: str, tables: Tables, note: dict[str, Any], photos: Pat
     of = {stage: ratio.iloc[1:] for stage, ratio in ratios}
     lines = ["The first way of each stage is petweak's default on a CPU; `ratio` is to it. The "
              "cache keeps its maps channels first; rows with channels last turn them round in each "
-             "step, on the clock, but for those with maps in memory. There is no row for views that "
-             "refinements share, which lie in one cache, nor for memory, which `growth` has."]
+             "step, on the clock, but for those with maps in memory. There is no row for views "
+             "that refinements share, which lie in one cache, nor for memory, which `growth` has."]
     if "precision" in of:
         quicker = of["precision"][of["precision"] < 1]
         said = ", ".join(f"`{what}` ({number(ratio)})" for what, ratio in quicker.items())
