@@ -110,12 +110,12 @@ def of_seconds(tables: Tables) -> str:
             f"comes at step {at:g} of {number(steps['step'].max())}, {number(ours - before)} "
             f"s later (medians). Without any pass the share would be "
             f"{number((ours - before) / others.min())}")
-    if (short := tables.get("time_to_quality-short")) is None:
+    if (half := tables.get("time_to_quality-bfloat16")) is None:
         return said
-    taken, first = reached(short).set_index("what").loc[OURS, "0.92"], short.iloc[0]
+    taken, first = reached(half).set_index("what").loc[OURS, "0.92"], half.iloc[0]
     share = f"{number(taken / others.min())}, after {number(taken)} s" * (not math.isnan(taken))
-    return (f"{said}. With {many(first['epochs'], 'epoch')} and the precision {first['precision']} "
-            f"(`time_to_quality-short`) it is {share or 'not reached'}")
+    return (f"{said}. With the precision {first['precision']}, which the others did not have "
+            f"(`time_to_quality-bfloat16`), it is {share or 'not reached'}")
 
 
 def gaps_of_iou(table: pd.DataFrame) -> str:
@@ -354,6 +354,12 @@ def inner_bytes(net: torch.nn.Module, photo: torch.Tensor) -> int:
 def of_alternatives(name: str, tables: Tables, note: dict[str, Any], photos: Path) -> list[str]:
     ratios = tables[name].set_index("what")["ratio"].groupby(tables[name]["stage"].to_numpy())
     of = {stage: ratio.iloc[1:] for stage, ratio in ratios}
+    if "engine" in of and (set(of) == {"engine"} or "alternatives-engine" not in tables):
+        openvino = [of_openvino(of["engine"].get("OpenVINO"), tables)]
+    else:
+        openvino = []
+    if set(of) == {"engine"}:
+        return openvino
     lines = ["The first way of each stage is petweak's default on a CPU; `ratio` is to it. The "
              "cache keeps its maps channels first; rows with channels last turn them round in each "
              "step, on the clock, but for those with maps in memory. There is no row for views "
@@ -366,8 +372,7 @@ def of_alternatives(name: str, tables: Tables, note: dict[str, Any], photos: Pat
             "digits of every score, so that stored results would not come out again (`--set "
             "precision=bfloat16` takes bfloat16 and channels last)." if said else
             "No other precision or layout is quicker in training steps here.")
-    if "engine" in of:
-        lines.append(of_openvino(of["engine"].get("OpenVINO"), tables))
+    lines += openvino
     if (file := photos / "crf.csv").is_file():
         crf = read_frame(file).set_index(["what", "grid"]).sort_index()
         (grid, ours), = crf.loc["crf"].iterrows()
@@ -561,9 +566,11 @@ def copy(run: Path, data: Path) -> None:
 def stored_as(name: str, backbone: str, table: pd.DataFrame) -> str:
     """The one of TABLES that a table of an experiment is."""
     if name == "time_to_quality" and SMP[0] not in set(table["what"]):
-        return f"{name}-short" if set(table["what"]) == {OURS} else f"{name}-unet"
+        return f"{name}-bfloat16" if set(table["what"]) == {OURS} else f"{name}-unet"
     if name == "growth" and set(table["axis"]) == {"classes"}:
         return "growth-classes"
+    if name == "alternatives" and set(table["stage"]) == {"engine"}:
+        return "alternatives-engine"
     if name == "benchmark" and not {"epoch", "cams"} & set(table["part"]):
         return "benchmark-stages"
     return f"{name}-{backbone}" if f"{name}-{backbone}" in measured.TABLES else name

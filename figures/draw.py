@@ -188,13 +188,14 @@ def write_ablation(data: Path, out: Path) -> None:
 
 
 def write_gpu_timings(run_folder: Path, data: Path) -> None:
-    """The seconds of a run's stages, with the card and the torch that they were made with."""
+    """The seconds of a run's stages, with the pictures' side, the card and the torch."""
     about = read_json(run_folder / "run.json") or {}
     if about.get("device") != "cuda":
         raise ValueError(f"{run_folder} was not made on a GPU")
     times = read_frame(run_folder / "timings.csv")
-    write_frame(data / "timings.csv", times.assign(
-        gpu=about["hardware"]["gpu"], torch=about["versions"]["torch"]))
+    of = {"side": about["settings"]["backbone"]["image_size"],
+          "gpu": about["hardware"]["gpu"], "torch": about["versions"]["torch"]}
+    write_frame(data / "timings.csv", times.assign(**of))
 
 
 def main() -> None:

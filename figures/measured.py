@@ -14,11 +14,12 @@ from petweak.data.files import read_frame, read_json
 from petweak.experiments import experiment
 
 # What is after the hyphen is the backbone, where a second one was measured, some of the parts,
-# another network beside petweak, petweak alone and shorter, or an axis that was measured with sizes
+# another network beside petweak, petweak alone in bfloat16, or an axis that was measured with sizes
 # of its own.
 TABLES = ("benchmark", "benchmark-resnet50", "benchmark-stages", "time_to_quality",
-          "time_to_quality-unet", "time_to_quality-short", "growth", "growth-classes",
-          "growth-classes-before", "limits", "alternatives")
+          "time_to_quality-unet", "time_to_quality-bfloat16", "growth", "growth-classes",
+          "growth-classes-before", "limits", "alternatives",
+          "alternatives-engine")
 Tables = dict[str, pd.DataFrame]
 
 

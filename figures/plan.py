@@ -119,7 +119,8 @@ def breaks(growth: pd.DataFrame, of: Settings, bytes_of: dict[str, int], base: d
          "is opened", manifest * photos / 1e9, "GB", MEMORY / manifest),
         (f"pandas tables of the overlaps of {classes} classes, a row a photo: the machine's memory",
          overlaps * photos / 1e9, "GB", MEMORY / overlaps),
-        (f"the pass under the run's lock, on {growth['threads'].iloc[0]} threads: {DAYS} days",
+        (f"the pass under the run's lock, on {many(int(growth['threads'].iloc[0]), 'thread')}: "
+         f"{DAYS} days",
          seconds * photos / 86400, "days", DAYS * 86400 / seconds)]
     table = pd.DataFrame([{"what": what, f"with {photos:,}": f"{number(n)} {unit}", "breaks at": at}
                           for what, n, unit, at in rows])

@@ -249,9 +249,11 @@ def test_a_second_backbone_has_a_table_of_its_own(out, tmp_path):
     ("benchmark", "part", ["predict", "stages"], "benchmark-stages"),
     ("benchmark", "part", ["epoch", "stages"], "benchmark"),
     ("limits", "stage", ["metrics"], "limits"),
+    ("alternatives", "stage", ["engine", "engine"], "alternatives-engine"),
+    ("alternatives", "stage", ["engine", "decoding"], "alternatives"),
     ("time_to_quality", "what", ["petweak", "smp FPN"], "time_to_quality"),
     ("time_to_quality", "what", ["petweak", "smp U-Net"], "time_to_quality-unet"),
-    ("time_to_quality", "what", ["petweak", "petweak"], "time_to_quality-short"),
+    ("time_to_quality", "what", ["petweak", "petweak"], "time_to_quality-bfloat16"),
 ])
 def test_parts_of_an_experiment_have_tables_of_their_own(name, column, rows, stored):
     assert bench.stored_as(name, "efficientnet_lite0", pd.DataFrame({column: rows})) == stored
@@ -539,15 +541,15 @@ def test_seeds_are_paired_and_a_short_schedule_is_named(light):
     assert bench.gaps_of_iou(alone) == ""
     store(light, "time_to_quality", quality.assign(seconds=quality["seconds"].where(
         quality["what"].ne("petweak"), 20.0)))
-    store(light, "time_to_quality-short", alone.assign(epochs=4))
-    note = light / "data" / "bench" / "time_to_quality-short.json"
+    store(light, "time_to_quality-bfloat16", alone)
+    note = light / "data" / "bench" / "time_to_quality-bfloat16.json"
     half = SETTINGS.replace(precision="bfloat16").to_dict()
     write_json(note, read_json(note) | {"settings": half})
     text = written(light)
     why = rows_of(text, "## Targets")[5][-1]
-    assert why.endswith("With 4 epochs and the precision bfloat16 (`time_to_quality-short`) it is "
-                        "0.160, after 8.00 s")  # of 50 s
-    assert "learn? (short)\n" in text and "precision: bfloat16, threads: 2" in text
+    assert why.endswith("With the precision bfloat16, which the others did not have "
+                        "(`time_to_quality-bfloat16`), it is 0.160, after 8.00 s")  # of 50 s
+    assert "learn? (bfloat16)\n" in text and "precision: bfloat16, threads: 2" in text
 
 
 def test_the_convolutions_move_what_they_take_and_give(out):

@@ -502,15 +502,16 @@ def test_a_folder_without_a_run_is_named_and_nothing_is_written(tmp_path):
     assert not (tmp_path / "figures").exists()
 
 
-def test_times_of_a_gpu_have_its_name_and_torchs_version(tmp_path):
+def test_times_of_a_gpu_have_its_name_torchs_version_and_the_side(tmp_path):
     run, about = make_run(tmp_path), about_run()
     with pytest.raises(ValueError, match="was not made on a GPU"):
         draw.write_gpu_timings(run, tmp_path / "gpu")
-    about |= {"device": "cuda", "hardware": {"gpu": "a card"}, "versions": {"torch": "9.9+cu1"}}
+    about |= {"device": "cuda", "hardware": {"gpu": "a card"}, "versions": {"torch": "9.9+cu1"},
+              "settings": {"backbone": {"image_size": 96}}}
     write_json(run / "run.json", about)
     draw.write_gpu_timings(run, tmp_path / "gpu")
     there, copy = (read_frame(f / "timings.csv") for f in (run, tmp_path / "gpu"))
-    both = there.assign(gpu="a card", torch="9.9+cu1")
+    both = there.assign(side=96, gpu="a card", torch="9.9+cu1")
     assert copy.to_dict("records") == both.to_dict("records") and len(copy)
 
 

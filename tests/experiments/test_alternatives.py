@@ -105,6 +105,7 @@ def test_openvino_reads_the_graph_of_the_cache(run, monkeypatch):
     monkeypatch.setattr(module, "onnx_graph", lambda backbone: b"graph")
     monkeypatch.setattr(module, "onnx_engine", lambda backbone: backbone)
     monkeypatch.setattr(module, "pass_anew", lambda run, samples, network, settings: network)
+    assert "OpenVINO" not in STAGES["engine"](run, [], forks=True)  # it ends such a process
     engines = {name: call() for name, call in STAGES["engine"](run, []).items()}
     assert [*engines][3:] == ["OpenVINO", "OpenVINO, bfloat16"]
     assert asked == [(b"graph", "CPU", "f32"), (b"graph", "CPU", "bf16")]
