@@ -354,10 +354,8 @@ def inner_bytes(net: torch.nn.Module, photo: torch.Tensor) -> int:
 def of_alternatives(name: str, tables: Tables, note: dict[str, Any], photos: Path) -> list[str]:
     ratios = tables[name].set_index("what")["ratio"].groupby(tables[name]["stage"].to_numpy())
     of = {stage: ratio.iloc[1:] for stage, ratio in ratios}
-    if "engine" in of and (set(of) == {"engine"} or "alternatives-engine" not in tables):
-        openvino = [of_openvino(of["engine"].get("OpenVINO"), tables)]
-    else:
-        openvino = []
+    engines = tables.get("alternatives-engine", tables[name]).set_index("what")["ratio"]
+    openvino = [of_openvino(engines.get("OpenVINO"), tables)] * ("engine" in of)
     if set(of) == {"engine"}:
         return openvino
     lines = ["The first way of each stage is petweak's default on a CPU; `ratio` is to it. The "

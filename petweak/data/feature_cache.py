@@ -20,9 +20,7 @@ import os
 import shutil
 import time
 import zlib
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -131,30 +129,6 @@ def _photo_tensors(samples: list[Sample], size: int) -> Tensor:
     return torch.stack([photo_tensor(load_photo(s.photo), size) for s in samples])
 
 
-def _decoded(samples: tuple[Sample, ...], batches: list[range], size: int, workers: int,
-             threads: int) -> Iterator[Tensor]:
-    """Each batch, in order."""
-    decode = functools.partial(_photo_tensors, size=size)
-    if workers or not threads:
-        return iter(DataLoader(samples, batch_sampler=batches, num_workers=workers,
-                               collate_fn=decode))
-    return _by_threads(([samples[i] for i in rows] for rows in batches), decode, threads)
-
-
-def _by_threads(parts: Iterable[list[Sample]], decode: Callable[[list[Sample]], Tensor],
-                threads: int) -> Iterator[Tensor]:
-    """Each part, decoded, in order. Decoding releases the interpreter's lock. Two batches a thread
-    are ahead, as of a DataLoader's processes: memory does not grow where the network is slower."""
-    with ThreadPoolExecutor(threads) as pool:
-        ahead: deque = deque()
-        for part in parts:
-            ahead.append(pool.submit(decode, part))
-            if len(ahead) > 2 * threads:
-                yield ahead.popleft().result()
-        while ahead:
-            yield ahead.popleft().result()
-
-
 def photo_features(photo: Image.Image, network: Network, settings: Settings, name: str,
                    device: Any = "cpu") -> Features:
     """The features of one photo that is in no data set, in memory; its id is `name`."""
@@ -181,14 +155,13 @@ def open_features(folder: Path, key: str) -> Features | None:
 def extract_features(samples: tuple[Sample, ...],
                      choose_engine: Callable[[Tensor, str], tuple[str, Network]],
                      settings: Settings, folder: Path, key: str, device: torch.device,
-                     threads: int = 0) -> dict[str, Any]:
+                     loader: Callable[..., Iterable[Tensor]] = DataLoader) -> dict[str, Any]:
     """Run the frozen network once per photo and view, write the cache, and return its index.
 
     `choose_engine` gets the first batch and the setting `engine`, and returns the engine's name and
     the network in it; the name is kept with the pass, so a pass that goes on has the same one. A
-    pass with the same key goes on; anything else in `folder` is replaced. So many `threads` decode
-    photos ahead of the network where the setting `workers` has no processes for it; with neither, a
-    batch is decoded when its turn comes. OSError where the disk has no room for the pass."""
+    pass with the same key goes on; anything else in `folder` is replaced. `loader` gives the
+    decoded batches. OSError where the disk has no room for the pass."""
     s = settings.backbone
     partial = folder.with_name(folder.name + ".partial")
     if open_features(partial, key):  # killed between its end and its place
@@ -202,7 +175,7 @@ def extract_features(samples: tuple[Sample, ...],
     if len(notes) == 1:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
-    together(_pass, samples, choose_engine, settings, partial, notes, device, threads)
+    together(_pass, samples, choose_engine, settings, partial, notes, device, loader)
     index = {k: notes[-1][k] for k in ("key", "engine", "seconds")}
     index |= {"crc32": {k: "".join(note["crc32"][k] for note in notes) for k in notes[0]["crc32"]},
               "passes": VIEWS * len(samples), "levels": list(s.stored_levels),
@@ -213,13 +186,15 @@ def extract_features(samples: tuple[Sample, ...],
 
 
 def _pass(samples: tuple[Sample, ...], choose_engine: Callable, settings: Settings, partial: Path,
-          notes: list[dict[str, Any]], device: torch.device, threads: int) -> None:
+          notes: list[dict[str, Any]], device: torch.device, loader: Callable) -> None:
     """The rest of a pass, after its last note: a batch for each process, then the next ones. The
     first batch of all chooses the engine, and makes the files."""
     s, (rank, n), network, note = settings.backbone, share(), None, dict(notes[-1])
     start, done, size = time.perf_counter() - note["seconds"], note["rows"][1], s.extraction_batch
     batches = [range(len(samples))[k : k + size] for k in range(done, len(samples), size)]
-    loader = _decoded(samples, batches[rank::n], s.image_size, settings.system.workers, threads)
+    decoded = iter(loader(
+        samples, batch_sampler=batches[rank::n], num_workers=settings.system.workers,
+        collate_fn=functools.partial(_photo_tensors, size=s.image_size)))
     name = f"features {s.backbone} {s.image_size} px"
     with tqdm(total=len(samples), initial=done, desc=name, unit="photo", **quiet()) as bar:
         for turn in range(0, len(batches), n):
@@ -227,7 +202,7 @@ def _pass(samples: tuple[Sample, ...], choose_engine: Callable, settings: Settin
                 note["engine"] = gathered(None)[0]
             sums = {}
             for rows in batches[turn : turn + n][rank : rank + 1]:
-                batch = next(loader).to(device)
+                batch = next(decoded).to(device)
                 if network is None:
                     views = torch.cat([batch, batch.flip(-1)])
                     note["engine"], network = choose_engine(views, note["engine"] or s.engine)

@@ -4,7 +4,8 @@ Both ways of a stage are timed in turn. The first one of each stage is what petw
 """
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from importlib.util import find_spec
 from typing import Any
@@ -107,10 +108,17 @@ def _engine(run: Run, samples: list[Sample], forks: bool = False) -> Calls:
 
 def _decoding(run: Run, samples: list[Sample]) -> Calls:
     network = onnx_engine(run.backbone)
-    ways = {"in the same process": (0, 0), "ahead, in two processes": (2, 0),
-            "ahead, in two threads": (0, 2)}
-    return {name: partial(pass_anew, run, samples, network, run.settings.replace(workers=workers),
-                          threads=threads) for name, (workers, threads) in ways.items()}
+    ways = {"in the same process": (0, {}), "ahead, in two processes": (2, {}),
+            "ahead, in two threads": (0, {"loader": in_threads})}
+    return {name: partial(pass_anew, run, samples, network, run.settings.replace(workers=n), **how)
+            for name, (n, how) in ways.items()}
+
+
+def in_threads(samples: list[Sample], batch_sampler: list[range], collate_fn: Callable, **_
+               ) -> Iterator[Tensor]:
+    """In place of a DataLoader. Decoding releases the interpreter's lock."""
+    with ThreadPoolExecutor(2) as pool:
+        yield from pool.map(lambda rows: collate_fn([samples[i] for i in rows]), batch_sampler)
 
 
 def _batch(run: Run, samples: list[Sample]) -> Calls:

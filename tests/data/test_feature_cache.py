@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import re
 import shutil
-import time
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -81,29 +80,6 @@ def test_the_cache_holds_the_maps_of_photo_and_mirror_image(samples, tmp_path):
     assert features.map("stride8").shape == (5, 2, 3, 8, 8)
     assert features.map("stride8").dtype == np.float16
     assert isinstance(features.map("final"), np.memmap)
-
-
-def test_threads_decode_two_batches_each_ahead_and_no_more(samples, tmp_path, monkeypatch):
-    extract(samples, tmp_path / "plain", Means(), extraction_batch=1)
-    begun, seen, decode = [], [], feature_cache._photo_tensors
-
-    def noted(part, size):
-        begun.append(part[0].id)
-        return decode(part, size)
-
-    class Slow(Means):
-        def __call__(self, x):
-            time.sleep(0.05)
-            seen.append(len(begun))
-            return super().__call__(x)
-
-    monkeypatch.setattr(feature_cache, "_photo_tensors", noted)
-    monkeypatch.setattr(feature_cache, "DataLoader", lambda *a, **k: pytest.fail("no threads"))
-    settings = small(extraction_batch=1)
-    extract_features(samples, Slow().engine, settings, tmp_path / "f", "key", CPU, threads=1)
-    assert begun == [s.id for s in samples] and seen == [3, 4, 5, 5, 5]
-    for file in ("final.npy", "stride8.npy", "pooled.npy"):
-        assert (tmp_path / "f" / file).read_bytes() == (tmp_path / "plain" / file).read_bytes()
 
 
 def test_views_can_be_mixed_in_a_batch(samples, tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import shutil
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from types import SimpleNamespace
 
@@ -13,7 +14,6 @@ import pytest
 import torch
 from conftest import small
 
-from petweak.data import feature_cache
 from petweak.experiments import alternatives as module
 from petweak.experiments.alternatives import STAGES, InMemory, alternatives
 from petweak.study.run import Run
@@ -58,18 +58,18 @@ def test_the_default_comes_first(run, stage, monkeypatch):
     monkeypatch.setattr(module, "onnx_engine", lambda backbone: backbone)
     monkeypatch.setattr(module, "export", lambda backbone: b"")
     passed: list[tuple[int, int]] = []
-    monkeypatch.setattr(module, "pass_anew", lambda run, samples, network, settings, threads=0:
-                        passed.append((settings.system.workers + 10 * threads,
+    monkeypatch.setattr(module, "pass_anew", lambda run, samples, network, settings, loader=0:
+                        passed.append((settings.system.workers + 10 * bool(loader),
                                        settings.backbone.extraction_batch)))
     for call in STAGES[stage](run, run.pets.split("train")[:2]).values():
         call()
     s = run.settings
     assert stage == "graph" or passed[0] == (s.system.workers, s.backbone.extraction_batch)
-    assert stage != "decoding" or [workers for workers, _ in passed] == [0, 2, 20]
+    assert stage != "decoding" or [workers for workers, _ in passed] == [0, 2, 10]
 
 
 def test_photos_decoded_by_threads_are_those_of_the_pass(run, monkeypatch):
-    """The same cache, and no loader of torch's."""
+    """The same cache, and the loader is not torch's."""
     kept, samples, passed = [], run.pets.split("train")[:5], module.pass_anew
     monkeypatch.setattr(module, "scratch", lambda folder: nullcontext(run.folder / "passes"))
     monkeypatch.setattr(module, "onnx_engine", lambda backbone: backbone)
@@ -82,9 +82,11 @@ def test_photos_decoded_by_threads_are_those_of_the_pass(run, monkeypatch):
     first, _, threads = STAGES["decoding"](run, samples).values()
     first()
     shutil.rmtree(run.folder / "passes")
-    monkeypatch.setattr(feature_cache, "DataLoader", lambda *a, **k: pytest.fail("no threads"))
+    pools = []
+    monkeypatch.setattr(module, "ThreadPoolExecutor",
+                        lambda n: pools.append(n) or ThreadPoolExecutor(n))
     threads()
-    assert kept[0] == kept[1]
+    assert kept[0] == kept[1] and pools == [2]
 
 
 def test_openvino_reads_the_graph_of_the_cache(run, monkeypatch):
