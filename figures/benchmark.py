@@ -110,12 +110,22 @@ def of_seconds(tables: Tables) -> str:
             f"comes at step {at:g} of {number(steps['step'].max())}, {number(ours - before)} "
             f"s later (medians). Without any pass the share would be "
             f"{number((ours - before) / others.min())}")
+    said += f". {seen}" if (seen := of_scorings(table)) else ""
     if (half := tables.get("time_to_quality-bfloat16")) is None:
         return said
+    half = half[half["step"].isin(steps["step"])]  # scored as often
     taken, first = reached(half).set_index("what").loc[OURS, "0.92"], half.iloc[0]
     share = f"{number(taken / others.min())}, after {number(taken)} s" * (not math.isnan(taken))
     return (f"{said}. With the precision {first['precision']}, which the others did not have "
             f"(`time_to_quality-bfloat16`), it is {share or 'not reached'}")
+
+
+def of_scorings(table: pd.DataFrame) -> str:
+    """How much later than it is reached an IoU may be seen; empty with one scoring of each."""
+    between = table.groupby(["what", "seed"], sort=False)["seconds"].apply(
+        lambda seconds: seconds.diff().median()).groupby("what", sort=False).median().dropna()
+    each = ", ".join(f"{what} every {number(seconds)} s" for what, seconds in between.items())
+    return f"An IoU is seen when a network is scored: {each} (medians)" if each else ""
 
 
 def gaps_of_iou(table: pd.DataFrame) -> str:
@@ -131,6 +141,19 @@ def pass_share(tables: Tables) -> float:
     seconds = tables["limits"].set_index(["stage", "n_images"])["seconds"]
     (photos, of_pass), = seconds[PASS].items()
     return seconds[ONNX, photos] / of_pass
+
+
+def of_pass(tables: Tables) -> str:
+    """What the pass takes beside its engine."""
+    seconds = tables["limits"].set_index(["stage", "n_images"])["seconds"]
+    (photos, whole), = seconds[PASS].items()
+    engine, decoding = (seconds.get((what, photos), math.nan) for what in (ONNX, DECODE))
+    if math.isnan(decoding):
+        return ""
+    return (f"of its {number(whole)} s the engine takes {number(engine)} and decoding "
+            f"{number(decoding)}; the other {number(whole - engine - decoding)} s convert maps to "
+            "float16, write them with their checksums, and delete them again. Decoding ahead in "
+            "threads or processes does not pay here (`alternatives`)")
 
 
 def peak(tables: Tables) -> float:
@@ -186,6 +209,7 @@ SMP = ("smp FPN", "smp U-Net")
 LIVE, MASKFORMER = "the backbone in every step", "transformers MaskFormer"
 LIBRARY = ("pytorch-grad-cam, one by one", f"pytorch-grad-cam, batches of {CAM_BATCH}")
 STEP, CAMS = "training step, maskformer-ms", "CAMs from the cache"
+DECODE = "decode and resize"
 TARGETS = (
     Target("an epoch, times under the quicker of smp's FPN and U-Net", times("epoch", OURS, *SMP),
            ">=", 10, STEP),
@@ -196,15 +220,15 @@ TARGETS = (
            ">=", 20, STEP),
     Target("seconds to IoU 0.92 with the pass, share of those of the better of smp's",
            share_of_seconds, "<=", QUALITY, why=of_seconds),
-    Target("last IoU, minus that of the better of smp's",
+    Target("last IoU, minus that of the better of smp's after as many epochs as below",
            lambda t: until(t, "iou")[0] - until(t, "iou")[1].max(), ">=", 0,
            why=lambda tables: gaps_of_iou(tables["time_to_quality"])),
     Target("speed of the pass, share of the engine's own on ready tensors", pass_share, ">=", 0.8,
-           PASS),
+           PASS, of_pass),
     Target("CAMs from the cache, times under the quicker pytorch-grad-cam",
            times("cams", f"{OURS}, from the cache", *LIBRARY), ">=", 100, CAMS),
     Target("CAMs from the photos, times under the quicker pytorch-grad-cam",
-           times("cams", f"{OURS}, from the photos", *LIBRARY), ">=", 3, "decode and resize"),
+           times("cams", f"{OURS}, from the photos", *LIBRARY), ">=", 3, DECODE),
     Target("a study's seconds by photos, exponent", exponent("all"), "<=", 1.05,
            why=of_exponent("all")),
     Target("a study's own memory by photos, exponent (flat)", exponent("own_mb"), "<=", 0.05,
@@ -297,8 +321,8 @@ def of_quality(name: str, tables: Tables, note: dict[str, Any], photos: Path) ->
         lines.append(f"Where petweak has {ours} epochs, {given}: over fewer steps the learning "
                      "rate falls sooner, and an IoU is reached sooner. The last IoU may be lower "
                      "for it.")
-    gaps = gaps_of_iou(table)
-    return [*lines, *[f"{gaps}."] * bool(gaps),
+    more = filter(None, (of_scorings(table), gaps_of_iou(table)))
+    return [*lines, *(f"{text}." for text in more),
             "Medians over seeds of the seconds until an IoU of test, with the pass:"]
 
 
@@ -313,6 +337,12 @@ def of_growth(name: str, tables: Tables, note: dict[str, Any], photos: Path) -> 
         said.append(f"The table `{name}-before` is of a time when a prediction held a map of each "
                     f"class; now it holds its queries, few of them. With {n:,} classes a study has "
                     f"{number(most['after'])} MB of its own, before {number(most['before'])}.")
+    if len(last := points(tables[name]).iloc[-2:]) == 2:
+        few, most = last["value"]
+        end = exponents(last).round(2).loc["photos", "features":"all"]
+        each = ", ".join(f"{stage} {fit:.2f}" for stage, fit in end.items())
+        said.append(f"Between the two largest numbers of photos alone ({few:,} and {most:,}) the "
+                    f"exponents are: {each}.")
     return [*said, *figure, "Exponents of the least squares fit of log(measure) by log(size):",
             shown(exponents(tables[name]).round(2).reset_index())]
 
@@ -361,14 +391,16 @@ def of_alternatives(name: str, tables: Tables, note: dict[str, Any], photos: Pat
     lines = ["The first way of each stage is petweak's default on a CPU; `ratio` is to it. The "
              "cache keeps its maps channels first; rows with channels last turn them round in each "
              "step, on the clock, but for those with maps in memory. There is no row for views "
-             "that refinements share, which lie in one cache, nor for memory, which `growth` has."]
+             "that refinements share: they lie in one cache, and what a second pass would take is "
+             "its row in `limits`. Memory is in `growth`, and by stage below."]
     if "precision" in of:
         quicker = of["precision"][of["precision"] < 1]
         said = ", ".join(f"`{what}` ({number(ratio)})" for what, ratio in quicker.items())
         lines.append(
             f"Quicker in training steps are {said}. They are no defaults: they change the last "
-            "digits of every score, so that stored results would not come out again (`--set "
-            "precision=bfloat16` takes bfloat16 and channels last)." if said else
+            "digits of every score, and all stored tables would have to be made again to be of "
+            "one kind (`--set precision=bfloat16` takes bfloat16 and channels last). The cache "
+            "itself stays channels first, as CAMs, heads and refinement read it so." if said else
             "No other precision or layout is quicker in training steps here.")
     lines += openvino
     if (file := photos / "crf.csv").is_file():
@@ -396,7 +428,7 @@ def of_openvino(ratio: float | None, tables: Tables) -> str:
     if ratio >= 1:
         return f"{said}, so it is no default."
     return (f"{said}: it wins. It is no default, as it is one more package to install, and its "
-            "maps differ in their last digits, so that stored results would not come out again.")
+            "maps differ in their last digits: all stored tables would have to be made again.")
 
 
 def targets(tables: Tables) -> list[str]:
@@ -452,7 +484,7 @@ def of_demo(demo: pd.DataFrame, embedded: Path) -> list[str]:
         idle = 2 * fresh.iloc[-1] - of
         said = (f"so without any of it the demo would still take {number(of / 2)} s: chapters "
                 "would have to show less, or stages to compute less" if idle < 2 * gap else
-                "more than that")
+                f"so {2 * gap / idle:.0%} of it would have to go, or chapters to show less")
         lines.append(f"The target is {number(aim)} s: {number(gap)} s less, or {number(2 * gap)} s "
                      "of a core. What is outside of the chapters (processes that start, a core "
                      f"that waits, the report) is {number(idle)} s of a core, {said}.")
@@ -483,13 +515,16 @@ def of_alone(data: Path, memory: pd.DataFrame | None) -> list[str]:
              f"`imagenet_only` takes {number(seconds / 60)} minutes for the {photos:.0f} photos of "
              f"train, from an empty folder to the last model, {number(seconds / photos)} s a photo "
              f"(`petweak experiment cost`, `data/photos/cost.csv`; seconds: {each})."]
-    if memory is not None and len(of := memory[memory["source"] == "imagenet_only"]):
-        lines.append("In the study of all photos above, its stages end at a peak of "
-                     f"{number(of['peak_rss_mb'].max())} MB.")
-    if (before := data / "before.csv").is_file():
-        lines += [f"At {b.commit} it took {number(b.seconds / 60)} minutes for {b.photos} photos, "
-                  f"{number(b.seconds / b.photos)} s a photo, and {b.mb:,} MB, {b.note}."
-                  for b in read_frame(before).itertuples() if b.what == "imagenet_only"]
+    if not (before := data / "before.csv").is_file():
+        return lines
+    for b in read_frame(before).query("what == 'imagenet_only'").itertuples():
+        lines.append(
+            f"This was measured at the time of {b.commit}, so it does not show what was made "
+            f"quicker since. At {b.commit} {b.photos} photos took {number(b.seconds / 60)} minutes "
+            f"and {b.mb:,} MB, {b.note}.")
+        if memory is not None and len(of := memory[memory["source"] == "imagenet_only"]):
+            lines[-1] += (" In the study of all photos above, its stages end at a peak of "
+                          f"{number(of['peak_rss_mb'].max())} MB.")
     return lines
 
 
@@ -508,7 +543,8 @@ def page(data: Path, out: Path, **supposed: float) -> None:
     more = {name: read_frame(file) for name in NO_EXPERIMENT
             if (file := data / f"{name}.csv").is_file()}
     lines = ["# How fast, and how wide", "`figures/benchmark.py` makes this page from the tables "
-             f"in `data/{data.name}/`. Each table is of one machine and one day.",
+             f"in `data/{data.name}/`. Each says by which command and, where it was noted, "
+             "at which commit; the machines have the same name, and not always the same speed.",
              *targets(tables | more)]
     if "growth" in tables:
         lines.append(of_passes(tables["growth"], notes["growth"]))

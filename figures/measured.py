@@ -130,8 +130,10 @@ def changed(name: str, note: dict[str, Any]) -> dict[str, tuple[str, str]]:
 
 def command(name: str, note: dict[str, Any]) -> str:
     """What has been typed to make the table, but for the folders."""
-    options = [f"{k}={value}" for k, (value, _) in changed(name, note).items()]
-    return " ".join([typed(f"experiment {of_table(name)}", Settings.from_dict(note["settings"])),
+    options, of = changed(name, note), Settings.from_dict(note["settings"])
+    own = {k: settings(of.profile).flat()[k] for k in note["options"] if k in of.flat()}
+    options = [f"{k}={value}" for k, (value, _) in options.items()]
+    return " ".join([typed(f"experiment {of_table(name)}", of.replace(**own)),
                      *["-o"] * bool(options), *map(shlex.quote, options)])
 
 

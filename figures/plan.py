@@ -66,7 +66,7 @@ def plan(tables: Tables, notes: dict[str, dict[str, Any]], gpu: Path, photos: in
         gpu_hours = VIEWS * photos / first["images_per_second"] / 3600
         card = f"a GPU, {first['gpu']}" if "gpu" in first else "a GPU that its table does not name"
         of_side = (f" of {first['side']} px, its rate at that side (the core-hours are of {side} "
-                   "px)") if "side" in first else ""
+                   "px)") if "side" in first else ", at a side that its table does not name"
         lines.append(f"The pass on {card} (`data/gpu/timings.csv`), at "
                      f"{number(first['images_per_second'])} pictures a second{of_side}: "
                      f"{number(gpu_hours)} GPU-hours, {number(gpu_hours * gpu_hour)} USD at "

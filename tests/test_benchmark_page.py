@@ -176,6 +176,21 @@ def test_a_target_that_is_not_met_says_where_the_time_goes(out):
     store(out, "limits", slow)
     row = rows_of(written(out), "## Targets")[7]
     assert row[2:] == ["0.500", "not met", "outside of torch 30%"]
+    decoding = slow.query("stage == @bench.PASS").assign(stage=bench.DECODE, seconds=2.0)
+    store(out, "limits", pd.concat([slow, decoding]))
+    assert rows_of(written(out), "## Targets")[7][4].startswith(
+        "of its 10.0 s the engine takes 5.00 and decoding 2.00; the other 3.00 s convert maps")
+
+
+def test_the_largest_studies_have_an_exponent_of_their_own(out):
+    growth = tables()["growth"]
+    at = growth["axis"] == "photos"
+    last = growth[at].sort_values("value").iloc[-2:]
+    (n, most), (few, more) = last["value"], last["all"]
+    said = f"({n:,} and {most:,}) the exponents are: "
+    assert said in (text := written(out))
+    of_all = np.log(more / few) / np.log(most / n)
+    assert text.partition(said)[2].partition(".\n")[0].endswith(f"all {of_all:.2f}")
 
 
 def test_a_share_of_seconds_that_is_not_met_is_taken_apart(out):
@@ -185,7 +200,8 @@ def test_a_share_of_seconds_that_is_not_met_is_taken_apart(out):
     assert rows_of(written(out), "## Targets")[5][2:] == [
         "0.240", "not met", "0.200 of smp FPN's 50.0 s is 10.0 s. petweak's pass takes 1.00 s; "
         "0.92 comes at step 20 of 20, 11.0 s later (medians). Without any pass the share would "
-        "be 0.220"]
+        "be 0.220. An IoU is seen when a network is scored: petweak every 0 s, smp FPN every 25.0 "
+        "s, smp U-Net every 50.0 s (medians)"]
 
 
 def test_the_pass_is_compared_with_the_engine_on_as_many_photos(out):
@@ -328,7 +344,7 @@ def test_the_plans_cost_is_that_of_a_further_photo(out):
     write_frame(out / "data" / "gpu" / "timings.csv", gpu)
     said = "at 200 pictures a second{}: 0.00278 GPU-hours, 0.00833 USD at 3.0 a GPU-hour"
     assert "on a GPU that its table does not name (" in (text := written(out))
-    assert said.format("") in text
+    assert said.format(", at a side that its table does not name") in text
     write_frame(out / "data" / "gpu" / "timings.csv", gpu.assign(side=320, gpu="a card"))
     assert "on a GPU, a card (" in (text := written(out))
     assert said.format(" of 320 px, its rate at that side (the core-hours are of 64 px)") in text
@@ -498,8 +514,9 @@ def test_what_no_annotation_takes_stands_beside_what_it_took(light):
     before = pd.DataFrame([("imagenet_only", 600, 600, 4100, "abc", "beside much")],
                           columns=["what", "photos", "seconds", "mb", "commit", "note"])
     write_frame(light / "data" / "bench" / "before.csv", before)
-    assert ("At abc it took 10.0 minutes for 600 photos, 1.00 s a photo, and 4,100 MB, beside much."
-            ) in written(light)
+    text = written(light)
+    assert "at the time of abc, so it does not show what was made quicker since" in text
+    assert "At abc 600 photos took 10.0 minutes and 4,100 MB, beside much." in text
 
 
 def test_the_install_is_shown_where_it_was_measured(light):

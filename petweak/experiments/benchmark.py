@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -223,17 +223,19 @@ def _cams(run: Run, samples: list[Sample]) -> Calls:
     network = cams.Network(run.backbone, head.to(run.device))
     ids, parts = [s.id for s in samples], range(0, len(samples), CAM_BATCH)
 
+    def heatmaps(maps: Iterable[Tensor]) -> Tensor:  # as those of the library: scaled, 0 to 1
+        coarse = torch.cat([cams.grad_cam(m, head.cpu(), cams.top1) for m in maps])
+        return cams.min_max(cams.upsample(coarse, size))
+
     def cached() -> Tensor:
-        maps = (run.features.batch("final", ids[k : k + CAM_BATCH]) for k in parts)
-        return torch.cat([cams.grad_cam(m, head.cpu(), cams.top1) for m in maps])
+        return heatmaps(run.features.batch("final", ids[k : k + CAM_BATCH]) for k in parts)
 
     def photos_of(k: int, n: int) -> Tensor:
         return torch.stack([photo_tensor(load_photo(s.photo), size) for s in samples[k : k + n]]
                            ).to(run.device)
 
     def whole() -> Tensor:
-        maps = (run.backbone(photos_of(k, CAM_BATCH))["final"].cpu() for k in parts)
-        return torch.cat([cams.grad_cam(m, head.cpu(), cams.top1) for m in maps])
+        return heatmaps(run.backbone(photos_of(k, CAM_BATCH))["final"].cpu() for k in parts)
 
     def library(n: int) -> Tensor:
         head.to(run.device)
@@ -244,7 +246,7 @@ def _cams(run: Run, samples: list[Sample]) -> Calls:
     calls = {f"{OURS}, from the cache": cached, f"{OURS}, from the photos": whole,
              "pytorch-grad-cam, one by one": partial(library, 1),
              f"pytorch-grad-cam, batches of {CAM_BATCH}": partial(library, CAM_BATCH)}
-    first, *others = (cams.min_max(cams.upsample(call(), size)) for call in calls.values())
+    first, *others = (cams.min_max(call()) for call in calls.values())
     for what, soft in zip([*calls][1:], others, strict=True):
         if (largest := (soft - first).abs().max().item()) > 0.02:  # the cache is float16
             raise ValueError(f"{what} gives other maps than {[*calls][0]}: up to {largest:.3f}")
