@@ -75,17 +75,11 @@ def boundary_iou(prediction: np.ndarray, target: np.ndarray, valid: np.ndarray |
     return iou(*bands)
 
 
-def class_accuracy(predictions: np.ndarray, targets: np.ndarray) -> float:
-    """Share of images whose class is right; both arrays integer (N,). ValueError where shapes
-    differ, are not one-dimensional, or empty."""
-    predictions, targets = _pair(predictions, targets)
-    return float(np.mean(predictions == targets))
-
-
 def class_iou(predictions: np.ndarray, targets: np.ndarray, num_classes: int) -> float:
     """Macro mean over classes of the Jaccard index of image-level class predictions; both arrays
     integer (N,) in [0, num_classes). A class that occurs in neither has no Jaccard index and is
-    left out of the mean. Errors as in `class_accuracy`, or a label out of range."""
+    left out of the mean. ValueError where shapes differ, are not one-dimensional, or empty, and for
+    a label out of range."""
     # Here and not above: the masks' metrics need no torch, and its import takes seconds.
     import torch
     from torchmetrics.functional.classification import multiclass_jaccard_index
@@ -102,7 +96,7 @@ def class_iou(predictions: np.ndarray, targets: np.ndarray, num_classes: int) ->
 
 def dataset_iou(intersections: np.ndarray, unions: np.ndarray) -> float:
     """Pooled IoU of pixel counts (N,): summed intersections over summed unions; 1.0 if all unions
-    are 0. Errors as in `class_accuracy`, or an intersection negative or above its union."""
+    are 0. Errors as in `class_iou`, or an intersection negative or above its union."""
     intersections, unions = _pair(intersections, unions)
     if (intersections < 0).any() or (intersections > unions).any():
         raise ValueError("an intersection is negative or larger than its union")

