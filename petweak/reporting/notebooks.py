@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import petweak
-from petweak.config import from_here, parse_assignments
+from petweak.config import from_here, parse_assignments, parse_value
 from petweak.data import files
 from petweak.data.files import file_hash, shipped
 from petweak.study.cache import key
@@ -36,7 +36,6 @@ WIDGET = "application/vnd.jupyter.widget-view+json"
 # One that is asked to end goes on with its cell, for seconds, so that it is ended at once.
 KERNEL = {"kernel_name": "python3", "extra_arguments": ["--IPKernelApp.log_level=ERROR"],
           "shutdown_kernel": "immediate"}
-CONVERT = {bool: {"true": True, "false": False}.__getitem__, int: int, float: float}
 
 
 class NotebookError(Exception):
@@ -94,10 +93,7 @@ def typed(values: dict[str, str], defaults: dict[str, str]) -> dict[str, Any]:
         kind = str  # of a default that is computed, too
         with suppress(ValueError, SyntaxError):
             kind = type(ast.literal_eval(defaults[name]))
-        try:
-            result[name] = CONVERT[kind](value.lower()) if kind in CONVERT else value
-        except (ValueError, KeyError):
-            raise ValueError(f"{name}={value!r}: not a value of type {kind.__name__}") from None
+        result[name] = parse_value(name, value, kind) if kind in (bool, int, float) else value
     return result
 
 

@@ -45,7 +45,7 @@ from petweak.study.keys import Keys
 from petweak.training import self_training
 from petweak.training.inference import Prediction, Predictor, load_model, predict_features
 from petweak.training.self_training import Round, Start
-from petweak.training.targets import Targets, load_targets
+from petweak.training.targets import load_targets
 from petweak.training.trainer import CONFIG, is_trained, publish, train_model
 
 log = logging.getLogger(__name__)
@@ -305,7 +305,9 @@ class Run:
         folder, key = self.model_folder(source, labels), self.keys.model(source, labels)
 
         def make() -> None:
-            train, val = (self._targets(source, labels, part) for part in self.taught(source))
+            train, val = (load_targets(
+                self.masks_folder(source), [s.id for s in part], [s.label(labels) for s in part],
+                self.settings.backbone.image_size // 2) for part in self.taught(source))
             if open_manifest(self.masks_folder(source), self.keys.masks(source)) is None:
                 raise OSError(f"{self.masks_folder(source)}: another process makes these masks "
                               "with other settings: give one of the two a --run of its own")
@@ -342,11 +344,6 @@ class Run:
         """Of the model in `folder`, if it is finished and was trained with `key`."""
         whole = is_trained(folder, key, self.settings.system.save_epochs)
         return files.read_json(folder / CONFIG) if whole else None
-
-    def _targets(self, source: str, labels: str, samples: list[oxford_pets.Sample]) -> Targets:
-        ids, classes = [s.id for s in samples], [s.label(labels) for s in samples]
-        grid = self.settings.backbone.image_size // 2
-        return load_targets(self.masks_folder(source), ids, classes, grid)
 
     def predictor(self, folder: Path) -> Predictor:
         """The model in `folder` (of `model`, or of a round), opened on `device`."""
