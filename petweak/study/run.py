@@ -22,14 +22,8 @@ from filelock import FileLock
 from torch import Tensor
 
 from petweak.config import DATA_ROOTS, Settings, settings
-from petweak.data import files, oxford_pets
-from petweak.data.feature_cache import (
-    Features,
-    extract_features,
-    mend_rows,
-    open_features,
-    scaled_size,
-)
+from petweak.data import feature_cache, files, oxford_pets
+from petweak.data.feature_cache import Features, extract_features, mend_rows, open_features
 from petweak.evaluation import scoring
 from petweak.models.backbones import BACKBONES, Backbone, load_backbone
 from petweak.models.maskformer import model_name
@@ -200,8 +194,8 @@ class Run:
             self.features  # noqa: B018 - first, because its pass replaces the folder as a whole
             name = f"{backbone or s.backbone}@{scale}"
             settings = settings.replace(
-                backbone=backbone or s.backbone, image_size=scaled_size(s.image_size, scale),
-                stored_levels=("final",), levels=("final",))
+                image_size=feature_cache.scaled_size(s.image_size, scale),
+                backbone=backbone or s.backbone, stored_levels=("final",), levels=("final",))
         key = Keys.of_features(settings, self.content, self.ids, self.made_on)
         others = files.read_json(self.folder / FEATURES_FROM, list) or []
         places = [Path(folder) / name for folder in (self.folder / "features", *others)]
