@@ -173,9 +173,9 @@ class Page:
                photos: bool = False) -> None:
         """`draw(dark=, size=)` makes it, `alt` says what is on it to those who cannot see it;
         `photos`: as JPEG, and without forms for phones and paper."""
-        from petweak.visualization.style import png, save_or_show
+        from petweak.visualization.style import png, save_figure
 
-        save_or_show(fig := draw(), self.folder / "figures" / f"{name}.png")
+        save_figure(fig := draw(), self.folder / "figures" / f"{name}.png")
         forms = {DARK: FORMS[DARK]} if photos else FORMS
         shown = "".join(f'<source media="{media}" srcset="{_inline(png(draw(**form)), photos)}">'
                         for media, form in forms.items())
