@@ -20,7 +20,7 @@ import re
 import shutil
 import subprocess
 import tempfile
-from base64 import b64decode, b64encode
+from base64 import b64decode
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -31,6 +31,7 @@ from IPython.display import display
 from PIL import Image
 
 from petweak.data import files
+from petweak.data.pictures import data_uri
 from petweak.reporting import latex
 from petweak.reporting.notebooks import execute
 from petweak.study import cache
@@ -196,14 +197,12 @@ def _show(page: str, markdown: str, **about: str) -> None:
 
 def _inline(content: bytes, photos: bool, quality: int = 80, width: int = 1000) -> str:
     """A picture as a data: address: of photos a JPEG, of a chart a PNG of few colours."""
-    image, out = Image.open(io.BytesIO(content)).convert("RGB"), io.BytesIO()
-    kind = "jpeg" if photos else "png"
+    image = Image.open(io.BytesIO(content)).convert("RGB")
     if photos:
         image.thumbnail((width, image.height), Image.Resampling.LANCZOS)
-    else:
-        image = image.quantize(64, dither=Image.Dither.NONE)
-    image.save(out, kind, quality=quality, optimize=True)
-    return f"data:image/{kind};base64,{b64encode(out.getvalue()).decode()}"
+        return data_uri(image, "jpeg", quality=quality, optimize=True)
+    image = image.quantize(64, dither=Image.Dither.NONE)
+    return data_uri(image, "png", optimize=True)
 
 
 def captions(notebook: nbformat.NotebookNode) -> dict[str, dict[str, dict[str, str]]]:
