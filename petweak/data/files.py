@@ -227,7 +227,7 @@ def is_whole(path: Path) -> bool:
                 return True
     except Exception:  # numpy and safetensors have kinds of their own
         pass
-    _say_damaged(path, content_of(path))
+    warn_once(f"{path} {content_of(path)}; it counts as missing")
     return False
 
 
@@ -239,13 +239,14 @@ def is_as_written(path: Path, wrote: str | Collection[str]) -> bool:
         return False
     if not any(known) or file_hash(path) in known:
         return True
-    _say_damaged(path, "has changed since it was written")
+    warn_once(f"{path} has changed since it was written; it counts as missing")
     return False
 
 
 @cache
-def _say_damaged(path: Path, what: str) -> None:  # once a process
-    log.warning("%s %s; it counts as missing", path, what)
+def warn_once(text: str) -> None:
+    """A warning, once a process."""
+    log.warning("%s", text)
 
 
 def content_of(path: Path, other: str = "is cut or damaged") -> str:

