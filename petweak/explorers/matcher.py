@@ -119,8 +119,7 @@ def matcher_explorer(run: Run) -> w.Widget:
         dragged.images, dragged.value = now.images, [[q.right, q.down] for q in queries]
         table.value = _costs(now.match(queries), now.weights)
 
-    draw = controls.or_message(draw, table)
-    controls.follow(draw, source, *photos, *sliders[0], *sliders[1], dragged)
+    controls.follow(draw, source, *photos, *sliders[0], *sliders[1], dragged, says=table)
     columns = [w.VBox([w.HTML(f'<b style="color:{COLOURS[k]}">query {k}</b>'), *of])
                for k, of in enumerate(sliders)]
     views = controls.row(source, *photos), controls.row(*columns), dragged, table
