@@ -4,8 +4,6 @@
 Jupyter's packages take two seconds to import, so they are where a notebook is executed.
 """
 
-from __future__ import annotations
-
 import argparse
 import ast
 import json
@@ -174,7 +172,7 @@ def execute(notebook: Path, out: Path, values: dict[str, Any]) -> None:
     files.write_json(about, note)
 
 
-def _executed(notebook: Path, out: Path, values: dict[str, Any]) -> nbformat.NotebookNode:
+def _executed(notebook: Path, out: Path, values: dict[str, Any]) -> "nbformat.NotebookNode":
     import papermill
     from papermill.exceptions import PapermillExecutionError
 

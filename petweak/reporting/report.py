@@ -10,8 +10,6 @@ the same files, it is the same twice. What writes it takes seconds to import, an
 is written: most studies find theirs up to date.
 """
 
-from __future__ import annotations
-
 import html
 import io
 import logging
@@ -170,7 +168,7 @@ class Page:
             files.write_text(file, latex.table_tex(frame, name, caption))
         _show(shown, text, name=name, caption=caption)
 
-    def figure(self, name: str, draw: Callable[..., Figure], alt: str, caption: str,
+    def figure(self, name: str, draw: Callable[..., "Figure"], alt: str, caption: str,
                photos: bool = False) -> None:
         """`draw(dark=, size=)` makes it, `alt` says what is on it to those who cannot see it;
         `photos`: as JPEG, and without forms for phones and paper."""
@@ -205,7 +203,7 @@ def _inline(content: bytes, photos: bool, quality: int = 80, width: int = 1000) 
     return data_uri(image, "png", optimize=True)
 
 
-def captions(notebook: nbformat.NotebookNode) -> dict[str, dict[str, dict[str, str]]]:
+def captions(notebook: "nbformat.NotebookNode") -> dict[str, dict[str, dict[str, str]]]:
     """{"figures" or "tables": {name: {"section", "caption" and, of figures, "alt"}}}."""
     about, section = {"figures": {}, "tables": {}}, ""
     for cell in notebook.cells:
@@ -217,7 +215,7 @@ def captions(notebook: nbformat.NotebookNode) -> dict[str, dict[str, dict[str, s
     return about
 
 
-def _convert(notebook: nbformat.NotebookNode, kind: str, title: str) -> str:
+def _convert(notebook: "nbformat.NotebookNode", kind: str, title: str) -> str:
     """The headings and outputs of the executed notebook, by nbconvert and our template."""
     import nbconvert
     from traitlets.config import Config

@@ -1,7 +1,5 @@
 """The charts of a study. All also take `dark=True`, and `size="one"` or `"two"` for a paper."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 

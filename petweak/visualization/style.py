@@ -1,7 +1,5 @@
 """What all figures share: sizes, colours, the style, saving and showing, without pyplot."""
 
-from __future__ import annotations
-
 import functools
 import io
 from collections.abc import Iterable
