@@ -41,7 +41,7 @@ from petweak.experiments.alternatives import GRID
 from petweak.experiments.benchmark import CAM_BATCH, OURS, hardware
 from petweak.models.backbones import load_backbone
 from petweak.visualization import charts
-from petweak.visualization.style import save_or_show
+from petweak.visualization.style import save_figure
 
 # Of the demo: the second is the first and then the notebooks of the exercises' solutions.
 FRESH, SOLVED, AGAIN = "in a fresh clone", "and the solutions", "again, with nothing to do"
@@ -562,7 +562,7 @@ def page(data: Path, out: Path, **supposed: float) -> None:
         if (classes := tables.get("growth-classes")) is not None:
             table = pd.concat([table[table["axis"] != "classes"], classes])
         drawn = charts.growth_lines(table.drop(columns=["backbone", "side"]), exponents(table))
-        save_or_show(drawn, out / "bench-growth.png")
+        save_figure(drawn, out / "bench-growth.png")
         lines += plan(tables, notes, data.parent / "gpu" / "timings.csv", **supposed)
     files.write_text(out / "benchmark.md", "\n\n".join(lines) + "\n")
 

@@ -46,7 +46,7 @@ from petweak.study import tables
 from petweak.study.results import read_results
 from petweak.visualization import charts
 from petweak.visualization.overlays import gallery, gallery_row
-from petweak.visualization.style import save_or_show
+from petweak.visualization.style import save_figure
 
 ATTRIBUTION = """`photos-masks.png` and `examples/` show photos of the Oxford-IIIT Pet data set \
 (O. M. Parkhi, A. Vedaldi, A. Zisserman, C. V. Jawahar, *Cats and Dogs*, CVPR 2012), licensed \
@@ -81,7 +81,7 @@ def write_figures(run_folder: Path, name: str, out: Path) -> None:
     drawn = {"masks": gallery(rows, columns=1 + len(rows[0]["masks"]))}
     drawn["overview"] = charts.overview_bars(read_frame(data / "results.csv"))
     for figure, fig in drawn.items():
-        save_or_show(fig, out / f"{name}-{figure}.png")
+        save_figure(fig, out / f"{name}-{figure}.png")
     if about["dataset"] == "oxford-iiit-pet":
         ids = {row["title"].rpartition(" ")[2] for row in rows}
         ids |= {f.stem for f in (out / "examples").glob("*.jpg")}
@@ -124,7 +124,7 @@ def hours_title(points: pd.DataFrame) -> str:
 def write_label_efficiency(data: Path, out: Path) -> None:
     """Draw the label-efficiency curve of a run from its table in `data`, where it has one."""
     if (file := data / "label_efficiency.csv").is_file():
-        save_or_show(charts.label_efficiency_lines(read_frame(file), "ignore"),
+        save_figure(charts.label_efficiency_lines(read_frame(file), "ignore"),
                      out / f"{data.name}-label_efficiency.png")
 
 
@@ -157,7 +157,7 @@ def write_hours(data: Path, out: Path) -> None:
         title += (f"\n(not told apart: ground_truth and {', '.join(alike(hours))};"
                   "\nmaskformer-ms, border ignored; imagenet_only: species, on a CPU;"
                   "\nbehind each name: hours of a machine)")
-    save_or_show(charts.annotation_hours(points, title), out / f"{data.name}-annotation_hours.png")
+    save_figure(charts.annotation_hours(points, title), out / f"{data.name}-annotation_hours.png")
 
 
 def write_ablation(data: Path, out: Path) -> None:
@@ -184,7 +184,7 @@ def write_ablation(data: Path, out: Path) -> None:
     said = {r["source"]: (itself if r["tenth"] == "yes" and r["simplest"] == r["best"] else
                           say[r["tenth"]]).format(**r) for r in rows}
     title = "\n".join([first, *(f"{source}: {text}" for source, text in said.items())])
-    save_or_show(charts.ablation_points(table, title), out / f"{data.name}-ablation.png")
+    save_figure(charts.ablation_points(table, title), out / f"{data.name}-ablation.png")
 
 
 def write_gpu_timings(run_folder: Path, data: Path) -> None:

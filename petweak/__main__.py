@@ -176,7 +176,8 @@ def _call(function: str, args: argparse.Namespace) -> Iterator:
     """A command that is one call: arguments go to the parameters of their names."""
     module, name = function.split(":")
     target = getattr(import_module(f"petweak.{module}"), name)
-    result = target(**{p: getattr(args, p) for p in inspect.signature(target).parameters})
+    names = inspect.signature(target).parameters.keys() & vars(args)
+    result = target(**{name: getattr(args, name) for name in names})
     yield from [result] if isinstance(result, str | Path) else result or ()
 
 
@@ -200,14 +201,6 @@ def data(args: argparse.Namespace) -> Iterator:
         yield from twins_apart([Photo(s.photo, s.photo.name, s.breed_name, s.split)
                                 for s in pets.samples])
         require_splits(pets)
-
-
-def importing(args: argparse.Namespace) -> Iterator:
-    from petweak.data.importing import import_photos
-
-    yield from import_photos(
-        args.source, args.to, masks=args.masks, link=args.link, test_fraction=args.test_fraction,
-        seed=args.seed, foreground=args.foreground, species=args.species, classes=args.classes)
 
 
 def masks(args: argparse.Namespace) -> Iterator:
@@ -371,10 +364,12 @@ def parser() -> argparse.ArgumentParser:
     add("--size", type=int, default=256, help="pixels, the shorter side; default: 256")
     command("fetch", data, "download the official set", "data", of=actions)
     command("check", data, "open every photo and trimap of a set", "data", of=actions)
-    add = command("import", importing, "make a set of your own photos", of=actions)
+    call = "data.importing:import_photos"
+    add = command("import", call, "make a set of your own photos", of=actions)
     add("source", type=_path, metavar="SOURCE", help="a folder of class folders or of photos, a "
         "re-packing of Oxford-IIIT Pet, COCO instances, or a .csv of file, class, split, mask")
-    add("--to", type=_path, required=True, metavar="D", help="a new folder, the --data-root later")
+    add("--to", type=_path, required=True, dest="data_root", metavar="D",
+        help="a new folder, the --data-root later")
     add("--masks", type=_path, metavar="M", help="a folder of masks with the photos' names")
     add("--foreground", default="", metavar="F", help="what their foreground is, if it is unclear: "
         "nonzero, alpha, soft, above:N, below:N, 1,3 or #ff0000")

@@ -341,22 +341,26 @@ def from_here(name: str, text: str) -> str:
 
 
 def parse_value(name: str, value: Any, kind: Any) -> Any:
-    """`value`, which may be text, as the type of a setting or option; ValueError if that fails."""
+    """`value`, which may be text, as the type of a setting or option; ValueError if that fails.
+    Items of a tuple stand between commas; configurations, whose values may have commas, between
+    semicolons."""
     try:
-        if kind is bool:
+        if several := getattr(kind, "__origin__", None) is tuple:
+            text = isinstance(value, str)
+            items = value.split(";" if "=" in value else ",") if text else [*map(str, value)]
+        elif kind is bool:
             parsed = {"true": True, "false": False, "1": True, "0": False}[str(value).lower()]
         elif kind is int and not float(value).is_integer():
             raise ValueError
         elif kind is int:
             parsed = int(float(value))
-        elif kind in (str, float):
-            parsed = kind(value)
         else:
-            items = value.split(",") if isinstance(value, str) else value
-            parsed = tuple(map(kind.__args__[0], filter(None, (str(i).strip() for i in items))))
+            parsed = kind(value)
     except (ValueError, KeyError, TypeError):
         raise ValueError(f"{name}={value!r}: not a value of type {kind.__name__}") from None
-    for item in parsed if isinstance(parsed, tuple) else (parsed,):
-        if SECTION_OF.get(name) != "external" and item in RENAMED_VALUES:
-            raise ValueError(f"{name}={item}: {item} is now {RENAMED_VALUES[item]}")
+    if several:
+        items = filter(None, map(str.strip, items))
+        return tuple(parse_value(name, item, kind.__args__[0]) for item in items)
+    if SECTION_OF.get(name) != "external" and parsed in RENAMED_VALUES:
+        raise ValueError(f"{name}={parsed}: {parsed} is now {RENAMED_VALUES[parsed]}")
     return parsed

@@ -296,7 +296,7 @@ def test_classes_may_be_measured_with_photos_of_their_own(out, monkeypatch):
     store(out, "growth-classes", growth_of_classes([2, 90], 3.0))
     drawn = []
     monkeypatch.setattr(bench.charts, "growth_lines", lambda table, fits: drawn.append(table))
-    monkeypatch.setattr(bench, "save_or_show", lambda *_: None)
+    monkeypatch.setattr(bench, "save_figure", lambda *_: None)
     store(out, "growth-classes-before", growth_of_classes([2, 90, 95], 3.0).assign(own_mb=7000))
     text = written(out)
     assert "side and queries? (classes)\n" in text and "left out" not in text

@@ -401,10 +401,10 @@ def test_a_read_only_run_is_one_line_that_says_the_way_out(trained, rendered, tm
     (["predict", "x.jpg", "--model", "m", "--out", "o"], "starts again"),
 ])
 def test_a_stopped_command_says_what_the_same_command_does(words, says, monkeypatch, capsys):
-    def stopped(args):
+    def stopped(*_):
         raise KeyboardInterrupt
 
-    for name in ("study", "data", "importing", "predict"):
+    for name in ("study", "data", "_call", "predict"):
         monkeypatch.setattr(cli, name, stopped)
     assert main(words) == 130
     assert capsys.readouterr().err == f"petweak: stopped; the same command {says}\n"

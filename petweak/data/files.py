@@ -7,16 +7,16 @@ import logging
 import os
 import re
 import shutil
-import zlib
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
-from functools import cache
+from functools import cache, partial
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import psutil
+from PIL import Image
 from safetensors import safe_open
 
 log = logging.getLogger(__name__)
@@ -36,6 +36,8 @@ _NOT_A_PICTURE = _NOT_A_FILE | {
 # Columns whose values are people's own words, whatever they look like.
 _TEXTS = ("id", "breed", "species", "dataset", "file", "mask", "reason", "left_out")
 _PARTIAL = re.compile(r"\..+\.(\d+)\.partial(\.[^.]*)?")  # the names that `replacing` uses
+_PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
+_BLAKE2B = partial(hashlib.blake2b, digest_size=16)
 _UMASK = os.umask(0)
 os.umask(_UMASK)
 
@@ -213,8 +215,11 @@ def is_whole(path: Path) -> bool:
                 return True
         if path.suffix == ".npy":
             return np.load(path, mmap_mode="r") is not None
-        if path.suffix == ".png" and _is_png(path.read_bytes()):
-            return True
+        if path.suffix == ".png":
+            with Image.open(path, formats=["PNG"]) as image:
+                image.verify()  # checksums, which decoders do not look at, of all but the end
+            if path.read_bytes().endswith(_PNG_END):
+                return True
         with path.open("rb") as file:
             head = file.read(8)
             file.seek(max(-1, -file.seek(0, os.SEEK_END)), os.SEEK_END)
@@ -222,20 +227,8 @@ def is_whole(path: Path) -> bool:
                 return True
     except Exception:  # numpy and safetensors have kinds of their own
         pass
-    _say_damaged(path, content_of(path))
+    warn_once(f"{path} {content_of(path)}; it counts as missing")
     return False
-
-
-def _is_png(content: bytes) -> bool:
-    """Whether all chunks are there, each with its checksum, which decoders do not look at."""
-    at, kind = 8, b""
-    while kind != b"IEND" and at + 12 <= len(content):
-        end = at + 12 + int.from_bytes(content[at : at + 4], "big")
-        kind, crc = content[at + 4 : at + 8], content[end - 4 : end]
-        if zlib.crc32(content[at + 4 : end - 4]).to_bytes(4, "big") != crc:
-            return False
-        at = end
-    return content.startswith(b"\x89PNG\r\n\x1a\n") and kind == b"IEND" and at == len(content)
 
 
 def is_as_written(path: Path, wrote: str | Collection[str]) -> bool:
@@ -246,13 +239,14 @@ def is_as_written(path: Path, wrote: str | Collection[str]) -> bool:
         return False
     if not any(known) or file_hash(path) in known:
         return True
-    _say_damaged(path, "has changed since it was written")
+    warn_once(f"{path} has changed since it was written; it counts as missing")
     return False
 
 
 @cache
-def _say_damaged(path: Path, what: str) -> None:  # once a process
-    log.warning("%s %s; it counts as missing", path, what)
+def warn_once(text: str) -> None:
+    """A warning, once a process."""
+    log.warning("%s", text)
 
 
 def content_of(path: Path, other: str = "is cut or damaged") -> str:
@@ -311,15 +305,16 @@ def set_aside(path: Path, known: Collection[str] = ()) -> None:
 
 def text_hash(text: str) -> str:
     """32 hexadecimal digits."""
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+    return _BLAKE2B(text.encode()).hexdigest()
 
 
-def file_hash(path: Path) -> str:
-    """32 hexadecimal digits of the file's content, "missing" where there is none, "unreadable" for
-    a folder and the like. Read once a process, and again where size or time have changed."""
+def file_hash(path: Path, kind: str | Callable = _BLAKE2B) -> str:
+    """32 hexadecimal digits of the file's content, or its hash of another kind, as `hashlib` names
+    them; "missing" where there is none, "unreadable" for a folder and the like. Read once a
+    process, and again where size or time have changed."""
     try:
         stat = path.stat()
-        return _content_hash(path, stat.st_size, stat.st_mtime_ns)
+        return _content_hash(path, kind, stat.st_size, stat.st_mtime_ns)
     except FileNotFoundError:
         return "missing"
     except OSError:
@@ -327,6 +322,6 @@ def file_hash(path: Path) -> str:
 
 
 @cache
-def _content_hash(path: Path, size: int, modified: int) -> str:
+def _content_hash(path: Path, kind: str | Callable, size: int, modified: int) -> str:
     with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+        return hashlib.file_digest(file, kind).hexdigest()

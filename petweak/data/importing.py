@@ -5,8 +5,6 @@ out, a split is drawn where there is none, and masks become trimaps. The folder 
 its place and renamed at the end; nothing is written into the source, and nothing is replaced.
 """
 
-import csv
-import io
 import os
 import re
 import shlex
@@ -19,6 +17,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import pandas as pd
 from filelock import FileLock
 from PIL import Image
 from tqdm.auto import tqdm
@@ -278,13 +277,10 @@ def _write_lists(found: pairing.Found, used: list[pairing.Photo], notes: Path) -
         files.write_text(notes / file, "".join(rows[split]))
     names = "".join(f"{rank.split()[0]} {breed}\n" for breed, rank in ranks.items())
     files.write_text(notes / oxford_pets.CLASSES, names)
-    table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(["id", "file", "class", "species", "split", "left_out", "note"])
-    for p in found.photos:
-        kind = "" if p.reason else found.species[p.breed]
-        writer.writerow([p.id, p.name, p.breed, kind, p.split, p.reason, p.note])
-    files.write_text(notes / TABLE, table.getvalue())
+    table = [(p.id, p.name, p.breed, "" if p.reason else found.species[p.breed], p.split, p.reason,
+              p.note) for p in found.photos]
+    columns = ["id", "file", "class", "species", "split", "left_out", "note"]
+    files.write_frame(notes / TABLE, pd.DataFrame(table, columns=columns))
 
 
 def _fault(p: pairing.Photo, hashes: dict[str, pairing.Photo], official: bool) -> str:

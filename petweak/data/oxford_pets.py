@@ -162,16 +162,13 @@ def read_pets(data_root: str | Path) -> Pets:
         iter(trimaps(i)), None), rank[class_id], species, split, names[class_id])
         for i, (class_id, species, split) in rows.items())
     breeds = tuple(names[class_id] for class_id in rank)
-    name = OFFICIAL if set(breeds) <= set(BREED_NAMES) else _own_name(root)
+    # A set of other classes is called as the folder that the user has named.
+    name = next(n for n in (root.name, root.absolute().parent.name, "") if n != OFFICIAL)
+    name = OFFICIAL if set(breeds) <= set(BREED_NAMES) else (
+        name if name not in ("", "rendered") else "own photos")
     if (notes / "rendered.json").is_file():
         name = "rendered"
     return Pets(root, name, breeds, samples, doubts=doubts)
-
-
-def _own_name(root: Path) -> str:
-    """What a set of other classes is called: as the folder that the user has named."""
-    name = next(n for n in (root.name, root.absolute().parent.name, "") if n != OFFICIAL)
-    return name if name not in ("", "rendered") else "own photos"
 
 
 def _find(data_root: Path) -> tuple[Path, Path]:

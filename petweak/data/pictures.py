@@ -6,13 +6,15 @@ a mask, of which each page may hold a part, is refused, but for a TIFF's thumbna
 read is an OSError that names the file and the reason. No state is shared: threads may read at once.
 """
 
+import base64
+import io
 import os
 import warnings
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, nullcontext
 from functools import cache
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import cv2
 import numpy as np
@@ -93,6 +95,13 @@ def load_array(file: Path | BinaryIO) -> np.ndarray:
     """(H, W) or (H, W, channels): the values as stored; of a palette its indices, of 1 bit bool."""
     with _opened(file, pages=False) as image:
         return np.array(image)
+
+
+def data_uri(image: Image.Image, kind: str, **options: Any) -> str:
+    """The picture as an address of a page, `data:image/<kind>...`; `options` are Pillow's."""
+    out = io.BytesIO()
+    image.save(out, kind, **options)
+    return f"data:image/{kind};base64,{base64.b64encode(out.getvalue()).decode()}"
 
 
 class Header(NamedTuple):

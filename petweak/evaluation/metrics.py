@@ -75,34 +75,20 @@ def boundary_iou(prediction: np.ndarray, target: np.ndarray, valid: np.ndarray |
     return iou(*bands)
 
 
-def class_accuracy(predictions: np.ndarray, targets: np.ndarray) -> float:
-    """Share of images whose class is right; both arrays integer (N,). ValueError where shapes
-    differ, are not one-dimensional, or empty."""
-    predictions, targets = _pair(predictions, targets)
-    return float(np.mean(predictions == targets))
-
-
 def class_iou(predictions: np.ndarray, targets: np.ndarray, num_classes: int) -> float:
     """Macro mean over classes of the Jaccard index of image-level class predictions; both arrays
     integer (N,) in [0, num_classes). A class that occurs in neither has no Jaccard index and is
-    left out of the mean. Errors as in `class_accuracy`, or a label out of range."""
-    # Here and not above: the masks' metrics need no torch, and its import takes seconds.
-    import torch
-    from torchmetrics.functional.classification import multiclass_jaccard_index
-
-    pair = _pair(predictions, targets)
-    present = np.union1d(*pair)
-    if present[0] < 0 or present[-1] >= num_classes:
-        raise ValueError(f"labels in [0, {num_classes}) expected: {present[0]} to {present[-1]}")
-    per_class = multiclass_jaccard_index(  # torchmetrics has no metric of a single class
-        *(torch.as_tensor(labels.astype(np.int64)) for labels in pair), max(num_classes, 2),
-        average="none", validate_args=False)
-    return float(np.mean(per_class.numpy()[present].astype(np.float64)))
+    left out of the mean. ValueError where shapes differ, are not one-dimensional, or empty, and for
+    a label out of range."""
+    predictions, targets = _pair(predictions, targets)
+    counts = class_overlaps(predictions, targets, np.ones(len(targets), bool), num_classes)
+    both, either = (n[counts[1] > 0].astype(np.float32) for n in counts)  # as torchmetrics has it
+    return float(np.mean((both / either).astype(np.float64)))
 
 
 def dataset_iou(intersections: np.ndarray, unions: np.ndarray) -> float:
     """Pooled IoU of pixel counts (N,): summed intersections over summed unions; 1.0 if all unions
-    are 0. Errors as in `class_accuracy`, or an intersection negative or above its union."""
+    are 0. Errors as in `class_iou`, or an intersection negative or above its union."""
     intersections, unions = _pair(intersections, unions)
     if (intersections < 0).any() or (intersections > unions).any():
         raise ValueError("an intersection is negative or larger than its union")
@@ -113,7 +99,8 @@ def class_overlaps(prediction: np.ndarray, target: np.ndarray, valid: np.ndarray
                    ) -> tuple[np.ndarray, np.ndarray]:
     """Of each class, the pixels that have it in both maps, and those that have it in either:
     integer (num_classes,) each. The maps are integer (H, W) in [0, num_classes), the background a
-    class among them; `valid` is boolean (H, W). ValueError for other shapes or labels."""
+    class among them; `valid` is boolean (H, W). Of photos' classes all may be (N,). ValueError for
+    other shapes or labels."""
     if not prediction.shape == target.shape == valid.shape:
         raise ValueError(f"shapes differ: {prediction.shape}, {target.shape}, {valid.shape}")
     least, most = min(prediction.min(), target.min()), max(prediction.max(), target.max())

@@ -65,7 +65,7 @@ def run_experiment(name: str, run: Run, **options: Any) -> pd.DataFrame:
     kinds = {p.name: p.annotation for p in parameters}
     if unknown := ", ".join(sorted(set(options) - set(kinds))):
         raise ValueError(f"{name}: unknown option {unknown}: there are {', '.join(kinds)}")
-    options = {k: _parsed(k, v, kinds[k]) for k, v in options.items()}
+    options = {k: parse_value(k, v, kinds[k]) for k, v in options.items()}
     options = {p.name: p.default for p in parameters} | options
     table = function(run, **options)
     if table.empty:
@@ -77,12 +77,3 @@ def run_experiment(name: str, run: Run, **options: Any) -> pd.DataFrame:
     write_frame(path.with_suffix(".csv"), table)
     write_json(path.with_suffix(".json"), about)
     return table
-
-
-def _parsed(name: str, value: Any, kind: Any) -> Any:
-    """Text as an option's type. Items of a tuple stand between commas; configurations, whose values
-    may have commas, between semicolons."""
-    if isinstance(value, str) and getattr(kind, "__origin__", None) is tuple:
-        items = (item.strip() for item in value.split(";" if "=" in value else ","))
-        return tuple(parse_value(name, item, kind.__args__[0]) for item in items if item)
-    return parse_value(name, value, kind)

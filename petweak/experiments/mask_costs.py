@@ -5,8 +5,8 @@ has them. `annotation_times.csv` says what people take for an outline, a box, a 
 and where that is written; `hours` adds it up for what a model learnt from.
 """
 
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,7 @@ from torchvision.transforms.functional import pil_to_tensor, resize
 
 from petweak.data.feature_cache import photo_tensor
 from petweak.data.oxford_pets import load_photo
+from petweak.experiments.benchmark import alternate, medians
 from petweak.experiments.label_efficiency import crossing
 from petweak.models import mask_rcnn_compact
 from petweak.pseudo_masks import cam as cams
@@ -42,19 +43,18 @@ def mask_costs(run: Run, photos: int = 12, seed: int = 0) -> pd.DataFrame:
     pipelines, parameters = _pipelines(run)
     train = run.pets.split("train")
     order = np.random.default_rng(seed).permutation(len(train))[: photos + 1]
-    taken: dict[str, list[float]] = {what: [] for what in pipelines}
-    for k, i in enumerate(order):
-        photo = load_photo(train[i].photo)
-        for what in np.roll(list(pipelines), k):
-            start = time.perf_counter()
-            pipelines[what](photo).cpu()
-            taken[what].append(time.perf_counter() - start)
-    seconds = pd.DataFrame(taken).iloc[1:]
-    low, middle, high = seconds.quantile([0.25, 0.5, 0.75]).to_numpy()
-    ratios = seconds.div(seconds[BASE], axis=0).median()
-    return pd.DataFrame({"what": list(pipelines), "parameters": parameters, "seconds": middle,
-                         "low": low, "high": high, "ratio": ratios.to_numpy(),
-                         "n_images": len(seconds), "threads": torch.get_num_threads()})
+    decoded = [load_photo(train[i].photo) for i in order]
+
+    def on_next(pipeline: Pipeline, photos: Iterator[Image.Image]) -> None:
+        pipeline(next(photos)).cpu()
+
+    calls = {what: partial(on_next, of, iter(decoded)) for what, of in pipelines.items()}
+    seconds = alternate(calls, len(order) - 1, run.device)
+    table = medians(seconds).assign(
+        ratio=seconds.div(seconds[BASE], axis=0).median().to_numpy(), n_images=len(seconds),
+        threads=torch.get_num_threads())
+    table.insert(1, "parameters", parameters)
+    return table
 
 
 def _pipelines(run: Run) -> tuple[dict[str, Pipeline], list[float]]:

@@ -18,15 +18,8 @@ from petweak.data.oxford_pets import read_pets
 from petweak.evaluation.metrics import BASELINES
 from petweak.evaluation.scoring import ground_truth_rows, mask_rows, model_rows
 from petweak.evaluation.statistics import bootstrap, holm, p_values
-from petweak.experiments.trials import (
-    PHOTOS,
-    UNDECIDED,
-    VERDICTS,
-    satisfies,
-    scored,
-    verdicts,
-    with_trimap,
-)
+from petweak.experiments import trials
+from petweak.experiments.trials import PHOTOS, UNDECIDED, VERDICTS
 from petweak.pseudo_masks import source_class
 from petweak.study.run import Run
 from petweak.study.tasks import ahead, with_masks
@@ -71,7 +64,7 @@ def supervision(
         if unknown := ", ".join(sorted(set(given) - set(there))):
             raise ValueError(f"unknown {unknown}: there are {', '.join(there)}")
     tested = _tested(run, without)
-    s, more = run.settings, len(run.pets.split("train")) / len(scored(run, "train"))
+    s, more = run.settings, len(run.pets.split("train")) / len(trials.scored(run, "train"))
     longer = {"epochs": round(s.training.epochs * more),
               "round_epochs": round(s.self_training.round_epochs * more),
               "last_epochs": round(s.self_training.last_epochs * more)}
@@ -92,7 +85,7 @@ def supervision(
                 flat = {level: MODELS[model], "seed": seed} | parse_assignments(own)
                 parts = [f"seed-{seed}", key[3], *own, *[model] * source.self_trained]
                 folder = re.sub(r"[^\w.]+", "-", "-".join(parts))
-                one = (with_trimap(run, folder, **flat | longer) if fewer
+                one = (trials.with_trimap(run, folder, **flat | longer) if fewer
                        else run.variant(folder, **flat))
                 yield one, name, kind, (*key, seed)
 
@@ -123,7 +116,7 @@ def supervision(
 def _tested(run: Run, without: str) -> set[str]:
     """The photos of test with ground truth that are not in the data set `without`."""
     there = {x.id for x in read_pets(project_path(without)).samples} if without else set()
-    return {x.id for x in scored(run, "test")} - there
+    return {x.id for x in trials.scored(run, "test")} - there
 
 
 def _only(photos: pd.DataFrame, tested: set[str]) -> pd.DataFrame:
@@ -193,8 +186,8 @@ def summary(table: pd.DataFrame, border: str, labels: str = "breed") -> pd.DataF
     from_full, from_best = (part[part["metric"] == metric] for metric in GAPS[:2])
     weak = from_full[~from_full["of"].isin(FULL)]
     out["p"] = holm(weak.assign(p=p_values(weak)).groupby(KEYS)["p"].max())
-    out["verdict"] = verdicts(from_full, KEYS).mask(out["p"] >= 0.05, VERDICTS[-1])
-    out["satisfies"] = satisfies(from_best, KEYS, out["seeds"])
+    out["verdict"] = trials.verdicts(from_full, KEYS).mask(out["p"] >= 0.05, VERDICTS[-1])
+    out["satisfies"] = trials.satisfies(from_best, KEYS, out["seeds"])
     out.loc[out["verdict"].notna() & (out["seeds"] == 1), "verdict"] = ONE_SEED
     order = ["learnt_from", "seeds", "masks", "masks_test", "iou", "smallest", "largest",
              "accuracy", "semantic_miou", "difference", "low", "high", "p", "verdict", "satisfies"]
@@ -307,7 +300,7 @@ def compared(table: pd.DataFrame, metric: str, *others: pd.DataFrame) -> pd.Data
     full = at.assign(of="ground_truth border=" + at["border"])
     out["spread"] = np.maximum(*(seeds.reindex(pd.MultiIndex.from_frame(of)).to_numpy() for of in (
         at, full if metric == GAPS[0] else at)))
-    out["verdict"] = verdicts(gaps, keys)
+    out["verdict"] = trials.verdicts(gaps, keys)
     by_seed = (alone := out["seeds"] == 1) & (out["difference"].abs() <= out["spread"])
     out.loc[by_seed | (out["p"] >= 0.05), "verdict"] = VERDICTS[-1]
     out["verdict"] += np.where(alone & (out["verdict"] != VERDICTS[-1]), f", {ONE_SEED}", "")

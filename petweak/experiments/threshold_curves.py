@@ -8,7 +8,7 @@ from petweak.data.oxford_pets import load_trimap
 from petweak.evaluation import metrics
 from petweak.experiments.trials import enlarged, scored
 from petweak.pseudo_masks.gradcam import GradCAM
-from petweak.pseudo_masks.thresholds import GRID, coarse_maps, separation_curve
+from petweak.pseudo_masks.thresholds import GRID, coarse_maps, separations
 from petweak.study.run import Run
 
 THRESHOLDS = (*GRID, *(round(t, 2) for t in np.arange(0.65, 1.0, 0.05)))
@@ -28,7 +28,8 @@ def threshold_curves(run: Run, sources: tuple[str, ...] = (), ids: tuple[str, ..
         for batch in run.context.batches(ids, fitted.batch_size):
             soft = fitted.refined(batch)
             if sums:
-                for t, value in separation_curve(soft, coarse_maps(fitted, batch.ids)).items():
+                means = separations(soft, coarse_maps(fitted, batch.ids)).mean(1).tolist()
+                for t, value in zip(GRID, means, strict=True):
                     sums[t] += value * len(batch.ids) / len(ids)
             for image_id, one in zip(batch.ids, soft, strict=True):
                 s = run.pets.sample(image_id)

@@ -161,8 +161,7 @@ def cam_explorer(run: Run) -> w.Widget:
         lines = {name: line for name, line in lines.items() if line}
         curve.value = screen.curves(lines, {"Otsu": now["otsu"]}, t) if lines else ""
 
-    draw = controls.or_message(draw, text)
-    controls.follow(draw, source, photo, method, level, refinement, threshold)
+    controls.follow(draw, source, photo, method, level, refinement, threshold, says=text)
     to_otsu.on_click(lambda _: threshold.set_trait("value", round(now["otsu"], 2)))
     rows = [(photo, source, method, level, refinement), (threshold, to_otsu), (heat, mask)]
     views = [*(controls.row(*row) for row in rows), text, curve]

@@ -34,9 +34,10 @@ def offer(control: Any, options: Iterable) -> None:
         control.value = before if before in values else values[0]
 
 
-def follow(draw: Callable, *controls: w.Widget) -> None:
+def follow(draw: Callable, *controls: w.Widget, says: w.HTML | None = None) -> None:
     """Calls `draw(None)` now, and `draw(control)` once for every change of a control's value. What
-    it changes itself meanwhile, such as the menus of another source, draws nothing."""
+    it changes itself meanwhile, such as the menus of another source, draws nothing. Errors of files
+    that are gone meanwhile come into `says`, if it is given."""
     running = False
 
     def observer(change: Any = None) -> None:
@@ -45,6 +46,10 @@ def follow(draw: Callable, *controls: w.Widget) -> None:
             running = True
             try:
                 draw(change and change["owner"])
+            except (OSError, ValueError, KeyError) as error:
+                if change is None or says is None:
+                    raise
+                says.value = _line(error)
             finally:
                 running = False
 
@@ -65,20 +70,6 @@ def or_one_line(explorer: Callable) -> Callable:
             return w.HTML(_line(error))
 
     return shown
-
-
-def or_message(draw: Callable, text: w.HTML) -> Callable:
-    """`draw`, whose errors of files that are gone meanwhile come into `text`."""
-
-    def drawn(changed: w.Widget | None) -> None:
-        try:
-            draw(changed)
-        except (OSError, ValueError, KeyError) as error:
-            if changed is None:
-                raise
-            text.value = _line(error)
-
-    return drawn
 
 
 def _line(error: Exception) -> str:

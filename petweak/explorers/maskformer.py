@@ -91,7 +91,6 @@ def maskformer_explorer(run: Run) -> w.Widget:
         pets = sum(q.no_object <= 0.5 for q in queries)
         text.value = f"{when}: {pets} of {len(queries)} queries predict a pet, not no object"
 
-    draw = controls.or_message(draw, text)
-    controls.follow(draw, name, photo, epoch)
+    controls.follow(draw, name, photo, epoch, says=text)
     views = controls.row(name, photo, epoch), text, grid
     return w.VBox(views).add_class("petweak-maskformer-explorer")

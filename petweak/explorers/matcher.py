@@ -10,8 +10,8 @@ from PIL import Image
 
 from petweak.data.masks import FOREGROUND, read_mask
 from petweak.data.oxford_pets import resize
-from petweak.data.pictures import load_photo
-from petweak.explorers import controls, screen
+from petweak.data.pictures import data_uri, load_photo
+from petweak.explorers import controls
 from petweak.explorers.drag import Draggable
 from petweak.models import matcher
 from petweak.study.run import Run
@@ -70,8 +70,8 @@ class Scene:
         a, b = np.kron(self.pets, np.ones((1, 3, 3), bool))
         drawn = (a, COLOURS[0]), (b, COLOURS[1]), (None, "", a | b)
         layers = [Image.fromarray(_alone(self.photo, *one)) for one in drawn]
-        photo = screen.uri(Image.fromarray(self.photo), "jpeg", quality=88)
-        return [photo, *(screen.uri(layer, "png") for layer in layers)]
+        photo = data_uri(Image.fromarray(self.photo), "jpeg", quality=88)
+        return [photo, *(data_uri(layer, "png") for layer in layers)]
 
     def match(self, queries: tuple[Query, Query]) -> Matching:
         """Costs and assignment as training computes them; the classes are A, B and no object."""
@@ -119,8 +119,7 @@ def matcher_explorer(run: Run) -> w.Widget:
         dragged.images, dragged.value = now.images, [[q.right, q.down] for q in queries]
         table.value = _costs(now.match(queries), now.weights)
 
-    draw = controls.or_message(draw, table)
-    controls.follow(draw, source, *photos, *sliders[0], *sliders[1], dragged)
+    controls.follow(draw, source, *photos, *sliders[0], *sliders[1], dragged, says=table)
     columns = [w.VBox([w.HTML(f'<b style="color:{COLOURS[k]}">query {k}</b>'), *of])
                for k, of in enumerate(sliders)]
     views = controls.row(source, *photos), controls.row(*columns), dragged, table

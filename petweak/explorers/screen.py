@@ -1,16 +1,14 @@
 """Pictures, curves and bars for the screen, as markup: quick enough to follow a finger."""
 
-import base64
 import html
-import io
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib import colormaps
 from PIL import Image
 
+from petweak.data.pictures import data_uri
 from petweak.visualization.style import palette
 
 WIDTH, HEIGHT, EDGE = 420, 190, 34  # of a curve, in CSS pixels
@@ -27,19 +25,13 @@ def picture(image: np.ndarray, alt: str, side: int) -> str:
     shown = Image.fromarray(image if image.dtype == np.uint8 else np.uint8(255 * image))
     shown.thumbnail((side, side))
     about = f'alt="{html.escape(alt)}" width="{shown.width}" style="max-width:100%"'
-    return f'<img {about} src="{uri(shown, "jpeg", quality=88)}">'
-
-
-def uri(image: Image.Image, kind: str, **options: Any) -> str:
-    out = io.BytesIO()
-    image.save(out, kind, **options)
-    return f"data:image/{kind};base64,{base64.b64encode(out.getvalue()).decode()}"
+    return f'<img {about} src="{data_uri(shown, "jpeg", quality=88)}">'
 
 
 def download(mask: np.ndarray, file: str, text: str) -> str:
     """A link that saves (H, W) uint8 as a PNG file."""
     look = f'style="text-decoration:underline" download="{html.escape(file)}"'
-    return f'<a {look} href="{uri(Image.fromarray(mask), "png")}">{text}</a>'
+    return f'<a {look} href="{data_uri(Image.fromarray(mask), "png")}">{text}</a>'
 
 
 def captioned(image: str, text: str, style: str = "") -> str:

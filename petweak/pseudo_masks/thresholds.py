@@ -68,8 +68,3 @@ def separations(soft: Tensor, features: Tensor) -> Tensor:
     """Of each threshold in GRID and each photo, (T, B); soft: (B, S, S) in [0, 1]."""
     small = F.interpolate(soft[:, None], features.shape[-2:], mode="area")[:, 0]
     return torch.stack([separation(features, small > t) for t in GRID])
-
-
-def separation_curve(soft: Tensor, features: Tensor) -> dict[float, float]:
-    """{threshold: mean separation} over GRID; soft: (B, S, S) in [0, 1]."""
-    return dict(zip(GRID, separations(soft, features).mean(1).tolist(), strict=True))

@@ -23,15 +23,15 @@ KIND = "petweak rendered pets"
 PET_SHARE = (0.10, 0.65)  # of the photo's area, border included
 
 
-def render_pet(breed: Breed, rng: np.random.Generator, size: int = 256, domain: str = "pets"):
+def render_pet(breed: Breed, rng: np.random.Generator, size: int = 256):
     """One pet in a scene; the same state of `rng` gives the same photo. size: pixels; the longer
-    side is 1 to 1.35 times this, the aspect 0.7 to 1.4. domain: "pets" or "other", the palettes.
+    side is 1 to 1.35 times this, the aspect 0.7 to 1.4.
 
     Returns (H, W, 3) uint8 RGB photo and (H, W) uint8 trimap: 1 pet, 2 background, 3 border. The
     pet with its border takes 10 to 65 % of the area."""
     tries = []
     for _ in range(6):
-        photo, masks = render(rng, size, domain, [breed])
+        photo, masks = render(rng, size, "pets", [breed])
         marks = trimap(masks[0])
         share = float((marks != 2).mean())
         tries.append((max(PET_SHARE[0] - share, share - PET_SHARE[1], 0.0), photo, marks))
@@ -51,23 +51,20 @@ def render_domain_scene(rng: np.random.Generator, size: int = 256):
 
 
 def make_rendered(data_root: str | Path, *, train_per_breed: int = 12, test_per_breed: int = 6,
-                  size: int = 256, seed: int = 0, domain: str = "pets", progress: bool = True
-                  ) -> Path:
+                  size: int = 256, seed: int = 0, progress: bool = True) -> Path:
     """Write a rendered set to `data_root/oxford-iiit-pet`; continue it if a run was killed.
 
     Nothing is drawn if the same set is complete there; a rendered set of other settings is
-    replaced. size and domain are those of `render_pet`.
+    replaced. size is that of `render_pet`.
 
-    Raises FileExistsError where the folder holds something else, ValueError for a count below 1, an
-    unknown domain, or a size below 64."""
-    if domain not in ("pets", "other"):
-        raise ValueError(f"domain must be 'pets' or 'other', got {domain!r}")
+    Raises FileExistsError where the folder holds something else, ValueError for a count below 1 or
+    a size below 64."""
     if size < 64 or train_per_breed < 1 or test_per_breed < 1:
         raise ValueError("size must be at least 64 pixels, train_per_breed and test_per_breed at "
                          f"least 1, got {size}, {train_per_breed} and {test_per_breed}")
     root, count = Path(data_root) / "oxford-iiit-pet", train_per_breed + test_per_breed
     record = dict(
-        kind=KIND, version=VERSION, seed=seed, size=size, domain=domain, breeds=len(BREEDS),
+        kind=KIND, version=VERSION, seed=seed, size=size, domain="pets", breeds=len(BREEDS),
         train_per_breed=train_per_breed, test_per_breed=test_per_breed, photos=len(BREEDS) * count)
     if not _prepare(root, record):
         return root
@@ -85,7 +82,7 @@ def make_rendered(data_root: str | Path, *, train_per_breed: int = 12, test_per_
             files = notes / "trimaps" / f"{name}.png", root / "images" / f"{name}.jpg"
             if all(file.is_file() for file in files):
                 continue  # whole, or it would not be there
-            photo, marks = render_pet(breed, np.random.default_rng([seed, i, n]), size, domain)
+            photo, marks = render_pet(breed, np.random.default_rng([seed, i, n]), size)
             for file, pixels in zip(files, (marks, photo), strict=True):
                 with replacing(file) as beside:
                     Image.fromarray(pixels).save(beside, quality=90)  # which PNG ignores
@@ -102,11 +99,8 @@ def _prepare(root: Path, record: dict) -> bool:
     """Make `root` ready for the set of `record`; False if that set is complete there."""
     marker = root / "annotations" / "rendered.json"
     before = read_json(marker)
-    if before is None:
-        foreign = root.exists() and (not root.is_dir() or any(root.iterdir()))
-    else:
-        foreign = not isinstance(before, dict) or before.get("kind") != KIND
-    if foreign:
+    there = root.exists() and (not root.is_dir() or any(root.iterdir()))
+    if there if before is None else before.get("kind") != KIND:
         raise FileExistsError(f"{root} is not a set of rendered pets and is left alone: give "
                               "another data_root, or move that folder away")
     if before == {**record, "complete": True}:

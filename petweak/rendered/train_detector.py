@@ -13,11 +13,9 @@ view): a fixed number of views of each scene replaces new augmentation in every 
 """
 
 import argparse
-import multiprocessing
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -128,19 +126,13 @@ def draw_scenes(numbers: Iterable[int], stream: int, seed: int, size: int = 256)
     return [render_domain_scene(np.random.default_rng([seed, stream, i]), size) for i in numbers]
 
 
-def _draw_views(start: int, scenes: int, views: int, seed: int) -> list[View]:
-    cv2.setNumThreads(1)
-    drawn = draw_scenes(range(start, min(start + CHUNK, scenes)), TRAIN, seed)
-    rng = np.random.default_rng([seed, TRAIN, start, scenes])
-    return [make_view(s, drawn[rng.integers(len(drawn))], rng) for s in drawn for _ in range(views)]
-
-
 def all_views(scenes: int, views: int, seed: int) -> Iterator[View]:
-    """Every view of the training set, in order, drawn by two processes."""
-    work = partial(_draw_views, scenes=scenes, views=views, seed=seed)
-    with multiprocessing.get_context("spawn").Pool(2) as pool:
-        for chunk in pool.imap(work, range(0, scenes, CHUNK)):
-            yield from chunk
+    """Every view of the training set, in order."""
+    for start in range(0, scenes, CHUNK):
+        drawn = draw_scenes(range(start, min(start + CHUNK, scenes)), TRAIN, seed)
+        rng = np.random.default_rng([seed, TRAIN, start, scenes])
+        for s in (s for s in drawn for _ in range(views)):
+            yield make_view(s, drawn[rng.integers(len(drawn))], rng)
 
 
 def train(model: MaskRCNN, views: Iterable[View], epochs: int, lr: float, seed: int, batch=16):

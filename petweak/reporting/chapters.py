@@ -12,6 +12,7 @@ import pandas as pd
 from PIL import Image
 
 from petweak.data.files import project_path, read_json
+from petweak.data.pictures import data_uri
 from petweak.reporting.notebooks import number, series
 
 SIDE = 150  # pixels of a picture, the longer side
@@ -24,7 +25,7 @@ class Chapter(NamedTuple):
     title: str  # "01 · Explore the data"
     question: str
     minutes: int  # to learn, as it estimates them; 0 where it does not
-    picture: str  # the first one it shows, as a small JPEG in base64; empty where there is none
+    picture: str  # the first one it shows, as a small JPEG in a `data:` address, or nothing
 
 
 def chapters() -> list[Chapter]:
@@ -38,12 +39,11 @@ def _chapter(file: Path) -> Chapter:
     title = cells[0].source.splitlines()[0].removeprefix("# ")
     minutes = re.search(r"about\s+(\d+)\s+minutes\s+to\s+learn", cells[0].source)
     shown = [o.get("data", {}) for cell in cells for o in cell.get("outputs", [])]
-    small = io.BytesIO()
+    picture = ""
     for data in [d[k] for d in shown for k in ("image/png", "image/jpeg") if k in d][:1]:
         image = Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB")
         image.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
-        image.save(small, "JPEG", quality=70, optimize=True)
-    picture = base64.b64encode(small.getvalue()).decode()
+        picture = data_uri(image, "jpeg", quality=70, optimize=True)
     return Chapter(file, title, " ".join(question.replace("*", "").split()),
                    int(minutes[1]) if minutes else 0, picture)
 
@@ -63,8 +63,7 @@ def chapter_map(times: pd.DataFrame) -> str:
     rows = [f"<th></th><th {left}>notebook and question</th><th>to learn</th><th>took</th>"]
     for c in chapters():
         title, file = html.escape(c.title), html.escape(c.file.name)
-        data = f"data:image/jpeg;base64,{c.picture}"
-        picture = f'<img alt="a picture from {title}" src="{data}">' if c.picture else ""
+        picture = f'<img alt="a picture from {title}" src="{c.picture}">' if c.picture else ""
         text = f'<a href="{file}"><b>{title}</b></a><br>{html.escape(c.question)}'
         times_of = f"<td>{c.minutes} min</td><td>{took.get(number(c.file), '')}</td>"
         rows.append(f"<td>{picture}</td><td {left}>{text}</td>{times_of}")

@@ -51,12 +51,12 @@ def numeric(column: pd.Series) -> bool:
 
 def write_figure(folder: Path, name: str, draw: Callable[..., Any]) -> None:
     """Write `figures/<name>-one.pdf`, `-one.png`, `-two.pdf` and `-two.png`."""
-    from petweak.visualization.style import save_or_show  # imports matplotlib
+    from petweak.visualization.style import save_figure  # imports matplotlib
 
     for width in WIDTHS:
         fig = draw(size=width)
         for kind in ("pdf", "png"):
-            save_or_show(fig, folder / "figures" / f"{name}-{width}.{kind}")
+            save_figure(fig, folder / "figures" / f"{name}-{width}.{kind}")
 
 
 def write_captions(folder: Path, about: dict[str, dict[str, dict]]) -> None:

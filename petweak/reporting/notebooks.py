@@ -4,8 +4,6 @@
 Jupyter's packages take two seconds to import, so they are where a notebook is executed.
 """
 
-from __future__ import annotations
-
 import argparse
 import ast
 import json
@@ -19,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import petweak
-from petweak.config import from_here, parse_assignments
+from petweak.config import from_here, parse_assignments, parse_value
 from petweak.data import files
 from petweak.data.files import file_hash, shipped
 from petweak.study.cache import key
@@ -36,7 +34,6 @@ WIDGET = "application/vnd.jupyter.widget-view+json"
 # One that is asked to end goes on with its cell, for seconds, so that it is ended at once.
 KERNEL = {"kernel_name": "python3", "extra_arguments": ["--IPKernelApp.log_level=ERROR"],
           "shutdown_kernel": "immediate"}
-CONVERT = {bool: {"true": True, "false": False}.__getitem__, int: int, float: float}
 
 
 class NotebookError(Exception):
@@ -94,10 +91,7 @@ def typed(values: dict[str, str], defaults: dict[str, str]) -> dict[str, Any]:
         kind = str  # of a default that is computed, too
         with suppress(ValueError, SyntaxError):
             kind = type(ast.literal_eval(defaults[name]))
-        try:
-            result[name] = CONVERT[kind](value.lower()) if kind in CONVERT else value
-        except (ValueError, KeyError):
-            raise ValueError(f"{name}={value!r}: not a value of type {kind.__name__}") from None
+        result[name] = parse_value(name, value, kind) if kind in (bool, int, float) else value
     return result
 
 
@@ -178,7 +172,7 @@ def execute(notebook: Path, out: Path, values: dict[str, Any]) -> None:
     files.write_json(about, note)
 
 
-def _executed(notebook: Path, out: Path, values: dict[str, Any]) -> nbformat.NotebookNode:
+def _executed(notebook: Path, out: Path, values: dict[str, Any]) -> "nbformat.NotebookNode":
     import papermill
     from papermill.exceptions import PapermillExecutionError
 

@@ -10,8 +10,6 @@ the same files, it is the same twice. What writes it takes seconds to import, an
 is written: most studies find theirs up to date.
 """
 
-from __future__ import annotations
-
 import html
 import io
 import logging
@@ -20,7 +18,7 @@ import re
 import shutil
 import subprocess
 import tempfile
-from base64 import b64decode, b64encode
+from base64 import b64decode
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -31,6 +29,7 @@ from IPython.display import display
 from PIL import Image
 
 from petweak.data import files
+from petweak.data.pictures import data_uri
 from petweak.reporting import latex
 from petweak.reporting.notebooks import execute
 from petweak.study import cache
@@ -169,13 +168,13 @@ class Page:
             files.write_text(file, latex.table_tex(frame, name, caption))
         _show(shown, text, name=name, caption=caption)
 
-    def figure(self, name: str, draw: Callable[..., Figure], alt: str, caption: str,
+    def figure(self, name: str, draw: Callable[..., "Figure"], alt: str, caption: str,
                photos: bool = False) -> None:
         """`draw(dark=, size=)` makes it, `alt` says what is on it to those who cannot see it;
         `photos`: as JPEG, and without forms for phones and paper."""
-        from petweak.visualization.style import png, save_or_show
+        from petweak.visualization.style import png, save_figure
 
-        save_or_show(fig := draw(), self.folder / "figures" / f"{name}.png")
+        save_figure(fig := draw(), self.folder / "figures" / f"{name}.png")
         forms = {DARK: FORMS[DARK]} if photos else FORMS
         shown = "".join(f'<source media="{media}" srcset="{_inline(png(draw(**form)), photos)}">'
                         for media, form in forms.items())
@@ -196,17 +195,15 @@ def _show(page: str, markdown: str, **about: str) -> None:
 
 def _inline(content: bytes, photos: bool, quality: int = 80, width: int = 1000) -> str:
     """A picture as a data: address: of photos a JPEG, of a chart a PNG of few colours."""
-    image, out = Image.open(io.BytesIO(content)).convert("RGB"), io.BytesIO()
-    kind = "jpeg" if photos else "png"
+    image = Image.open(io.BytesIO(content)).convert("RGB")
     if photos:
         image.thumbnail((width, image.height), Image.Resampling.LANCZOS)
-    else:
-        image = image.quantize(64, dither=Image.Dither.NONE)
-    image.save(out, kind, quality=quality, optimize=True)
-    return f"data:image/{kind};base64,{b64encode(out.getvalue()).decode()}"
+        return data_uri(image, "jpeg", quality=quality, optimize=True)
+    image = image.quantize(64, dither=Image.Dither.NONE)
+    return data_uri(image, "png", optimize=True)
 
 
-def captions(notebook: nbformat.NotebookNode) -> dict[str, dict[str, dict[str, str]]]:
+def captions(notebook: "nbformat.NotebookNode") -> dict[str, dict[str, dict[str, str]]]:
     """{"figures" or "tables": {name: {"section", "caption" and, of figures, "alt"}}}."""
     about, section = {"figures": {}, "tables": {}}, ""
     for cell in notebook.cells:
@@ -218,7 +215,7 @@ def captions(notebook: nbformat.NotebookNode) -> dict[str, dict[str, dict[str, s
     return about
 
 
-def _convert(notebook: nbformat.NotebookNode, kind: str, title: str) -> str:
+def _convert(notebook: "nbformat.NotebookNode", kind: str, title: str) -> str:
     """The headings and outputs of the executed notebook, by nbconvert and our template."""
     import nbconvert
     from traitlets.config import Config

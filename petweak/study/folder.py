@@ -13,7 +13,8 @@ def check_folder(folder: Path) -> None:
     """ValueError where files are in `folder` and nothing there says that petweak wrote them: a run
     replaces and deletes what it finds under the names that it uses."""
     ours = any((folder / name).is_file() for name in (MARK, FEATURES_FROM))
-    ours |= _holds(folder / "run.json", "settings") or _holds(folder / "data.json", "quarantine")
+    ours |= any(key in (read_json(folder / name) or {}) for name, key in (
+        ("run.json", "settings"), ("data.json", "quarantine")))
     if ours or not folder.exists():
         return
     there = [folder.name]
@@ -30,10 +31,3 @@ def claim(folder: Path) -> None:
     check_folder(folder)
     make_run_folder(folder)
     (folder / MARK).touch()
-
-
-def _holds(path: Path, key: str) -> bool:
-    try:
-        return key in (read_json(path) or {})
-    except (OSError, ValueError):  # no JSON
-        return False

@@ -22,14 +22,8 @@ from filelock import FileLock
 from torch import Tensor
 
 from petweak.config import DATA_ROOTS, Settings, settings
-from petweak.data import files, oxford_pets
-from petweak.data.feature_cache import (
-    Features,
-    extract_features,
-    mend_rows,
-    open_features,
-    scaled_size,
-)
+from petweak.data import feature_cache, files, oxford_pets
+from petweak.data.feature_cache import Features, extract_features, mend_rows, open_features
 from petweak.evaluation import scoring
 from petweak.models.backbones import BACKBONES, Backbone, load_backbone
 from petweak.models.maskformer import model_name
@@ -45,7 +39,7 @@ from petweak.study.keys import Keys
 from petweak.training import self_training
 from petweak.training.inference import Prediction, Predictor, load_model, predict_features
 from petweak.training.self_training import Round, Start
-from petweak.training.targets import Targets, load_targets
+from petweak.training.targets import load_targets
 from petweak.training.trainer import CONFIG, is_trained, publish, train_model
 
 log = logging.getLogger(__name__)
@@ -200,8 +194,8 @@ class Run:
             self.features  # noqa: B018 - first, because its pass replaces the folder as a whole
             name = f"{backbone or s.backbone}@{scale}"
             settings = settings.replace(
-                backbone=backbone or s.backbone, image_size=scaled_size(s.image_size, scale),
-                stored_levels=("final",), levels=("final",))
+                image_size=feature_cache.scaled_size(s.image_size, scale),
+                backbone=backbone or s.backbone, stored_levels=("final",), levels=("final",))
         key = Keys.of_features(settings, self.content, self.ids, self.made_on)
         others = files.read_json(self.folder / FEATURES_FROM, list) or []
         places = [Path(folder) / name for folder in (self.folder / "features", *others)]
@@ -305,7 +299,9 @@ class Run:
         folder, key = self.model_folder(source, labels), self.keys.model(source, labels)
 
         def make() -> None:
-            train, val = (self._targets(source, labels, part) for part in self.taught(source))
+            train, val = (load_targets(
+                self.masks_folder(source), [s.id for s in part], [s.label(labels) for s in part],
+                self.settings.backbone.image_size // 2) for part in self.taught(source))
             if open_manifest(self.masks_folder(source), self.keys.masks(source)) is None:
                 raise OSError(f"{self.masks_folder(source)}: another process makes these masks "
                               "with other settings: give one of the two a --run of its own")
@@ -342,11 +338,6 @@ class Run:
         """Of the model in `folder`, if it is finished and was trained with `key`."""
         whole = is_trained(folder, key, self.settings.system.save_epochs)
         return files.read_json(folder / CONFIG) if whole else None
-
-    def _targets(self, source: str, labels: str, samples: list[oxford_pets.Sample]) -> Targets:
-        ids, classes = [s.id for s in samples], [s.label(labels) for s in samples]
-        grid = self.settings.backbone.image_size // 2
-        return load_targets(self.masks_folder(source), ids, classes, grid)
 
     def predictor(self, folder: Path) -> Predictor:
         """The model in `folder` (of `model`, or of a round), opened on `device`."""

@@ -87,18 +87,16 @@ def models(results: pd.DataFrame) -> list[tuple[str, str]]:
     return [*rows[~rows["source"].isin(BASELINES)].itertuples(index=False, name=None)]
 
 
-def compare_with_paper(results: pd.DataFrame, border: str = "foreground") -> pd.DataFrame:
+def compare_with_paper(results: pd.DataFrame) -> pd.DataFrame:
     """The paper's scores beside those of `results`: a row per (where, source, labels, metric,
-    split) of the paper, in its order, then the baselines. `paper`, `ours` (at `border`, or without
-    one where the metric has none), `low` and `high` (ours, 95 % bootstrap), `difference` (ours -
-    paper), `learnt_from` (as in `study_overview`), `n_images` that were scored,
-    `ours_border_ignored` (for metrics against ground truth), `below all_ones` (bool, ours); NaN
-    where `results` has no such score. ValueError for an unknown `border`, or where `results` holds
-    several runs (seeds, say)."""
-    if border not in BORDERS:
-        raise ValueError(f"unknown border {border!r}: there are {', '.join(BORDERS)}")
+    split) of the paper, in its order, then the baselines. `paper`, `ours` (the border as
+    foreground), `low` and `high` (ours, 95 % bootstrap), `difference` (ours - paper), `learnt_from`
+    (as in `study_overview`), `n_images` that were scored, `ours_border_ignored` (for metrics
+    against ground truth), `below all_ones` (bool, ours); NaN where `results` has no such score.
+    ValueError where `results` holds several runs (seeds, say)."""
     results, keys = final(results), ["source", "labels", "split", "metric"]
-    ours = results[results["border"].isin((border, NO_BORDER))].rename(columns={"value": "ours"})
+    ours = results[results["border"].isin(("foreground", NO_BORDER))]
+    ours = ours.rename(columns={"value": "ours"})
     if ours.duplicated(keys).any():
         raise ValueError("several values for one score: pass the results of one run")
     extra = ours[ours["source"].isin(BASELINES) & (ours["metric"] == "mask_iou_gt")]

@@ -54,8 +54,15 @@ class Prediction:
 
     @property
     def semantic(self) -> dict[int, np.ndarray]:
-        """{class: its scores (G, G)}, of the classes that may be the largest somewhere."""
-        return _largest(torch.einsum("qk,qhw->khw", self.weights, self.masks))
+        """{class: its scores (G, G)}, of the classes that may be the largest at a pixel. One that
+        nowhere exceeds a certain other does not after upsampling either: its weights are not
+        negative."""
+        scores = torch.einsum("qk,qhw->khw", self.weights, self.masks)
+        top = int(scores.sum((1, 2)).argmax())
+        there = (scores > scores[top]).flatten(1).any(1)
+        there[top] = True
+        names = there.nonzero()[:, 0].tolist()
+        return dict(zip(names, scores[there].cpu().numpy(), strict=True))  # a copy
 
     def mask(self, height: int, width: int) -> np.ndarray:
         """(H, W) bool: upsampled to the photo's size, then decided at 0.5."""
@@ -154,13 +161,3 @@ def _predict(predictor: Predictor, maps: Callable[[bool], list[Tensor]]) -> list
         queries.append((weights / len(views), masks.flip(-1) if mirror else masks))
     weights, masks = (torch.cat(of, 1) for of in zip(*queries, strict=True))
     return list(map(Prediction, soft.cpu().numpy(), classes.cpu().numpy(), weights, masks))
-
-
-def _largest(scores: Tensor) -> dict[int, np.ndarray]:
-    """Of all classes' scores (K, G, G), those that may be the largest at a pixel. One that nowhere
-    exceeds a certain other does not after upsampling either: its weights are not negative."""
-    top = int(scores.sum((1, 2)).argmax())
-    there = (scores > scores[top]).flatten(1).any(1)
-    there[top] = True
-    names = there.nonzero()[:, 0].tolist()
-    return dict(zip(names, scores[there].cpu().numpy(), strict=True))  # a copy, without the rest

@@ -141,12 +141,12 @@ def _folded(name: Path) -> str:
 
 def _refuse_foreign(targets: list[Path], photos: list[Path]) -> None:
     """ValueError where a target is a photo, by whatever name, or somebody else's file."""
-    inputs = {_inode(photo): photo for photo in photos}
+    inputs = {photo.stat()[1:3]: photo for photo in photos}  # by the file, whatever leads there
     for target in targets:
         above = next(folder for folder in target.parents if os.path.lexists(folder))
         if not above.is_dir():
             raise ValueError(f"{above} is a file, no folder for masks: choose another --out")
-        if target.exists() and (photo := inputs.get(_inode(target))):
+        if target.exists() and (photo := inputs.get(target.stat()[1:3])):
             raise ValueError(f"{target}: this mask would replace the photo {photo}: choose another "
                              "--out")
         if os.path.lexists(target) and masks.writer_of(target) != masks.PREDICT:
@@ -172,12 +172,6 @@ def _key(name: Path) -> str:
 def _about(row: tuple) -> str:
     """A row's prediction as text, which its mask has, too."""
     return " ".join(map(str, row[2:]))
-
-
-def _inode(path: Path) -> tuple[int, int]:
-    """Of the file, whatever links lead there: `os.path.samefile` for many."""
-    about = path.stat()
-    return about.st_dev, about.st_ino
 
 
 def _earlier_rows(out: Path) -> dict[str, tuple]:

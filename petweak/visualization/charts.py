@@ -1,7 +1,5 @@
 """The charts of a study. All also take `dark=True`, and `size="one"` or `"two"` for a paper."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -10,6 +8,7 @@ import pandas as pd
 from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
+from scipy.optimize import isotonic_regression
 
 from petweak.data.files import read_frame
 from petweak.evaluation.metrics import BASELINES, NO_BORDER
@@ -296,15 +295,8 @@ def growth_lines(table: pd.DataFrame, fits: pd.DataFrame) -> Figure:
 def spread(values: Sequence[float], gap: float) -> list[float]:
     """Ascending values moved apart, by the least that leaves `gap` between each two, so that texts
     beside them do not overlap."""
-    out = np.array(values, dtype=float)
-    for _ in range(200):
-        short = gap - np.diff(out)
-        if not (short > 1e-9).any():
-            break
-        move = np.clip(short, 0, None) / 2
-        out[:-1] -= move
-        out[1:] += move
-    return out.tolist()
+    steps = gap * np.arange(len(values))
+    return (isotonic_regression(np.array(values, float) - steps).x + steps).tolist()
 
 
 @styled

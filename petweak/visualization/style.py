@@ -1,7 +1,5 @@
 """What all figures share: sizes, colours, the style, saving and showing, without pyplot."""
 
-from __future__ import annotations
-
 import functools
 import io
 from collections.abc import Iterable
@@ -92,11 +90,8 @@ def png(fig: _Figure) -> bytes:
     return out.getvalue()
 
 
-def save_or_show(fig: _Figure, path: str | Path | None = None) -> Path | None:
-    """Write the figure to `path` (.png or .pdf), whole or not at all, and return the path; without
-    a path show it in the notebook."""
-    if path is None:
-        return display(fig)
+def save_figure(fig: _Figure, path: str | Path) -> Path:
+    """Write the figure to `path` (.png or .pdf), whole or not at all, and return the path."""
     stamp = {".pdf": "CreationDate", ".png": "Software"}[Path(path).suffix]  # changes the bytes
     with replacing(path) as beside, rc_context({"pdf.fonttype": 42}):  # no Type 3 fonts
         fig.savefig(beside, dpi="figure", metadata={stamp: None})

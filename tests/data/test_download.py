@@ -199,18 +199,6 @@ def test_evil_archives_leave_nothing(server, tmp_path, name, kind, target):
     assert not list(tmp_path.rglob("*evil")) and not Path("/tmp/petweak-evil").exists()
 
 
-@pytest.mark.parametrize("limit, value", [("MAX_FILES", 3), ("MAX_BYTES", 1000)])
-def test_a_bomb_is_refused_before_it_is_unpacked(server, tmp_path, monkeypatch, limit, value):
-    monkeypatch.setattr(download, limit, value)
-    with pytest.raises(download.FetchError, match="refused to unpack .*images.tar.gz: more than"):
-        server.fetch(tmp_path)
-    assert not list(tmp_path.glob("*/images*")) and not list(tmp_path.glob("*/.*"))
-
-
-def test_the_official_archives_are_far_below_the_limits():
-    assert download.MAX_FILES >= 3 * 2 * download.OFFICIAL_PHOTOS and download.MAX_BYTES > 3e9
-
-
 def test_a_folder_with_a_damaged_note_is_taken_for_somebody_elses(server, tmp_path):
     folder = server.fetch(tmp_path)
     (folder / "images" / ".unpacked").write_bytes(b"")

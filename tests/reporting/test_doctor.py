@@ -86,7 +86,7 @@ def test_whole_weights_of_somebody_else_are_told_and_those_of_another_net_are_no
 def test_the_official_file_is_known_by_its_hash_and_not_read(torch_home, monkeypatch):
     path = weights.cached_path("resnet50")
     path.write_bytes(b"")
-    monkeypatch.setattr(weights, "_sha256", lambda *a: "0676ba61" + "f" * 56)
+    monkeypatch.setattr(weights, "file_hash", lambda *a: "0676ba61" + "f" * 56)
     assert doctor.weight("resnet50") == (str(path), "")
 
 
