@@ -8,6 +8,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
 from petweak.study import tables
 from petweak.visualization import charts
@@ -311,7 +312,7 @@ def test_probe_bars():
 
 def test_every_chart_comes_in_every_size_and_dark():
     drawn = {n: f for n, f in vars(charts).items() if "return" in getattr(f, "__annotations__", {})}
-    drawn = {n: f for n, f in drawn.items() if f.__annotations__["return"] == "Figure"}
+    drawn = {n: f for n, f in drawn.items() if f.__annotations__["return"] is Figure}
     assert len(drawn) == 13 and all(
         hasattr(f, "__wrapped__") for n, f in drawn.items() if n != "canvas"
     )
