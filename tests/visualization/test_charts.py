@@ -8,7 +8,6 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.figure import Figure
 
 from petweak.study import tables
 from petweak.visualization import charts
@@ -312,7 +311,7 @@ def test_probe_bars():
 
 def test_every_chart_comes_in_every_size_and_dark():
     drawn = {n: f for n, f in vars(charts).items() if "return" in getattr(f, "__annotations__", {})}
-    drawn = {n: f for n, f in drawn.items() if f.__annotations__["return"] is Figure}
+    drawn = {n: f for n, f in drawn.items() if f.__annotations__["return"] is charts.Figure}
     assert len(drawn) == 13 and all(
         hasattr(f, "__wrapped__") for n, f in drawn.items() if n != "canvas"
     )
