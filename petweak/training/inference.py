@@ -75,13 +75,13 @@ class Prediction:
         MaskFormer has classes for what is behind objects; this model has none, and what it calls
         background is what no class claims: the scores of all classes add up to `soft`. To compare
         each of them with the rest, 1 - soft, would shrink the mask wherever breeds are alike."""
-        best, found = np.full((height, width), -1.0, np.float32), np.zeros((height, width), int)
+        best, segments = np.full((height, width), -1.0, np.float32), np.zeros((height, width), int)
         for k, scores in self.semantic.items():  # one after the other: K large maps are very large
             scores = upsampled(scores, height, width)
-            found[scores > best] = k
+            segments[scores > best] = k
             np.maximum(best, scores, out=best)
-        found[~self.mask(height, width)] = len(self.classes)
-        return found
+        segments[~self.mask(height, width)] = len(self.classes)
+        return segments
 
 
 def upsampled(scores: np.ndarray, height: int, width: int) -> np.ndarray:
