@@ -101,7 +101,7 @@ def _folders(source: Path, files: list[tuple[Path, str]], chosen: list[str]) -> 
     listing = Listing(_photos(files, source), {})
     photos = [p for p in listing.photos if not p.reason]
     if not photos:
-        raise ValueError("; ".join([f"{source} holds no picture",
+        raise ValueError("; ".join([f"{source} has no picture",
                                     *pairing.grouped("left out", listing.photos, "reason")]))
     photos = pairing.set_masks_aside(source, photos, listing)
     parts = {id(p): list(Path(p.name).parts[:-1]) for p in photos}
@@ -123,7 +123,7 @@ def _folders(source: Path, files: list[tuple[Path, str]], chosen: list[str]) -> 
         if split_of(name) == "train" or not below <= tops - splits:
             raise ValueError(f"{inner} has a folder {name!r} beside folders of classes: move those "
                              "into train or test as well, or, if it is a class, rename it")
-        listing.notes.append(f"the folder {name!r} is taken as a split: it holds the same classes")
+        listing.notes.append(f"the folder {name!r} is taken as a split: it has the same classes")
     for p in photos:
         path = parts[id(p)]
         if splits and path and path[0].lower() in splits:

@@ -54,11 +54,11 @@ def import_photos(source: str | Path, data_root: str | Path, *, masks: str | Pat
     one may be of a class with a comma in its name.
 
     A set that the same call made from the same files is left as it is, but for files that are
-    missing, which are made anew; a line names those that have changed. Raises FileNotFoundError for
-    a source that is not there, FileExistsError where `data_root` holds anything else, another
-    OSError where that cannot be written to, and ValueError, before anything is written, for what
-    cannot be understood: no usable photo, unknown species, two classes of one name, masks that fit
-    no photo or whose values are not clear."""
+    missing, which are made again; a line names those that have changed. FileNotFoundError for a
+    source that is not there, FileExistsError where `data_root` has anything else, another OSError
+    where that cannot be written to, and ValueError, before anything is written, for what cannot be
+    understood: no usable photo, unknown species, two classes of one name, masks that fit no photo
+    or whose values are not clear."""
     source, root = (Path(os.path.abspath(p)) for p in (source, data_root))
     masks = masks and Path(os.path.abspath(masks))
     if not 0 < test_fraction < 1:
@@ -97,7 +97,7 @@ def import_photos(source: str | Path, data_root: str | Path, *, masks: str | Pat
             before, missing = _before(root, target, record)  # of a process that was faster
             if missing or not before:
                 first = (f"has been imported before; {len(missing)} of its files were missing, and "
-                         f"are made anew: {some(missing)}" if before else "is imported")
+                         f"are made again: {some(missing)}" if before else "is imported")
                 note = Path("annotations", RECORD)  # by which an import that was killed is known
                 beside = files.partial_folder(root, "import", lambda left: (
                     files.read_json(left / note) or {}).get("kind") == "import")
@@ -144,7 +144,7 @@ def _before(root: Path, target: Path, record: dict[str, Any]) -> tuple[dict[str,
             f"{target} was imported from {before.get('source')} with other options, or the files "
             "there have changed since. It is left alone: give another folder, or delete it")
     if target.exists() or root.is_dir() and any(p.name[0] != "." for p in root.iterdir()):
-        raise FileExistsError(f"{root} holds other files and is left alone: give a new folder")
+        raise FileExistsError(f"{root} has other files and is left alone: give a new folder")
     return {}, []
 
 

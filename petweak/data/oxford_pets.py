@@ -1,10 +1,10 @@
 """Oxford-IIIT Pet's layout on disk -> samples: the full set, a part of it, the rendered pets, and
 photos of one's own in the same layout.
 
-The official folder holds oddities: GIF and PNG files named .jpg, .mat files, photos in no list,
+The official folder has oddities: GIF and PNG files named .jpg, .mat files, photos in no list,
 and, in a part of the set, class ids with gaps. Sets of one's own have other suffixes, no trimaps,
 and file names that tell no class. So files are looked up through the lists alone, by their stem,
-photos are decoded by content (`petweak.data.pictures`), and labels are counted anew from 0. A
+photos are decoded by content (`petweak.data.pictures`), and labels are counted from 0. A
 photo without a trimap is a full member. What cannot be read is an OSError that names the file.
 """
 
@@ -184,7 +184,7 @@ def _find(data_root: Path) -> tuple[Path, Path]:
                 raise FileNotFoundError(f"{absent} is missing beside {there[0]}: a set needs both. "
                                         f"{OWN}; {MOVE}")
     raise FileNotFoundError(f"{official / 'annotations' / SPLITS['train']} is missing. --data-root "
-                            "is the folder that holds oxford-iiit-pet/ (images/ and annotations/ "
+                            "is the folder that has oxford-iiit-pet/ (images/ and annotations/ "
                             f"with its lists). Photos of your own: {OWN}. `petweak data make` "
                             "writes the rendered pets, `petweak data fetch` the official photos.")
 

@@ -23,7 +23,7 @@ from petweak.data.pictures import bare, header, load_photo, walk
 _SPLIT = re.compile(r"(?:(?:data|dataset|images?|imgs?|photos?)[-_ ])?"
                     r"(train(?:ing|val)?|test(?:ing)?|val(?:id(?:ation)?)?)"
                     r"(?:[-_ ]?(?:set|split|data|dataset|images?|imgs?|photos?|\d+))*", re.I)
-# Folders that hold photos and are no class, and folders that hold masks.
+# Folders that contain photos and are no class, and folders that contain masks.
 PHOTO_FOLDERS = set(
     "data dataset images image img imgs jpegimages pngimages photos pictures".split())
 MASK_FOLDERS = set("""annotation annotations gt groundtruth ground_truth label labels mask masks
@@ -210,7 +210,7 @@ def set_masks_aside(source: Path, photos: list[Photo], listing: Listing) -> list
     if masks and not given:
         name = Path(next(iter(masks.values())).name).parent
         raise ValueError(f"{source} has a folder {name.as_posix()!r}, and no picture in it has the "
-                         "name of one photo beside it: if it holds masks, say --masks FOLDER, or "
+                         "name of one photo beside it: if it has masks, say --masks FOLDER, or "
                          "name them as the photos, such as photo.jpg.png; if photos, rename it")
     given_masks = set(given.values())
     for f, p in masks.items():
