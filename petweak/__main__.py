@@ -402,7 +402,7 @@ def parser() -> argparse.ArgumentParser:
     about = "one notebook, for every combination of parameters"
     add = command("sweep", "reporting.sweep:sweep", about, "run", "parameters", "cluster")
     add("notebook", type=_path, help="takes -p key=value,value or -p key='v,v;v'")
-    add = command("report", "reporting.report:write_report", "write the report anew")
+    add = command("report", "reporting.report:write_report", "write the report again")
     add("run_folder", type=_path, metavar="R", help="the run's folder")
     add("--format", dest="formats", nargs="+", default=["html"], help="html, pdf, md, latex")
     add = command("predict", predict, "masks of photos by a trained model")

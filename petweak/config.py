@@ -2,7 +2,7 @@
 
 `settings("photos", epochs=3)` is the way in, also from the command line and papermill. Names are
 flat and unique; code reads them by section (`s.training.epochs`). The cache key of a stage is the
-sections that it depends on, so a new setting belongs into the section of the stage that reads it.
+sections that it depends on, so a new setting belongs in the section of the stage that reads it.
 """
 
 import os
@@ -82,7 +82,7 @@ class Data(Section):
     leave_out: str = ""
 
 class Backbone(Section):
-    """The frozen classifier and the pass that fills the feature cache."""
+    """The frozen classifier and feature extraction, which fills the feature cache."""
     backbone: str = "efficientnet_lite0"
     image_size: int = _number(320, 32, 8192, multiple=32)  # pixels; the whole photo, as a square
     stored_levels: tuple[str, ...] = _rule(LEVELS, f"final and any of {', '.join(LEVELS)}",
@@ -104,7 +104,8 @@ class Cam(Section):
     cam: str = "gradcam"  # or any method of pytorch-grad-cam, by name
     cam_target: str = _one_of("pets", "top1")  # the explained score; top1 is the paper's
     cam_mirror: bool = True  # average the map with that of the mirror image
-    # 0.5 is the paper's, `otsu` takes one a photo, `val` chooses one on val.
+    # 0.5 is the paper's, `otsu` takes one a photo, `val` chooses one on val (after a refinement
+    # pipeline that centres its maps at Otsu's threshold, `val` is 0.5).
     threshold: str = _rule("val", "otsu, val, or a number between 0 and 1", _threshold)
 
 class Finetuning(Section):
@@ -298,7 +299,7 @@ PROFILES: dict[str, dict[str, Any]] = {
     "embedded": dict(
         image_size=192, decoder_channels=32, epochs=8, bootstrap=500, refinement_scales=(1.0, 1.25),
         grabcut_iterations=2, ensemble_size=3, rounds=3, round_epochs=4, last_epochs=8,
-        background_threshold=0.5),  # rendered borders are thin; tuned with ground truth in sight
+        background_threshold=0.5),  # rendered borders are thin; tuned with ground truth
     # A folder in the official layout, on a laptop.
     "photos": dict(),
     # The paper's: all photos, ResNet-50, COCO Mask R-CNN, a GPU; stride8 would be 8 MB a view.

@@ -13,7 +13,7 @@ one with several rows gives each a `part`, a name that stays. Rows lie in
 `tests/hard/results/<test file>.json`, are committed, and are the page's only source. A row has no
 clock time and no path of a machine; it names the commit it was tried on. A quick test's row
 is written only when it says something new, so `make test` leaves a clean checkout clean; that of a
-test in `tests/hard/` is written each time. Slow tests belong into `tests/hard/`, which
+test in `tests/hard/` is written each time. Slow tests belong in `tests/hard/`, which
 `make test-hard` alone collects; a quick version of each, where there can be one, stands among the
 other tests. `python tests/reliability.py` writes the page from the rows, after a merge say.
 """

@@ -76,7 +76,7 @@ def test_a_missing_mark_is_named_and_nothing_is_written(tmp_path):
 def test_the_readme_is_read_in_ten_minutes():
     text = README.read_text(encoding="utf-8")
     assert len(text.splitlines()) <= 300 and len(text.encode()) <= 30_000, (
-        "what is read once a year belongs into notebooks/guide.md or figures/results.md")
+        "what is read once a year belongs in notebooks/guide.md or figures/results.md")
 
 
 def test_every_committed_table_has_the_names_of_today():

@@ -341,7 +341,7 @@ def test_predict_refuses_before_any_work(trained, tmp_path, capsys):
     for photos, of, into, code, says in (
         (twice, model, out, 2, "would have one mask"),
         ([str(tmp_path / "missing.jpg")], model, out, 2, "there is no such file"),
-        ([twice[0]], str(tmp_path), out, 1, "holds no trained model"),
+        ([twice[0]], str(tmp_path), out, 1, "has no trained model"),
         ([twice[0]], str(trained), out, 1, f"there is {model}"),
         ([twice[0]], model, tmp_path, 2, "would replace the photo"),
     ):

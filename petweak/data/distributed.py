@@ -1,6 +1,6 @@
 """Several processes that torchrun has started: the first one runs the command, the others help it.
 
-Rank 0 alone reads what is there, decides what is missing, holds the locks and writes. What
+Rank 0 alone reads what is there, decides what is missing, keeps the locks and writes. What
 pays to be shared, a pass over the photos and a training, it calls by `together`: then all processes
 are in the same function, and `share` tells each its part. Otherwise the others wait. So a command
 need not know of processes, and no two of them can disagree on what comes next.

@@ -45,7 +45,7 @@ def fetch_official(data_root: str | Path, *, base_urls: Sequence[str] = BASE_URL
     archives' folder, tried in order. archives: file name -> md5.
 
     Raises FetchError where no address has the right archive; where a wrong one was put there by
-    hand (it becomes `<archive>.bad`); where an archive holds a link, a device or a path that leads
+    hand (it becomes `<archive>.bad`); where an archive has a link, a device or a path that leads
     out of it; and where a folder unpacked by something else is in the way."""
     root = Path(data_root)
     folder = root / "oxford-iiit-pet"
@@ -137,7 +137,7 @@ def _unpack(archive: Path, folder: Path, md5: str) -> None:
                              "run again to download it") from None
         whole = beside / folder.name
         if not whole.is_dir():
-            raise FetchError(f"{archive} holds no folder {folder.name}/")
+            raise FetchError(f"{archive} has no folder {folder.name}/")
         (whole / _MARKER).write_text(f"{md5} {_count(whole)}\n", encoding="utf-8")
         if not folder.exists():
             os.replace(whole, folder)

@@ -1,4 +1,4 @@
-"""The one pass of the frozen backbone, and its memory-mapped cache.
+"""Feature extraction, the one pass of the frozen backbone over the photos, and its cache.
 
     features/index.json          key, ids, levels, engine, passes, seconds, crc32 of each row
     features/<level>.npy         (N, 2, C, h, w) float16: the photo and its mirror image
@@ -6,10 +6,10 @@
 
 The pass writes into `features.partial/` batch by batch, notes each in a line of progress.jsonl, and
 renames the folder at the end. Batches are always cut alike, so a pass that was killed goes on with
-the very values it would have had. Its files have their full size from the first batch on: a disk
+the same values as without a stop. Its files have their full size from the first batch on: a disk
 that is too small is told there. A row is compared with its checksum when a process first reads it;
-a damaged one is made anew. Of several processes, each writes the rows of its batches, and the first
-one notes them when they are written.
+a damaged one is made again. Of several processes, each writes the rows of its batches, and the
+first one notes them when they are written.
 """
 
 import errno
@@ -107,7 +107,7 @@ class Features:
         if bad := self.bad_rows(level, rows):
             names = ", ".join(self.ids[r] for r in bad)
             what = f"{self.folder / level}.npy is damaged in the maps of {names}"
-            log.warning("%s, which are made anew", what)
+            log.warning("%s, which are made again", what)
             if self.mend:
                 self.mend(self, bad)
             if self.bad_rows(level, bad):

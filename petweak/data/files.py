@@ -1,4 +1,4 @@
-"""Files that are whole or absent, where they lie, and what they hold (hashes, damage)."""
+"""Files that are whole or absent, where they lie, and what they contain (hashes, damage)."""
 
 import errno
 import hashlib
@@ -75,7 +75,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
             yield beside
             beside.chmod(0o666 & ~_UMASK)
             if path.is_file() and not path.stat().st_size:
-                log.warning("%s was empty, and is made anew", path)
+                log.warning("%s was empty, and is made again", path)
             os.replace(beside, path)
         finally:
             beside.unlink(missing_ok=True)

@@ -25,7 +25,7 @@ from petweak.data import oxford_pets, pairing, pictures
 from petweak.data.files import content_of
 from petweak.data.masks import OWN_MASK, some, writer_of
 from petweak.data.oxford_pets import BREED_NAMES, SPECIES, SPLITS
-from petweak.data.pairing import MASK_FOLDERS, PHOTO_FOLDERS, Found, Photo, split_of
+from petweak.data.pairing import MASK_FOLDERS, PHOTO_FOLDERS, Listing, Photo, split_of
 from petweak.data.pictures import HIDDEN, LINK, MASKS, OTHER, SUFFIXES, bare, header
 
 SPECIES_NAMES = dict(cat="cat", cats="cat", dog="dog", dogs="dog")
@@ -41,7 +41,7 @@ THUMBNAIL = "in a folder of thumbnails, of photos elsewhere"
 _NUMBERED = re.compile(r"(.+)_\d+")  # breed_number, as the official photos are called
 
 
-def find(source: Path, chosen: list[str], without: set[Path]) -> Found:
+def find(source: Path, chosen: list[str], without: set[Path]) -> Listing:
     if source.suffix.lower() in (".csv", ".tsv") and source.is_file():
         return _table(source)
     top = source if source.is_dir() else source.parent
@@ -96,14 +96,14 @@ def _photos(files: list[tuple[Path, str]], source: Path) -> list[Photo]:
             for name, (f, why) in zip(names, files, strict=True)]
 
 
-def _folders(source: Path, files: list[tuple[Path, str]], chosen: list[str]) -> Found:
+def _folders(source: Path, files: list[tuple[Path, str]], chosen: list[str]) -> Listing:
     """(train|test/) (cats|dogs/) class/.../photo, or photos that lie in one folder."""
-    found = Found(_photos(files, source), {})
-    photos = [p for p in found.photos if not p.reason]
+    listing = Listing(_photos(files, source), {})
+    photos = [p for p in listing.photos if not p.reason]
     if not photos:
-        raise ValueError("; ".join([f"{source} holds no picture",
-                                    *pairing.grouped("left out", found.photos, "reason")]))
-    photos = pairing.set_masks_aside(source, photos, found)
+        raise ValueError("; ".join([f"{source} has no picture",
+                                    *pairing.grouped("left out", listing.photos, "reason")]))
+    photos = pairing.set_masks_aside(source, photos, listing)
     parts = {id(p): list(Path(p.name).parts[:-1]) for p in photos}
     inner = source
     while len(tops := {tuple(p[:1]) for p in parts.values()}) == 1 and tops != {()}:
@@ -123,7 +123,7 @@ def _folders(source: Path, files: list[tuple[Path, str]], chosen: list[str]) -> 
         if split_of(name) == "train" or not below <= tops - splits:
             raise ValueError(f"{inner} has a folder {name!r} beside folders of classes: move those "
                              "into train or test as well, or, if it is a class, rename it")
-        found.notes.append(f"the folder {name!r} is taken as a split: it holds the same classes")
+        listing.notes.append(f"the folder {name!r} is taken as a split: it has the same classes")
     for p in photos:
         path = parts[id(p)]
         if splits and path and path[0].lower() in splits:
@@ -135,8 +135,8 @@ def _folders(source: Path, files: list[tuple[Path, str]], chosen: list[str]) -> 
     photos = [p for p in photos if not p.reason]
     loose = [p for p in photos if not parts[id(p)]]
     if len(loose) == len(photos):
-        _by_name(found, source, photos, inner.name, chosen)
-        return found
+        _by_name(listing, source, photos, inner.name, chosen)
+        return listing
     for p in loose:
         p.reason = "in no class folder"
     numbers = (source / oxford_pets.CLASSES).is_file()  # which are names there
@@ -146,21 +146,22 @@ def _folders(source: Path, files: list[tuple[Path, str]], chosen: list[str]) -> 
             named = kind and len(path) > 1 and path[1].lower() not in PHOTO_FOLDERS and (
                 numbers or not _NO_NAME.fullmatch(path[1]))
             p.breed = path[1] if named else path[0]
-            if found.species.setdefault(p.breed, kind) != kind:
+            if listing.species.setdefault(p.breed, kind) != kind:
                 raise ValueError(f"two classes are called {p.breed!r}, in {p.name} and elsewhere: "
                                  "rename one of their folders")
-    return found
+    return listing
 
 
-def _by_name(found: Found, source: Path, photos: list[Photo], one: str, chosen: list[str]) -> None:
+def _by_name(listing: Listing, source: Path, photos: list[Photo], one: str, chosen: list[str]
+             ) -> None:
     """Classes of photos in one folder: `breed_number` of known breeds, else all are class `one`."""
     known = {plain(name): name for name in (*BREED_NAMES, *chosen)}
     match = {id(p): _NUMBERED.fullmatch(p.file.stem) for p in photos}
     breeds = {k: known.get(plain(m[1])) for k, m in match.items() if m}
     if 2 * sum(map(bool, breeds.values())) <= len(photos):
         names = {m[1] for m in match.values() if m and oxford_pets.is_class_name(m[1])}
-        found.notes += [f"one class, {one}. If {name} in the names of files is a class, say "
-                        "--classes with all classes" for name in sorted(names)[:1]]
+        listing.notes += [f"one class, {one}. If {name} in the names of files is a class, say "
+                          "--classes with all classes" for name in sorted(names)[:1]]
         said = {SPECIES_NAMES.get(re.split("[^a-z]", p.file.stem.lower())[0], "") for p in photos}
         if {"cat", "dog"} <= said:
             raise ValueError(f"{source}: photos of cats and of dogs, by the names of files, lie in "
@@ -170,15 +171,15 @@ def _by_name(found: Found, source: Path, photos: list[Photo], one: str, chosen: 
     for p in photos:
         if breed := breeds.get(id(p)):
             p.breed = breed
-            found.species.setdefault(breed, "")
+            listing.species.setdefault(breed, "")
         else:
             p.reason = "its name is not BREED_NUMBER of a known breed"
 
 
 def _official(source: Path, files: list[tuple[Path, str]], lists: list[Path],
-              chosen: list[str]) -> Found:
+              chosen: list[str]) -> Listing:
     """Oxford-IIIT Pet, re-packed: wherever its folders lie; with its lists or without."""
-    found, trimaps = Found([], {}, official=bool(lists)), defaultdict(list)
+    listing, trimaps = Listing([], {}, official=bool(lists)), defaultdict(list)
     for f, why in files:
         if not why and f.parent.name.lower() == "trimaps":
             trimaps[f.stem.casefold()].append(f)
@@ -197,18 +198,18 @@ def _official(source: Path, files: list[tuple[Path, str]], lists: list[Path],
             p.masks = trimaps[next((name for name in names if name in trimaps), "")]
             by_stem[stem].append(p)
     if not lists:
-        found.photos = photos
-        _by_name(found, source, [p for p in photos if not p.reason], "", chosen)
-        if not found.species:
+        listing.photos = photos
+        _by_name(listing, source, [p for p in photos if not p.reason], "", chosen)
+        if not listing.species:
             raise ValueError(f"{source} has trimaps, but neither trainval.txt nor photos called "
                              "BREED_NUMBER of known breeds: give class folders and --masks, or a "
                              "CSV")
-        _one_trimap_each(source, found)
-        return found
+        _one_trimap_each(source, listing)
+        return listing
     rows = _read_lists(lists)
     class_ids = {i: class_id for i, (class_id, *_) in rows.items()}
     names, doubts = oxford_pets.class_names(lists[0].parent, class_ids)
-    found.notes += doubts
+    listing.notes += doubts
     of_two = {bare(stem): stem for stem in by_stem}  # x.heic.jpg
     for image_id, (class_id, kind, split) in rows.items():
         stem = image_id.casefold()
@@ -217,27 +218,27 @@ def _official(source: Path, files: list[tuple[Path, str]], lists: list[Path],
         p.id, p.breed, p.split = image_id, names[class_id], split
         for twin in more:
             twin.reason = f"{p.name} has the same name"
-        if found.species.setdefault(p.breed, SPECIES[kind]) != SPECIES[kind]:
+        if listing.species.setdefault(p.breed, SPECIES[kind]) != SPECIES[kind]:
             raise ValueError(f"{p.breed} is a cat and a dog in the lists of {source}")
-        found.photos.append(p)
-    _one_trimap_each(source, found)
+        listing.photos.append(p)
+    _one_trimap_each(source, listing)
     for p in (p for same in by_stem.values() for p in same):
         p.reason = "in no list"
-    listed = set(map(id, found.photos))
-    found.photos += [p for p in photos if id(p) not in listed]
-    return found
+    listed = set(map(id, listing.photos))
+    listing.photos += [p for p in photos if id(p) not in listed]
+    return listing
 
 
-def _one_trimap_each(source: Path, found: Found) -> None:
+def _one_trimap_each(source: Path, listing: Listing) -> None:
     """Of the trimaps of a photo the first that can be read; they may not differ."""
     twins = []
-    for p in found.photos:
+    for p in listing.photos:
         if len(p.masks) > 1 and not p.reason:
             first, *more = [f for f in p.masks if _is_readable(f)] or p.masks[:1]
             twins += [(first, f) for f in more]
             p.masks = [first]
     if twins and not pairing.same_foreground(*map(list, zip(*twins, strict=True))):
-        found.unclear = pairing.differ(source, sum(twins, ()))
+        listing.unclear = pairing.differ(source, sum(twins, ()))
 
 
 def _is_readable(file: Path) -> bool:
@@ -289,9 +290,9 @@ def _read_json(file: Path, source: Path) -> Any:
 
 
 def _coco(annotated: dict[Path, dict], top: Path, files: list[tuple[Path, str]],
-          chosen: list[str]) -> Found:
+          chosen: list[str]) -> Listing:
     """COCO's instances: a photo's class is its category, its mask the union of its instances."""
-    by_name, found, counts = defaultdict(list), Found([], {}), Counter()
+    by_name, listing, counts = defaultdict(list), Listing([], {}), Counter()
     listed = defaultdict(list)  # {photo: (how well its path fits, its entry, the .json)}
     there = {p.file: p for p in _photos(files, top) if p.file not in annotated}
     for f, why in files:
@@ -299,14 +300,14 @@ def _coco(annotated: dict[Path, dict], top: Path, files: list[tuple[Path, str]],
             by_name[f.name.casefold()].append(f)
     for file, data in annotated.items():
         try:
-            photos = list(_coco_photos(file, data, by_name, found, chosen, counts))
+            photos = list(_coco_photos(file, data, by_name, listing, chosen, counts))
         except (LookupError, TypeError, AttributeError, ArithmeticError) as error:
             raise ValueError(f"{file} is not as COCO's instances are: {error!r}") from None
         for p in photos:
             there.pop(p.file, None)
             fits = _shared(p.file.parts, PurePosixPath(p.name).parts)
             listed[p.file].append((fits, p, file))
-        found.photos += photos
+        listing.photos += photos
     for of in listed.values():
         best = max(fits for fits, *_ in of)
         first, *more = [(p, file) for fits, p, file in of if fits == best]
@@ -317,15 +318,15 @@ def _coco(annotated: dict[Path, dict], top: Path, files: list[tuple[Path, str]],
             p.reason = p.reason or NO_PHOTO
     for p in there.values():
         p.reason = p.reason or "in no annotation"
-    found.photos += there.values()
+    listing.photos += there.values()
     says = dict(several="several pets: the mask is their union",
                 mixed="pets of several classes: the class is that of the largest area")
-    found.notes += [f"{counts[k]} photos show {text}" for k, text in says.items() if counts[k]]
-    found.read = set(annotated)
-    return found
+    listing.notes += [f"{counts[k]} photos show {text}" for k, text in says.items() if counts[k]]
+    listing.read = set(annotated)
+    return listing
 
 
-def _coco_photos(file: Path, data: dict, by_name: dict[str, list[Path]], found: Found,
+def _coco_photos(file: Path, data: dict, by_name: dict[str, list[Path]], listing: Listing,
                  chosen: list[str], counts: Counter) -> Iterator[Photo]:
     names, of_image = {}, defaultdict(list)
     words = re.findall("[a-z]+", f"{file.stem} {file.parent.name}".lower())
@@ -341,14 +342,14 @@ def _coco_photos(file: Path, data: dict, by_name: dict[str, list[Path]], found: 
     for a in data["annotations"]:
         category, image_id = _id(a["category_id"]), _id(a["image_id"])
         name = names[category]
-        found.species[name] = SPECIES_NAMES.get(groups[category].lower(), "")
+        listing.species[name] = SPECIES_NAMES.get(groups[category].lower(), "")
         if image_id not in listed:
             lost.append(f"{a['image_id']!r}")
         elif not chosen or name in chosen:
             of_image[image_id].append(a)
     if lost:
-        found.notes.append(f"doubt: {len(lost)} annotations in {file} are of no photo that is in "
-                           f"its images, by their image_id: {some(sorted(set(lost)))}")
+        listing.notes.append(f"doubt: {len(lost)} annotations in {file} are of no photo that is in "
+                             f"its images, by their image_id: {some(sorted(set(lost)))}")
     for image in data["images"]:
         parts, pets = PurePosixPath(image["file_name"].replace("\\", "/")).parts, Counter()
         same, of = by_name.get(parts[-1].casefold(), []), of_image[_id(image["id"])]
@@ -367,7 +368,7 @@ def _coco_photos(file: Path, data: dict, by_name: dict[str, list[Path]], found: 
             p.reason = "no pet is annotated"
         elif all(a.get("segmentation") for a in of):
             p.masks = [partial(_coco_mask, of, image.get("height"), image.get("width"),
-                               found.beyond)]
+                               listing.beyond)]
         else:
             p.note = "an annotation is a box without an outline"
         if not p.reason:
@@ -448,7 +449,7 @@ def _counts(text: str) -> list[int]:
     return counts
 
 
-def _table(file: Path) -> Found:
+def _table(file: Path) -> Listing:
     """A CSV of `file` and `class`, and `split`, `mask`, `species` if they are there. ValueError
     for what would be lost: a second column of a name, one of nearly a name, cells without one."""
     text, first = oxford_pets.read_text(file), 2
@@ -458,7 +459,7 @@ def _table(file: Path) -> Found:
     if excel := re.match(r"sep=(.)\r?\n", text):
         text, first = text[excel.end():], 3
     delimiter = excel[1] if excel else max(",;\t", key=text.partition("\n")[0].count)
-    found, by_file = Found([], {}, read={file}), {}
+    listing, by_file = Listing([], {}, read={file}), {}
     try:
         header, *rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
     except (csv.Error, ValueError) as error:
@@ -504,18 +505,18 @@ def _table(file: Path) -> Found:
         if row["mask"] and (mask := _beside(file, row["mask"])) not in p.masks:
             p.masks.append(mask)
         kind = SPECIES_NAMES.get(kind, "")
-        if kind and found.species.get(breed) not in (None, "", kind):
+        if kind and listing.species.get(breed) not in (None, "", kind):
             raise ValueError(f"{where}: {breed} is a cat and a dog")
-        found.species[breed] = kind or found.species.get(breed, "")
+        listing.species[breed] = kind or listing.species.get(breed, "")
     if not by_file:
         raise ValueError(f"{file} lists no photo: below the names it takes a line for each")
-    found.photos = list(by_file.values())
+    listing.photos = list(by_file.values())
     if unread:
-        found.notes.append(f"columns of {file.name} that are not read: {', '.join(unread)} "
-                           f"({', '.join(COLUMNS)} are)")
-    if n := sum(len(p.masks) > 1 for p in found.photos):
-        found.notes.append(f"{n} photos have several masks: their union is taken")
-    return found
+        listing.notes.append(f"columns of {file.name} that are not read: {', '.join(unread)} "
+                             f"({', '.join(COLUMNS)} are)")
+    if n := sum(len(p.masks) > 1 for p in listing.photos):
+        listing.notes.append(f"{n} photos have several masks: their union is taken")
+    return listing
 
 
 def _beside(file: Path, name: str) -> Path:
@@ -524,16 +525,16 @@ def _beside(file: Path, name: str) -> Path:
     return path if path.exists() else Path(os.path.abspath(file.parent / name.replace("\\", "/")))
 
 
-def name_classes(found: Found, notes: Path) -> None:
+def name_classes(listing: Listing, notes: Path) -> None:
     """Classes that are numbers get the names of `classes.txt`, if that is in the folder `notes`."""
-    if (file := notes / oxford_pets.CLASSES).is_file() and all(map(str.isdecimal, found.species)):
-        ids = {breed: int(breed) for breed in found.species}
+    if (file := notes / oxford_pets.CLASSES).is_file() and all(map(str.isdecimal, listing.species)):
+        ids = {breed: int(breed) for breed in listing.species}
         names, _ = oxford_pets.class_names(notes, ids)
-        found.species = {names[ids[breed]]: kind for breed, kind in found.species.items()}
-        found.photos = [p for p in found.photos if p.file != file]
-        for p in (p for p in found.photos if p.breed):
+        listing.species = {names[ids[breed]]: kind for breed, kind in listing.species.items()}
+        listing.photos = [p for p in listing.photos if p.file != file]
+        for p in (p for p in listing.photos if p.breed):
             p.breed = names[ids[p.breed]]
-        found.source = file
+        listing.source = file
 
 
 def plain(name: str) -> str:

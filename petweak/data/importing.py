@@ -30,7 +30,7 @@ from petweak.data.oxford_pets import BREED_NAMES, SPECIES, SPLITS
 from petweak.data.pictures import bare, header, load_image, load_photo
 
 RECORD = "import.json"  # in annotations/: that this folder is an import, and of what
-TABLE = "import.csv"  # in annotations/: every file that was found, its id or why it is left out
+TABLE = "import.csv"  # in annotations/: every file of the source, its id or why it is left out
 OF_TRIMAP = np.array([0, FOREGROUND, 0, IGNORE], np.uint8)  # 1, 2, 3 -> a mask, of 0: background
 TRIMAPS = "masks: trimaps, taken as they are"
 OUTLINES = "masks: drawn from the outlines in the source"
@@ -54,11 +54,11 @@ def import_photos(source: str | Path, data_root: str | Path, *, masks: str | Pat
     one may be of a class with a comma in its name.
 
     A set that the same call made from the same files is left as it is, but for files that are
-    missing, which are made anew; a line names those that have changed. Raises FileNotFoundError for
-    a source that is not there, FileExistsError where `data_root` holds anything else, another
-    OSError where that cannot be written to, and ValueError, before anything is written, for what
-    cannot be understood: no usable photo, unknown species, two classes of one name, masks that fit
-    no photo or whose values are not clear."""
+    missing, which are made again; a line names those that have changed. FileNotFoundError for a
+    source that is not there, FileExistsError where `data_root` has anything else, another OSError
+    where that cannot be written to, and ValueError, before anything is written, for what cannot be
+    understood: no usable photo, unknown species, two classes of one name, masks that fit no photo
+    or whose values are not clear."""
     source, root = (Path(os.path.abspath(p)) for p in (source, data_root))
     masks = masks and Path(os.path.abspath(masks))
     if not 0 < test_fraction < 1:
@@ -69,25 +69,25 @@ def import_photos(source: str | Path, data_root: str | Path, *, masks: str | Pat
         if there.is_dir() and root.resolve().is_relative_to(there.resolve()):
             raise ValueError(f"{root} lies inside of {there}, where nothing is written: give "
                              "another folder")
-    wanted = [classes] if isinstance(classes, str) else list(classes)
-    parts = [[c.strip() for c in text.split(",") if c.strip()] for text in wanted]
-    found = finders.find(source, list(dict.fromkeys(filter(None, (*wanted, *sum(parts, []))))),
-                         {root, masks} - {None})
-    found.source = source
-    finders.name_classes(found, source if source.is_dir() else source.parent)
-    pairing.pair_beside(found)
+    texts = [classes] if isinstance(classes, str) else list(classes)
+    parts = [[c.strip() for c in text.split(",") if c.strip()] for text in texts]
+    listing = finders.find(source, list(dict.fromkeys(filter(None, (*texts, *sum(parts, []))))),
+                           {root, masks} - {None})
+    listing.source = source
+    finders.name_classes(listing, source if source.is_dir() else source.parent)
+    pairing.pair_beside(listing)
     if masks:
-        pairing.match_masks(found, masks)
-    elif found.unclear:
-        raise ValueError(found.unclear)
-    if not found.official:
-        pairing.leave_twins_out(found)
-    chosen = sum(([text] if text in found.species else part
-                  for text, part in zip(wanted, parts, strict=True)), [])
-    _choose(found, chosen)
-    found.species = _species(found, [species] if isinstance(species, str) else species)
-    options = [link, test_fraction, seed, foreground, found.species, chosen]
-    record = {"kind": "import", "source": str(source), "content": _content(found, options)}
+        pairing.match_masks(listing, masks)
+    elif listing.unclear:
+        raise ValueError(listing.unclear)
+    if not listing.official:
+        pairing.leave_twins_out(listing)
+    chosen = sum(([text] if text in listing.species else part
+                  for text, part in zip(texts, parts, strict=True)), [])
+    _choose(listing, chosen)
+    listing.species = _species(listing, [species] if isinstance(species, str) else species)
+    options = [link, test_fraction, seed, foreground, listing.species, chosen]
+    record = {"kind": "import", "source": str(source), "content": _content(listing, options)}
     target = root / "oxford-iiit-pet"
     first = "has been imported before; nothing was written"
     before, missing = _before(root, target, record)
@@ -97,15 +97,15 @@ def import_photos(source: str | Path, data_root: str | Path, *, masks: str | Pat
             before, missing = _before(root, target, record)  # of a process that was faster
             if missing or not before:
                 first = (f"has been imported before; {len(missing)} of its files were missing, and "
-                         f"are made anew: {some(missing)}" if before else "is imported")
+                         f"are made again: {some(missing)}" if before else "is imported")
                 note = Path("annotations", RECORD)  # by which an import that was killed is known
                 beside = files.partial_folder(root, "import", lambda left: (
                     files.read_json(left / note) or {}).get("kind") == "import")
                 try:
                     files.write_json(beside / note, {"kind": "import"})  # whose the folder is
                     with files.on_disk(target):
-                        report = _write(
-                            found, beside, link, test_fraction, seed, foreground, progress)
+                        report = _write(listing, beside, link, test_fraction, seed, foreground,
+                                        progress)
                         report = [line.replace(str(beside), str(target)) for line in report]
                         made = {f.relative_to(beside).as_posix(): files.file_hash(f)
                                 for f in sorted(beside.rglob("*")) if not f.is_dir()}
@@ -144,46 +144,46 @@ def _before(root: Path, target: Path, record: dict[str, Any]) -> tuple[dict[str,
             f"{target} was imported from {before.get('source')} with other options, or the files "
             "there have changed since. It is left alone: give another folder, or delete it")
     if target.exists() or root.is_dir() and any(p.name[0] != "." for p in root.iterdir()):
-        raise FileExistsError(f"{root} holds other files and is left alone: give a new folder")
+        raise FileExistsError(f"{root} has other files and is left alone: give a new folder")
     return {}, []
 
 
-def _content(found: pairing.Found, options: list) -> str:
+def _content(listing: pairing.Listing, options: list) -> str:
     """The hash of what the set is made from: options, and the names, sizes and times of files."""
-    read = {f for p in found.photos for f in (p.file, *p.masks) if isinstance(f, Path)}
-    read |= found.read
+    read = {f for p in listing.photos for f in (p.file, *p.masks) if isinstance(f, Path)}
+    read |= listing.read
     stats = [(str(f), f.stat()) if f.exists() else (str(f), None) for f in sorted(read)]
     lines = [f"{name!a} {s and (s.st_size, s.st_mtime_ns)}" for name, s in stats]
-    photos = [f"{p.name!a} {p.breed} {p.split} {p.reason} {len(p.masks)}" for p in found.photos]
+    photos = [f"{p.name!a} {p.breed} {p.split} {p.reason} {len(p.masks)}" for p in listing.photos]
     return files.text_hash("\n".join([repr(options), *lines, *photos]))
 
 
-def _choose(found: pairing.Found, chosen: list[str]) -> None:
+def _choose(listing: pairing.Listing, chosen: list[str]) -> None:
     """Keep the classes that are chosen. ValueError for one that is not there, and for two classes
     of one name."""
-    if unknown := [c for c in chosen if c not in found.species]:
-        raise ValueError(f"{found.source}: no class is called {', '.join(unknown)}: there are "
-                         f"{', '.join(sorted(found.species))}")
-    for p in found.photos:
+    if unknown := [c for c in chosen if c not in listing.species]:
+        raise ValueError(f"{listing.source}: no class is called {', '.join(unknown)}: there are "
+                         f"{', '.join(sorted(listing.species))}")
+    for p in listing.photos:
         if chosen and p.breed and p.breed not in chosen:
             p.reason = p.reason or "of a class that was not asked for"
-    names = sorted(found.species, key=lambda c: (c.casefold(), c))
-    found.species = {c: found.species[c] for c in names if not chosen or c in chosen}
+    names = sorted(listing.species, key=lambda c: (c.casefold(), c))
+    listing.species = {c: listing.species[c] for c in names if not chosen or c in chosen}
     alike = defaultdict(list)
-    for name in found.species:
+    for name in listing.species:
         if not name.strip() or not name.isprintable():
-            raise ValueError(f"{found.source}: the class {name!r} has a name that cannot be "
+            raise ValueError(f"{listing.source}: the class {name!r} has a name that cannot be "
                              "printed: rename it")
         alike[finders.plain(name)].append(name)
     for names in alike.values():
         if len(names) > 1:
-            raise ValueError(f"{found.source}: the classes {' and '.join(map(repr, names))} have "
+            raise ValueError(f"{listing.source}: the classes {' and '.join(map(repr, names))} have "
                              "the same name: rename one of them")
 
 
-def _species(found: pairing.Found, options: Sequence[str]) -> dict[str, str]:
+def _species(listing: pairing.Listing, options: Sequence[str]) -> dict[str, str]:
     """The species of every class: the option's, what the source says, what the name says."""
-    said, rest, hints, parts = {}, "", found.species, []
+    said, rest, hints, parts = {}, "", listing.species, []
     for text in options:
         name, _, value = text.rpartition("=")
         whole = name.strip() in hints and value.strip().lower() in finders.SPECIES_NAMES
@@ -199,7 +199,7 @@ def _species(found: pairing.Found, options: Sequence[str]) -> dict[str, str]:
             raise ValueError(f"species {part!r}: write NAME=cat or NAME=dog, or one for all")
         said, rest = (said | {name.strip(): kind}, rest) if name else (said, kind)
     if unknown := sorted(set(said) - set(hints)):
-        raise ValueError(f"{found.source}: no class is called {', '.join(unknown)}: there are "
+        raise ValueError(f"{listing.source}: no class is called {', '.join(unknown)}: there are "
                          f"{', '.join(hints)}")
     official = {finders.plain(n): SPECIES[not n[0].isupper()] for n in BREED_NAMES}
     known = {name: said.get(name) or hint or finders.SPECIES_NAMES.get(name.lower())
@@ -210,25 +210,25 @@ def _species(found: pairing.Found, options: Sequence[str]) -> dict[str, str]:
         answer = (" ".join(map(shlex.quote, typed)) + " ..." * (len(asked) > 8) if odd else
                   ",".join(typed) + ",..." * (len(asked) > 8))
         raise ValueError(
-            f"{found.source}: cat or dog? Nothing says so of {', '.join(asked[:8])}"
+            f"{listing.source}: cat or dog? Nothing says so of {', '.join(asked[:8])}"
             f"{' ...' * (len(asked) > 8)}: say --species {answer}, with dog where it is one, or "
             "one species for all of them; --classes NAME,NAME leaves the others out")
     return known
 
 
-def _write(found: pairing.Found, beside: Path, link: bool, test_fraction: float, seed: int,
+def _write(listing: pairing.Listing, beside: Path, link: bool, test_fraction: float, seed: int,
            foreground: str, progress: bool) -> list[str]:
     """Write the layout into `beside`, and return the report."""
     hashes: dict[str, pairing.Photo] = {}
-    for p in tqdm(found.photos, desc="photos", unit="photo", disable=None if progress else True):
+    for p in tqdm(listing.photos, desc="photos", unit="photo", disable=None if progress else True):
         if not p.reason:
-            p.reason = _fault(p, hashes, found.official)
-    used = [p for p in found.photos if not p.reason]
+            p.reason = _fault(p, hashes, listing.official)
+    used = [p for p in listing.photos if not p.reason]
     if len(used) < 2:
-        left = pairing.grouped("left out", found.photos, "reason")
-        raise ValueError("; ".join([f"{found.source}: {len(used)} usable photos: train and test "
+        left = pairing.grouped("left out", listing.photos, "reason")
+        raise ValueError("; ".join([f"{listing.source}: {len(used)} usable photos: train and test "
                                     "need one each", *left]))
-    lines = [_split(found.source, used, test_fraction, seed), *found.notes]
+    lines = [_split(listing.source, used, test_fraction, seed), *listing.notes]
     _name(used)
     trimap_of, said = _trimaps(used, foreground or "auto")
     room = sum(p.file.stat().st_size for p in used if not link)
@@ -245,30 +245,30 @@ def _write(found: pairing.Found, beside: Path, link: bool, test_fraction: float,
             Image.fromarray(trimap).save(notes / "trimaps" / f"{p.id}.png")
     if link and links < len(used):
         lines.append(f"{len(used) - links} photos are copies: no links can be made here")
-    _write_lists(found, used, notes)
+    _write_lists(listing, used, notes)
     lines += pairing.twins_apart(used)
     pets = oxford_pets.read_pets(beside)
     if {TRIMAPS, OUTLINES} & set(said):  # of other masks the doubts are known
         pets = oxford_pets.check(pets)
         if TRIMAPS in said and any("1 and 2 exchanged" in doubt for doubt in pets.doubts):
             said.append("if 1 is background and 2 the pet, say --foreground 2")
-    if found.beyond:
-        said.append(f"outlines go beyond the edges of {len(found.beyond)} photos, and are cut "
-                    f"there: {some(sorted(found.beyond))}")
+    if listing.beyond:
+        said.append(f"outlines go beyond the edges of {len(listing.beyond)} photos, and are cut "
+                    f"there: {some(sorted(listing.beyond))}")
     wrong = [p.name for p in used if p.note.startswith(NO_OUTLINES)]
     if many(wrong, drawn := [p for p in used if p.masks or p.name in wrong]):
         said.append(f"doubt: the outlines of {len(wrong)} of {len(drawn)} photos are not right"
                     + ", and those of the others may not be" * (len(wrong) < len(drawn)))
     known = list(oxford_pets.describe(pets))[1:-1]  # as `petweak data check` says it
-    return [*known, *lines, *said, *pairing.grouped("left out", found.photos, "reason"),
+    return [*known, *lines, *said, *pairing.grouped("left out", listing.photos, "reason"),
             *pairing.grouped("without a mask", used, "note")]
 
 
-def _write_lists(found: pairing.Found, used: list[pairing.Photo], notes: Path) -> None:
+def _write_lists(listing: pairing.Listing, used: list[pairing.Photo], notes: Path) -> None:
     there = {p.breed for p in used}
     ranks, count, rows = {}, Counter(), defaultdict(list)
-    for breed in (b for b in found.species if b in there):
-        kind = SPECIES.index(found.species[breed]) + 1
+    for breed in (b for b in listing.species if b in there):
+        kind = SPECIES.index(listing.species[breed]) + 1
         count[kind] += 1
         ranks[breed] = f"{len(ranks) + 1} {kind} {count[kind]}"
     for p in used:
@@ -277,8 +277,8 @@ def _write_lists(found: pairing.Found, used: list[pairing.Photo], notes: Path) -
         files.write_text(notes / file, "".join(rows[split]))
     names = "".join(f"{rank.split()[0]} {breed}\n" for breed, rank in ranks.items())
     files.write_text(notes / oxford_pets.CLASSES, names)
-    table = [(p.id, p.name, p.breed, "" if p.reason else found.species[p.breed], p.split, p.reason,
-              p.note) for p in found.photos]
+    table = [(p.id, p.name, p.breed, "" if p.reason else listing.species[p.breed], p.split,
+              p.reason, p.note) for p in listing.photos]
     columns = ["id", "file", "class", "species", "split", "left_out", "note"]
     files.write_frame(notes / TABLE, pd.DataFrame(table, columns=columns))
 

@@ -27,7 +27,7 @@ def doubts(files: Mapping[str, Path], photos: Mapping[str, Path], reading: masks
     sizes with width and height exchanged, shapes of other pictures, background and foreground
     exchanged, or lines in place of areas (these two: a doubt, if the user names the foreground)."""
     seen = dict(zip(files, masks.look(files.values()), strict=True))
-    where, found = next(iter(files.values())).parent, []
+    where, sentences = next(iter(files.values())).parent, []
     values = masks.listed(masks.union(seen.values(), reading.channel), reading.channel)
     decided = {i: s.read(reading) for i, s in seen.items()}
     small = {i: mask >= masks.IGNORE for i, mask in decided.items()}
@@ -36,19 +36,19 @@ def doubts(files: Mapping[str, Path], photos: Mapping[str, Path], reading: masks
     read = f"read as {reading.text}; values found: {values}"
     faint = [i for i, m in small.items() if m.mean() < FAINT and i not in empty]
     if many(faint, files):
-        found.append(f"{len(faint)} of {len(files)} masks have next to no foreground, under "
-                     f"{FAINT:.1%} of the photo ({read}): {masks.some(faint)}")
+        sentences.append(f"{len(faint)} of {len(files)} masks have next to no foreground, under "
+                         f"{FAINT:.1%} of the photo ({read}): {masks.some(faint)}")
     for ids, what in ((empty, "no foreground"), (full, "foreground everywhere")):
         if len(ids) == len(files):
             raise ValueError(f"{where}: all masks have {what} ({read}). {masks.way_out(setting)}")
         if many(ids, files):
-            found.append(f"{len(ids)} of {len(files)} masks have {what} ({read}): "
-                         f"{masks.some(ids)}")
-    found += _shapes(seen, photos, where)
+            sentences.append(f"{len(ids)} of {len(files)} masks have {what} ({read}): "
+                             f"{masks.some(ids)}")
+    sentences += _shapes(seen, photos, where)
     soft = np.concatenate(list(decided.values()))
-    if (unsure := bool(reading.scale) * ((soft > 51) & (soft < 204)).mean()) > 0.5:
-        found.append(f"{where}: {unsure:.0%} of the probabilities lie between 0.2 and 0.8 "
-                     f"({read}): are these masks?")
+    if (undecided := bool(reading.scale) * ((soft > 51) & (soft < 204)).mean()) > 0.5:
+        sentences.append(f"{where}: {undecided:.0%} of the probabilities lie between 0.2 and 0.8 "
+                         f"({read}): are these masks?")
     # Pets are in the middle: of 2,400 masks of two segmenters, and of trimaps, under 1 % lie more
     # at the frame than in the middle, and none covers half of the frame as well.
     rest = [i for i in small if i not in empty and i not in full]
@@ -60,19 +60,19 @@ def doubts(files: Mapping[str, Path], photos: Mapping[str, Path], reading: masks
                 f"middle of {masks.some(outside)}")
         if len(outside) > len(rest) / 2 and not reading.told:
             raise ValueError(f"{text}. {masks.way_out(setting)}")
-        found.append(text)
+        sentences.append(text)
     few = chosen([i for i in rest if i not in outside])
     least = masks.IGNORE + bool(reading.ignore)  # a border that was read as the pet is lines, too
     lines = [i for i in few if is_lines(masks.read_foreground(files[i], reading) >= least)]
-    if many(lines, few) and unsure <= 0.5:
+    if many(lines, few) and undecided <= 0.5:
         text = (f"{where}: {len(lines)} of {len(few)} masks are lines, such as outlines that are "
                 f"not filled ({read}): {masks.some(lines)}")
         if len(lines) > len(few) / 2 and not reading.told:
             raise ValueError(f"{text}. Fill them. {masks.way_out(setting)}")
-        found.append(text)
+        sentences.append(text)
     for i in (i for i in rest if masks.on_stored_pixels(seen[i].size, photos[i])):
         small[i] = ARRAY_TURNS[header(photos[i]).orientation](small[i])
-    return found + turned({i: small[i] for i in rest}, photos, f"{where}: masks")
+    return sentences + turned({i: small[i] for i in rest}, photos, f"{where}: masks")
 
 
 def many(odd: Sized, of: Sized) -> bool:

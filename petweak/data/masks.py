@@ -157,11 +157,11 @@ def find_masks(folder: Path, ids: Sequence[str]) -> dict[str, Path]:
         owner = file.stem if file.stem in listed else stem  # an id may end in _mask itself
         for name in {owner, owner.casefold()}:
             named.setdefault(name, []).append((*rank, name != owner, file))
-    found = {i: min(files)[-1] for i in ids if (files := named.get(i) or named.get(i.casefold()))}
-    if missing := [i for i in ids if i not in found]:
+    masks = {i: min(files)[-1] for i in ids if (files := named.get(i) or named.get(i.casefold()))}
+    if missing := [i for i in ids if i not in masks]:
         raise FileNotFoundError(f"{folder} lacks the masks of {some(missing)}; every photo needs "
                                 "one, train and test: <id>.png, or .tif, .jpg, <id>_mask.png")
-    return found
+    return masks
 
 
 def mask_files(folder: Path) -> list[Path]:
@@ -260,11 +260,11 @@ def _looked_at(path: Path, _: str, pages: bool = False) -> Seen:
     h, w = next(iter(channels.values())).shape
     for name, channel in channels.items():
         small[name] = small_copy(channel)
-        found = np.flatnonzero(np.bincount(channel.ravel())) if channel.dtype == np.uint8 else (
+        levels = np.flatnonzero(np.bincount(channel.ravel())) if channel.dtype == np.uint8 else (
             np.unique(channel))
-        if len(found) > 256:
-            found = found[np.linspace(0, len(found) - 1, 257).astype(int)]
-        values[name] = frozenset(found.tolist())
+        if len(levels) > 256:
+            levels = levels[np.linspace(0, len(levels) - 1, 257).astype(int)]
+        values[name] = frozenset(levels.tolist())
     pairs = np.unique(channels["index"].astype(np.int64) << 24 | channels["colour"]).tolist() if (
         "index" in channels) else []
     lossy = header(path).kind.startswith(("JPEG,", "MPO,"))

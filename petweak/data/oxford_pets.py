@@ -1,10 +1,10 @@
 """Oxford-IIIT Pet's layout on disk -> samples: the full set, a part of it, the rendered pets, and
 photos of one's own in the same layout.
 
-The official folder holds oddities: GIF and PNG files named .jpg, .mat files, photos in no list,
+The official folder has oddities: GIF and PNG files named .jpg, .mat files, photos in no list,
 and, in a part of the set, class ids with gaps. Sets of one's own have other suffixes, no trimaps,
 and file names that tell no class. So files are looked up through the lists alone, by their stem,
-photos are decoded by content (`petweak.data.pictures`), and labels are counted anew from 0. A
+photos are decoded by content (`petweak.data.pictures`), and labels are counted from 0. A
 photo without a trimap is a full member. What cannot be read is an OSError that names the file.
 """
 
@@ -184,7 +184,7 @@ def _find(data_root: Path) -> tuple[Path, Path]:
                 raise FileNotFoundError(f"{absent} is missing beside {there[0]}: a set needs both. "
                                         f"{OWN}; {MOVE}")
     raise FileNotFoundError(f"{official / 'annotations' / SPLITS['train']} is missing. --data-root "
-                            "is the folder that holds oxford-iiit-pet/ (images/ and annotations/ "
+                            "is the folder that has oxford-iiit-pet/ (images/ and annotations/ "
                             f"with its lists). Photos of your own: {OWN}. `petweak data make` "
                             "writes the rendered pets, `petweak data fetch` the official photos.")
 
@@ -247,12 +247,12 @@ def _files(folder: Path) -> Callable[[str], list[Path]]:
 def _check_files(root: Path, ids: Container[str], *finders: Callable[[str], list[Path]]) -> None:
     """ValueError where an id has two files, or two ids have one."""
     for find in finders:
-        found = {i: find(i) for i in ids}
-        two = [" and ".join(f.name for f in files) for files in found.values() if len(files) > 1]
+        files_of = {i: find(i) for i in ids}
+        two = [" and ".join(f.name for f in files) for files in files_of.values() if len(files) > 1]
         if two:
             raise ValueError(f"{root}: two files for one id; keep one of each: {_first(two)}")
-        uses = Counter(chain.from_iterable(found.values()))
-        if shared := [i for i, files in found.items() if files and uses[files[0]] > 1]:
+        uses = Counter(chain.from_iterable(files_of.values()))
+        if shared := [i for i, files in files_of.items() if files and uses[files[0]] > 1]:
             raise ValueError(f"{root}: ids that differ in case alone and have one file: "
                              f"{_first(shared)}")
 
@@ -315,7 +315,7 @@ def _named(path: Path, ids: list[int]) -> dict[int, str]:
 
 
 @dataclass(frozen=True)
-class _Found:
+class _Examination:
     """What one photo and its trimap are: a fault, other values than a trimap's, or the shares of
     foreground and of background in the trimap's frame and in its middle, (2, 2), a small copy,
     whether it is lines, and the roles that its values seem to have exchanged."""
@@ -334,20 +334,20 @@ def check(pets: Pets) -> Pets:
     not fit together, goes into quarantine, and what is odd in most trimaps into `doubts`.
     ValueError, with all bad files, where trimaps have other values than 1, 2, 3: that is a
     misunderstanding of the set rather than one bad file."""
-    found = [_examine(s, file_hash(s.photo), s.trimap and file_hash(s.trimap))
-             for s in pets.samples]
-    if bad := [f.values for f in found if f.values]:
+    examined = [_examine(s, file_hash(s.photo), s.trimap and file_hash(s.trimap))
+                for s in pets.samples]
+    if bad := [e.values for e in examined if e.values]:
         raise ValueError(f"{_first(bad)}. A trimap has one channel: 1 pet, 2 background, 3 border; "
                          "`petweak data import SOURCE --to D` makes trimaps of other masks")
-    of = {s.id: f for s, f in zip(pets.samples, found, strict=True) if f.shares}
-    upright = {i: f.upright for i, f in of.items() if f.upright is not None}
+    of = {s.id: e for s, e in zip(pets.samples, examined, strict=True) if e.shares}
+    upright = {i: e.upright for i, e in of.items() if e.upright is not None}
     stored = (f"{said}; {OWN}, and turns them" for said in are_stored(upright)[1])
-    pets = pets.with_quarantine(tuple(f.fault for f in found if f.fault))
+    pets = pets.with_quarantine(tuple(e.fault for e in examined if e.fault))
     return replace(pets, doubts=(*pets.doubts, *stored, *_doubts(pets, of)))
 
 
 @cache
-def _examine(s: Sample, photo_hash: str, trimap_hash: str | None) -> _Found:
+def _examine(s: Sample, photo_hash: str, trimap_hash: str | None) -> _Examination:
     file = s.photo
     try:
         if photo_hash == "missing" and file.is_symlink():
@@ -357,14 +357,14 @@ def _examine(s: Sample, photo_hash: str, trimap_hash: str | None) -> _Found:
             raise OSError("there is no picture of this name, whatever its suffix")
         load_photo(s.photo)
         if s.trimap is None:
-            return _Found()
+            return _Examination()
         file = s.trimap
         trimap = load_trimap(s.trimap, s.photo)
     except OSError as error:
         reason = error.strerror if error.filename else str(error).removeprefix(f"{file}: ")
-        return _Found(Quarantined(s.id, str(file), reason))
+        return _Examination(Quarantined(s.id, str(file), reason))
     except ValueError as error:
-        return _Found(values=str(error))
+        return _Examination(values=str(error))
     frame = np.concatenate([trimap[0], trimap[-1], trimap[:, 0], trimap[:, -1]])
     (y, x), (h, w) = (n // 4 for n in trimap.shape), trimap.shape
     parts = frame, trimap[y : h - y, x : w - x]
@@ -372,20 +372,20 @@ def _examine(s: Sample, photo_hash: str, trimap_hash: str | None) -> _Found:
     shares = tuple(tuple(float((p == v).mean()) for v in values) for p in parts)
     pet = trimap != TRIMAP_BACKGROUND
     upright = evidence(s.photo, pet) if is_untold(s.photo) else None
-    return _Found(shares=shares, upright=upright, small=small_copy(pet), lines=is_lines(pet),
-                  roles=exchanged(trimap))
+    return _Examination(shares=shares, upright=upright, small=small_copy(pet), lines=is_lines(pet),
+                        roles=exchanged(trimap))
 
 
-def _doubts(pets: Pets, found: dict[str, _Found]) -> tuple[str, ...]:
+def _doubts(pets: Pets, examined: dict[str, _Examination]) -> tuple[str, ...]:
     """Of a set: trimaps that have values exchanged, or 1 or 2 nowhere, that are lines, turned or
     mirrored; breeds that nothing can be learnt of, or that are cats and dogs."""
-    doubts, n, shares = [], len(found), [f.shares for f in found.values()]
-    if found:
+    doubts, n, shares = [], len(examined), [e.shares for e in examined.values()]
+    if examined:
         where = next(s.trimap for s in pets.samples if s.trimap).parent
         (frame, around), (middle, background) = np.moveaxis(np.array(shares), 0, -1)
         # Of the official trimaps, 0.3 % have more pet along the frame than in the middle.
         odd = int(((frame > middle) & (background > 0)).sum())
-        others = Counter(filter(None, (f.roles for f in found.values())))
+        others = Counter(filter(None, (e.roles for e in examined.values())))
         if (other := others.total()) > max(1, n / 20):
             pet, back, border = others.most_common(1)[0][0]
             doubts.append(f"in {other} of {n} trimaps in {where} the border, which is thin, seems "
@@ -399,15 +399,15 @@ def _doubts(pets: Pets, found: dict[str, _Found]) -> tuple[str, ...]:
             if not share.any():
                 doubts.append(f"none of the {n} trimaps in {where} has {value}, in the middle or "
                               "along the frame: are they masks of another kind?")
-        faint = [i for i, f in found.items() if f.small.mean() < FAINT]
-        if many(faint, found) and (frame + middle).any():
+        faint = [i for i, e in examined.items() if e.small.mean() < FAINT]
+        if many(faint, examined) and (frame + middle).any():
             doubts.append(f"{len(faint)} of {n} trimaps in {where} have next to no pet, under "
                           f"{FAINT:.1%} of the photo: {_first(faint)}")
-        if (odd := sum(f.lines for f in found.values())) > n / 2 and (frame + middle).any():
+        if (odd := sum(e.lines for e in examined.values())) > n / 2 and (frame + middle).any():
             doubts.append(f"{odd} of {n} trimaps in {where} are lines, such as outlines that are "
                           "not filled: 1 has to be all of the pet")
         photos = {s.id: s.photo for s in pets.samples}
-        doubts += turned({i: f.small for i, f in found.items()}, photos, f"trimaps in {where}")
+        doubts += turned({i: e.small for i, e in examined.items()}, photos, f"trimaps in {where}")
     train = {s.breed_name for s in pets.split("train")}
     if alone := [breed for breed in pets.breeds if breed not in train]:
         doubts.append(f"nothing is learnt of these breeds, of which train has no photo that can be "

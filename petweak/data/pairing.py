@@ -23,7 +23,7 @@ from petweak.data.pictures import bare, header, load_photo, walk
 _SPLIT = re.compile(r"(?:(?:data|dataset|images?|imgs?|photos?)[-_ ])?"
                     r"(train(?:ing|val)?|test(?:ing)?|val(?:id(?:ation)?)?)"
                     r"(?:[-_ ]?(?:set|split|data|dataset|images?|imgs?|photos?|\d+))*", re.I)
-# Folders that hold photos and are no class, and folders that hold masks.
+# Folders that contain photos and are no class, and folders that contain masks.
 PHOTO_FOLDERS = set(
     "data dataset images image img imgs jpegimages pngimages photos pictures".split())
 MASK_FOLDERS = set("""annotation annotations gt groundtruth ground_truth label labels mask masks
@@ -49,7 +49,7 @@ Mask = Path | Callable[[Path], np.ndarray]  # a file, or the photo -> (H, W) boo
 
 @dataclass
 class Photo:
-    """A file that was found, in the order of the report."""
+    """A file of the source, in the order of the report."""
 
     file: Path
     name: str  # its path in the source
@@ -62,7 +62,9 @@ class Photo:
 
 
 @dataclass
-class Found:
+class Listing:
+    """What a source has."""
+
     photos: list[Photo]
     species: dict[str, str]  # of each class: cat, dog, or empty where nothing says so
     notes: list[str] = field(default_factory=list)  # lines of the report
@@ -73,13 +75,13 @@ class Found:
     unclear: str = ""  # why masks beside the photos cannot be taken, unless others are given
 
 
-def leave_twins_out(found: Found) -> None:
+def leave_twins_out(listing: Listing) -> None:
     """Of files that are one picture, by their names (x.HEIC and x.jpg, a copy, an edit) and their
     pixels, in one folder and class: the one with a mask stands, else the largest, else the plain
     name. Else one would be in train and one in test. What a list names, or has a mask that the
     other has not, stays, with a doubt in the report."""
     of_name, kept = defaultdict(list), []
-    for p in (p for p in found.photos if not p.reason):
+    for p in (p for p in listing.photos if not p.reason):
         plain = _COPY.sub("", normalize("NFC", _stem(p.file)))
         of_name[p.file.parent, p.breed, plain].append(p)
     for same in (same for same in of_name.values() if len(same) > 1):
@@ -90,11 +92,11 @@ def leave_twins_out(found: Found) -> None:
             of = (same[i] for i in near if not same[i].reason)
             if not (twin := next((q for q in of if _look_alike(p.file, q.file)), None)):
                 continue
-            if not found.read and (not p.masks or p.masks == twin.masks):
+            if not listing.read and (not p.masks or p.masks == twin.masks):
                 p.reason, p.note = "a second file of a photo beside it", f"of {twin.name}"
             elif not p.split or p.split != twin.split:
                 kept.append(p)
-    found.notes += grouped("doubt", [Photo(p.file, p.name, reason=(
+    listing.notes += grouped("doubt", [Photo(p.file, p.name, reason=(
         "the same picture as one beside it, and both stay, as a list names them or each has a mask:"
         " one may be in train, one in test")) for p in kept], "reason")
 
@@ -155,10 +157,10 @@ def _pixels(file: Path) -> int:
     return 0
 
 
-def pair_beside(found: Found) -> None:
+def pair_beside(listing: Listing) -> None:
     """What looks like a mask and has the name of a photo of its class is its mask, and no photo."""
     of_one_name = defaultdict(list)
-    for p in (p for p in found.photos if not p.reason):
+    for p in (p for p in listing.photos if not p.reason):
         of_one_name[p.breed, p.split, _MASK_WORD.sub("", _stem(p.file))].append(p)
     for same in (same for same in of_one_name.values() if len(same) > 1):
         looks = {p.file: {q.file for q in same if is_mask_beside(p.file, q.file)} for p in same}
@@ -168,7 +170,7 @@ def pair_beside(found: Found) -> None:
             p.reason = BESIDE
 
 
-def set_masks_aside(source: Path, photos: list[Photo], found: Found) -> list[Photo]:
+def set_masks_aside(source: Path, photos: list[Photo], listing: Listing) -> list[Photo]:
     """The photos without those in folders of masks, in which each is the mask of the photo that has
     its path but for such folders; or, where none is, most are masks by their stems. Of several
     folders with masks of the same photos one is taken. ValueError where none has any."""
@@ -194,7 +196,7 @@ def set_masks_aside(source: Path, photos: list[Photo], found: Found) -> list[Pho
         for rival in (k for k, shared in both.items() if shared):
             one, other = ([of[k][photo] for photo in sorted(both[rival])] for k in (rival, within))
             if worth(rival) == worth(within) and not same_foreground(one, other):
-                found.unclear = differ(source, (one[0], other[0]))
+                listing.unclear = differ(source, (one[0], other[0]))
             for p in inside[within]:
                 folder = one[0].parent.relative_to(source).as_posix()
                 p.reason = f"masks as well: those in {folder} are taken"
@@ -208,7 +210,7 @@ def set_masks_aside(source: Path, photos: list[Photo], found: Found) -> list[Pho
     if masks and not given:
         name = Path(next(iter(masks.values())).name).parent
         raise ValueError(f"{source} has a folder {name.as_posix()!r}, and no picture in it has the "
-                         "name of one photo beside it: if it holds masks, say --masks FOLDER, or "
+                         "name of one photo beside it: if it has masks, say --masks FOLDER, or "
                          "name them as the photos, such as photo.jpg.png; if photos, rename it")
     given_masks = set(given.values())
     for f, p in masks.items():
@@ -272,19 +274,19 @@ def same_foreground(one: list[Path], other: list[Path]) -> bool:
     return False
 
 
-def match_masks(found: Found, folder: Path) -> None:
+def match_masks(listing: Listing, folder: Path) -> None:
     """Give every photo its mask in `folder`. ValueError where there is none of any."""
     masks, photos = [f for f, why in walk(folder) if not why], []
-    for p in (p for p in found.photos if not p.reason):
+    for p in (p for p in listing.photos if not p.reason):
         p.masks = []
         photos.append(p)
     if not (taken := _match(photos, masks)):
         raise ValueError("; ".join([
             f"no mask in {folder} has the path or the stem of a photo alone, such as "
             f"{photos[0].name if photos else 'none'}", *grouped("without a mask", photos, "note")]))
-    found.photos = [p for p in found.photos if p.file not in taken]  # they lay beside the photos
-    rest = set(masks) - taken - {p.file for p in found.photos}
-    found.notes += [f"{len(rest)} masks belong to no photo"] if rest else []
+    listing.photos = [p for p in listing.photos if p.file not in taken]  # they lay beside photos
+    rest = set(masks) - taken - {p.file for p in listing.photos}
+    listing.notes += [f"{len(rest)} masks belong to no photo"] if rest else []
 
 
 def _match(photos: list[Photo], masks: Iterable[Path],

@@ -2,7 +2,7 @@
 
 A picture is decoded by its content, whatever its name says, and comes as a person sees it: turned
 as its EXIF orientation asks. Of an animation or a file of several pages a photo is the first one;
-a mask, of which each page may hold a part, is refused, but for a TIFF's thumbnails. What cannot be
+a mask, of which each page may have a part, is refused, but for a TIFF's thumbnails. What cannot be
 read is an OSError that names the file and the reason. No state is shared: threads may read at once.
 """
 
@@ -76,7 +76,7 @@ def bare(name: str) -> str:
 def load_photo(file: Path | BinaryIO, least: int = 0) -> Image.Image:
     """The photo as RGB; alpha is dropped. `least`: pixels a side that will do, so that a JPEG may
     come smaller, and sooner; 0: all. Grey of more than 8 bits keeps its range: whole numbers
-    count as 8, 12 or 16 bits, the least that holds the highest one; floats as [0, 1], [0, 255] or
+    count as 8, 12 or 16 bits, the fewest that the highest one needs; floats as [0, 1], [0, 255] or
     [0, 65535]. Other ranges are stretched, lowest to black and highest to white."""
     with _opened(file, least) as image:
         if image.mode.startswith("I") or image.mode == "F":

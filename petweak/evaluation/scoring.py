@@ -52,13 +52,13 @@ def against_ground_truth(prediction: np.ndarray, trimap: np.ndarray) -> dict[str
 def of_classes(segments: np.ndarray, trimap: np.ndarray, label: int, n: int) -> dict[str, str]:
     """`semantic/<border>`: JSON, [class, intersection, union] of each class that occurs in
     `segments` or in ground truth: the photo's `label`, and the background, the last of `n`."""
-    found = {}
+    counts = {}
     for b in SEMANTIC:
         target, valid = metrics.target(trimap, b)
         overlaps = metrics.class_overlaps(segments, np.where(target, label, n - 1), valid, n)
         rows = np.stack([np.arange(n), *overlaps], axis=1)
-        found[f"semantic/{b}"] = json.dumps(rows[rows[:, 2] > 0].tolist())
-    return found
+        counts[f"semantic/{b}"] = json.dumps(rows[rows[:, 2] > 0].tolist())
+    return counts
 
 
 def class_counts(cells: pd.Series, n: int) -> np.ndarray:

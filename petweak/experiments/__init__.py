@@ -69,7 +69,7 @@ def run_experiment(name: str, run: Run, **options: Any) -> pd.DataFrame:
     options = {p.name: p.default for p in parameters} | options
     table = function(run, **options)
     if table.empty:
-        raise ValueError(f"{name}: no row comes of these options, so no table is written")
+        raise ValueError(f"{name}: these options give no row, so no table is written")
     about = {"petweak": __version__, "commit": git_commit(),
              "seconds": round(time.perf_counter() - start, 3), "options": options,
              "data": run.content, "settings": run.settings.to_dict()}

@@ -204,7 +204,7 @@ def cost(run: Run, predictor: Predictor) -> dict[str, float]:
     def keep(tensor: torch.Tensor) -> torch.Tensor:
         storage = tensor.untyped_storage()
         kept[storage.data_ptr()] = storage.nbytes()
-        return tensor.detach()  # an output that holds its own graph would never be freed
+        return tensor.detach()  # an output that keeps its own graph would never be freed
 
     masks = torch.zeros(len(ids), size // 2, size // 2, device=device)
     classes = torch.zeros(len(ids), 1, dtype=torch.long, device=device)
@@ -300,7 +300,7 @@ def _beside_bases(table: pd.DataFrame, scores: dict[tuple[str, int], Scores], bo
 
 @cache
 def _drawn(n: int, times: int) -> np.ndarray:
-    """The resamples of n photos: their places, (times, n)."""
+    """The resamples of n photos: their indices, (times, n)."""
     return np.random.default_rng(0).integers(n, size=(times, n))
 
 

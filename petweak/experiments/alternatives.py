@@ -37,10 +37,10 @@ def alternatives(run: Run, stages: tuple[str, ...] = ("graph", "engine", "decodi
     nothing else should run beside.
 
     graph: ONNX Runtime ready to run, its graph kept in the user's cache, or exported anew;
-    engine: the pass over the photos by ONNX Runtime, or by PyTorch, in both types; by OpenVINO,
+    engine: feature extraction by ONNX Runtime, or by PyTorch, in both types; by OpenVINO,
         too, where the package `openvino` is installed (`pip install -e .[benchmark]`), and
         `decoding` is not among the stages: OpenVINO 2026.4 and a fork end a process;
-    decoding: photos decoded in the process of the pass, or ahead of it by two others or threads;
+    decoding: photos decoded in the same process, or ahead of it by two others or threads;
     batch: so many photos that pass the network together, where there are as many;
     precision: training steps, in both types and with the channels first or last in memory; also on
         maps that are in memory before the clock starts, in the layout of the model's weights;
@@ -69,9 +69,9 @@ def _graph(run: Run, samples: list[Sample]) -> Calls:
             "exported anew": lambda: (export(run.backbone), onnx_engine(run.backbone))}
 
 
-def pass_anew(run: Run, samples: list[Sample], network: Callable, settings: Settings,
-              **how: Any) -> None:
-    """`how`: as of `extract_features`. Its cache is deleted."""
+def extract(run: Run, samples: list[Sample], network: Callable, settings: Settings, **how: Any
+            ) -> None:
+    """Extract features into a cache that is deleted. `how`: as of `extract_features`."""
     with scratch(run.folder / "experiments" / "alternatives") as folder:
         extract_features(tuple(samples), lambda *_: ("given", network), settings,
                          folder / "features", "key", run.device, **how)
@@ -102,7 +102,7 @@ def _engine(run: Run, samples: list[Sample], forks: bool = False) -> Calls:
     if find_spec("openvino") and not forks:  # a segmentation fault, in whichever order
         engines |= {"OpenVINO": openvino_engine(run.backbone, "f32"),
                     "OpenVINO, bfloat16": openvino_engine(run.backbone, "bf16")}
-    return {name: partial(pass_anew, run, samples, network, run.settings)
+    return {name: partial(extract, run, samples, network, run.settings)
             for name, network in engines.items()}
 
 
@@ -110,7 +110,7 @@ def _decoding(run: Run, samples: list[Sample]) -> Calls:
     network = onnx_engine(run.backbone)
     ways = {"in the same process": (0, {}), "ahead, in two processes": (2, {}),
             "ahead, in two threads": (0, {"loader": in_threads})}
-    return {name: partial(pass_anew, run, samples, network, run.settings.replace(workers=n), **how)
+    return {name: partial(extract, run, samples, network, run.settings.replace(workers=n), **how)
             for name, (n, how) in ways.items()}
 
 
@@ -124,7 +124,7 @@ def in_threads(samples: list[Sample], batch_sampler: list[range], collate_fn: Ca
 def _batch(run: Run, samples: list[Sample]) -> Calls:
     network = onnx_engine(run.backbone)
     sizes = [run.settings.backbone.extraction_batch, 1, *[32] * (len(samples) >= 32)]
-    return {f"{n} photos": partial(pass_anew, run, samples, network,
+    return {f"{n} photos": partial(extract, run, samples, network,
                                    run.settings.replace(extraction_batch=n)) for n in sizes}
 
 

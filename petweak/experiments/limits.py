@@ -24,7 +24,7 @@ from torchvision.transforms.functional import to_tensor
 from petweak.data.feature_cache import VIEWS, photo_tensor
 from petweak.data.oxford_pets import TRIMAP_FOREGROUND, Sample, load_photo, load_trimap
 from petweak.evaluation.scoring import against_ground_truth, score_model
-from petweak.experiments.alternatives import pass_anew
+from petweak.experiments.alternatives import extract
 from petweak.experiments.benchmark import alternate, exact_targets, hardware, medians, untrained
 from petweak.experiments.trials import flops, scored
 from petweak.models import mask_rcnn_compact
@@ -134,7 +134,7 @@ def largest(call: Callable[[], Any], device: torch.device) -> str:
 
 
 def stages_of_pass(run: Run, samples: list[Sample]) -> dict[str, Stage]:
-    """The pass over these photos, its decoding, and both engines alone, on ready tensors."""
+    """Feature extraction of these photos, decoding alone, and both engines on ready tensors."""
     backbone, s, device = run.backbone, run.settings.backbone, run.device
     photos = torch.stack([photo_tensor(load_photo(x.photo), s.image_size) for x in samples])
     views = torch.cat([photos, photos.flip(-1)]).split(VIEWS * s.extraction_batch)
@@ -152,14 +152,14 @@ def stages_of_pass(run: Run, samples: list[Sample]) -> dict[str, Stage]:
             lambda: [photo_tensor(load_photo(x.photo), s.image_size) for x in samples],
             moved(*files, photos)),
         "pass, with decoding and writing": Stage(
-            partial(pass_anew, run, samples, session if device == CPU else backbone, run.settings),
+            partial(extract, run, samples, session if device == CPU else backbone, run.settings),
             moved(*files, *backbone.stages, *written), device, counted=eager),
         "backbone, ONNX Runtime": Stage(partial(passed, session), through, counted=eager),
         "backbone, PyTorch": Stage(eager, through, device)}
 
 
 def stages_of(run: Run, samples: list[Sample]) -> dict[str, Stage]:
-    """Each stage after the pass, on these photos."""
+    """Each stage after feature extraction, on these photos."""
     backbone, context, s, device = run.backbone, run.context, run.settings.backbone, run.device
     ids, decoded = [x.id for x in samples], [load_photo(x.photo) for x in samples]
     pixels = [np.asarray(photo) for photo in decoded]

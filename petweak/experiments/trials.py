@@ -159,7 +159,7 @@ def scratch(folder: Path) -> Iterator[Path]:
 
 
 def kept(file: Path, known: str, make: Callable[[], Any]) -> Any:
-    """What `make` returns, from `file` where that holds it with the key `known`."""
+    """What `make` returns, from `file` where that has it with the key `known`."""
     if (there := read_json(file) or {}).get("key") != known:
         write_json(file, there := {"key": known, "made": make()})
     return there["made"]

@@ -91,7 +91,7 @@ def photos_of(run: Run) -> w.Dropdown:
 
 
 def has_features(run: Run) -> bool:
-    """Whether `run.features` has only to be opened: an explorer does not start the pass."""
+    """Whether `run.features` has only to be opened: an explorer does not extract features."""
     owner = run.features_run
     folders = [owner.folder / "features", *(read_json(owner.folder / FEATURES_FROM, list) or [])]
     return any(open_features(Path(f), run.features_key) is not None for f in folders)

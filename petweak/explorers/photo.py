@@ -167,7 +167,7 @@ def photo_explorer(run: Run) -> w.Widget:
         try:
             photo = open_photo(file)
             answers = new.answers(photo)
-        except Exception as error:  # a widget has no traceback: its owner shall know all the same
+        except Exception as error:  # a widget shows no traceback, so the message does
             words = str(error) if isinstance(error, ValueError) else f"it failed: {error!r}"
             message.value = title + html.escape(words)
             return

@@ -64,7 +64,7 @@ class Backbone(nn.Module):
 
 
 def resnet50() -> Backbone:
-    """torchvision's, with the weights that TORCH_HOME holds or the network gives."""
+    """torchvision's, with the weights that TORCH_HOME has or the network gives."""
     import torchvision
 
     n = torchvision.models.resnet50()

@@ -3,7 +3,7 @@
 It was trained on rendered scenes alone, with other breeds, backgrounds and palettes than those of
 the rendered pets, and never on a photo: `petweak.rendered.train_detector` does it. Its body is a
 frozen EfficientNet-Lite0 up to stride 32, whose weights come with an installed package: the file
-beside this module holds only torchvision's feature pyramid and heads, all small.
+beside this module has only torchvision's feature pyramid and heads, all small.
 """
 
 from pathlib import Path

@@ -45,7 +45,7 @@ class MaskFormerConfig:
     channel_dropout: float = 0.0  # of the frozen maps' channels, in training
     # The paper's, which `petweak experiment ablation` alone changes.
     blocks: int = 4  # of the pixel decoder, 0 to 4; fewer leave more to the last upsampling
-    positional: bool = False  # a sine encoding of the place (Vaswani et al. 2017), in the memory
+    positional: bool = False  # a sine encoding of the position (Vaswani et al. 2017), in the memory
     reduce: bool = False  # a 1x1 convolution before the first block, as in feature pyramid networks
 
 
@@ -117,7 +117,7 @@ class MaskFormer(nn.Module):
         queries = self.queries.weight.expand(len(x), -1, -1)  # (B, Q, D)
         if self.config.layers:
             queries = self.transformer(queries, memory)
-        else:  # as by a layer that attends to all places alike: queries know of the photo
+        else:  # without layers, the mean over all positions: attention with equal weights
             queries = self.transformer.norm(queries + memory.mean(1, keepdim=True))
         classes = self.class_head(queries)
         # By the definition, a mask is q . (W up(p) + b) at every pixel. The 1x1 convolution is
@@ -143,14 +143,14 @@ def upsample(x: Tensor, scale: int = 2) -> Tensor:
 
 def sine_encoding(x: Tensor) -> Tensor:
     """(D, h, w) for maps (B, D, h, w), D a multiple of 4: half of it tells the row, half the
-    column, as in DETR (Carion et al. 2020), in cells and not in shares of the map."""
-    d, places = x.shape[1] // 4, []
+    column, as in DETR (Carion et al. 2020), counted in positions and not in shares of the map."""
+    d, parts = x.shape[1] // 4, []
     steps = 10_000 ** (-torch.arange(d, device=x.device) / d)
     for axis, n in enumerate(x.shape[-2:]):
         angles = steps[:, None] * torch.arange(n, device=x.device)  # (d, n)
         waves = torch.cat([angles.sin(), angles.cos()])
-        places.append((waves[:, :, None], waves[:, None])[axis].expand(-1, *x.shape[-2:]))
-    return torch.cat(places)
+        parts.append((waves[:, :, None], waves[:, None])[axis].expand(-1, *x.shape[-2:]))
+    return torch.cat(parts)
 
 
 def foreground(output: dict[str, Tensor]) -> Tensor:

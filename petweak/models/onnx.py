@@ -55,7 +55,7 @@ def onnx_graph(backbone: Backbone) -> bytes:
 
 
 def export(backbone: Backbone) -> bytes:
-    """The graph, made anew."""
+    """The graph, as bytes."""
     import onnx
 
     example = torch.zeros(2, 3, 64, 64, device=next(backbone.parameters()).device)
@@ -68,7 +68,7 @@ def export(backbone: Backbone) -> bytes:
                 verbose=False)
         model = onnx.load(file)
     # Convolutions take any size; the exporter only notes that of the example. Told of any size, it
-    # would compute every padding anew from the picture's, which takes twice the time to run.
+    # would compute every padding from the picture's at each call, and take twice the time.
     for value in (*model.graph.input, *model.graph.output):
         for axis in (2, 3):
             value.type.tensor_type.shape.dim[axis].dim_param = f"{value.name}_{axis}"

@@ -31,7 +31,7 @@ def torchvision_enums() -> dict[str, Any]:
 
 
 def cached_path(name: str) -> Path:
-    """Where TORCH_HOME would hold the torchvision weights `name`."""
+    """Where TORCH_HOME would have the torchvision weights `name`."""
     url = torchvision_enums()[name].url
     return Path(torch.hub.get_dir(), "checkpoints", url.rsplit("/", 1)[-1])
 
@@ -48,7 +48,7 @@ def torchvision_weights(name: str) -> dict[str, torch.Tensor]:
         except (OSError, RuntimeError) as error:  # urllib's URLError is an OSError
             raise FileNotFoundError(
                 f"the weights of {name} are not at {path}, and cannot be had from {url} ({error}). "
-                "Put the file there, or set TORCH_HOME to a folder whose hub/checkpoints holds it."
+                "Put the file there, or set TORCH_HOME to a folder whose hub/checkpoints has it."
             ) from error
     state = _read(path, f"a file whose sha256 begins with {official(name)}: delete it and run "
                         f"again, or get {url}")
@@ -59,12 +59,12 @@ def torchvision_weights(name: str) -> dict[str, torch.Tensor]:
 
 def fill(net: torch.nn.Module, name: str) -> None:
     """Put the torchvision weights `name` into `net`. Raises as `torchvision_weights` does, and
-    ValueError where the file holds others than the net's."""
+    ValueError where the file has others than the net's."""
     state = torchvision_weights(name)
     try:
         net.load_state_dict(state)
     except (RuntimeError, TypeError, AttributeError) as error:
-        raise ValueError(f"{cached_path(name)} does not hold the weights of {name} "
+        raise ValueError(f"{cached_path(name)} does not have the weights of {name} "
                          f"({str(error).splitlines()[-1].strip()}): delete it, and they come from "
                          f"{torchvision_enums()[name].url}") from None
 
@@ -95,7 +95,7 @@ def _read(path: Path, needed: str) -> dict[str, torch.Tensor]:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception:  # of many kinds; torch's own text would tell the user to unpickle it
-        what = content_of(path, "is cut or damaged, or holds something else than tensors")
+        what = content_of(path, "is cut or damaged, or has something else than tensors")
         raise ValueError(f"{path} {what}. Needed is {needed}") from None
 
 
@@ -108,7 +108,7 @@ def package_path(name: str) -> Path:
 
 
 def available(name: str) -> Path | None:
-    """The file that holds the weights `name`, or None; nothing is downloaded or loaded."""
+    """The file with the weights `name`, or None; nothing is downloaded or loaded."""
     if name not in PACKAGES:
         return path if (path := cached_path(name)).is_file() else None
     folders = (s := find_spec(PACKAGES[name])) and s.submodule_search_locations or ()

@@ -18,7 +18,7 @@ from petweak.rendered.scene import other_breed, render, trimap
 
 __all__ = ["make_rendered"]  # the package is sealed: nothing else is imported from outside
 
-VERSION = 1  # of the drawing; a set of another version is drawn anew
+VERSION = 1  # of the drawing; a set of another version is drawn again
 KIND = "petweak rendered pets"
 PET_SHARE = (0.10, 0.65)  # of the photo's area, border included
 
@@ -57,7 +57,7 @@ def make_rendered(data_root: str | Path, *, train_per_breed: int = 12, test_per_
     Nothing is drawn if the same set is complete there; a rendered set of other settings is
     replaced. size is that of `render_pet`.
 
-    Raises FileExistsError where the folder holds something else, ValueError for a count below 1 or
+    Raises FileExistsError where the folder has something else, ValueError for a count below 1 or
     a size below 64."""
     if size < 64 or train_per_breed < 1 or test_per_breed < 1:
         raise ValueError("size must be at least 64 pixels, train_per_breed and test_per_breed at "

@@ -17,7 +17,7 @@ def noise(rng: np.random.Generator, shape, cell: float, octaves: int = 1, stretc
     blob. octaves: finer copies added on top. stretch: blobs are this much longer along x."""
     rows, columns = int(shape[0] / cell) + 3, int(shape[1] / (cell * stretch)) + 3
     grid, weight = rng.standard_normal((rows, columns), dtype=np.float32), 1.0
-    # Octaves are summed on the smallest grid that holds them: one large resize in all.
+    # Octaves are summed on the smallest grid that has room for them: one large resize in all.
     for _ in range(octaves - 1):
         if cell < 2:
             break
@@ -180,7 +180,7 @@ ZONES = {
 
 
 def coat(animal: Animal, buffer: DepthBuffer, rng: np.random.Generator) -> np.ndarray:
-    """Albedo (H, W, 3) in linear light; valid where the buffer holds a part."""
+    """Albedo (H, W, 3) in linear light; valid where the buffer has a part."""
     zones = Zones(animal, buffer, rng)
     bright = np.float32(np.exp(rng.normal(0, 0.10)))
     individual = bright * np.exp(rng.normal(0, 0.03, 3)).astype(np.float32)

@@ -3,9 +3,10 @@
     runs/<name>/data_card.md               the photos: what is there, what is not, whose they are
     runs/<name>/models/<model>/README.md   what it learnt from, how good it is, what it is not for
 
-In the form of the Hugging Face Hub: the YAML in front is huggingface_hub's; the text is rendered
-here, as its `from_template` leaves a blank line for every statement of a template. Numbers come
-from the run's files. A card that says the same as the one on disk is not written.
+In the form of the Hugging Face Hub: the YAML in front is huggingface_hub's; jinja2 renders the text
+here, as `ModelCard.from_template` leaves a blank line for every statement of a template, and
+`ModelCard(content)` only takes a text that is complete. Numbers come from the run's files. A card
+that says the same as the one on disk is not written.
 """
 
 import logging
@@ -41,7 +42,7 @@ TAGS = ["petweak", "pets", "weak-supervision"]
 TEMPLATES = jinja2.Environment(
     loader=jinja2.PackageLoader("petweak.reporting"), trim_blocks=True, lstrip_blocks=True,
     undefined=jinja2.StrictUndefined,
-    # a name may hold what a reader of Markdown would take for HTML
+    # a name may contain what a reader of Markdown would take for HTML
     finalize=lambda v: v.replace("<", "&lt;") if isinstance(v, str) else v)
 
 
@@ -58,7 +59,7 @@ def write_cards(run: Run) -> None:
             cards[folder / "README.md"] = model_card(folder, config, rows, results, run)
     for path, card in cards.items():
         if os.path.lexists(path) and not is_signed(path):
-            log.warning("%s was changed by hand and stays: delete it to have it made anew", path)
+            log.warning("%s was changed by hand and stays: delete it to have it made again", path)
         elif not path.is_file() or path.read_bytes() != card.encode():
             write_text(path, card)
 

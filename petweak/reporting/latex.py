@@ -36,7 +36,7 @@ ESCAPES = str.maketrans({c: rf"\{c}" for c in "&%$#_{}"} | {
 
 def tex(text: object) -> str:
     """Plain text for pdflatex. A character that it has no glyph for becomes [U+25BC], its number:
-    names of files and reasons may hold any. `## Heading` becomes a section on a new page."""
+    names of files and reasons may have any. `## Heading` becomes a section on a new page."""
     if str(text).startswith("## "):
         return f"\\clearpage\n\\section{{{tex(text[3:])}}}"
     safe = str(text).translate(ESCAPES)
@@ -44,7 +44,7 @@ def tex(text: object) -> str:
 
 
 def numeric(column: pd.Series) -> bool:
-    """Whether a column of text holds numbers, which are set to the right."""
+    """Whether a column of text has numbers, which are set to the right."""
     texts = [str(v) for v in column if str(v)]
     return bool(texts) and all(t[0] in "+0123456789\N{MINUS SIGN}" for t in texts)
 

@@ -134,7 +134,7 @@ def ensure_report(run_folder: str | Path) -> Path:
         files.write_json(note, {"key": key})
     for page, known in (files.read_json(folder / WRITTEN) or {}).items():
         if (folder / page).is_file() and files.file_hash(folder / page) not in known:
-            log.warning("%s has changed since it was written: delete it to have it made anew",
+            log.warning("%s has changed since it was written: delete it to have it made again",
                         folder / page)
     return folder / HTML
 
@@ -187,7 +187,7 @@ class Page:
 
 
 def _show(page: str, markdown: str, **about: str) -> None:
-    # A name may hold what a reader of Markdown would take for HTML.
+    # A name may contain what a reader of Markdown would take for HTML.
     data = {"text/html": page, "text/markdown": markdown.replace("<", "&lt;"),
             "text/plain": markdown}
     display(data, raw=True, metadata={"report": about})

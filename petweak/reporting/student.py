@@ -51,7 +51,7 @@ class Unanswered(ClearOutputPreprocessor):
 
 def student_edition(folder: Path) -> None:
     """The series, the explorers, the glossary and the figures that they show, in a new folder.
-    FileExistsError for one that holds something."""
+    FileExistsError for one that is not empty."""
     if folder.exists() and any(folder.iterdir()):
         raise FileExistsError(f"{folder} is not empty: name a new folder")
     folder.mkdir(parents=True, exist_ok=True)

@@ -45,7 +45,7 @@ def read_values(pairs: list[str]) -> dict[str, list[str]]:
 def sweep(notebook: Path, parameters, profile="embedded", run=None, data_root=None, on="", task=()
           ) -> Iterator:
     """Execute a notebook for every combination of the values in `parameters` (see `read_values`),
-    the first slowest; yields a line for each, and the path of sweep.csv, which holds this call's.
+    the first slowest; yields a line for each, and the path of sweep.csv, which has this call's.
     A combination that is finished (same cells, values, and code) is not executed again; one that
     fails is noted, the others go on, and NotebookError ends the call. ValueError, before anything
     runs, for a notebook that is not there or opens no run, and for a bad parameter. `on` and

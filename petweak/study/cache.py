@@ -1,7 +1,7 @@
 """One way to keep results: make a stage unless it is there, write it whole, time it.
 
 A stage is up to date when the key that it was made with is the key that it would be made with now.
-A key holds the sections of the settings that the stage depends on, the content of files, and the
+A key has the sections of the settings that the stage depends on, the content of files, and the
 keys of the stages above it.
 """
 
@@ -142,7 +142,7 @@ def note_time(folder: Path, stage: Stage, n: int, seconds: float, peak: float | 
 
 
 def peak_rss_mb() -> float:
-    """The most memory that this process has held so far, in MiB."""
+    """The most memory that this process has had so far, in MiB."""
     if resource is None:
         return round(psutil.Process().memory_info().peak_wset / 2**20, 1)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from petweak.data.files import make_run_folder, read_json
 
-# In a run's folder, optional: the features/ folders of other runs, which may hold the same pass.
+# In a run's folder, optional: the features/ folders of other runs, which may have the same maps.
 FEATURES_FROM = "features_from.json"
 MARK = ".petweak"  # in a run's folder: that petweak made it
 
@@ -21,7 +21,7 @@ def check_folder(folder: Path) -> None:
     if folder.is_dir():  # hidden files are the system's, and no names of a run's
         there = sorted(p.name for p in folder.iterdir() if not p.name.startswith("."))
     if there:
-        raise ValueError(f"{folder} is no run of petweak's, and {there[0]} is there: a run needs a "
+        raise ValueError(f"{folder} is not a run of petweak, and has {there[0]}: a run needs a "
                          "new or an empty folder (--run R)")
 
 

@@ -132,7 +132,7 @@ def read_results(folder: str | Path) -> pd.DataFrame:
     file, command = Path(folder) / RESULTS, f"`petweak study --run {folder}` writes it"
     table = read_table(file, command, ("source", "labels", "split", "metric", "value", "round"))
     if not _as_written(Path(folder)):
-        raise ValueError(f"{file} has changed since the study wrote it: {command} anew")
+        raise ValueError(f"{file} has changed since the study wrote it: {command} again")
     configs = {m: read_json(model_folder(folder, *m) / CONFIG) for m in models(table)}
     n = {m: config.get("n_images") for m, config in configs.items() if config}
     counts = [n.get(m) for m in zip(table["source"], table["labels"], strict=True)]

@@ -221,7 +221,7 @@ class Run:
 
     @cached_property
     def context(self) -> Context:
-        """What sources may learn from: it holds no trimap."""
+        """What sources may learn from: it has no trimap."""
         train = self.pets.split("train")
         return Context(
             self.settings, lambda: self.features, lambda: self.backbone, self.more_features,
@@ -517,7 +517,7 @@ def open_run(profile: str = "embedded", run: str | Path = "", data_root: str | P
              **overrides: Any) -> Run:
     """A run by its name: what the notebooks and the commands begin with.
 
-    run: its folder, `runs/<profile>` unless given; data_root: the folder that holds
+    run: its folder, `runs/<profile>` unless given; data_root: the folder that has
     oxford-iiit-pet/, the profile's own unless given, where the rendered set is drawn if it is
     missing. Relative paths count from the project. `overrides` are settings; bad ones raise
     ValueError.

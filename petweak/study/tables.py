@@ -93,7 +93,7 @@ def compare_with_paper(results: pd.DataFrame) -> pd.DataFrame:
     foreground), `low` and `high` (ours, 95 % bootstrap), `difference` (ours - paper), `learnt_from`
     (as in `study_overview`), `n_images` that were scored, `ours_border_ignored` (for metrics
     against ground truth), `below all_ones` (bool, ours); NaN where `results` has no such score.
-    ValueError where `results` holds several runs (seeds, say)."""
+    ValueError where `results` has several runs (seeds, say)."""
     results, keys = final(results), ["source", "labels", "split", "metric"]
     ours = results[results["border"].isin(("foreground", NO_BORDER))]
     ours = ours.rename(columns={"value": "ours"})
@@ -126,7 +126,7 @@ def study_overview(results: pd.DataFrame, split: str = "test") -> pd.DataFrame:
     columns of `OVERVIEW`, metric/border, each followed by `... low` and `... high` (without
     `semantic_miou` where `results` is of a version that had none); `below all_ones`, bool: an IoU
     with ground truth is below that of calling every pixel foreground, so the result is degenerate.
-    ValueError where `results` holds more than one run."""
+    ValueError where `results` has more than one run."""
     has = (results["metric"] == "semantic_miou").any()
     columns = [c for c in OVERVIEW if has or not c.startswith("semantic_miou")]
     return _wide(final(results), split, columns)

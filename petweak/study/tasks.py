@@ -175,7 +175,7 @@ def _tasks(ray: Any, options: dict[str, float], folder: Path, needs: Mapping[Cal
         except Exception as error:  # of whatever kind, it is of this task alone
             cause = getattr(error, "cause", None)
             if lost := [_name(one) for one in needs[call] if one in failed]:
-                error, cause = RuntimeError(f"not tried, for want of: {', '.join(lost)}"), None
+                error, cause = RuntimeError(f"not tried, as these failed: {', '.join(lost)}"), None
             if isinstance(cause, Exception):
                 cause.__cause__, error = error, cause  # whose text has the traceback over there
             failed[call] = error

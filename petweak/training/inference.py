@@ -75,13 +75,13 @@ class Prediction:
         MaskFormer has classes for what is behind objects; this model has none, and what it calls
         background is what no class claims: the scores of all classes add up to `soft`. To compare
         each of them with the rest, 1 - soft, would shrink the mask wherever breeds are alike."""
-        best, found = np.full((height, width), -1.0, np.float32), np.zeros((height, width), int)
+        best, segments = np.full((height, width), -1.0, np.float32), np.zeros((height, width), int)
         for k, scores in self.semantic.items():  # one after the other: K large maps are very large
             scores = upsampled(scores, height, width)
-            found[scores > best] = k
+            segments[scores > best] = k
             np.maximum(best, scores, out=best)
-        found[~self.mask(height, width)] = len(self.classes)
-        return found
+        segments[~self.mask(height, width)] = len(self.classes)
+        return segments
 
 
 def upsampled(scores: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -92,7 +92,7 @@ def upsampled(scores: np.ndarray, height: int, width: int) -> np.ndarray:
 
 def load_model(folder: str | Path, device: torch.device | str = "cpu",
                build: Callable[[MaskFormerConfig], Any] = MaskFormer) -> Predictor:
-    """Open `models/<source>-<labels>/`; `build` made its network. FileNotFoundError where it holds
+    """Open `models/<source>-<labels>/`; `build` made its network. FileNotFoundError where it has
     no trained model, naming those near it; ValueError where its files do not make one."""
     folder = Path(folder)
     config = read_json(folder / CONFIG)
@@ -100,7 +100,7 @@ def load_model(folder: str | Path, device: torch.device | str = "cpu",
         places = (folder.parent, *sorted(folder.glob("*/")), *sorted(folder.glob("models/*/")))
         near = [str(p) for p in places if (p / CONFIG).is_file() and (p / WEIGHTS).is_file()]
         raise FileNotFoundError(
-            f"{folder} holds no trained model ({CONFIG} and {WEIGHTS}): "
+            f"{folder} has no trained model ({CONFIG} and {WEIGHTS}): "
             + (f"there is {', '.join(near)}" if near else
                "`petweak train` makes one in runs/<name>/models/<source>-<labels>"))
     try:
@@ -115,7 +115,7 @@ def load_model(folder: str | Path, device: torch.device | str = "cpu",
     except (*FAULTS, SafetensorError) as error:
         reason = " ".join([type(error).__name__, *str(error).splitlines()[:1]])
         raise ValueError(f"{folder}: {CONFIG} and {WEIGHTS} are no whole model of this version of "
-                         f"petweak ({reason}): train it anew") from error
+                         f"petweak ({reason}): train it again") from error
     return Predictor(model.to(device).eval(), classes, s.backbone.backbone, s.backbone.image_size,
                      s.inference.predict_mirror)
 

@@ -42,9 +42,9 @@ def predict_files(photos: Iterable[str | Path], model: str | Path, out: str | Pa
     with other values than were predicted is set aside. What cannot be read is passed over, and
     named in warnings and an OSError at the end."""
     out = Path(out)
-    found, bad = find_photos(photos, out)
-    named = name_masks(found)
-    _refuse_foreign([out / name for name in named], list(found))
+    paths, bad = find_photos(photos, out)
+    named = name_masks(paths)
+    _refuse_foreign([out / name for name in named], list(paths))
     require_writable(out.absolute(), "--out")
     rows = _earlier_rows(out)
     _refuse_others(out, named, rows)
@@ -76,7 +76,7 @@ def predict_files(photos: Iterable[str | Path], model: str | Path, out: str | Pa
     for path, reason in bad.items():
         log.warning("not read: %s: %s", path, reason)
     if bad:
-        raise OSError(f"{len(bad)} of {len(bad.keys() | set(found))} could not be read and have no "
+        raise OSError(f"{len(bad)} of {len(bad.keys() | set(paths))} could not be read and have no "
                       "mask; they are named above")
 
 
@@ -86,7 +86,7 @@ def find_photos(photos: Iterable[str | Path], out: Path
     folder what is hidden, no picture by its name, or a mask of petweak's is passed over, with a
     warning. ValueError where nothing is left."""
     given = [Path(os.path.abspath(os.path.expanduser(p))) for p in photos]
-    found, bad, passed = {}, {}, defaultdict(list)
+    paths, bad, passed = {}, {}, defaultdict(list)
     for path in given:
         top, files = path.parent, [path]
         if path.is_dir() and len(given) == 1:
@@ -105,25 +105,25 @@ def find_photos(photos: Iterable[str | Path], out: Path
                 elif photo.is_file() and masks.writer_of(photo):
                     passed[masks.OWN_MASK].append(photo)
                 elif photo.is_file():
-                    found.setdefault(photo, photo.relative_to(top))
+                    paths.setdefault(photo, photo.relative_to(top))
                 else:
                     bad[photo] = "no file" if os.path.lexists(photo) else "there is no such file"
     for reason, files in passed.items():
         more = f" and {len(files) - 3} more" * (len(files) > 3)
         log.warning("passed over, %s: %s%s", reason, ", ".join(map(str, files[:3])), more)
-    if not found:
+    if not paths:
         reasons = "; ".join(f"{path}: {reason}" for path, reason in bad.items())
         raise ValueError(reasons or f"no picture in {', '.join(map(str, given))}")
-    return found, bad
+    return paths, bad
 
 
-def name_masks(found: dict[Path, Path]) -> dict[Path, Path]:
+def name_masks(paths: dict[Path, Path]) -> dict[Path, Path]:
     """{mask's path in `out`: photo}: `x.jpg` has x.png, beside a `x.tif` both keep their suffix,
     x.jpg.png and x.tif.png. ValueError where two would have one name, upper and lower case taken
     for the same, as some disks take them."""
-    plain = {photo: path.with_name(f"{path.stem}.png") for photo, path in found.items()}
+    plain = {photo: path.with_name(f"{path.stem}.png") for photo, path in paths.items()}
     often, named = Counter(map(_folded, plain.values())), {}
-    for photo, path in found.items():
+    for photo, path in paths.items():
         name = plain[photo]
         if often[_folded(name)] > 1:
             name = path.with_name(f"{path.name}.png")

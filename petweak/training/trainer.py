@@ -1,8 +1,8 @@
 """Train a MaskFormer on cached features and a source's masks; stop and resume at any epoch.
 
-Everything random in an epoch follows from (seed, epoch), and the checkpoint holds the rest, so a
+Everything random in an epoch follows from (seed, epoch), and the checkpoint has the rest, so a
 run that was killed ends with the same tensors as one that was not. Several processes share each
-step: all hold the same model, and the gradients of their parts of the batch are added up.
+step: all have the same model, and the gradients of their parts of the batch are added up.
 """
 
 import json
@@ -38,7 +38,7 @@ CARD = "README.md"  # beside them, by petweak.reporting.cards
 
 
 def is_trained(folder: Path, key: str, save_epochs: bool = False) -> bool:
-    """Whether `folder` holds a finished model that was trained with `key`, whose files are as they
+    """Whether `folder` has a finished model that was trained with `key`, whose files are as they
     were written; with `save_epochs`, and its epochs, too."""
     config = files.read_json(folder / CONFIG)
     if config is None or config.get("key") != key:
@@ -172,7 +172,8 @@ def saved_epochs(folder: Path) -> dict[int, Path]:
 
 def learning_rate(progress: float, settings: Settings) -> float:
     """At `progress` in [0, 1] of training: half a cosine, in `onecycle` (Smith & Topin 2018) after
-    a warm-up from lr / 25 over the first tenth."""
+    a linear warm-up from lr / 25 over the first tenth. PyTorch's OneCycleLR has one shape for both
+    parts, and a state to save; this one goes on anywhere, as it depends on the step alone."""
     lr, warm = settings.training.lr, 0.1 if settings.training.schedule == "onecycle" else 0.0
     if progress < warm:
         return lr * (1 / 25 + (1 - 1 / 25) * progress / warm)

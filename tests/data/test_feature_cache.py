@@ -247,7 +247,7 @@ class TestAFlippedBit:
         assert network.sizes == [4] and network.engines == [((4, 3, 64, 64), "means")]
         assert [r.getMessage() for r in caplog.records] == [
             f"{tmp_path / 'f' / 'stride8.npy'} is damaged in the maps of {ids[1]}, which are made "
-            "anew"]
+            "again"]
         for file in ("final.npy", "stride8.npy", "pooled.npy"):
             assert (tmp_path / "f" / file).read_bytes() == (
                 tmp_path / "whole" / file).read_bytes()

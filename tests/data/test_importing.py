@@ -137,7 +137,7 @@ def test_files_that_went_are_made_anew_and_changed_ones_are_named(link, tmp_path
     changed = top / "annotations" / "test.txt"
     changed.write_text(changed.read_text() + "# mine\n")
     report = import_photos(source, to, progress=False, **options)
-    assert f"{len(lost)} of its files were missing, and are made anew: " in report[0]
+    assert f"{len(lost)} of its files were missing, and are made again: " in report[0]
     said = "doubt: 1 files of the set have changed.*left as they are: annotations/test.txt.*Delete"
     assert re.match(said, report[1]) and changed.read_text().endswith("# mine\n")
     again = import_photos(source, to, progress=False, **options)

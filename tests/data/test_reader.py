@@ -92,7 +92,7 @@ def test_folders_of_the_same_name_in_each_other_are_one(tmp_path, inner, folders
 def test_a_set_without_lists_is_told_the_way_out(tmp_path, official):
     text = refusal(tmp_path / "none", FileNotFoundError)
     lists = tmp_path / "none" / "oxford-iiit-pet" / "annotations" / "trainval.txt"
-    assert text.startswith(f"{lists} is missing. --data-root is the folder that holds oxford-iiit-")
+    assert text.startswith(f"{lists} is missing. --data-root is the folder that has oxford-iiit-")
     assert text.endswith("`petweak data make` writes the rendered pets, `petweak data fetch` the "
                          "official photos.")
     notes = official / "annotations"

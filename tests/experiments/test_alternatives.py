@@ -58,7 +58,7 @@ def test_the_default_comes_first(run, stage, monkeypatch):
     monkeypatch.setattr(module, "onnx_engine", lambda backbone: backbone)
     monkeypatch.setattr(module, "export", lambda backbone: b"")
     passed: list[tuple[int, int]] = []
-    monkeypatch.setattr(module, "pass_anew", lambda run, samples, network, settings, loader=0:
+    monkeypatch.setattr(module, "extract", lambda run, samples, network, settings, loader=0:
                         passed.append((settings.system.workers + 10 * bool(loader),
                                        settings.backbone.extraction_batch)))
     for call in STAGES[stage](run, run.pets.split("train")[:2]).values():
@@ -70,15 +70,15 @@ def test_the_default_comes_first(run, stage, monkeypatch):
 
 def test_photos_decoded_by_threads_are_those_of_the_pass(run, monkeypatch):
     """The same cache, and the loader is not torch's."""
-    kept, samples, passed = [], run.pets.split("train")[:5], module.pass_anew
+    kept, samples, passed = [], run.pets.split("train")[:5], module.extract
     monkeypatch.setattr(module, "scratch", lambda folder: nullcontext(run.folder / "passes"))
     monkeypatch.setattr(module, "onnx_engine", lambda backbone: backbone)
 
-    def pass_anew(*args, **how):
+    def extract(*args, **how):
         passed(*args, **how)
         kept.append((run.folder / "passes" / "features" / "final.npy").read_bytes())
 
-    monkeypatch.setattr(module, "pass_anew", pass_anew)
+    monkeypatch.setattr(module, "extract", extract)
     first, _, threads = STAGES["decoding"](run, samples).values()
     first()
     shutil.rmtree(run.folder / "passes")
@@ -106,7 +106,7 @@ def test_openvino_reads_the_graph_of_the_cache(run, monkeypatch):
     monkeypatch.setattr(module, "find_spec", lambda name: name == "openvino")
     monkeypatch.setattr(module, "onnx_graph", lambda backbone: b"graph")
     monkeypatch.setattr(module, "onnx_engine", lambda backbone: backbone)
-    monkeypatch.setattr(module, "pass_anew", lambda run, samples, network, settings: network)
+    monkeypatch.setattr(module, "extract", lambda run, samples, network, settings: network)
     assert "OpenVINO" not in STAGES["engine"](run, [], forks=True)  # it ends such a process
     engines = {name: call() for name, call in STAGES["engine"](run, []).items()}
     assert [*engines][3:] == ["OpenVINO", "OpenVINO, bfloat16"]

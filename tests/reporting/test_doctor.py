@@ -80,7 +80,7 @@ def test_whole_weights_of_somebody_else_are_told_and_those_of_another_net_are_no
     assert "in place of 0676ba61..." in text
     torch.save({"state_dict": torch.ones(1)}, path)
     text, command = doctor.weight("resnet50")
-    assert text.startswith(f"{path} does not hold the weights of resnet50") and command
+    assert text.startswith(f"{path} does not have the weights of resnet50") and command
 
 
 def test_the_official_file_is_known_by_its_hash_and_not_read(torch_home, monkeypatch):

@@ -185,7 +185,7 @@ def test_a_folder_of_somebody_else_gets_no_notebooks(ran, tmp_path):
         lambda: run_notebooks("embedded", tmp_path),
         lambda: sweep(SERIES[1], ["seed=0,1"], run=tmp_path),
     ):
-        with pytest.raises(ValueError, match="is no run of petweak's, and notebooks is there"):
+        with pytest.raises(ValueError, match="is not a run of petweak, and has notebooks"):
             list(run())
     assert not ran and [p.name for p in tmp_path.iterdir()] == ["notebooks"]
 

@@ -260,7 +260,7 @@ def test_a_folder_of_somebody_else_gets_no_report(tmp_path):
     run = make_run(tmp_path)
     write_json(run / "run.json", {"profile": "mine", "dataset": "mine", "n_photos": 3})
     (run / "report.html").write_text("mine")
-    with pytest.raises(ValueError, match="is no run of petweak's"):
+    with pytest.raises(ValueError, match="is not a run of petweak"):
         report.write_report(run)
     assert (run / "report.html").read_text() == "mine" and not (run / "notebooks").exists()
 

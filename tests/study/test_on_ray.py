@@ -190,7 +190,7 @@ def test_what_fails_is_tried_again_then_reported_and_what_needs_it_is_not_tried(
     text = str(error.value)
     assert "2 of 5 tasks failed (the same command tries them again)" in text
     assert f"note {tmp_path / 'always'} 9: OSError('always failed')" in text
-    assert f"not tried, for want of: note {tmp_path / 'always'} 9" in text
+    assert f"not tried, as these failed: note {tmp_path / 'always'} 9" in text
     assert "in note" in str(error.value.__cause__.exceptions[0].__cause__)  # the traceback there
     assert {p.name for p in tmp_path.iterdir()} == {
         "again", "free", "late", "free-try-0", "late-try-0",

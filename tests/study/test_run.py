@@ -303,7 +303,7 @@ def test_a_folder_of_somebody_else_is_no_run(few, done, tmp_path):
         (folder / name).parent.mkdir(parents=True)
         (folder / name).write_text(text)
         there = name.split("/")[0]
-        with pytest.raises(ValueError, match=f"{folder} is no run of petweak's, and {there} is"):
+        with pytest.raises(ValueError, match=f"{folder} is not a run of petweak, and has {there}:"):
             open_run("embedded", folder, few)
         assert [p.name for p in folder.iterdir()] == [there]
         assert (folder / name).read_text() == text

@@ -179,7 +179,7 @@ def test_a_folder_without_a_model_says_what_makes_one(tmp_path, folder):
     with pytest.raises(FileNotFoundError, match="petweak train"):
         load_model(tmp_path / "elsewhere" / "model")
     (folder / "model.safetensors").unlink()
-    with pytest.raises(FileNotFoundError, match="holds no trained model"):
+    with pytest.raises(FileNotFoundError, match="has no trained model"):
         load_model(folder)
 
 
@@ -204,5 +204,5 @@ def test_files_that_are_no_whole_model_are_named(folder, name, change):
     changed = change((folder / name).read_bytes())
     assert changed != (folder / name).read_bytes()
     (folder / name).write_bytes(changed)
-    with pytest.raises(ValueError, match=f"{folder}: .*are no whole model .*train it anew"):
+    with pytest.raises(ValueError, match=f"{folder}: .*are no whole model .*train it again"):
         load_model(folder)

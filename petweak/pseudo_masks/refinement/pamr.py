@@ -1,4 +1,4 @@
-"""Pixel-adaptive mask refinement (Araslanov & Roth 2020, section 4.2)."""
+"""Pixel-adaptive mask refinement (Araslanov & Roth 2020, section 4.2); theirs is no package."""
 
 from itertools import product
 
@@ -25,7 +25,7 @@ def pamr(soft: Tensor, photos: Tensor, iterations: int = 10,
     """Each pixel becomes the mean of its neighbours, weighted by similarity of colour; repeatedly.
     soft: (B, H, W); photos: (B, 3, H, W). The weights are a softmax over the neighbours of
     -|difference| / (0.1 standard deviation), averaged over channels."""
-    # Photo by photo and neighbour by neighbour: 48 shifted copies at once would leave the cache.
+    # One photo and one neighbour at a time: 48 shifted copies at once would not fit into the cache.
     refined = []
     for m, photo in zip(soft.split(1), photos.split(1), strict=True):
         around = neighbours(photo, dilations)
