@@ -18,7 +18,6 @@ from typing import Any
 
 import pandas as pd
 import torch
-from filelock import FileLock
 from torch import Tensor
 
 from petweak.config import DATA_ROOTS, Settings, settings
@@ -528,7 +527,7 @@ def open_run(profile: str = "embedded", run: str | Path = "", data_root: str | P
     check_folder(opened.folder)
     if profile == "embedded" and not data_root:
         root.mkdir(parents=True, exist_ok=True)
-        with FileLock(root / ".lock"):
+        with files.locked(root / ".lock", "the rendered pets", root):
             note = files.read_json(root / "oxford-iiit-pet" / "annotations" / "rendered.json")
             if note is None or not note["complete"]:  # a user's own set stays as it is
                 make_rendered(root)
