@@ -16,9 +16,8 @@ from pathlib import Path, PurePosixPath
 
 import pooch
 import requests
-from filelock import FileLock
 
-from petweak.data.files import partial_folder, replacing
+from petweak.data.files import locked, partial_folder, replacing
 from petweak.data.oxford_pets import read_pets
 
 ARCHIVES = {"images.tar.gz": "5c4f3ee8e5d25df40f4fd59a7f44e54c",
@@ -53,7 +52,7 @@ def fetch_official(data_root: str | Path, *, base_urls: Sequence[str] = BASE_URL
     if all(_whole(part, md5) for part, _, md5 in parts) or _official(root):
         return folder
     folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(root / ".oxford-iiit-pet.lock"):
+    with locked(root / ".oxford-iiit-pet.lock", "the official set", root):
         # Asked again: another process may have done it while this one waited.
         todo = [(part, archive, md5) for part, archive, md5 in parts if not _whole(part, md5)]
         for part, _, md5 in todo:

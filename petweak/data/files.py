@@ -7,8 +7,10 @@ import logging
 import os
 import re
 import shutil
+import socket
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from functools import cache, partial
 from itertools import count
 from pathlib import Path
@@ -16,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import psutil
+from filelock import FileLock, Timeout
 from PIL import Image
 from safetensors import safe_open
 
@@ -97,6 +100,36 @@ def make_run_folder(folder: Path, option: str = "--run R") -> None:
     """Make a run's folder where it is missing. Errors as of `require_writable`."""
     require_writable(folder, option)
     folder.mkdir(parents=True, exist_ok=True)
+
+
+class Busy(Exception):
+    """Another process makes it."""
+
+
+@contextmanager
+def locked(file: Path, what: str, folder: Path, timeout: float = -1) -> Iterator[None]:
+    """Alone among the processes that take the lock `file` to make `what` in `folder`. One that has
+    to wait says for whom, for what and since when that one has been at work. Busy after `timeout`
+    seconds, at once and without a word where it is 0; below 0 it waits as long as it takes."""
+    lock, holder = FileLock(file), file.with_suffix(".json")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        if timeout:
+            h = read_json(holder) or dict.fromkeys(("pid", "host", "what", "since"), "?")
+            log.warning("waiting for process %s on %s, which has been making %s in %s since %s",
+                        h["pid"], h["host"], h["what"], folder, h["since"])
+        try:
+            lock.acquire(timeout=timeout)
+        except Timeout:
+            raise Busy(what) from None
+    try:
+        write_json(holder, {"pid": os.getpid(), "host": socket.gethostname(), "what": what,
+                            "since": datetime.now().isoformat(" ", "seconds")})
+        yield
+    finally:
+        holder.unlink(missing_ok=True)
+        lock.release()
 
 
 @contextmanager

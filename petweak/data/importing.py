@@ -18,7 +18,6 @@ from typing import Any
 import cv2
 import numpy as np
 import pandas as pd
-from filelock import FileLock
 from PIL import Image
 from tqdm.auto import tqdm
 
@@ -93,7 +92,7 @@ def import_photos(source: str | Path, data_root: str | Path, *, masks: str | Pat
     before, missing = _before(root, target, record)
     if missing or not before:
         files.make_run_folder(root, "--to D")
-        with FileLock(root / ".import.lock"):
+        with files.locked(root / ".import.lock", "an import", root):
             before, missing = _before(root, target, record)  # of a process that was faster
             if missing or not before:
                 first = (f"has been imported before; {len(missing)} of its files were missing, and "

@@ -3,7 +3,7 @@
 from pkgutil import resolve_name
 
 from petweak import modules_of
-from petweak.config import Settings
+from petweak.config import RENAMED_VALUES, Settings
 
 SOURCES: dict[str, str] = {  # name: module:Class, of this package or with a full path
     "ground_truth": "ground_truth:GroundTruth",
@@ -19,11 +19,13 @@ __getattr__ = modules_of(__name__)
 
 def source_class(name: str) -> type:
     """The class of a source, a `base.Source`; `external_<name>` is that of a folder of masks with a
-    name of its own. ValueError lists the names that there are."""
+    name of its own. ValueError says the new name of an old one, or lists those that there are."""
     if name not in SOURCES and name.startswith("external_"):
         return source_class("external").named(name)
     if name not in SOURCES:
-        raise ValueError(f"unknown source {name!r}: there are {', '.join(SOURCES)}")
+        new = RENAMED_VALUES.get(name)
+        there = f"{name} is now {new}" if new in SOURCES else f"there are {', '.join(SOURCES)}"
+        raise ValueError(f"unknown source {name!r}: {there}")
     path = SOURCES[name]
     return resolve_name(path if "." in path else f"{__name__}.{path}")
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import petweak
-from petweak.config import from_here, parse_assignments, parse_value
+from petweak.config import RENAMED, from_here, parse_assignments, parse_value
 from petweak.data import files
 from petweak.data.files import file_hash, shipped
 from petweak.study.cache import key
@@ -101,7 +101,8 @@ def with_options(values: dict, there: Iterable[str], profile, run, data_root) ->
     options["run"] = str(files.project_path(run or f"runs/{profile}"))
     if unknown := sorted(n for n in values if n in options or n not in there):
         names = ", ".join(sorted(set(there) - set(options)))
-        raise ValueError(f"unknown parameter {', '.join(unknown)}: there are {names} (and "
+        new = "".join(f"{n} is now {RENAMED[n]}; " for n in unknown if n in RENAMED)
+        raise ValueError(f"unknown parameter {', '.join(unknown)}: {new}there are {names} (and "
                          "--profile, --run, --data-root)")
     return options | values
 

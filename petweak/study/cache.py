@@ -6,39 +6,30 @@ keys of the stages above it.
 """
 
 import json
-import logging
-import os
 import re
-import socket
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
 import psutil
-from filelock import FileLock, Timeout
 
 from petweak.config import Settings
 from petweak.data import files
+from petweak.data.files import Busy
 
 try:
     import resource
 except ImportError:  # Windows
     resource = None
 
-log = logging.getLogger(__name__)
 T = TypeVar("T")
 Stage = tuple[str, str, str]  # its name, source and labels
 _waits: ContextVar[bool] = ContextVar("waits", default=True)
 STAGES = ("features", "masks", "train", "evaluate", "report")
 TIMINGS = ["stage", "source", "labels", "n_images", "seconds", "images_per_second", "peak_rss_mb"]
-
-
-class Busy(Exception):
-    """Another process makes it."""
 
 
 def key(settings: Settings | None = None, sections: Iterable[str] = (), **parts: Any) -> str:
@@ -89,28 +80,12 @@ def unless_busy() -> Iterator[None]:
 @contextmanager
 def locked(folder: Path, what: str) -> Iterator[None]:
     """Alone among the processes that make the same in the run in `folder`; other stages may be made
-    meanwhile. One that has to wait says for whom, for what and since when that one has been at
-    work; see `unless_busy`, too."""
+    meanwhile. One that has to wait says so, as `files.locked` does; see `unless_busy`, too."""
     file = lock_file(folder, what)
     files.make_run_folder(folder)
     files.make_run_folder(file.parent)
-    lock, holder = FileLock(file), file.with_suffix(".json")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        if not _waits.get():
-            raise Busy(what) from None
-        h = files.read_json(holder) or dict.fromkeys(("pid", "host", "what", "since"), "?")
-        log.warning("waiting for process %s on %s, which has been making %s in %s since %s",
-                    h["pid"], h["host"], h["what"], folder, h["since"])
-        lock.acquire()
-    try:
-        files.write_json(holder, {"pid": os.getpid(), "host": socket.gethostname(), "what": what,
-                            "since": datetime.now().isoformat(" ", "seconds")})
+    with files.locked(file, what, folder, -1 if _waits.get() else 0):
         yield
-    finally:
-        holder.unlink(missing_ok=True)
-        lock.release()
 
 
 def note_time(folder: Path, stage: Stage, n: int, seconds: float, peak: float | None = None
@@ -133,11 +108,11 @@ def note_time(folder: Path, stage: Stage, n: int, seconds: float, peak: float | 
         return
     try:
         files.make_run_folder((lock := lock_file(folder, "timings")).parent)
-        with FileLock(lock, timeout=60):
+        with files.locked(lock, path.name, folder, timeout=60):
             others = [r for r in rows() if tuple(r[k] for k in TIMINGS[:3]) != stage]
             table = sorted([*others, row | new], key=lambda r: STAGES.index(r["stage"]))
             files.write_frame(path, pd.DataFrame(table, columns=TIMINGS))
-    except (Timeout, PermissionError):  # somebody else may write here: the next study notes it
+    except (Busy, PermissionError):  # somebody else may write here: the next study notes it
         pass
 
 

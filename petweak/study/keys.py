@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
-from petweak.config import Settings
+from petweak.config import Model, Settings
 from petweak.data import distributed
 from petweak.models import weights
 from petweak.pseudo_masks import refinement, source_class
@@ -52,14 +52,14 @@ class Keys:
     def model(self, source: str, labels: str) -> str:
         if source_class(source).self_trained:
             return self.rounds(source, labels)
-        return key(self.settings, ("data", "model", "training"), stage="model",
+        return key(_used(self.settings), ("data", "model", "training"), stage="model",
                    **self._training(source, labels))
 
     def start(self, source: str, labels: str) -> str:
         """Of all rounds of self-training but the last, which alone is widened."""
         s = self_training.round_settings(self.settings).replace(background_threshold=0.5)
         sections = "data model training self_training refinement masks inference".split()
-        return key(s, sections, stage="rounds", **self._training(source, labels),
+        return key(_used(s), sections, stage="rounds", **self._training(source, labels),
                    steps=refinement.versions(s.self_training.round_refinement))
 
     def rounds(self, source: str, labels: str) -> str:
@@ -82,3 +82,11 @@ class Keys:
         """Device, precision and processes of training, as far as they change results."""
         precision = mixed_precision(self.settings, torch.device(self.device))
         return f"{self.device} {precision}{distributed.note(self.device)}"
+
+
+def _used(settings: Settings) -> Settings:
+    """With the default of what makes no difference to a training: `Keys._compute` has the precision
+    that is used, and models of the final level have no `channel_dropout`."""
+    if settings.model.levels == ("final",):
+        settings = settings.replace(channel_dropout=Model().channel_dropout)
+    return settings.replace(precision="auto")

@@ -18,7 +18,6 @@ from typing import Any
 
 import pandas as pd
 import torch
-from filelock import FileLock
 from torch import Tensor
 
 from petweak.config import DATA_ROOTS, Settings, settings
@@ -526,13 +525,18 @@ def open_run(profile: str = "embedded", run: str | Path = "", data_root: str | P
     root = files.project_path(data_root or DATA_ROOTS[profile])
     opened = Run(files.project_path(run or f"runs/{profile}"), root, chosen)
     check_folder(opened.folder)
-    if profile == "embedded" and not data_root:
+    if profile == "embedded" and not data_root and not _is_drawn(root):
         root.mkdir(parents=True, exist_ok=True)
-        with FileLock(root / ".lock"):
-            note = files.read_json(root / "oxford-iiit-pet" / "annotations" / "rendered.json")
-            if note is None or not note["complete"]:  # a user's own set stays as it is
+        with files.locked(root / ".lock", "the rendered pets", root):
+            if not _is_drawn(root):  # no other process has drawn them meanwhile
                 make_rendered(root)
     return opened
+
+
+def _is_drawn(root: Path) -> bool:
+    """Whether a whole set of rendered pets, of whatever settings, is in `root`."""
+    note = files.read_json(root / "oxford-iiit-pet" / "annotations" / "rendered.json")
+    return bool(note and note["complete"])
 
 
 def reopen(folder: str | Path) -> Run:

@@ -96,15 +96,19 @@ def test_a_moved_slider_changes_the_overlay_and_the_iou(opened, screenshots):
 
 
 def test_the_overlay_follows_a_finger(opened, run_folder):
-    """Median and 95th percentile over 50 moves, from the key to the picture, into latency.csv."""
-    times = [opened.evaluate(MOVE, "ArrowLeft" if i % 20 < 10 else "ArrowRight")
-             for i in range(MOVES)]  # fmt: skip
-    assert min(times) > 0, "a move changed nothing within five seconds"
+    """Ten moves to and fro: each is drawn, and each place is drawn alike on the way back. Median
+    and 95th percentile of 50 moves, from the key to the picture, go into latency.csv; the aim is
+    150 ms on two cores that do nothing else."""
+    times, curves, curve = [], [], opened.locator(".petweak-cam-explorer svg")
+    for i in range(MOVES):
+        times.append(opened.evaluate(MOVE, "ArrowLeft" if i % 20 < 10 else "ArrowRight"))
+        assert times[-1] > 0, "hangs: a move changed nothing within five seconds"
+        curves.append(curve.get_attribute("aria-label"))
+    assert curves[10:19] == curves[8::-1]
+    assert curves[20:40] == curves[:20] and curves[40:] == curves[:10]
     median, late = np.median(times), np.percentile(times, 95)
     row = {"moves": MOVES, "median_ms": round(median, 1), "p95_ms": round(late, 1)}
     pd.DataFrame([row]).to_csv(run_folder / "latency.csv", index=False)
-    # The aim is 150 ms on two cores that do nothing else; tests may have to share them.
-    assert median < 400 and late < 1000
 
 
 def test_masks_form_as_the_slider_goes_through_training(opened, screenshots):

@@ -2,10 +2,12 @@
 
 import hashlib
 import io
+import os
 import re
 import shutil
 import tarfile
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -13,10 +15,10 @@ from unittest.mock import patch
 
 import pooch
 import pytest
-from filelock import FileLock
 from torchvision.datasets import OxfordIIITPet
 
 from petweak.data import download
+from petweak.data.files import locked
 
 IDS = ["Abyssinian_1", "beagle_2", "pug_3"]
 
@@ -223,9 +225,15 @@ def test_a_killed_extraction_leaves_no_half_folder(server, tmp_path):
     assert_whole(folder)
 
 
-def test_others_wait_and_return_what_is_there(server, tmp_path):
+def test_others_wait_and_say_for_whom_and_return_what_is_there(server, tmp_path, caplog):
     with ThreadPoolExecutor(3) as pool:
-        with FileLock(tmp_path / ".oxford-iiit-pet.lock"):
+        with locked(tmp_path / ".oxford-iiit-pet.lock", "the official set", tmp_path):
             folders = [pool.submit(server.fetch, tmp_path) for _ in range(3)]
+            for _ in range(6000):  # at most a minute, if nobody says anything
+                if len(caplog.messages) < 3:
+                    time.sleep(0.01)
+            said = f"waiting for process {os.getpid()} on"
+            assert all(text.startswith(said) and "making the official set" in text
+                       for text in caplog.messages) and len(caplog.messages) == 3
     assert_whole({folder.result() for folder in folders}.pop())
     assert len(server.log) == 2

@@ -330,3 +330,10 @@ def test_a_file_that_has_changed_is_told_once(tmp_path, caplog):
     assert not is_as_written(tmp_path / "absent.csv", wrote)
     assert [r.getMessage() for r in caplog.records] == [
         f"{file} has changed since it was written; it counts as missing"]
+
+
+def test_nobody_waits_without_a_word():
+    """`files.locked` says for whom and since when; a bare FileLock says nothing."""
+    package = Path(files.__file__).parents[1]
+    bare = [p.name for p in package.rglob("*.py") if "FileLock(" in p.read_text(encoding="utf-8")]
+    assert bare == ["files.py"]

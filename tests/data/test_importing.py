@@ -14,7 +14,7 @@ import pytest
 from own_sets import TWO, annotated, box, imported, pet, photo, save, state, two_pets
 
 from petweak.__main__ import main
-from petweak.data import importing
+from petweak.data import files, importing
 from petweak.data.importing import import_photos
 from petweak.data.oxford_pets import check, read_pets
 
@@ -81,14 +81,14 @@ def test_a_disk_that_is_too_small_is_named_before_the_first_copy(tmp_path, monke
 
 def test_another_process_that_was_faster_has_done_it(tmp_path, monkeypatch):
     source, to = two_pets(tmp_path / "pets"), tmp_path / "D"
-    lock = importing.FileLock
+    lock = files.locked
 
-    def meanwhile(path):
-        monkeypatch.setattr(importing, "FileLock", lock)
+    def meanwhile(*args):
+        monkeypatch.setattr(files, "locked", lock)
         import_photos(source, to, progress=False, **TWO)
-        return lock(path)
+        return lock(*args)
 
-    monkeypatch.setattr(importing, "FileLock", meanwhile)
+    monkeypatch.setattr(files, "locked", meanwhile)
     pets, report = imported(source, to, **TWO)
     assert len(pets) == 10 and "nothing was written" in report
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-import time
 from functools import partial
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -12,6 +12,7 @@ import torch
 from conftest import small
 from few import few_photos
 
+from petweak.experiments import benchmark
 from petweak.experiments import mask_costs as module
 from petweak.experiments.mask_costs import (
     BASE,
@@ -43,21 +44,22 @@ def test_every_pipeline_makes_a_mask_and_has_its_time(run, monkeypatch):
 
 
 def test_ratios_are_of_the_same_photo_and_the_first_photo_warms_up(run, monkeypatch):
-    calls = []
+    calls, now = [], [0.0]  # a clock that the pipelines move
 
     def pipeline(what: str, seconds: float):
         def make(photo):
             warm = any(w == what for w, _ in calls)
             calls.append((what, photo.size))
-            time.sleep(seconds if warm else 0.3)
+            now[0] += seconds if warm else 0.5
             return torch.zeros(1)
         return make
 
-    of = {BASE: pipeline(BASE, 0.02), "slow": pipeline("slow", 0.06)}
+    of = {BASE: pipeline(BASE, 0.25), "slow": pipeline("slow", 0.75)}
     monkeypatch.setattr(module, "_pipelines", lambda run: (of, [1.0, 2.0]))
+    monkeypatch.setattr(benchmark, "time", SimpleNamespace(perf_counter=lambda: now[0]))
     table = mask_costs(run, photos=1).set_index("what")
     assert [what for what, _ in calls] == [BASE, "slow", "slow", BASE]  # each is first in turn
-    assert table.loc["slow", "seconds"] < 0.3 and table.loc["slow", "ratio"] > 1.5
+    assert table.loc["slow", "seconds"] == 0.75 and table.loc["slow", "ratio"] == 3
 
 
 def test_hours_are_those_of_the_cited_studies():

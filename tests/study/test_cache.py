@@ -144,6 +144,16 @@ def test_who_reads_does_not_wait_and_who_waits_says_for_whom_what_and_since_when
     assert missing.made == 1 and results == [{"n": 4, "seconds": 2.0}]
 
 
+def test_who_waits_to_note_a_time_says_so(tmp_path, caplog):
+    (tmp_path / ".locks").mkdir()
+    noting = threading.Thread(target=note_time, args=(tmp_path, STAGE, 1, 1.0, 100.0))
+    with locked(tmp_path, "timings"):
+        noting.start()
+        assert waits_for(lambda: caplog.messages)
+    noting.join(60)
+    assert f"waiting for process {os.getpid()}" in caplog.text and len(timings(tmp_path)) == 1
+
+
 def test_what_another_process_makes_can_be_left_to_it(tmp_path):
     stage = Stage(tmp_path)
     (tmp_path / ".locks").mkdir()

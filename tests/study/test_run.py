@@ -18,6 +18,7 @@ from few import drop_trimaps, few_photos
 from PIL import Image
 from safetensors.numpy import load_file
 
+from petweak.config import DATA_ROOTS
 from petweak.data import feature_cache
 from petweak.data.files import read_json, write_json
 from petweak.data.oxford_pets import load_trimap, read_pets
@@ -293,6 +294,20 @@ def test_open_run_takes_names_and_settings(few, tmp_path):
     run = open_run("embedded", tmp_path / "run", few, epochs="3")
     assert (run.folder, run.data_root) == (tmp_path / "run", few)
     assert run.settings.training.epochs == 3 and not run.folder.exists()
+
+
+def test_rendered_pets_that_are_complete_are_opened_without_a_lock(tmp_path, monkeypatch):
+    """The lock file could not be made in a folder that is read-only."""
+    note = tmp_path / "oxford-iiit-pet" / "annotations" / "rendered.json"
+    monkeypatch.setitem(DATA_ROOTS, "embedded", str(tmp_path))
+    drawn = []
+    monkeypatch.setattr("petweak.study.run.make_rendered", drawn.append)
+    write_json(note, {"complete": True})
+    assert open_run("embedded", tmp_path / "run").data_root == tmp_path and drawn == []
+    assert [p.name for p in tmp_path.iterdir()] == ["oxford-iiit-pet"]
+    write_json(note, {"complete": False})
+    open_run("embedded", tmp_path / "run")
+    assert drawn == [tmp_path]
 
 
 def test_a_folder_of_somebody_else_is_no_run(few, done, tmp_path):
