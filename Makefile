@@ -64,7 +64,7 @@ lab: $(READY)
 # The explorers without code, in a browser. Both servers listen on this machine alone, and ask for a
 # token, which Voilà would not by itself: another user of the machine could run code as you.
 app: $(READY)
-	test -f $(RUN)/results.csv || (echo "$(RUN) holds no finished run: make demo first"; exit 1)
+	test -f $(RUN)/results.csv || (echo "$(RUN) has no finished run: make demo first"; exit 1)
 	$(BIN)/papermill --prepare-only notebooks/explorers.ipynb $(RUN)/explorers.ipynb -p run $(abspath $(RUN))
 	$(BIN)/voila --Voila.ip=127.0.0.1 --Voila.auto_token=True --Voila.tornado_settings='$(LARGE)' $(RUN)/explorers.ipynb
 
@@ -79,7 +79,7 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 TORCH := $(shell sed -nE 's/^(torch|torchvision)==([^ ]+).*/\1==\2+cpu/p' requirements.txt)
 CUDA := ^(torch|torchvision|triton|nvidia-.*|cuda-.*)==
 
-# Installed anew when the list of dependencies changes: every file of it has the hash that it had
+# Installed again when the list of dependencies changes: every file of it has the hash that it had
 # when the list was made. Where that list has none (another platform, a mirror that builds its own
 # wheels): pip install -e .[test], which takes what pyproject.toml allows.
 $(READY): pyproject.toml requirements.txt

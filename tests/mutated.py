@@ -619,7 +619,7 @@ def archive(top: Path) -> Case:
 
 def _of_run(top: Path, file: str, edits: st.SearchStrategy,
             settings: Settings = worlds.STUDY) -> Case:
-    """A study is asked for again: what is damaged is named and made anew, or refused."""
+    """A study is asked for again: what is damaged is named and made again, or refused."""
     data, run = worlds.study(top, settings)
     before, kept = content(run), top / "kept"
     shutil.copytree(run, kept)

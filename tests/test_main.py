@@ -117,7 +117,7 @@ def test_an_unknown_command_is_a_bad_argument():
 
 def test_a_failure_is_exit_code_1(tmp_path, capsys):
     assert main(["data", "check", "--data-root", str(tmp_path)]) == 1
-    assert "--data-root is the folder that holds" in capsys.readouterr().err
+    assert "--data-root is the folder that has" in capsys.readouterr().err
     assert main(["report", str(tmp_path / "nowhere")]) == 1
 
 

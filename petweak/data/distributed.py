@@ -113,8 +113,7 @@ def add_gradients(model: nn.Module) -> None:
 
 
 def as_one(n: int, rows: slice) -> AbstractContextManager:
-    """While these rows of a batch of `n` pass a network on a CPU: dropout is that of one process,
-    which has them all."""
+    """While these rows of a batch of `n` pass a network on a CPU: dropout as of the whole batch."""
     return _Noise(n, rows) if share()[1] > 1 else nullcontext()
 
 

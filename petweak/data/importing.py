@@ -158,8 +158,7 @@ def _content(listing: pairing.Listing, options: list) -> str:
 
 
 def _choose(listing: pairing.Listing, chosen: list[str]) -> None:
-    """Keep the classes that are chosen. ValueError for one that is not there, and for two classes
-    of one name."""
+    """Keep the chosen classes. ValueError for one that is missing, and for two of one name."""
     if unknown := [c for c in chosen if c not in listing.species]:
         raise ValueError(f"{listing.source}: no class is called {', '.join(unknown)}: there are "
                          f"{', '.join(sorted(listing.species))}")

@@ -104,8 +104,7 @@ def _at_frame(mask: np.ndarray) -> float:
 
 
 def _shapes(seen: Mapping[str, masks.Seen], photos: Mapping[str, Path], where: Path) -> list[str]:
-    """A doubt where all masks have one size, and so other shapes than their photos. ValueError
-    where some have."""
+    """A doubt where all masks are of one size unlike their photos; ValueError where some are."""
     sizes = {i: header(photos[i]).size for i in seen}
     other = [i for i, s in seen.items() if not masks.fits(s.size, photos[i])]
     turned = [i for i in other if masks.same_shape(seen[i].size[::-1], sizes[i])]

@@ -76,7 +76,7 @@ def writer_of(path: Path) -> str:
 
 
 def is_edited(path: Path) -> bool:
-    """Whether the pixels of a mask of `petweak predict` are others than it wrote: some tools keep
+    """Whether the pixels of a mask of `petweak predict` differ from what it wrote: some tools keep
     the text of a PNG that they change."""
     with Image.open(path, formats=["PNG"]) as image:
         wrote = image.info.get("Comment", "")  # nothing is noted by older versions

@@ -219,8 +219,7 @@ def read_lines(path: Path) -> list[tuple[int, str]]:
 
 
 def checked_id(image_id: str) -> str:
-    """The id in Unicode's composed form, without a picture's suffix. ValueError where it is no
-    plain file name."""
+    """The id in Unicode's composed form, without suffix. ValueError if it is no plain file name."""
     image_id = normalize("NFC", image_id)
     if image_id.startswith(".") or re.search(r"[/\\:\x00-\x1f\x7f]", image_id):
         raise ValueError("the id is a file name without its suffix, not a path")

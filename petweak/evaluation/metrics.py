@@ -79,8 +79,7 @@ def boundary_iou(prediction: np.ndarray, target: np.ndarray, valid: np.ndarray |
 def class_iou(predictions: np.ndarray, targets: np.ndarray, num_classes: int) -> float:
     """Macro mean over classes of the Jaccard index of image-level class predictions; both arrays
     integer (N,) in [0, num_classes). A class that occurs in neither has no Jaccard index and is
-    left out of the mean. ValueError where shapes differ, are not one-dimensional, or empty, and for
-    a label out of range."""
+    left out. ValueError for other shapes, empty arrays, and a label out of range."""
     predictions, targets = _pair(predictions, targets)
     counts = class_overlaps(predictions, targets, np.ones(len(targets), bool), num_classes)
     both, either = (n[counts[1] > 0].astype(np.float32) for n in counts)  # as torchmetrics has it

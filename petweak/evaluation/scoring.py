@@ -37,8 +37,7 @@ SEMANTIC = ("foreground", "ignore")  # the borders that segmentation papers know
 
 
 def against_ground_truth(prediction: np.ndarray, trimap: np.ndarray) -> dict[str, float]:
-    """`iou/<border>`, `boundary/<border>`, `intersection/<border>`, `union/<border>` of each
-    border."""
+    """For each border `iou/<border>`, `boundary/<border>`, `intersection/<border>`, `union/...`."""
     scores: dict[str, float] = {}
     for b in BORDERS:
         target, valid = metrics.target(trimap, b)

@@ -47,7 +47,7 @@ def torchvision_weights(name: str) -> dict[str, torch.Tensor]:
             torch.hub.download_url_to_file(url, str(path), official(name))  # checks the hash
         except (OSError, RuntimeError) as error:  # urllib's URLError is an OSError
             raise FileNotFoundError(
-                f"the weights of {name} are not at {path}, and cannot be had from {url} ({error}). "
+                f"the weights of {name} are not at {path}, and {url} does not give them ({error}). "
                 "Put the file there, or set TORCH_HOME to a folder whose hub/checkpoints has it."
             ) from error
     state = _read(path, f"a file whose sha256 begins with {official(name)}: delete it and run "

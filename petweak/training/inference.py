@@ -55,8 +55,7 @@ class Prediction:
     @property
     def semantic(self) -> dict[int, np.ndarray]:
         """{class: its scores (G, G)}, of the classes that may be the largest at a pixel. One that
-        nowhere exceeds a certain other does not after upsampling either: its weights are not
-        negative."""
+        nowhere exceeds some other does not after upsampling either: no weight is negative."""
         scores = torch.einsum("qk,qhw->khw", self.weights, self.masks)
         top = int(scores.sum((1, 2)).argmax())
         there = (scores > scores[top]).flatten(1).any(1)

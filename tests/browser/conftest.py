@@ -33,7 +33,7 @@ def chromium() -> str | None:
 @pytest.fixture(scope="session")
 def run_folder() -> Path:
     if not (RUN / "results.csv").is_file():
-        pytest.skip(f"{RUN} holds no finished run: `make demo` makes it")
+        pytest.skip(f"{RUN} has no finished run: `make demo` makes it")
     return RUN
 
 

@@ -114,7 +114,7 @@ def test_a_pass_that_was_killed_goes_on_where_it_was(samples, tmp_path):
 
 
 def test_a_batch_costs_the_progress_file_as_much_at_the_end_as_at_the_beginning(samples, tmp_path):
-    """Written anew, it had more bytes than the maps from some 280,000 photos on."""
+    """Written again, it had more bytes than the maps from some 280,000 photos on."""
     class Watched(Means):
         def __call__(self, x):
             file = tmp_path / "f.partial" / PROGRESS

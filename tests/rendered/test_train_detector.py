@@ -49,7 +49,7 @@ def test_cached_maps_are_those_of_the_whole_network():
 
 
 def test_training_steps_lower_the_loss(monkeypatch):
-    # Built anew, the backbone draws numbers before the heads that are trained do.
+    # Built again, the backbone draws numbers before the heads that are trained do.
     monkeypatch.setattr(timm, "create_model", timm.models.create_model)
     torch.manual_seed(0)
     rows = training.train(compact.build(), tiny_views(), epochs=8, lr=2e-3, seed=0)

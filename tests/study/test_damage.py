@@ -1,4 +1,4 @@
-"""Files of a run that are empty, cut or something else: named, and made anew."""
+"""Files of a run that are empty, cut or something else: named, and made again."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ def open_run(data: Path, **changes) -> Run:
 
 
 def maps(run: Run, name: str, ids: list[str], size: int, **changes) -> dict[str, torch.Tensor]:
-    """{id: map} of the source fitted anew, in batches of `size`."""
+    """{id: map} of the source fitted again, in batches of `size`."""
     source = run.fitted_source(name, **changes)
     with torch.no_grad():
         return {i: m for b in run.context.batches(ids, size)

@@ -90,10 +90,10 @@ def test_a_class_that_may_win_between_two_pixels_of_the_grid_is_kept(monkeypatch
     config = MaskFormerConfig(4, (CHANNELS,), queries=4, decoder_channels=8)
     predictor = Predictor(MaskFormer(config), tuple("abcd"), "", 64, mirror=False)
     monkeypatch.setattr(predictor.model, "forward", lambda maps: output)
-    ((_, found),) = predict_features(predictor, make_features(names(1), small()), names(1))
-    assert set(found.semantic) == {0, 1, 2}
-    assert found.segments(1, 8).tolist() == [[0, 0, 0, 0, 2, 1, 1, 1]]
-    np.testing.assert_allclose(found.semantic[1], masks[1] / 4, atol=1e-6)
+    ((_, prediction),) = predict_features(predictor, make_features(names(1), small()), names(1))
+    assert set(prediction.semantic) == {0, 1, 2}
+    assert prediction.segments(1, 8).tolist() == [[0, 0, 0, 0, 2, 1, 1, 1]]
+    np.testing.assert_allclose(prediction.semantic[1], masks[1] / 4, atol=1e-6)
 
 
 @pytest.mark.parametrize("queries, classes, mirror", [(2, 37, True), (7, 3, False), (99, 37, True)])
@@ -113,10 +113,10 @@ def test_segments_are_the_largest_of_all_classes_upsampled(queries, classes, mir
     left, seen = iter(outputs), set()
     monkeypatch.setattr(predictor.model, "forward", lambda maps: next(left))
     predictions = predict_features(predictor, make_features(names(3), small()), names(3))
-    for scores, (_, found) in zip(torch.stack(views).mean(0), predictions, strict=True):
-        np.testing.assert_allclose(scores.sum(0), found.soft, atol=1e-5)
+    for scores, (_, prediction) in zip(torch.stack(views).mean(0), predictions, strict=True):
+        np.testing.assert_allclose(scores.sum(0), prediction.soft, atol=1e-5)
         large = F.interpolate(scores[None], (50, 40), mode="bilinear")[0]
-        segments, mask = found.segments(50, 40), found.mask(50, 40)
+        segments, mask = prediction.segments(50, 40), prediction.mask(50, 40)
         assert np.array_equal(segments == classes, ~mask)
         (first, second), best = large.topk(2, dim=0)
         clear = mask & (first - second > 1e-6).numpy()
@@ -129,12 +129,12 @@ def test_segments_are_the_largest_of_all_classes_upsampled(queries, classes, mir
 def test_a_prediction_of_many_classes_keeps_no_map_of_each():
     config = MaskFormerConfig(1000, (CHANNELS,), queries=2, decoder_channels=8)
     predictor = Predictor(MaskFormer(config).eval(), tuple(map(str, range(1000))), "", 64, True)
-    for _, found in predict_features(predictor, make_features(names(3), small()), names(3)):
+    for _, prediction in predict_features(predictor, make_features(names(3), small()), names(3)):
         views = 2 * config.queries
-        assert (found.weights.shape, len(found.masks)) == ((views, 1000), views)
-        kept = sum(v.nbytes for v in vars(found).values())
-        assert kept < 0.05 * 1000 * found.soft.nbytes
-        assert found.segments(40, 30).max() <= 1000
+        assert (prediction.weights.shape, len(prediction.masks)) == ((views, 1000), views)
+        kept = sum(v.nbytes for v in vars(prediction).values())
+        assert kept < 0.05 * 1000 * prediction.soft.nbytes
+        assert prediction.segments(40, 30).max() <= 1000
 
 
 def test_a_prediction_is_the_mean_over_the_photo_and_its_mirror_image(tmp_path):

@@ -108,7 +108,7 @@ def test_photos_are_named_of_the_first_step_whose_loss_is_not_finite():
 
 def test_the_epoch_that_is_best_on_val_is_kept(tmp_path, targets):
     """model.safetensors gives the IoU that config.json and history.csv state, computed here
-    anew."""
+    again."""
     config = train(tmp_path, targets, epochs=8, lr=5e-3, batch_size=4, predict_mirror=False)
     history = pd.read_csv(tmp_path / "history.csv").set_index("epoch")["val_mask_iou"]
     assert config["best_epoch"] == history[history == history.max()].index[-1]
