@@ -223,7 +223,11 @@ sys.addaudithook(lambda event, args: _opened is not None and event == "open"
                  and isinstance(args[0], str | Path) and _opened.update([str(args[0])]))
 
 
-def test_keys_open_no_network_and_read_no_file_twice(world, tmp_path, monkeypatch):
+def test_keys_open_no_network_and_no_picture_that_this_process_has_checked(
+    world, tmp_path, monkeypatch
+):
+    """The first keys check the data set, for which a photo is opened four times; later ones, also
+    of another run, open none."""
     global _opened
 
     def opened(*args, **kwargs):
