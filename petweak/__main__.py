@@ -29,8 +29,8 @@ import psutil
 
 from petweak.config import DATA_ROOTS, PROFILES, from_here, parse_assignments
 
-# Of files, values and memory: their text says what is wrong, as that of petweak's own classes does.
-EXPECTED = (OSError, ValueError, FloatingPointError, MemoryError)
+# Of files and memory: their text says what is wrong, as that of petweak's own classes does.
+EXPECTED = (OSError, FloatingPointError, MemoryError)
 # glibc's environment variables, with the parameter of the same meaning in malloc.h.
 MALLOC = {"MALLOC_MMAP_THRESHOLD_": -3, "MALLOC_TRIM_THRESHOLD_": -1}
 
@@ -61,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.debug:
             traceback.print_exc()
         print(f"petweak: {_message(error)}", file=sys.stderr)
-        return 2 if isinstance(error, ValueError) else 1
+        return 2 if isinstance(error, ValueError) and _expected(error) else 1
 
 
 def program() -> NoReturn:
@@ -122,14 +122,25 @@ class Stop:
         return 128 + number
 
 
+def _expected(error: Exception) -> bool:
+    """Whether the error's text is meant for the user. That of a ValueError is if petweak itself
+    raises it; one of Python or of a library is about values that petweak gave them."""
+    if type(error).__module__.startswith("petweak.") or isinstance(error, EXPECTED):
+        return True
+    if not isinstance(error, ValueError):
+        return False
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    own = Path(last.filename).is_relative_to(Path(__file__).parent)
+    return own and (last.line or "").startswith("raise ")
+
+
 def _message(error: Exception) -> str:
     """One line: an expected error in its own words, any other as what it is, a fault."""
     kind, text = type(error), "; ".join(str(error).splitlines())
-    expected = isinstance(error, EXPECTED) or kind.__module__.startswith("petweak.")
     if kind.__name__ == "OutOfMemoryError":  # torch's, of a GPU
         return f"{text.split('. ')[0]}: take a smaller batch, --set batch_size=8 for a training " \
             "and extraction_batch=2 for the features, or --set device=cpu"
-    if text and expected:
+    if text and _expected(error):
         return text
     return f"{kind.__name__}: {text} (a fault of petweak's: --debug shows the traceback)"
 

@@ -22,9 +22,11 @@ from PIL import Image
 
 from petweak import __main__ as cli
 from petweak.__main__ import main
+from petweak.config import settings
 from petweak.data.download import FetchError
-from petweak.data.files import read_json
+from petweak.data.files import from_json, read_json
 from petweak.data.masks import read_mask
+from petweak.evaluation.metrics import centre_box
 from petweak.reporting.notebooks import NotebookError
 from petweak.reporting.report import FORMATS
 
@@ -137,7 +139,6 @@ EXPECTED = [
     (FloatingPointError("the loss is nan"), 1),
     (FetchError("no network"), 1),
     (NotebookError("01.ipynb, cell 3: KeyError: 'x'"), 1),
-    (ValueError("seed=-1: has to be 0 or more"), 2),
 ]
 FAULTS = [
     KeyError("pug_1"),
@@ -147,6 +148,16 @@ FAULTS = [
     AttributeError("no y"),
     AssertionError(),
     OSError(),
+]
+
+
+INSIDE = [
+    lambda: np.zeros(3).reshape(2, 2),
+    lambda: np.concatenate([]),
+    lambda: list(zip([1], [], strict=True)),
+    lambda: b"\xff".decode("utf-8"),
+    lambda: from_json("{"),  # of the json module, called by petweak
+    lambda: centre_box((1, 2, 3)),  # of Python, in a line of petweak's
 ]
 
 
@@ -182,6 +193,23 @@ def test_a_program_error_is_never_its_bare_text(error, monkeypatch, capsys):
     assert said.endswith("(a fault of petweak's: --debug shows the traceback)\n")
     if isinstance(error, KeyError):
         assert "KeyError: 'pug_1'" in said
+
+
+def test_a_value_that_petweak_refuses_is_a_bad_argument(monkeypatch, capsys):
+    monkeypatch.setattr(cli, "masks", lambda args: settings("embedded", seed=-1))
+    assert main(["masks", "x"]) == 2
+    assert capsys.readouterr().err == "petweak: seed=-1: has to be at least 0\n"
+
+
+@pytest.mark.parametrize("inside", INSIDE)
+def test_a_value_error_of_inside_is_a_fault(inside, monkeypatch, capsys):
+    """Of Python or of a library, whose text tells a user nothing; also of a line of petweak's that
+    calls them."""
+    monkeypatch.setattr(cli, "masks", lambda args: inside())
+    assert main(["masks", "x"]) == 1
+    said = capsys.readouterr().err
+    assert "Error: " in said and said.endswith("(a fault of petweak's: --debug shows the "
+                                               "traceback)\n")
 
 
 @pytest.mark.parametrize("command", [["--debug", "masks", "x"], ["masks", "x", "--debug"]])

@@ -54,7 +54,8 @@ class Features:
     seconds: float = 0.0  # that the pass took, over all the runs that it took
     arrays: dict[str, np.ndarray] = field(default_factory=dict)  # {level: map}, once opened
     crc32: dict[str, str] = field(default_factory=dict)  # {level: 8 hexadecimal digits a row}
-    mend: Callable[["Features", list[int]], None] | None = None  # these rows, which are damaged
+    # Makes these rows, which are damaged, anew; None where the cache is another run's.
+    mend: Callable[["Features", list[int]], None] | None = None
 
     def __post_init__(self) -> None:
         self.row = {image_id: i for i, image_id in enumerate(self.ids)}
@@ -107,9 +108,11 @@ class Features:
         if bad := self.bad_rows(level, rows):
             names = ", ".join(self.ids[r] for r in bad)
             what = f"{self.folder / level}.npy is damaged in the maps of {names}"
+            if self.mend is None:
+                raise OSError(f"{what}, and is another run's, which is only read: delete "
+                              f"{self.folder}, and each run that needs it makes its own")
             log.warning("%s, which are made again", what)
-            if self.mend:
-                self.mend(self, bad)
+            self.mend(self, bad)
             if self.bad_rows(level, bad):
                 raise OSError(f"{what}, and they could not be made as they were: delete "
                               f"{self.folder}, and `petweak study` makes it again")

@@ -1,7 +1,7 @@
 """The cache keys of a run's stages: what each of them depends on, and nothing else.
 
 A stage names the sections of the settings that it reads, and includes the keys of the stages above
-it. Computing a key opens no network, and reads each file of the data set once a process.
+it. Computing a key opens no network, and no file of the data set that this process has checked.
 """
 
 from dataclasses import dataclass

@@ -208,7 +208,8 @@ class Run:
 
         stage = ("features", name or "-", "-")
         features = self._ensure(stage, read, make, lambda f: (f.passes, f.seconds))
-        features.mend = partial(mend_rows, self.pets.samples, engine, settings, self.device)
+        if features.folder == places[0]:  # what another run has made is only read
+            features.mend = partial(mend_rows, self.pets.samples, engine, settings, self.device)
         return features
 
     def _engine(self, backbone: str, photos: Tensor, chosen: str) -> tuple[str, Engine]:

@@ -290,6 +290,22 @@ def test_a_pass_is_taken_from_another_run(done, tmp_path):
     assert other.features.folder == tmp_path / "features"
 
 
+def test_a_damaged_pass_of_another_run_is_not_written_to(done, tmp_path):
+    """That run mends it, also for its variants."""
+    owner = Run(tmp_path / "owner", done.data_root, done.settings)
+    shutil.copytree(done.folder / "features", folder := owner.folder / "features")
+    whole, file = (folder / "final.npy").read_bytes(), folder / "final.npy"
+    file.write_bytes(damaged := whole[:-1] + bytes([whole[-1] ^ 1]))
+    reader = Run(tmp_path / "reader", done.data_root, done.settings)
+    write_json(reader.folder / FEATURES_FROM, [str(folder)])
+    with pytest.raises(OSError, match=f"another run's, which is only read: delete {folder}, and"):
+        reader.features.batch("final", list(reader.ids))
+    assert file.read_bytes() == damaged
+    variant = owner.variant("other", epochs=2)
+    variant.features.batch("final", list(variant.ids))
+    assert file.read_bytes() == whole
+
+
 def test_open_run_takes_names_and_settings(few, tmp_path):
     run = open_run("embedded", tmp_path / "run", few, epochs="3")
     assert (run.folder, run.data_root) == (tmp_path / "run", few)
