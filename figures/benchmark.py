@@ -182,7 +182,7 @@ def of_stages(tables: Tables) -> str:
     table = tables["memory"]
     above, first = table[table["peak_rss_mb"] > MEMORY], table.loc[table["peak_rss_mb"].idxmax()]
     return (f"{len(above)} of {len(table)} stages are above; the largest peak is of "
-            f"{first['stage']}, {first['source']}")
+            f"{first['stage']}, {first['source']}; mapped files count, which the system may drop")
 
 
 def of_start(what: str) -> Callable[[Tables], str]:
@@ -500,7 +500,9 @@ def of_memory(table: pd.DataFrame, note: dict[str, Any]) -> list[str]:
     return ["## How much memory does each stage take?", f"```\n{note['command']}\n```",
             f"photos: {photos:,}, threads: {note['threads']}, device: {note['device']}{commit}. "
             "`peak_rss_mb` is that of the process so far, so it never falls: a stage may owe it to "
-            "an earlier one. Mapped files count, too.", shown(parts)]
+            "an earlier one. Mapped files count, too."
+            + " The study was stopped in the masks of `imagenet_only`: these, and self-training, "
+            "are not in the table." * ("imagenet_only" not in set(parts["source"])), shown(parts)]
 
 
 def of_alone(data: Path, memory: pd.DataFrame | None) -> list[str]:
