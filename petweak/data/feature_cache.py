@@ -54,7 +54,7 @@ class Features:
     seconds: float = 0.0  # that the pass took, over all the runs that it took
     arrays: dict[str, np.ndarray] = field(default_factory=dict)  # {level: map}, once opened
     crc32: dict[str, str] = field(default_factory=dict)  # {level: 8 hexadecimal digits a row}
-    # Makes these rows, which are damaged, anew; None where the cache is another run's.
+    # Makes these damaged rows again; None where the cache is another run's.
     mend: Callable[["Features", list[int]], None] | None = None
 
     def __post_init__(self) -> None:
