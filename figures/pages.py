@@ -5,7 +5,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
-from result_tables import TABLES, headline_table, species_table
+from aims import aims_table
+from result_tables import (
+    TABLES,
+    architectures_table,
+    headline_table,
+    metrics_table,
+    of_both,
+    species_table,
+)
 from sentences import DETAILS, SENTENCES, headline, table_3
 
 from petweak.data.files import read_frame, write_text
@@ -27,13 +35,19 @@ def block(said: list[str], frames: list[pd.DataFrame], more: list[str]) -> str:
 
 def blocks(data: Path) -> Iterator[tuple[str, str]]:
     """Each mark, and what stands there by the tables of every run in `data`."""
-    names = "supervision", "supervision_cpu", "ablation_wide", "ablation"
+    names = ("supervision", "supervision_cpu", "ablation_wide", "ablation", "ablation_ground_truth",
+             "supervision_external", "cam_heads")
     files = [data / "photos37" / f"{name}.csv" for name in names]
     if all(f.is_file() for f in files):
-        models, cpu, *grids = map(read_frame, files)
+        models, cpu, wide, grid, more, external, heads = map(read_frame, files)
+        both = of_both(data / "photos37")
         yield "headline photos37", block(
-            headline(models, cpu, *grids), [headline_table(models, cpu)], [])
-        yield "species photos37", block([], [species_table(models)], [])
+            headline(models, cpu, wide, grid), [headline_table(models, cpu)], [])
+        alone = {"species": species_table(models), "metrics": metrics_table(both),
+                  "aims": aims_table(both, external, wide, heads),
+                  "noisy_rows": architectures_table(grid[grid["source"] != "ground_truth"]),
+                  "true_rows": architectures_table(more)}
+        yield from ((f"{name} photos37", block([], [frame], [])) for name, frame in alone.items())
         yield "table_3 photos37", block([table_3()], [], [])
     for file in (data / run / f"{name}.csv" for run in STORED for name in TABLES):
         if file.is_file():

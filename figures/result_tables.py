@@ -6,21 +6,32 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from petweak.config import settings
 from petweak.data.files import read_frame
 from petweak.data.oxford_pets import BREED_NAMES
 from petweak.evaluation.metrics import BASELINES
-from petweak.experiments.ablation import SEEDS, after_holm, degenerate
+from petweak.experiments.ablation import BASES, GRID, SEEDS, after_holm, degenerate
 from petweak.experiments.cam_heads import BORDERS, by_labels, two_by_two
 from petweak.experiments.configurations import CRITERIA
 from petweak.experiments.label_efficiency import summary as efficiency_summary
 from petweak.experiments.mask_costs import by_hours
 from petweak.experiments.selection_criteria import rank_criteria
 from petweak.experiments.self_training_gains import summary
-from petweak.experiments.supervision import GAPS, KEYS, MODELS, both_borders, compared, with_limits
+from petweak.experiments.supervision import (
+    GAPS,
+    KEYS,
+    MODELS,
+    NONE,
+    ONE_SEED,
+    both_borders,
+    compared,
+    with_limits,
+)
 from petweak.experiments.supervision import summary as supervision_summary
 from petweak.experiments.trials import UNDECIDED
 from petweak.experiments.unseen_breeds import lost
 from petweak.experiments.unseen_breeds_tried import by_configuration
+from petweak.models.maskformer import MaskFormerConfig
 from petweak.study import tables
 
 # Seconds of architectures, from `petweak experiment ablation_times`.
@@ -107,7 +118,7 @@ def machine_table(hours: pd.DataFrame) -> pd.DataFrame:
 
 def architectures_table(table: pd.DataFrame) -> pd.DataFrame:
     """Of each source the best architecture first, and the baselines, as text; "▽" marks what is
-    degenerate, and a column what is post hoc, where a row is."""
+    degenerate, and columns what is on the Pareto front and, where a row is, post hoc."""
     table = table.sort_values(["source", "iou"], ascending=False)
     limits = ("minus_best", "low", "high")
     three, signed = ("iou", "semantic_miou", "accuracy"), (
@@ -124,15 +135,17 @@ def architectures_table(table: pd.DataFrame) -> pd.DataFrame:
         shown["semantic_minus_best"] + ", " + shown["semantic_satisfies"]).fillna("")
     shown["satisfies"] += np.where(
         after_holm(table) == table["satisfies"], "", f", {UNDECIDED} after Holm")
-    shown["post_hoc"] = np.where(table["post_hoc"], "yes", "")
+    for name in ("post_hoc", "pareto"):
+        shown[name] = np.where(table[name], "yes", "")
     late = ["post_hoc"] * bool(table["post_hoc"].any())
     costs = [name for name in ("memory_mb", "photo_ms", "step_ms") if name in table]
     floor = [{"row": n, "iou": f"{table[n].iloc[0]:.3f}"} for n in BASELINES]
     shown = pd.concat([shown.astype(str), pd.DataFrame(floor)])
     return shown[["source", "row", *late, "parameters", "share", "gflops", *costs, "steps", "seeds",
-                  "iou", "minus_best", "satisfies", "accuracy", "semantic_miou",
+                  "iou", "pareto", "minus_best", "satisfies", "accuracy", "semantic_miou",
                   "semantic_minus_best"]].rename(columns={
         "post_hoc": "post hoc", "share": "of full-size's", "gflops": "GFLOPs", "iou": "IoU",
+        "pareto": "Pareto front",
         "memory_mb": "memory, MB", "photo_ms": "photo, ms", "step_ms": "step, ms",
         "semantic_miou": "semantic mIoU", "minus_best": "minus the best",
         "semantic_minus_best": "minus the best by it, satisfies"}).replace("nan", "")
@@ -154,6 +167,43 @@ def architectures_of_note(table: pd.DataFrame) -> pd.DataFrame:
     best = table["source"].map(table[table["p"].isna()].set_index("source")["iou"])
     several = table["seeds"] >= SEEDS
     return architectures_table(table[several | (table["iou"] > best) | degenerate(table)])
+
+
+def wide_table(table: pd.DataFrame) -> pd.DataFrame:
+    """Those of `ablation_wide`. Where a width of `maskformer-ms` has no row of `maskformer` beside
+    it, the one of `ablation_ground_truth`, which no difference from this table's best is known of.
+    """
+    like = table["row"].str.replace("maskformer-ms decoder", "maskformer decoder")
+    more = tables.stored("photos37", "ablation_ground_truth.csv")
+    more = more[more["row"].isin(like) & ~more["row"].isin(table["row"])]
+    shown = architectures_table(pd.concat([table, more], ignore_index=True))
+    other = shown["row"].isin(more["row"])
+    shown.loc[other, ["Pareto front", "minus the best", "minus the best by it, satisfies"]] = ""
+    shown.loc[other, "satisfies"] = np.where(shown["seeds"][other] == "1", ONE_SEED, "")
+    return shown
+
+
+def one_by_one(table: pd.DataFrame) -> pd.DataFrame:
+    """The architectures of `ablation_ground_truth` that differ from one of BASES in one thing, as
+    text: a row per thing in the order of the grid, what the bases have and, by value, the IoUs with
+    `maskformer` and with `maskformer-ms`; each from the table that has the row with most seeds."""
+    every = pd.concat([table, *(tables.stored("photos37", f"ablation{end}.csv").query(
+        "source == 'ground_truth'") for end in ("", "_wide"))])
+    rows = every.sort_values("seeds", ascending=False, kind="stable").drop_duplicates("row")
+    rows = rows.set_index("row")[["iou", "seeds"]]
+    several = (" (" + rows["seeds"].astype(str) + " seeds)").where(rows["seeds"] > 1, "")
+    texts = rows["iou"].map("{:.3f}".format) + several
+    config, cells = vars(MaskFormerConfig(len(BREED_NAMES), ())), {}
+    for base in BASES:
+        usual = config | settings("photos").flat() | GRID[base]["base"]
+        for what, values in GRID[base].items():
+            names = {} if what == "base" else {v: f"{base} {what}={v}" for v in values}
+            said = [f"{v}: {texts[name]}" for v, name in names.items() if name in texts]
+            if said:
+                cell = cells.setdefault(what, {"varied": f"`{what}`", "usual": str(usual[what])})
+                cell[base] = "; ".join(said)
+    heads = {base: f"`{base}`, IoU {texts[base]}" for base in BASES}
+    return pd.DataFrame(cells.values()).fillna("").rename(columns={"usual": "usual value"} | heads)
 
 
 def four_digits(scores: pd.Series) -> pd.Series:
@@ -255,6 +305,30 @@ def without_labels_table(table: pd.DataFrame) -> pd.DataFrame:
     return shown if models["difference"].notna().any() else shown.drop(columns=paired)
 
 
+def metrics_table(table: pd.DataFrame) -> pd.DataFrame:
+    """All metrics of `of_both`, as text, means over seeds: a row per model and baseline, and in a
+    cell the values by treatment of the border, as foreground, ignored and as background, where a
+    metric has them."""
+    keys, borders = ["labels", "of", "model", "learnt_from"], ["foreground", "ignore", "background"]
+    part = table[~table["metric"].isin(GAPS)]
+    texts = part.groupby([*keys, "split", "metric", "border"])["value"].mean().map("{:.3f}".format)
+    order = texts.index.get_level_values("border").map(dict(zip(
+        [NONE, *borders], range(1 + len(borders)), strict=True)))
+    cells = texts.iloc[np.argsort(order, kind="stable")].groupby(
+        [*keys, "split", "metric"]).agg(" / ".join).unstack(["split", "metric"])
+    masks = "pseudo_iou_gt"
+    columns = [("test", name) for name in (
+        "class_accuracy", "class_iou", "mask_iou", "mask_iou_gt", "dataset_iou_gt",
+        "boundary_iou_gt", "semantic_miou")] + [("train", masks), ("test", masks)]
+    shown = cells[columns].set_axis([
+        *(name for _, name in columns[:-2]), "its masks (train)", "its masks (test)"], axis=1)
+    shown.insert(0, "seeds", part.groupby(keys)["seed"].nunique())
+    shown = shown.reindex(part.drop_duplicates(keys).set_index(keys).index).reset_index()
+    shown = shown.astype({"learnt_from": str, "seeds": str}).fillna("")
+    shown.loc[shown["of"].isin(BASELINES), ["learnt_from", "seeds"]] = ""
+    return shown.rename(columns={"of": "source", "learnt_from": "learnt from"})
+
+
 def headline_table(table: pd.DataFrame, cpu: pd.DataFrame) -> pd.DataFrame:
     """IoU and verdict of models of 37 breeds, as text: a row per source of masks, full supervision
     first, a column per treatment of the border and architecture; and the paper's score. Those of no
@@ -328,8 +402,8 @@ TABLES = {  # a file in figures/data/<run>/, and the mark in one of PAGES: its t
     "cam_heads_labels": lambda table: pd.concat(
         {border: by_labels(table, border) for border in BORDERS}, names=["border"]
     ).reset_index("border"),
-    "ablation": architectures_of_note, "ablation_ground_truth": architectures_of_note,
-    "ablation_wide": architectures_table,
+    "ablation": architectures_of_note, "ablation_ground_truth": one_by_one,
+    "ablation_wide": wide_table,
     "supervision": supervision_table,
     "supervision_cpu": without_labels_table, "machine_hours": machine_table,
     "supervision_heads": beside_best, "supervision_species": beside_best,

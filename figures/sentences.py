@@ -133,15 +133,36 @@ def without_wider(table: pd.DataFrame) -> str:
             "same way.")
 
 
-def noisy(grid: pd.DataFrame) -> str:
-    """Whether a simpler model is better with noisy masks, by the table `ablation`."""
-    noisy_rows = grid[grid["source"] == "gradcam_pretrained"].set_index("row")
-    known = noisy_rows[(noisy_rows["seeds"] >= SEEDS) & noisy_rows["gain_low"].notna()]
+def pareto_front(table: pd.DataFrame) -> str:
+    """The rows of the front in parameters and mask IoU, of each source, the smallest first."""
+    front = table[table["pareto"]].sort_values("parameters")
+    said = (f"masks of `{source}`: " + ", ".join(
+        f"`{r.row}` {r.iou:.3f} with {r.share:.1%}" for r in front[front["source"] == source]
+        .itertuples()) for source in table["source"].unique())
+    return ("the Pareto front of this table, of parameters and mask IoU (no other row has at most "
+            "as many parameters and at least as large an IoU; by means over the seeds of a row, so "
+            f"no verdict): {'; '.join(said)}.")
+
+
+def noisy(grid: pd.DataFrame, wide: pd.DataFrame) -> str:
+    """Whether noisy masks want a simpler model, by the table `ablation`: what satisfies of each
+    kind of masks alone, and what is better than the larger model. wide: `ablation_wide`."""
+    exact, weak = ablation_answers(grid).to_dict("records")
+    beside = wide.set_index("row")["satisfies"].get(exact["simplest"], "not run")
+    rows = grid[grid["source"] == weak["source"]].set_index("row")
+    several = rows[(rows["seeds"] >= SEEDS) & rows["gain"].notna()]
+    known = several[several["gain_low"].notna()]
     held = known[known["gain_p"] < LEVEL]
     wins, losses = (held["gain_low"] > 0).sum(), (held["gain_high"] < 0).sum()
-    return (f"{'Some do' if wins else 'That is not shown'}: with those of `gradcam_pretrained`, of "
-            f"{len(known)} smaller architectures {wins} are better than the larger one, {losses} "
-            f"worse, {len(known) - wins - losses} not told apart.{once_larger(noisy_rows)}")
+    return (f"By what satisfies, in this grid {'yes' if weak['share'] < exact['share'] else 'no'}: "
+            f"with masks of `{weak['source']}` it is `{weak['simplest']}` with "
+            f"{weak['share']:.1%}, with `{exact['source']}` `{exact['simplest']}` with "
+            f"{exact['share']:.1%}; beside wider models the second is {beside}, and the first has "
+            f"not stood beside them. That a simpler one is better than the larger one is "
+            f"{'shown' if wins else 'not shown'}: of {len(several)} smaller architectures with "
+            f"{SEEDS} seeds and masks of `{weak['source']}` {wins} are better, {losses} worse, "
+            f"{len(known) - wins - losses} not told apart, and {len(several) - len(known)} have no "
+            f"interval.{once_larger(rows)}")
 
 
 def table_3() -> str:
@@ -181,9 +202,14 @@ def headline(table: pd.DataFrame, cpu: pd.DataFrame, wide: pd.DataFrame,
     best = weak.loc[weak.groupby(["border", "model"])["iou"].idxmax()]
 
     def told(part: pd.DataFrame, what: str) -> str:
-        n = part["verdict"].value_counts()
-        few = [f"{word} in {n[word]}" for word in VERDICTS if word in n]
-        return ", ".join([f"{few[0]} of {len(part)} {what}", *few[1:]])
+        said = []
+        for word in VERDICTS:
+            rows = part[part["verdict"] == word].sort_values("difference")
+            if len(rows):
+                ends = rows.iloc[[0, -1][:len(rows)]].itertuples()
+                said.append(f"{word} in {len(rows)}{f' of {len(part)} {what}' * (not said)} "
+                            f"({' to '.join(map(with_limits, ends))})")
+        return ", ".join(said)
 
     itself = models["iou"].eq(models.groupby("border")["iou"].transform("max")).map(
         {True: ", itself the best on test)", False: ")"})
@@ -211,14 +237,13 @@ def headline(table: pd.DataFrame, cpu: pd.DataFrame, wide: pd.DataFrame,
         "with their share of a full-size MaskFormer's parameters, by mask IoU "
         f"{of[False, False]}, and by semantic mIoU, which also asks for the breed, {by_class}."
         f"\n  - Masks that are {UNDECIDED}: with the border ignored {unclear[0]}, as foreground "
-        f"{unclear[1]}. `imagenet_only` (species, on a CPU): {alone_satisfies(cpu)}."
-        f"\n  - The architectures learnt from ground truth in {wide['steps'].max()} steps, beside "
-        f"wider models. By mask IoU, after Holm's correction it is {of[True, False]}; of those not "
-        f"post hoc {of[False, True]}, and after Holm {of[True, True]}; a guess names "
-        f"{1 / len(BREED_NAMES):.0%}. With at most {TENTH:.0%} of these parameters {small}. "
-        f"By semantic mIoU the simpler ones that are {UNDECIDED}: "
-        f"{said['semantic_open'] or 'none'}.",
-        f"**Do noisy masks want a simpler model?** {noisy(grid)}"]
+        f"{unclear[1]}; `imagenet_only` (species, on a CPU): {alone_satisfies(cpu)}."
+        f"\n  - The architectures learnt from ground truth in {wide['steps'].max()} steps; by mask "
+        f"IoU, after Holm's correction the simplest is {of[True, False]}, of those not post hoc "
+        f"{of[False, True]}, and of these after Holm {of[True, True]}; a guess names "
+        f"{1 / len(BREED_NAMES):.0%}."
+        f"\n  - With at most {TENTH:.0%} of these parameters {small}.",
+        f"**Do noisy masks want a simpler model?** {noisy(grid, wide)}"]
 
 
 def beside_masks(table: pd.DataFrame, labels: str) -> list[str]:
@@ -430,10 +455,12 @@ def unlabelled_sentences(table: pd.DataFrame, border: str = "foreground") -> lis
 
 # What a table says, in sentences that stand before it, and what more they say, after it.
 SENTENCES = {
-    "ablation": lambda table: [*ablation_sentences(table), without_wider(table), *of_times()],
-    "ablation_ground_truth": lambda table: [*ablation_sentences(table), more_seeds(table)],
-    "ablation_wide": lambda table: [
-        *ablation_sentences(table), what_counts(table), denominator(table)],
+    "ablation": lambda table: [
+        *ablation_sentences(table), pareto_front(table), without_wider(table), *of_times()],
+    "ablation_ground_truth": lambda table: [
+        *ablation_sentences(table), pareto_front(table), more_seeds(table)],
+    "ablation_wide": lambda table: [*ablation_sentences(table), pareto_front(table),
+                                    what_counts(table), denominator(table)],
     "label_efficiency": efficiency_sentences, "machine_hours": lambda hours: [of_hours(hours)],
     "supervision": lambda table: [
         f"first question: {answer(table)}",

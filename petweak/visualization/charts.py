@@ -256,9 +256,9 @@ def ablation_points(table: pd.DataFrame, title: str) -> Figure:
     ax.set_xlabel("trained parameters (logarithmic)")
     marks = [Line2D([], [], marker=m, ls="", color=text, mfc="none", label=kind)
              for kind, (m, _) in kinds.items()]
+    lines = {"-": "Pareto front", ":": "a tenth of the parameters of full-size", "--": "all_ones"}
     marks += [Line2D([], [], marker="o", ls="", color=text, label="filled: satisfies"),
-              Line2D([], [], ls=":", color=text, label="a tenth of the parameters of full-size"),
-              Line2D([], [], ls="--", color=text, lw=1, label="all_ones")]
+              *(Line2D([], [], ls=ls, color=text, lw=1, label=said) for ls, said in lines.items())]
     fig.legend(handles=marks, loc="outside lower left", ncols=2)
     fig.suptitle(title)
     return fig

@@ -336,6 +336,12 @@ def test_ablation_points():
     assert [40, 500, 1000] in lines and [100, 100] in lines
     assert [0.4, 0.4] in [list(line.get_ydata()) for line in ax.lines]
     assert fig.get_suptitle() == "Small ones do"
+    (legend,) = fig.legends
+    looks = {t.get_text(): line.get_ls() for t, line in zip(
+        legend.get_texts(), legend.get_lines(), strict=True)}
+    front = next(line for line in ax.lines if list(line.get_xdata()) == [40, 500, 1000])
+    assert looks["Pareto front"] == front.get_ls() == "-"
+    assert looks["all_ones"] == "--" and looks["a tenth of the parameters of full-size"] == ":"
 
 
 def test_growth_lines():
