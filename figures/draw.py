@@ -8,8 +8,8 @@
     .venv/bin/python figures/draw.py [--embedded RUN] [--photos RUN] [--only-tables]
     .venv/bin/python figures/draw.py --gpu RUN    figures/data/gpu/timings.csv alone
 
-Here are the figures and the command; the tables as text are in `result_tables.py`, what is said of
-them in `sentences.py`, and what fills the pages in `pages.py`.
+Here are the figures and the command; the tables as text are in `result_tables.py` and `aims.py`,
+what is said of them in `sentences.py`, and what fills the pages in `pages.py`.
 
 Real photos are shown with their attribution in `figures/ATTRIBUTION.md`: three, at most.
 """

@@ -155,10 +155,11 @@ def noisy(grid: pd.DataFrame, wide: pd.DataFrame) -> str:
     held = known[known["gain_p"] < LEVEL]
     wins, losses = (held["gain_low"] > 0).sum(), (held["gain_high"] < 0).sum()
     return (f"By what satisfies, in this grid {'yes' if weak['share'] < exact['share'] else 'no'}: "
-            f"with masks of `{weak['source']}` it is `{weak['simplest']}` with "
-            f"{weak['share']:.1%}, with `{exact['source']}` `{exact['simplest']}` with "
-            f"{exact['share']:.1%}; beside wider models the second is {beside}, and the first has "
-            f"not stood beside them. That a simpler one is better than the larger one is "
+            f"with masks of `{weak['source']}` the simplest is `{weak['simplest']}` with "
+            f"{weak['share']:.1%} of the parameters, with `{exact['source']}` "
+            f"`{exact['simplest']}` with {exact['share']:.1%}; beside wider models the second is "
+            f"{beside}, and the first was not run beside them. That a simpler one is better than "
+            "the larger one is "
             f"{'shown' if wins else 'not shown'}: of {len(several)} smaller architectures with "
             f"{SEEDS} seeds and masks of `{weak['source']}` {wins} are better, {losses} worse, "
             f"{len(known) - wins - losses} not told apart, and {len(several) - len(known)} have no "

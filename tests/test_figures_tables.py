@@ -90,10 +90,12 @@ def test_the_aims_stand_beside_what_came_out():
     accuracy = {(r["of"], r["model"]) for r in rows("supervision", metric="class_accuracy")}
     accuracy = {(of, model): value("supervision", metric="class_accuracy", labels="breed", of=of,
                                    model=model) for of, model in accuracy}
-    of, model = max(accuracy, key=accuracy.get)
+    most = max(accuracy.values())
     right, match, small = shown[-3:]
-    assert right["border ignored (aim)"] == f"{accuracy[of, model]:.3f} (0.88)"
-    assert f"`{model}` of `{of}`" in right["aim for"] and right["met"] == "yes"
+    assert right["border ignored (aim)"] == f"{most:.3f} (0.88)" and right["met"] == "yes"
+    best = {at for at, found in accuracy.items() if found > most - 1e-9}
+    assert all(f"`{model}` of `{of}`" in right["aim for"] for of, model in best)
+    assert right["aim for"].count("` of `") == len(best)
     full = [v for (of, _), v in accuracy.items() if of.startswith(TRUE)]
     assert f"has {min(full):.3f} to {max(full):.3f}" in right["limit"]
     assert match["border ignored (aim)"].startswith("worse, -0.020 [")
@@ -117,7 +119,8 @@ def test_what_limits_an_aim_is_said_in_numbers():
     for ious in (wide, tight):
         assert f"{ious[0]:.3f} and {ious[1]:.3f}" in limit
     assert tight[0] >= 0.91 and tight[1] >= 0.83 and wide[0] < 0.91
-    assert "both aims are reached by `imagenet_only background_threshold=0.5`;" in limit
+    one = "`imagenet_only background_threshold=0.5`"
+    assert f"both aims are reached with one model alone by {one};" in limit
     fixed = mean(float(r["value"]) for r in rows(
         "cam_heads", cam="gradcam", head="finetuned", explained="top1", threshold="0.5",
         border="foreground", metric="iou"))
@@ -194,7 +197,7 @@ def test_every_row_of_the_grid_is_shown_with_the_pareto_front(mark, name, source
         assert shown[row]["IoU"].startswith(f"{float(of['iou']):.3f}"), row
         assert shown[row]["seeds"] == of["seeds"]
     front = on_front([*stored.values()])
-    assert len(front) > 2
+    assert len(front) > 1
     assert {row for row, r in shown.items() if r["Pareto front"] == "yes"} == set(front)
     said = block(f"{name} photos37").partition("The Pareto front of this table, ")[2]
     said = said.partition(f"masks of `{source}`: ")[2].partition("\n")[0].partition(";")[0]
@@ -227,8 +230,8 @@ def test_rows_that_differ_in_one_thing_stand_beside_each_other():
     plain = float(every["maskformer"]["iou"])
     assert heads["maskformer"] == f"`maskformer`, IoU {plain:.3f} (3 seeds)"
     usual = {"layers": "3", "heads": "8", "queries": "2", "decoder_channels": "64", "blocks": "4",
-             "hidden": "768", "positional": "False", "class_weight": "1.0", "mask_weight": "1.0",
-             "dice_weight": "1.0", "image_size": "320", "backbone": "efficientnet_lite0"}
+             "hidden": "768", "positional": "False", "class_weight": "2.0", "mask_weight": "5.0",
+             "dice_weight": "5.0", "image_size": "320", "backbone": "efficientnet_lite0"}
     assert {what: shown[what]["usual value"] for what in usual} == usual
     assert set(shown) - set(usual) == {"levels", "reduce"}
 
@@ -302,10 +305,10 @@ def test_both_readings_of_whether_noisy_masks_want_a_simpler_model_are_answered(
     assert float(noisy["share"]) < float(exact["share"])
     (beside,) = rows("ablation_wide", row=exact["row"])
     assert said.startswith(
-        f"By what satisfies, in this grid yes: with masks of `{GRAD_CAM}` it is `{noisy['row']}` "
-        f"with {float(noisy['share']):.1%}, with `{TRUE}` `{exact['row']}` with "
-        f"{float(exact['share']):.1%}; beside wider models the second is {beside['satisfies']}, "
-        "and the first has not stood beside them. ")
+        f"By what satisfies, in this grid yes: with masks of `{GRAD_CAM}` the simplest is "
+        f"`{noisy['row']}` with {float(noisy['share']):.1%} of the parameters, with `{TRUE}` "
+        f"`{exact['row']}` with {float(exact['share']):.1%}; beside wider models the second is "
+        f"{beside['satisfies']}, and the first was not run beside them. ")
     smaller = [r for r in rows("ablation", source=GRAD_CAM, seeds="3") if r["gain"]]
     unknown = [r for r in smaller if not r["gain_low"]]
     assert f"of {len(smaller)} smaller architectures with 3 seeds" in said
