@@ -121,6 +121,9 @@ def test_what_limits_an_aim_is_said_in_numbers():
     assert tight[0] >= 0.91 and tight[1] >= 0.83 and wide[0] < 0.91
     one = "`imagenet_only background_threshold=0.5`"
     assert f"both aims are reached with one model alone by {one};" in limit
+    scored = [int(rows(name, of="all_ones", metric="mask_iou_gt")[0]["n_images"])
+              for name in ("supervision", "supervision_without")]
+    assert f"of which {scored[0] - scored[1]} photos are in test" in limit
     fixed = mean(float(r["value"]) for r in rows(
         "cam_heads", cam="gradcam", head="finetuned", explained="top1", threshold="0.5",
         border="foreground", metric="iou"))
