@@ -183,8 +183,7 @@ class Run:
         return self.more_features()
 
     def more_features(self, scale: float = 1.0, backbone: str = "") -> Features:
-        """The final map alone, at another picture size or of another backbone: a pass of its own,
-        made when a refinement step asks for it."""
+        """The final map at another picture size or of another backbone, by a pass of its own."""
         return self.features_run._opened(scale, backbone)
 
     def _pass(self, scale: float, backbone: str) -> Features:
@@ -194,6 +193,8 @@ class Run:
             name = f"{backbone or s.backbone}@{scale}"
             settings = settings.replace(
                 image_size=feature_cache.scaled_size(s.image_size, scale),
+                # As many pixels at once as at the run's own size: memory would grow with them.
+                extraction_batch=max(1, round(s.extraction_batch / max(1, scale) ** 2)),
                 backbone=backbone or s.backbone, stored_levels=("final",), levels=("final",))
         key = Keys.of_features(settings, self.content, self.ids, self.made_on)
         others = files.read_json(self.folder / FEATURES_FROM, list) or []
