@@ -341,5 +341,5 @@ def labels_of_head(table: pd.DataFrame) -> list[str]:
     said = [f"border {', '.join(at)} {', '.join(of)}" for at, of in gaps.groupby(level=[0, 1])]
     return [f"that two labels in place of 37 make worse models of Grad-CAM's masks (section 3.4) "
             f"{'holds' if holds else 'is not established'} here: {each}",
-            "the models learnt from masks of train. IoU of masks of two labels minus that of 37, a "
-            f"seed each: {'; '.join(said)}. Of masks no paired interval is stored: no verdict"]
+            "the models learnt from masks of train. IoU of masks of two labels minus 37, by seed: "
+            f"{'; '.join(said)}. Of masks no paired interval is stored, so there is no verdict"]
