@@ -379,15 +379,22 @@ def unlabelled_table(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def beside_best(table: pd.DataFrame) -> pd.DataFrame:
-    """Of a few models of `supervision`, each but the best minus the best, as text."""
+    """Of a few models of `supervision`, each but the best minus the best, and the masks of their
+    sources, as text."""
     pairs = compared(table, "minus_best")
     ious = table[(table["metric"] == "mask_iou_gt") & ~table["of"].isin(BASELINES)]
     best = ious.groupby(["border", "of"])["value"].mean().groupby("border").idxmax().str[1]
+    best = pairs["border"].map(best)
+    masks = table[table["metric"] == "pseudo_iou_gt"].pivot_table(
+        "value", ["border", "of"], "split").round(3)
+    own, others = (masks.reindex(pd.MultiIndex.from_arrays([pairs["border"], of]))
+                   .reset_index(drop=True) for of in (pairs["of"], best))
     return pd.DataFrame({
-        "border": pairs["border"], "model of": pairs["of"], "IoU": pairs["iou"].round(3),
-        "minus": pairs["border"].map(best), "IoU ": pairs["other"].round(3),
-        "difference": pairs.apply(with_limits, axis=1), "seeds": pairs["seeds"],
-        "verdict": pairs["verdict"]})
+        "border": pairs["border"], "model of": pairs["of"], "its masks (train)": own["train"],
+        "its masks (test)": own["test"], "IoU": pairs["iou"].round(3), "minus": best,
+        "its masks (train) ": others["train"], "its masks (test) ": others["test"],
+        "IoU ": pairs["other"].round(3), "difference": pairs.apply(with_limits, axis=1),
+        "seeds": pairs["seeds"], "verdict": pairs["verdict"]})
 
 
 TABLES = {  # a file in figures/data/<run>/, and the mark in one of PAGES: its table

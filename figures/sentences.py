@@ -20,15 +20,16 @@ from petweak.experiments.supervision import (
     KEYS,
     answer,
     both_borders,
-    by_verdict,
     compared,
     counts,
+    labels_of_head,
     satisfying,
+    verdict_words,
     with_limits,
 )
 from petweak.experiments.supervision import answers as supervision_answers
 from petweak.experiments.supervision import summary as supervision_summary
-from petweak.experiments.trials import DEFAULT, UNDECIDED, VERDICTS, satisfies
+from petweak.experiments.trials import DEFAULT, PHOTOS, UNDECIDED, VERDICTS, satisfies
 from petweak.experiments.unlabelled_photos import AWAY
 from petweak.study import tables
 
@@ -247,6 +248,24 @@ def headline(table: pd.DataFrame, cpu: pd.DataFrame, wide: pd.DataFrame,
         f"**Do noisy masks want a simpler model?** {noisy(grid, wide)}"]
 
 
+def by_verdict(pairs: pd.DataFrame, one: str, other: str) -> list[str]:
+    """What rows of `compared` say of each source, for a list in Markdown, an item per border,
+    architecture and labels: an item below it for each verdict, with differences and their outer
+    limits."""
+    out = []
+    for (border, model, labels), part in pairs.groupby(["border", "model", "labels"]):
+        part = part.sort_values("difference", ascending=False)
+        named = part["of"] + part["photos"].map({PHOTOS[0]: ""}).fillna(" " + part["photos"])
+        texts = [f"`{name}` {with_limits(r)}"
+                 for name, r in zip(named, part.itertuples(), strict=True)]
+        texts = pd.Series(texts, part.index).groupby(part["verdict"]).agg(", ".join)
+        said = (f"\n  - {word}: {texts.get(word, 'none')}" for word in verdict_words(texts))
+        seeds = " to ".join(map(str, sorted({part["seeds"].min(), part["seeds"].max()})))
+        out.append(f"border {border}, `{model}`, {labels}: IoU of {one} minus that of {other}, "
+                   f"seeds {seeds}, after Holm's correction:{''.join(said)}")
+    return out
+
+
 def beside_masks(table: pd.DataFrame, labels: str) -> list[str]:
     """Whether models of these labels are better than the masks of their source."""
     gaps = compared(table, "minus_masks")
@@ -351,16 +370,6 @@ def without_labels(table: pd.DataFrame) -> str:
         *[f"of the photos with a trimap `imagenet_only` learns from all {few['imagenet_only']:.0f},"
           f" full supervision from {few['ground_truth']:.0f}, as the rest is val"
           ] * bool(few["imagenet_only"] > 0)])
-
-
-def labels_of_head(table: pd.DataFrame) -> str:
-    """What section 3.4 of the paper says, for models of masks from two labels and from 37."""
-    pairs = compared(table, "minus_best")
-    worse = pairs["of"].str.endswith("finetune_labels=species") & (pairs["verdict"] == "worse")
-    each = ", ".join(f"border {r.border}: `{r.of}` {with_limits(r)}" for r in pairs.itertuples())
-    held = "holds" if worse.all() else "is not established"
-    return (f"that two labels in place of 37 make worse models of Grad-CAM's masks (section 3.4) "
-            f"{held} here, by the model with the smaller IoU minus the other ({each})")
 
 
 def matches_segmenters(table: pd.DataFrame) -> str:
@@ -472,7 +481,7 @@ SENTENCES = {
         would_change(table)],
     "supervision_cpu": lambda table: [without_labels(table), unseen_scores(
         table, tables.stored("photos37", "supervision_without.csv")), devices(table)],
-    "supervision_species": lambda table: [labels_of_head(table)],
+    "supervision_species": labels_of_head,
     "supervision_external": lambda table: [matches_segmenters(table)],
     "unlabelled_photos": unlabelled_sentences}
 DETAILS = {

@@ -105,6 +105,8 @@ def test_what_chapter_05_says_of_heads_is_what_the_tables_say():
         ("photos", "foreground"): "better", ("photos37", "foreground"): "worse",
         ("photos", "ignore"): "not told apart", ("photos37", "ignore"): "not told apart"}
     assert told["photos37", "foreground", "layercam", "val", "top1"] == "not told apart"
+    assert {told["photos37", border, "gradcam", "val", "pets"]
+            for border in ("foreground", "ignore")} == {"worse"}
     cuts = {run: two_by_two(table(run)).set_index(["cam", "threshold", "explained"]).loc[
         ("gradcam", "0.5", "top1"), "difference"] for run in ("photos", "photos37")}
     assert cuts["photos37"] < 0 < cuts["photos"]
@@ -113,7 +115,7 @@ def test_what_chapter_05_says_of_heads_is_what_the_tables_say():
         for run in ("photos", "photos37") for border in ("foreground", "ignore")})
     imagenet = pets.xs("imagenet", level="head")
     assert set(imagenet.loc["photos", "verdict"]) == {"better"}
-    assert "worse" not in set(imagenet["verdict"])
+    assert set(imagenet.loc["photos37", "verdict"]) == {"not told apart"}
     means = pets["value"].abs().unstack()
     assert (means["imagenet"] > means["finetuned"]).all()  # it matters more
     # Two labels: by Grad-CAM no verdict on 37 breeds, and better masks nowhere.
@@ -428,11 +430,22 @@ def test_models_of_masks_from_two_labels_stand_beside_those_from_breeds():
     table = photos37("supervision_species")
     shown = result_tables.TABLES["supervision_species"](table).set_index("border")
     assert set(shown["minus"]) == {"gradcam_finetuned"} and set(shown["seeds"]) == {3}
-    said = sentences.SENTENCES["supervision_species"](table)[0]
+    said, of_masks = sentences.SENTENCES["supervision_species"](table)
     assert ("holds here" in said) == set(shown["verdict"]).issubset({"worse"})
     none = table.assign(low=table["low"].where(table["metric"] != "minus_best", -0.1),
                         high=table["high"].where(table["metric"] != "minus_best", 0.1))
-    assert "is not established here" in sentences.labels_of_head(none)
+    assert "is not established here" in sentences.labels_of_head(none)[0]
+    masks = table[table["metric"] == "pseudo_iou_gt"].set_index(
+        ["of", "border", "split", "seed"]).sort_index()
+    two, breed = (masks["value"].loc[shown[of].iloc[0]] for of in ("model of", "minus"))
+    for border, row in shown.iterrows():
+        for split, title in (("train", "its masks (train)"), ("test", "its masks (test)")):
+            each = two[border, split] - breed[border, split]
+            assert f"border {border}, {split} {', '.join(each.map('{:+.3f}'.format))}" in of_masks
+            assert [row[title], row[f"{title} "]] == [
+                round(of[border, split].mean(), 3) for of in (two, breed)]
+    assert of_masks.endswith("no verdict")  # what is stored of masks is not paired
+    assert not any(word in of_masks for word in ("worse", "better", "told apart"))
 
 
 def of_two(values: dict[str, float], gap: tuple[str, float, float, float]) -> pd.DataFrame:

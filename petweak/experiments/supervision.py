@@ -313,7 +313,7 @@ def counts(compared: pd.DataFrame, one: str, other: str) -> list[str]:
     out = []
     for (border, model), part in compared.groupby(["border", "model"]):
         n, spread = part["verdict"].value_counts(), part["spread"].max()
-        said = "; ".join(f"{n.get(word, 0)} {word}" for word in _words(n))
+        said = "; ".join(f"{n.get(word, 0)} {word}" for word in verdict_words(n))
         out.append(
             f"border {border}, `{model}`: {one} in place of {other}, {len(part)} sources"
             f"{', one seed of each' * (part['seeds'].max().item() == 1)}: {said}; differences "
@@ -322,24 +322,24 @@ def counts(compared: pd.DataFrame, one: str, other: str) -> list[str]:
     return out
 
 
-def _words(told: pd.Series) -> list[str]:
+def verdict_words(told: pd.Series) -> list[str]:
     """The verdicts that a sentence speaks of. told: its index has those that there are."""
     hints = [f"{word}, {ONE_SEED}" for word in VERDICTS[:2]]
     return [*VERDICTS, *(word for word in (*hints, ONE_SEED) if word in told)]
 
 
-def by_verdict(compared: pd.DataFrame, one: str, other: str) -> list[str]:
-    """What `compared` says of each source, for a list in Markdown, an item per border, architecture
-    and labels: an item below it for each verdict, with differences and their outer limits."""
-    out = []
-    for (border, model, labels), part in compared.groupby(["border", "model", "labels"]):
-        part = part.sort_values("difference", ascending=False)
-        named = part["of"] + part["photos"].map({PHOTOS[0]: ""}).fillna(" " + part["photos"])
-        texts = [f"`{name}` {with_limits(r)}"
-                 for name, r in zip(named, part.itertuples(), strict=True)]
-        texts = pd.Series(texts, part.index).groupby(part["verdict"]).agg(", ".join)
-        said = (f"\n  - {verdict}: {texts.get(verdict, 'none')}" for verdict in _words(texts))
-        seeds = " to ".join(map(str, sorted({part["seeds"].min(), part["seeds"].max()})))
-        out.append(f"border {border}, `{model}`, {labels}: IoU of {one} minus that of {other}, "
-                   f"seeds {seeds}, after Holm's correction:{''.join(said)}")
-    return out
+def labels_of_head(table: pd.DataFrame) -> list[str]:
+    """What section 3.4 of the paper says, of models of masks from heads of two labels and of 37,
+    and how far these masks are apart: of masks no paired interval is stored, so no verdict."""
+    pairs, two = compared(table, GAPS[1]), "gradcam_finetuned finetune_labels=species"
+    holds = (pairs["of"].eq(two) & pairs["verdict"].eq("worse")).all()
+    each = ", ".join(f"border {r.border}, `{r.of}` minus the better one {with_limits(r)}"
+                     for r in pairs.itertuples())
+    masks = table[table["metric"].eq("pseudo_iou_gt") & table["border"].isin(pairs["border"])]
+    masks = masks.pivot(index=["border", "split", "seed"], columns="of", values="value")
+    gaps = (masks[two] - masks["gradcam_finetuned"]).map("{:+.3f}".format)
+    said = [f"border {', '.join(at)} {', '.join(of)}" for at, of in gaps.groupby(level=[0, 1])]
+    return [f"that two labels in place of 37 make worse models of Grad-CAM's masks (section 3.4) "
+            f"{'holds' if holds else 'is not established'} here: {each}",
+            "the models learnt from masks of train. IoU of masks of two labels minus 37, by seed: "
+            f"{'; '.join(said)}. Of masks no paired interval is stored, so there is no verdict"]

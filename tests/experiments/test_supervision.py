@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -17,7 +20,6 @@ from petweak.experiments.supervision import (
     answer,
     answers,
     both_borders,
-    by_verdict,
     compared,
     counts,
     satisfying,
@@ -25,6 +27,10 @@ from petweak.experiments.supervision import (
     supervision,
 )
 from petweak.study.run import Run
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "figures"))  # not in the package
+
+from sentences import by_verdict
 
 GRADCAM = "gradcam_pretrained cam_target=top1 threshold=0.5"
 

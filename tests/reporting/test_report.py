@@ -20,11 +20,22 @@ from handmade import CHROMIUM, make_run, reported_run
 from petweak.__main__ import main
 from petweak.data.files import read_json, write_json
 from petweak.experiments.ablation import sentences
-from petweak.experiments.supervision import answers, satisfying
+from petweak.experiments.cam_heads import two_by_two
+from petweak.experiments.label_efficiency import summary
+from petweak.experiments.supervision import (
+    answers,
+    both_borders,
+    compared,
+    counts,
+    labels_of_head,
+    satisfying,
+    with_limits,
+)
+from petweak.experiments.unseen_breeds import lost
 from petweak.reporting import report
 from petweak.study.results import read_results
 from petweak.study.run import Run
-from petweak.study.tables import stored
+from petweak.study.tables import readable, stored
 from petweak.visualization import style
 from petweak.visualization.overlays import show_photos
 from petweak.visualization.style import png
@@ -194,7 +205,23 @@ def test_stored_verdicts_stand_beside_the_runs_own_scores(reported):
         "of == 'imagenet_only' and labels == 'species' and model == 'maskformer-ms' and "
         "photos == 'all' and border == 'foreground' and metric == 'mask_iou_gt'")["value"].mean()
     assert f"border foreground: IoU {alone:.3f}, minus full supervision of the same" in text
-    assert "(section 3.4 of the paper)? These models do not test it" in text
+    best = both_borders(models).query("of == 'external_deeplab'").set_index(["border", "model"])
+    cells = (f"{r.iou:.3f}, {r.verdict}" for _, r in best.sort_index().iterrows())
+    assert re.search(r"external_deeplab +\|.*" + r" +\| ".join(cells), text)
+    for said in labels_of_head(stored("photos37", "supervision_species.csv")):
+        assert said[1:].replace("`", "") in text
+    cpu = stored("photos37", "supervision_cpu.csv").query(
+        "labels == 'breed' and photos == 'with_trimap' and not of.str.startswith('ground')")
+    same = compared(cpu, "minus_ground_truth", models)
+    for said in counts(same, "weak masks", "exact masks of the same photos"):
+        assert said.replace("`", "") in text
+    gap = compared(stored("photos37", "supervision_external.csv"), "minus_best")
+    gap = gap[gap["of"].str.startswith("external")]
+    assert len(gap) and all(f"{with_limits(r)}, {r.verdict}" in text for r in gap.itertuples())
+    for file, say in (("cam_heads", two_by_two), ("unseen_breeds", lost),
+                      ("label_efficiency", summary)):
+        row = readable(say(stored("photos37", f"{file}.csv"))).iloc[-1]
+        assert re.search(r"\| +".join(re.escape(v) + " +" for v in row), text), file
     assert "faults that were tried on real photos (chapter 12), none fits all clues" in text
 
 
