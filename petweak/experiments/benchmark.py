@@ -254,7 +254,7 @@ def untrained(run: Run) -> Predictor:
     """The run's model before it has learnt, which takes as long as afterwards."""
     classes, s = run.pets.classes(run.settings.labels[0]), run.settings.backbone
     model, *_ = prepare(run.features, len(classes), run.settings, run.device)
-    return Predictor(model.eval().requires_grad_(False), classes, s.backbone, s.image_size,
+    return Predictor(model.eval(), classes, s.backbone, s.image_size,
                      run.settings.inference.predict_mirror)
 
 

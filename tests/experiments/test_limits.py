@@ -117,7 +117,7 @@ def test_the_work_of_every_stage(run, table):
 
 def test_a_step_costs_between_two_and_three_passes(run, table):
     """Gradients of weights and of inputs take a pass each; the first layers need none of inputs."""
-    forward = module.untrained(run).model
+    forward = module.benchmark.untrained(run).model
     maps = [run.features.batch(level, list(run.ids[:2])) for level in ("final",)]
     once = flops(lambda: forward(maps))
     assert 2 < table.loc["training step, maskformer", "gflop"] * 1e9 / once < 3
