@@ -71,9 +71,10 @@ app: $(READY)
 install: $(READY)
 
 # make install CPU=1: of torch and torchvision the wheels without CUDA, in place of those of the list
-# and of NVIDIA's libraries: a third of the size on Linux, which alone gets these by default. pip
-# compares them with the hashes of their index, as the list knows other files of theirs; the rest has
-# the list's. An environment that was made so stays so.
+# and of NVIDIA's libraries, which Linux alone gets by default. That leaves a third of the size, by the
+# computation in notebooks/guide.md; it was not measured. pip compares the wheels with the hashes of
+# their index, as the list knows other files of theirs; the rest has the list's. An environment that
+# was made so stays so.
 CPU ?= $(if $(wildcard $(VENV)/.cpu),1)
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 TORCH := $(shell sed -nE 's/^(torch|torchvision)==([^ ]+).*/\1==\2+cpu/p' requirements.txt)

@@ -5,8 +5,10 @@
                                                  in a fresh clone, and once more
     figures/data/bench/memory.csv, .json         timings.csv of a study of 600 photos (--memory)
     figures/data/bench/install.csv               MB of the environment, by `du`
-    figures/data/bench/before.csv                what masks without annotations took at first
-    figures/data/bench/remarks.csv               a sentence on how a table was measured
+    figures/data/bench/before.csv                what masks without annotations took before
+    figures/data/bench/remarks.csv               a sentence on how a table was measured; with a
+                                                 commit (7 digits), on that of this commit alone
+    figures/data/bench/commits.csv               how old the commits of the tables are, by git
     figures/benchmark.md                         a section for each of them, the targets, a plan
     figures/bench-growth.png
 
@@ -20,6 +22,7 @@ measured elsewhere, or is supposed, is an option or one of the constants.
 import argparse
 import itertools
 import math
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -40,6 +43,7 @@ from petweak.experiments import EXPERIMENTS
 from petweak.experiments.alternatives import GRID
 from petweak.experiments.benchmark import CAM_BATCH, OURS, hardware
 from petweak.models.backbones import load_backbone
+from petweak.pseudo_masks.refinement import STEPS
 from petweak.visualization import charts
 from petweak.visualization.style import save_figure
 
@@ -83,10 +87,14 @@ def exponent(measure: str) -> Callable[[Tables], float]:
     return lambda tables: exponents(tables["growth"]).loc["photos", measure]
 
 
-def until(tables: Tables, column: str) -> tuple[float, pd.Series]:
-    """A column of `reached`: petweak's, of the table with more seeds, and the others'."""
-    first, *more = (reached(tables[name]).set_index("what")[column] for name in qualities(tables))
-    return first[OURS], pd.concat([first, *more]).drop(OURS)
+def beside(tables: Tables, column: str) -> pd.DataFrame:
+    """A column of `reached`, a row per other network: petweak's value of the same run is `ours`,
+    the network's is `other`, and `table` names the run."""
+    rows = {}
+    for name in qualities(tables):
+        of = reached(tables[name]).set_index("what")[column]
+        rows |= {what: (of[OURS], value, name) for what, value in of.drop(OURS).items()}
+    return pd.DataFrame.from_dict(rows, "index", columns=["ours", "other", "table"])
 
 
 def qualities(tables: Tables) -> list[str]:
@@ -95,29 +103,79 @@ def qualities(tables: Tables) -> list[str]:
 
 
 def share_of_seconds(tables: Tables) -> float:
-    ours, others = until(tables, "0.92")
-    return ours / others.min() if others.notna().any() else 0.0 * ours
+    at = beside(tables, "0.92")
+    return float((at["ours"] / at["other"].fillna(math.inf)).max(skipna=False))
 
 
 def of_seconds(tables: Tables) -> str:
     """What the share of seconds is made of."""
-    ours, others = until(tables, "0.92")
-    before, table = until(tables, "before")[0], tables["time_to_quality"]
+    at = beside(tables, "0.92")
+    what = (at["ours"] / at["other"]).idxmax()
+    (ours, other, run), before = at.loc[what], beside(tables, "before").loc[what, "ours"]
+    table, bound = tables[run], QUALITY * other
     steps = table[table["what"] == OURS]
-    at = steps[steps["iou"] >= 0.92].groupby("seed")["step"].min().median()
-    said = (f"{number(QUALITY)} of {others.idxmin()}'s {number(others.min())} s is "
-            f"{number(QUALITY * others.min())} s. petweak's pass takes {number(before)} s; 0.92 "
-            f"comes at step {at:g} of {number(steps['step'].max())}, {number(ours - before)} "
-            f"s later (medians). Without any pass the share would be "
-            f"{number((ours - before) / others.min())}")
-    said += f". {seen}" if (seen := of_scorings(table)) else ""
-    if (half := tables.get("time_to_quality-bfloat16")) is None:
-        return said
-    half = half[half["step"].isin(steps["step"])]  # scored as often
-    taken, first = reached(half).set_index("what").loc[OURS, "0.92"], half.iloc[0]
-    share = f"{number(taken / others.min())}, after {number(taken)} s" * (not math.isnan(taken))
-    return (f"{said}. With the precision {first['precision']}, which the others did not have "
-            f"(`time_to_quality-bfloat16`), it is {share or 'not reached'}")
+    step = steps[steps["iou"] >= 0.92].groupby("seed")["step"].min().median()
+    said = [f"{number(QUALITY)} of {what}'s {number(other)} s is {number(bound)} s. petweak's "
+            f"pass takes {number(before)} s; 0.92 comes at step {step:g} of "
+            f"{number(steps['step'].max())}, {number(ours - before)} s later (medians). Without "
+            f"any pass the share would be {number((ours - before) / other)}",
+            of_scorings(table), of_runs(tables)]
+    if (half := tables.get("time_to_quality-bfloat16")) is not None:
+        half = half[half["step"].isin(steps["step"])]  # scored as often
+        taken, first = reached(half).set_index("what").loc[OURS, ["0.92", "before"]], half.iloc[0]
+        share = (f"{number(taken['0.92'] / other)}, after {number(taken['0.92'])} s"
+                 if taken.notna().all() else "not reached")
+        said.append(f"With the precision {first['precision']}, which the others did not have "
+                    f"(`time_to_quality-bfloat16`), it is {share}")
+        said.append(of_both_halves(tables, before, taken["0.92"] - taken["before"], bound))
+    return ". ".join(filter(None, [*said, no_defaults(tables)]))
+
+
+def of_runs(tables: Tables) -> str:
+    """How much the runs of `time_to_quality` differ in what all of them have: petweak."""
+    at = beside(tables, "0.92")
+    first = at.drop_duplicates("table")
+    if len(first) < 2 or at["ours"].isna().any():
+        return ""
+    each = " and ".join(f"{number(s)} s in that of {what}" for what, s in first["ours"].items())
+    return ("Not all is of one run, so each network is beside petweak of its own: petweak takes "
+            f"{each}, by the same steps, a factor of "
+            f"{number(first['ours'].max() / first['ours'].min())} between the runs")
+
+
+def engines(tables: Tables) -> pd.Series:
+    """Seconds of the pass by each engine, to those of ONNX Runtime."""
+    table = tables.get("alternatives-engine", tables.get("alternatives"))
+    if table is None:
+        return pd.Series(dtype=float)
+    return table[table["stage"] == "engine"].set_index("what")["ratio"]
+
+
+def of_both_halves(tables: Tables, before: float, training: float, bound: float) -> str:
+    """What both the pass and the training in bfloat16 would take, from two runs."""
+    ratio = engines(tables).get("OpenVINO, bfloat16", math.nan)
+    if math.isnan(whole := ratio * before + training):
+        return ""
+    end = ("less than the bound: the target is not shown to be out of reach" if whole <= bound
+           else "more than the bound")
+    return (f"With a pass by OpenVINO in bfloat16 too ({number(ratio)} of ONNX Runtime's seconds) "
+            f"it would be {number(ratio * before)} s and {number(training)} s of training, "
+            f"{number(whole)} s together, {end}. That is an estimate across runs: no IoU was "
+            "measured on such maps, and the others would gain by bfloat16, too")
+
+
+def no_defaults(tables: Tables) -> str:
+    """What is quicker than the default of the pass or of a training step."""
+    table = tables.get("alternatives")
+    steps = pd.Series(dtype=float) if table is None else table[
+        table["stage"] == "precision"].set_index("what")["ratio"]
+    quicker = []
+    for of, ratios in (("a step", steps), ("the pass", engines(tables))):
+        names = (f"`{what}` {number(ratio)}" for what, ratio in ratios[ratios < 1].items())
+        if each := ", ".join(names):
+            quicker.append(f"of {of} {each}")
+    return ("These pay, and are no defaults (shares of the default's seconds): "
+            f"{'; '.join(quicker)}; `alternatives` below has the reasons") if quicker else ""
 
 
 def of_scorings(table: pd.DataFrame) -> str:
@@ -152,8 +210,8 @@ def of_pass(tables: Tables) -> str:
         return ""
     return (f"of its {number(whole)} s the engine takes {number(engine)} and decoding "
             f"{number(decoding)}; the other {number(whole - engine - decoding)} s convert maps to "
-            "float16, write them with their checksums, and delete them again. Decoding ahead in "
-            "threads or processes does not pay here (`alternatives`)")
+            "float16 and write them with their checksums. Decoding ahead in threads or processes "
+            "does not pay here (`alternatives`)")
 
 
 def peak(tables: Tables) -> float:
@@ -178,11 +236,16 @@ def of_exponent(measure: str) -> Callable[[Tables], str]:
 
 
 def of_stages(tables: Tables) -> str:
-    """Which stages took too much memory."""
-    table = tables["memory"]
-    above, first = table[table["peak_rss_mb"] > MEMORY], table.loc[table["peak_rss_mb"].idxmax()]
-    return (f"{len(above)} of {len(table)} stages are above; the largest peak is of "
-            f"{first['stage']}, {first['source']}; mapped files count, which the system may drop")
+    """Which stages took too much memory, and how much of it a process may owe to mapped files."""
+    parts = by_stage(tables["memory"])
+    above, first = parts[parts["peak_rss_mb"] > MEMORY], parts.loc[parts["peak_rss_mb"].idxmax()]
+    said = (f"{len(above)} of {len(parts)} stages are above; the largest peak is of "
+            f"{first['stage']}, {first['source']}. Mapped files count, which the system may drop, "
+            "and how many of these MB they are was not measured")
+    if "growth" in tables and 600 in (at := points(tables["growth"]).set_index("value")).index:
+        said += (f"; in a study of 600 photos with one source (`growth`) they are "
+                 f"{number(at['rss_mb'][600] - at['own_mb'][600])} of {number(at['rss_mb'][600])}")
+    return said
 
 
 def of_start(what: str) -> Callable[[Tables], str]:
@@ -199,9 +262,9 @@ def share_of_demo(tables: Tables) -> float:
     return seconds.iloc[-1] / seconds.iloc[0]
 
 
-def of_demos(tables: Tables, what: str) -> pd.Series:
+def of_demos(tables: Tables, what: str, column: str = "seconds") -> pd.Series:
     """Seconds of each demo. KeyError where none was measured so."""
-    return tables["demo"].set_index("what").loc[[what], "seconds"]
+    return tables["demo"].set_index("what").loc[[what], column]
 
 
 QUALITY, MEMORY, DEMO = 1 / 5, 2000, 0.7
@@ -221,7 +284,7 @@ TARGETS = (
     Target("seconds to IoU 0.92 with the pass, share of those of the better of smp's",
            share_of_seconds, "<=", QUALITY, why=of_seconds),
     Target("last IoU, minus that of the better of smp's after as many epochs as below",
-           lambda t: until(t, "iou")[0] - until(t, "iou")[1].max(), ">=", 0,
+           lambda t: (beside(t, "iou")["ours"] - beside(t, "iou")["other"]).min(), ">=", 0,
            why=lambda tables: gaps_of_iou(tables["time_to_quality"])),
     Target("speed of the pass, share of the engine's own on ready tensors", pass_share, ">=", 0.8,
            PASS, of_pass),
@@ -249,7 +312,8 @@ TARGETS = (
            f"alone takes {number(of_demos(t, FRESH).iloc[-1])} s: the rest is solving exercises"),
     Target("seconds of the demo again, with nothing to do",
            lambda tables: of_demos(tables, AGAIN).iloc[-1], "<=", 5,
-           why=lambda tables: "the note of the last row"),
+           why=lambda t: number(of_demos(t, AGAIN, "note").iloc[-1]) + ". What these seconds are "
+           "made of was not measured: 5 s are not shown to be out of reach"),
 )
 
 
@@ -262,7 +326,9 @@ def section(name: str, tables: Tables, note: dict[str, Any], photos: Path) -> li
     fewer = "; ".join(f"`{option}` {value or 'none'} for {default}"
                       for option, (value, default) in measured.changed(name, note).items())
     _, _, which = name.partition("-")
-    commit = f", commit {note['commit'][:7]}" if note.get("commit") else ""
+    commit = f", commit {note['commit'][:7]}" if note.get("commit") else (
+        ", at a commit that was not noted: it may be older than all that were")
+    commit += f" ({note['age']})" * bool(note["age"])
     lines = [f"## {EXPERIMENTS[kind]}{f' ({which})' * bool(which)}",
              f"```\n{measured.command(name, note)}\n```",
              f"{on}. The command took {number(note['seconds'])} s, with petweak "
@@ -354,7 +420,10 @@ def of_limits(name: str, tables: Tables, note: dict[str, Any], photos: Path) -> 
              "`gb_copied`, a second); `share` is `least` / `seconds`; `rest` says where the time "
              "goes. Outside of torch are ONNX Runtime (the pass and the engine), Pillow (decoding) "
              "and NumPy (metrics). A round of self-training is steps of maskformer-ms and, for its "
-             "masks, prediction, PAMR and random walk."]
+             "masks, prediction and the refinements by PAMR and walk."]
+    rows = [*(f"refinement, {step}" for step in STEPS), "masks, imagenet_only"]
+    if missing := ", ".join(f"`{row}`" for row in rows if row not in set(table["stage"])):
+        lines.append(f"Rows that this table does not have: {missing}.")
     for row in table[table["stage"] == ONNX].to_dict("records"):
         photo = torch.zeros(1, 3, row["side"], row["side"])
         inner = inner_bytes(load_backbone(row["backbone"]), photo)
@@ -390,9 +459,12 @@ def of_alternatives(name: str, tables: Tables, note: dict[str, Any], photos: Pat
         return openvino
     lines = ["The first way of each stage is petweak's default on a CPU; `ratio` is to it. The "
              "cache keeps its maps channels first; rows with channels last turn them round in each "
-             "step, on the clock, but for those with maps in memory. There is no row for views "
-             "that refinements share: they lie in one cache, and what a second pass would take is "
-             "its row in `limits`. Memory is in `growth`, and by stage below."]
+             "step, on the clock, but for those with maps in memory. Memory is in `growth`, and by "
+             "stage below."]
+    if "views" in of:
+        lines.append(f"A second pass for views that the cache has (`views`) takes "
+                     f"{number(of['views'].iloc[-1])} times as long as reading them: sources and "
+                     "refinements share them.")
     if "precision" in of:
         quicker = of["precision"][of["precision"] < 1]
         said = ", ".join(f"`{what}` ({number(ratio)})" for what, ratio in quicker.items())
@@ -462,10 +534,13 @@ def of_passes(growth: pd.DataFrame, note: dict[str, Any]) -> str:
             f"{number(passes['all'] - 1 - rest.sum())} that no stage counts.")
 
 
-def of_demo(demo: pd.DataFrame, embedded: Path) -> list[str]:
+def of_demo(demo: pd.DataFrame, embedded: Path, old: dict[str, str]) -> list[str]:
     """What `make demo` took; and what its seconds are, by the tables of its run, where they are."""
     lines = ["## What the demo takes", "`make demo` after `make install`, with nothing beside it "
-             "but what a note says:", shown(demo)]
+             "but what a note says. Each row is of the hour in which its commit was tried: the "
+             "machine is the same by name, and rows were not taken in turn, so it may have been "
+             f"quicker in one than in another. The last row is of commit "
+             f"{measured.dated(demo['demo'].iloc[-1], old)}.", shown(demo)]
     both = embedded / "notebooks.csv", embedded / "timings.csv"
     if not all(file.is_file() for file in both):
         return lines
@@ -491,49 +566,115 @@ def of_demo(demo: pd.DataFrame, embedded: Path) -> list[str]:
     return lines
 
 
-def of_memory(table: pd.DataFrame, note: dict[str, Any]) -> list[str]:
-    """The peaks of a study's stages."""
-    parts = table.groupby(["stage", "source"], sort=False)[["seconds", "peak_rss_mb"]].agg(
+def by_stage(memory: pd.DataFrame) -> pd.DataFrame:
+    """A row per stage and source, over labels and rounds."""
+    return memory.groupby(["stage", "source"], sort=False).agg(
         {"seconds": "sum", "peak_rss_mb": "max"}).reset_index()
-    commit = f", commit {note['commit'][:7]}" if note["commit"] else ""
-    photos = table.loc[table["stage"] == "masks", "n_images"].max()
+
+
+def of_memory(table: pd.DataFrame, note: dict[str, Any], old: dict[str, str]) -> list[str]:
+    """The peaks of a study's stages, which several processes may have made, one after another."""
+    parts, (stage, of) = by_stage(table), (table["stage"], table["source"])
+    commit = f", commit {measured.dated(note['commit'], old)}" if note["commit"] else ""
+    photos = table.loc[stage == "masks", "n_images"].max()
+    words = ["`peak_rss_mb` is the most that the process which made the stage had had until then, "
+             "mapped files included: it may owe it to an earlier stage of its own."]
+    first = table.loc[(stage == "features") & (of == "-"), "peak_rss_mb"].max()
+    if n := (parts["peak_rss_mb"] < first).sum():  # no process makes anything before it
+        words.append(f"{n} of {len(parts)} stages have less than the first pass, so further "
+                     "processes made them, which went on in the same folder.")
+    named = re.search(r"sources=(\S+)", note["command"])
+    asked = set(named[1].split(",")) if named else set()
+    there = set(of[stage == "masks"])
+    for sources, said in ((there - asked, "The command is the last one of this folder; an earlier "
+                           "one made the masks of {}."),
+                          (asked - there, "The table has no masks of {}: the study was stopped "
+                           "before.")):
+        words += [said.format(", ".join(sorted(sources)))] * bool(named and sources)
+    passes = parts[parts["source"].str.contains("@")]
+    if len(passes) and not re.search("imagenet_only|refinement=", note["command"]):
+        words.append("The command asks for no pass at another size; an earlier one of this folder "
+                     "did, by a refinement.")
+    sizes = [(float(name.partition("@")[2]), s) for name, s in zip(
+        passes["source"], passes["seconds"], strict=True)]
+    if slow := [(a, s, b, t) for a, s in sizes for b, t in sizes if a < b and s > t]:
+        a, s, b, t = max(slow, key=lambda row: row[1] / row[3])
+        words.append(f"A pass at scale {a:g} took {number(s)} s, and one at {b:g}, of more pixels, "
+                     f"{number(t)}: other work ran beside, so these seconds tell nothing of speed.")
     return ["## How much memory does each stage take?", f"```\n{note['command']}\n```",
             f"photos: {photos:,}, threads: {note['threads']}, device: {note['device']}{commit}. "
-            "`peak_rss_mb` is that of the process so far, so it never falls: a stage may owe it to "
-            "an earlier one. Mapped files count, too."
-            + " The study was stopped in the masks of `imagenet_only`: these, and self-training, "
-            "are not in the table." * ("imagenet_only" not in set(parts["source"])), shown(parts)]
+            + " ".join(words), shown(parts)]
 
 
-def of_alone(data: Path, memory: pd.DataFrame | None) -> list[str]:
+def of_alone(data: Path, memory: pd.DataFrame | None, old: dict[str, str]) -> list[str]:
     """What masks without any annotation take, beside what they took."""
     if not (file := data.parent / "photos" / "cost.csv").is_file():
         return []
     now = read_frame(file).set_index("stage")
+    at = (files.read_json(file.with_suffix(".json")) or {}).get("commit") or ""
     photos, seconds = now.loc["all", ["photos", "seconds"]]
     parts = now["seconds"].drop("all").groupby(lambda stage: stage.split()[0], sort=False).sum()
     each = ", ".join(f"{stage} {number(s)}" for stage, s in parts.items())
     lines = ["## How long does it take without any annotation?",
              f"`imagenet_only` takes {number(seconds / 60)} minutes for the {photos:.0f} photos of "
              f"train, from an empty folder to the last model, {number(seconds / photos)} s a photo "
-             f"(`petweak experiment cost`, `data/photos/cost.csv`; seconds: {each})."]
+             f"(`petweak experiment cost`, `data/photos/cost.csv`"
+             f"{f', commit {measured.dated(at, old)}' * bool(at)}; seconds: {each})."]
     if not (before := data / "before.csv").is_file():
         return lines
     for b in read_frame(before).query("what == 'imagenet_only'").itertuples():
-        lines.append(
-            f"This was measured at the time of {b.commit}, so it does not show what was made "
-            f"quicker since. At {b.commit} {b.photos} photos took {number(b.seconds / 60)} minutes "
-            f"and {b.mb:,} MB, {b.note}.")
-        if memory is not None and len(of := memory[memory["source"] == "imagenet_only"]):
-            lines[-1] += (" In the study of all photos above, its stages end at a peak of "
-                          f"{number(of['peak_rss_mb'].max())} MB.")
+        mb = "" if pd.isna(b.mb) else f" and {b.mb:,.0f} MB"
+        note = "" if pd.isna(b.note) else f", {b.note}"
+        took = f"At {b.commit} {b.photos} photos took {number(b.seconds / 60)} minutes{mb}{note}"
+        if at[:7] in ("", b.commit):
+            lines.append(f"This was measured at the time of {b.commit}, so it does not show what "
+                         f"was made quicker since. {took}.")
+        else:
+            then = b.seconds / b.photos
+            lines.append(f"{took}: {number(then)} s a photo, {number(then / (seconds / photos))} "
+                         "times what it takes now.")
+    if memory is not None and len(of := memory[memory["source"] == "imagenet_only"]):
+        lines.append("In the study of all photos above, its stages end at a peak of "
+                     f"{number(of['peak_rss_mb'].max())} MB.")
     return lines
 
 
 def of_install(table: pd.DataFrame) -> list[str]:
     least, most = (table.loc[at] for at in (table["MB"].idxmin(), table["MB"].idxmax()))
-    beside = [f"{least['way']}: {number(least['MB'] / most['MB'])} of {most['way']}."]
-    return ["## How large is the install?", *beside * (len(table) > 1), shown(table)]
+    lines = ["## How large is the install?"]
+    if len(table) > 1:
+        lines.append(f"{least['way']}: {number(least['MB'] / most['MB'])} of {most['way']}.")
+    if not table[["way", "command"]].apply(" ".join, axis=1).str.contains("CPU=1").any():
+        lines.append("There is no row of `make install CPU=1`, which leaves out CUDA's libraries: "
+                     "PyTorch's index of CPU wheels was not in reach. That way is tested on "
+                     "stand-ins (tests/test_environment.py); its size, in `notebooks/guide.md`, is "
+                     "computed from `du` of the parts.")
+    return [*lines, shown(table)]
+
+
+def of_gpu(gpu: Path, tables: Tables) -> list[str]:
+    """What ran on a GPU, and what did not. `gpu` is a folder."""
+    if not (file := gpu / "tests.csv").is_file():
+        return []
+    rows = read_frame(file)
+    cards, versions = (", ".join(rows[of].unique()) for of in ("gpu", "torch"))
+    inside = (~(rows["value"] < rows["at_least"]) & ~(rows["value"] > rows["at_most"])).sum()
+    pinned = re.search(r"^torch==(\S+)", project_path("requirements.txt").read_text(), re.M)[1]
+    lines = [
+        "## What was run on a GPU?",
+        f"The tests of `make test-gpu`, on {cards} with torch {versions}: {inside} of {len(rows)} "
+        "values lie within their limits, which most have to the CPU's (`data/gpu/tests.csv`). The "
+        "tables of that folder have neither command nor commit; `notebooks/guide.md` has them. "
+        "Of the two engines of the pass ONNX Runtime computes on the CPU there, too (petweak asks "
+        "for its CPUExecutionProvider alone); on a GPU PyTorch is the default."]
+    if pinned not in {version.partition("+")[0] for version in rows["torch"]}:
+        lines.append(
+            f"torch {pinned}, which pyproject.toml pins, has not been run on a GPU. Beside that "
+            f"pin pip refuses torch {versions}: `pip install --no-deps -e .` takes petweak without "
+            "it, in an environment that has a torch and what else pyproject.toml names.")
+    if not any(table["device"].isin(rows["gpu"]).any() for table in tables.values()):
+        lines.append("No benchmark has been run on a GPU: no table of this page is of one.")
+    return lines
 
 
 def page(data: Path, out: Path, **supposed: float) -> None:
@@ -542,23 +683,26 @@ def page(data: Path, out: Path, **supposed: float) -> None:
     tables, notes = measured.read_tables(data)
     if not tables:
         return
+    old = measured.ages(data)
     more = {name: read_frame(file) for name in NO_EXPERIMENT
             if (file := data / f"{name}.csv").is_file()}
     lines = ["# How fast, and how wide", "`figures/benchmark.py` makes this page from the tables "
              f"in `data/{data.name}/`. Each says by which command and, where it was noted, "
-             "at which commit; the machines have the same name, and not always the same speed.",
+             "at which commit, with its date; the machines have the same name, and not always the "
+             "same speed, so seconds of two tables are not to be compared.",
              *targets(tables | more)]
     if "growth" in tables:
         lines.append(of_passes(tables["growth"], notes["growth"]))
     if "demo" in more:
-        lines += of_demo(more["demo"], data.parent / "embedded")
+        lines += of_demo(more["demo"], data.parent / "embedded", old)
     for name in tables:
         lines += section(name, tables, notes[name], data.parent / "photos")
     if "memory" in more:
-        lines += of_memory(more["memory"], measured.noted(data / "memory.csv", "--memory"))
-    lines += of_alone(data, more.get("memory"))
+        lines += of_memory(more["memory"], measured.noted(data / "memory.csv", "--memory"), old)
+    lines += of_alone(data, more.get("memory"), old)
     if "install" in more:
         lines += of_install(more["install"])
+    lines += of_gpu(data.parent / "gpu", tables)
     if "growth" in tables:
         table = tables["growth"]
         if (classes := tables.get("growth-classes")) is not None:
@@ -624,6 +768,7 @@ def main() -> None:
         copy(project_path(args.run), out / "data" / "bench")
     if args.memory:
         copy_memory(project_path(args.memory), out / "data" / "bench")
+    measured.note_commits(out / "data" / "bench")
     page(out / "data" / "bench", out, **{name: getattr(args, name) for name in ASSUMED})
 
 

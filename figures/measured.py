@@ -3,6 +3,7 @@
 import inspect
 import math
 import shlex
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from petweak.config import Settings, parse_assignments, settings
-from petweak.data.files import read_frame, read_json
+from petweak.data.files import read_frame, read_json, write_frame
 from petweak.experiments import experiment
 
 # What is after the hyphen is the backbone, where a second one was measured, some of the parts,
@@ -49,13 +50,18 @@ def reached(table: pd.DataFrame, targets: tuple[float, ...] = (0.90, 0.92, 0.93)
 def read_tables(data: Path) -> tuple[Tables, dict[str, dict[str, Any]]]:
     """The tables that are in the folder, with columns `backbone`, `side` and, of trainings,
     `precision`, and what was noted of each. ValueError where a table has no note."""
-    tables, notes = {}, {}
-    said = read_frame(file) if (file := data / "remarks.csv").is_file() else pd.DataFrame()
-    remarks = {} if said.empty else said.set_index("table")["remark"].to_dict()
+    tables, notes, old = {}, {}, ages(data)
+    remarks = pd.DataFrame(columns=["table", "remark"])
+    if (file := data / "remarks.csv").is_file():
+        remarks = read_frame(file)
     for name in TABLES:
         if (file := data / f"{name}.csv").is_file():
             note = noted(file, f"petweak experiment {of_table(name)}")
-            of, remark = Settings.from_dict(note["settings"]), remarks.get(name, "")
+            of, commit = Settings.from_dict(note["settings"]), note.get("commit") or ""
+            about = remarks[remarks["table"] == name]
+            if "commit" in about:  # it is of the table that was made there, and of no later one
+                about = about[about["commit"].isna() | (about["commit"] == commit[:7])]
+            remark = " ".join(about["remark"])
             table = read_frame(file).assign(backbone=of.backbone.backbone,
                                             side=of.backbone.image_size)
             if of_table(name) == "time_to_quality":
@@ -64,8 +70,49 @@ def read_tables(data: Path) -> tuple[Tables, dict[str, dict[str, Any]]]:
                 table["side"] = int(base_of(note)["side"])
                 table, more = with_as_many_photos(table, note)
                 remark = " ".join(filter(None, (remark, more)))
-            tables[name], notes[name] = table, note | {"remark": remark}
+            tables[name] = table
+            notes[name] = note | {"remark": remark, "age": old.get(commit[:7], "")}
     return tables, notes
+
+
+def note_commits(data: Path) -> None:
+    """Write `commits.csv`, by git: of each commit that a table in the folder is of, and of the one
+    that is checked out, `date`, `since` (how many commits there are between the two) and
+    `package` (how many of these, merges apart, change the package). What git does not know is left
+    out."""
+    def git(*words: str) -> str:
+        return subprocess.run(["git", *words], cwd=data, capture_output=True, text=True).stdout
+
+    notes = [*data.glob("*.json"), data.parent / "photos" / "cost.json"]
+    commits = {"HEAD", *((read_json(file) or {}).get("commit") for file in notes)}
+    for name, column in (("demo", "demo"), ("before", "commit")):
+        if (file := data / f"{name}.csv").is_file():
+            commits |= set(read_frame(file)[column])
+    rows = []
+    for commit in filter(None, commits):
+        if shown := git("show", "-s", "--format=%H %cs", commit).split():
+            count = "rev-list", "--count", f"{shown[0]}..HEAD"
+            of_package = "--no-merges", "--full-history", "--", ":/petweak"
+            rows.append((*shown, int(git(*count)), int(git(*count, *of_package))))
+    if rows:
+        table = pd.DataFrame(rows, columns=["commit", "date", "since", "package"])
+        table = table.drop_duplicates().sort_values(["since", "commit"], ascending=False)
+        write_frame(data / "commits.csv", table)
+
+
+def ages(data: Path) -> dict[str, str]:
+    """{the first 7 digits of a commit: its date, and how old it was when the page was made}, by
+    `commits.csv`; nothing where that is not there."""
+    if not (file := data / "commits.csv").is_file():
+        return {}
+    return {row.commit[:7]: row.date + (
+        f", {many(row.since, 'commit')} before this page; {row.package or 'none'} of them changed "
+        "the package") * bool(row.since) for row in read_frame(file).itertuples()}
+
+
+def dated(commit: str, old: dict[str, str]) -> str:
+    """A commit, and its age where that is known."""
+    return f"{commit[:7]} ({old[commit[:7]]})" if commit[:7] in old else commit[:7]
 
 
 def noted(table: Path, by: str) -> dict[str, Any]:

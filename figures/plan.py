@@ -61,12 +61,15 @@ def plan(tables: Tables, notes: dict[str, dict[str, Any]], gpu: Path, photos: in
         f"--core-hour); `train` is of {many(note['options']['epochs'], 'epoch')} of the photos of "
         "train, and `all` has what no stage counts:",
         shown(cost)]
+    lines += of_slope(growth, photos)
     if gpu.is_file() and len(of_gpu := read_frame(gpu).query("stage == 'features'")):
         first = of_gpu.iloc[0]
         gpu_hours = VIEWS * photos / first["images_per_second"] / 3600
         card = f"a GPU, {first['gpu']}" if "gpu" in first else "a GPU that its table does not name"
         of_side = (f" of {first['side']} px, its rate at that side (the core-hours are of {side} "
-                   "px)") if "side" in first else ", at a side that its table does not name"
+                   "px)") if "side" in first else (
+                       ", at a side that its table does not name (`notebooks/guide.md`: at most "
+                       "320 px)")
         lines.append(f"The pass on {card} (`data/gpu/timings.csv`), at "
                      f"{number(first['images_per_second'])} pictures a second{of_side}: "
                      f"{number(gpu_hours)} GPU-hours, {number(gpu_hours * gpu_hour)} USD at "
@@ -87,6 +90,22 @@ def plan(tables: Tables, notes: dict[str, dict[str, Any]], gpu: Path, photos: in
             "nothing of each other; torchrun shares each pass among processes, `--on ray` makes "
             "passes and masks as tasks. One model of all the photos has to read all their caches, "
             "which no command does today."]
+
+
+def of_slope(growth: pd.DataFrame, photos: int) -> list[str]:
+    """What a straight line leaves out: with the exponent between the two largest points the hours
+    of so many photos would be more."""
+    few, most = points(growth)[["value", "all"]].iloc[-2:].to_numpy(dtype=float)
+    power = math.log(most[1] / few[1]) / math.log(most[0] / few[0])
+    if round(power, 2) <= 1:
+        return []
+    bent, straight = most[1] * (photos / most[0])**power, a_photo(growth, "all") * photos
+    hours = bent * int(growth["threads"].iloc[0]) / 3600
+    return [f"That is a straight line through the fewest and the most photos. Between the two "
+            f"largest points, {few[0]:,.0f} and {most[0]:,.0f}, the seconds of `all` grow with the "
+            f"power {power:.2f} of the photos. If they did so up to {photos:,}, they would be "
+            f"{number(hours)} core-hours, {number(bent / straight)} times as many. Neither was "
+            "measured."]
 
 
 def breaks(growth: pd.DataFrame, of: Settings, bytes_of: dict[str, int], base: dict[str, str],

@@ -102,8 +102,7 @@ def ablation(
 
     Differences are of the same photos and seeds. Intervals are the widest of all seeds, p-values
     (of a bootstrap over photos, two-sided) the largest, as all have to agree, corrected by Holm
-    over the rows of a source. ValueError for an unknown row or set of photos, and where no photo of
-    val or test has a trimap."""
+    over the rows of a source. ValueError for unknown rows or sets of photos, or without trimaps."""
     run = trials.learning_from(run, photos)
     chosen, test = rows_of(rows), trials.scored(run, "test")
     if not (val := trials.scored(run, sorted(run.val_ids))):

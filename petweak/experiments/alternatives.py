@@ -4,10 +4,12 @@ Both ways of a stage are timed in turn. The first one of each stage is what petw
 """
 
 import io
+import secrets
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,17 +23,18 @@ from petweak.data.feature_cache import Features, extract_features
 from petweak.data.oxford_pets import Sample
 from petweak.experiments import benchmark
 from petweak.experiments.benchmark import Calls, epoch_on, exact_targets
-from petweak.experiments.trials import scored, scratch
+from petweak.experiments.trials import scored
 from petweak.models.backbones import Backbone
 from petweak.models.onnx import Engine, export, onnx_engine, onnx_graph
 from petweak.study.run import Run
 
 GRID, STEPS = 40, 16  # 1,600 positions, as of 320 pixels at stride 8; steps of the walk
+PASSES = Path("experiments", "alternatives")  # of the run's folder: what `extract` makes
 
 
 def alternatives(run: Run, stages: tuple[str, ...] = ("graph", "engine", "decoding", "batch",
-                                                      "precision", "queries", "crf",
-                                                      "walk"),
+                                                      "views", "precision", "queries",
+                                                      "crf", "walk"),
                  photos: int = 32, rounds: int = 5, seed: int = 0) -> pd.DataFrame:
     """Time both ways of each stage on `photos` of train that have a trimap, on the run's device;
     nothing else should run beside.
@@ -42,6 +45,7 @@ def alternatives(run: Run, stages: tuple[str, ...] = ("graph", "engine", "decodi
         `decoding` is not among the stages: OpenVINO 2026.4 and a fork end a process;
     decoding: photos decoded in the same process, or ahead of it by two others or threads;
     batch: so many photos that pass the network together, where there are as many;
+    views: final maps of photos and mirror images, from the run's cache or by a second pass;
     precision: training steps, in both types and with the channels first or last in memory; also on
         maps that are in memory before the clock starts, in the layout of the model's weights;
     queries: from a cost of 100 queries and one object a photo to the best, or by SciPy;
@@ -56,7 +60,8 @@ def alternatives(run: Run, stages: tuple[str, ...] = ("graph", "engine", "decodi
     ways_of = STAGES | {"engine": partial(_engine, forks="decoding" in stages)}
     samples = [train[i] for i in np.random.default_rng(seed).permutation(len(train))[:photos]]
     for stage in stages:
-        taken = benchmark.alternate(ways_of[stage](run, samples), rounds, run.device)
+        ways = ways_of[stage](run, samples)
+        taken = benchmark.alternate(ways, rounds, run.device, run.folder / PASSES)
         table = benchmark.medians(taken)
         table.insert(0, "stage", stage)
         tables.append(table.assign(ratio=table["seconds"] / table["seconds"].iloc[0]))
@@ -71,10 +76,9 @@ def _graph(run: Run, samples: list[Sample]) -> Calls:
 
 def extract(run: Run, samples: list[Sample], network: Callable, settings: Settings, **how: Any
             ) -> None:
-    """Extract features into a cache that is deleted. `how`: as of `extract_features`."""
-    with scratch(run.folder / "experiments" / "alternatives") as folder:
-        extract_features(tuple(samples), lambda *_: ("given", network), settings,
-                         folder / "features", "key", run.device, **how)
+    """Extract features into a new cache. `how`: as of `extract_features`."""
+    extract_features(tuple(samples), lambda *_: ("given", network), settings,
+                     run.folder / PASSES / "features", secrets.token_hex(), run.device, **how)
 
 
 def openvino_engine(backbone: Backbone, precision: str) -> Engine:
@@ -128,6 +132,13 @@ def _batch(run: Run, samples: list[Sample]) -> Calls:
                                    run.settings.replace(extraction_batch=n)) for n in sizes}
 
 
+def _views(run: Run, samples: list[Sample]) -> Calls:
+    ids, final = [s.id for s in samples], {"levels": ("final",), "stored_levels": ("final",)}
+    return {"from the cache": lambda: [run.features.half("final", ids, m) for m in (False, True)],
+            "by a second pass": partial(extract, run, samples, onnx_engine(run.backbone),
+                                        run.settings.replace(**final))}
+
+
 def _precision(run: Run, samples: list[Sample]) -> Calls:
     targets = exact_targets(run, samples)
     first, last = torch.contiguous_format, torch.channels_last
@@ -170,24 +181,17 @@ def _products(steps: int, then: Callable, run: Run, samples: list[Sample]) -> Ca
     matrices = torch.rand(len(samples), GRID**2, GRID**2).softmax(-1)
     start = torch.rand(matrices.shape[:2])
 
-    def one_by_one() -> Tensor:
-        done = []
-        for x, matrix in zip(start, matrices, strict=True):
-            for _ in range(steps):
-                x = then(torch.mv(matrix, x))
-            done.append(x)
-        return torch.stack(done)
-
-    def batched() -> Tensor:
-        x = start[..., None]
+    def walked(product: Callable, matrix: Tensor, x: Tensor) -> Tensor:
         for _ in range(steps):
-            x = then(matrices @ x)
-        return x[..., 0]
+            x = then(product(matrix, x))
+        return x
 
-    return {"photo by photo": one_by_one, "batched": batched}
+    return {"photo by photo": lambda: torch.stack(
+                [walked(torch.mv, *of) for of in zip(matrices, start, strict=True)]),
+            "batched": lambda: walked(torch.matmul, matrices, start[..., None])[..., 0]}
 
 
 STAGES = {"graph": _graph, "engine": _engine, "decoding": _decoding, "batch": _batch,
-          "precision": _precision, "queries": _queries,
+          "views": _views, "precision": _precision, "queries": _queries,
           "crf": partial(_products, 10, lambda x: (2 * x - 1).sigmoid()),
           "walk": partial(_products, STEPS, lambda x: x)}

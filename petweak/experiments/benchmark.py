@@ -7,11 +7,12 @@ segmentation_models_pytorch are needed here alone: `pip install -e .[benchmark]`
 
 import platform
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -47,8 +48,7 @@ CAM_BATCH, PREDICTED = 32, 16  # photos
 
 def benchmark(run: Run, parts: tuple[str, ...] = ("epoch", "cams", "predict", "stages", "start"),
               photos: int = 64, rounds: int = 5, seed: int = 0) -> pd.DataFrame:
-    """Time each part on `photos` of train that have a trimap, on the run's device; nothing else
-    should run beside.
+    """Time each part on `photos` of train with a trimap, on the run's device, with nothing beside.
 
     epoch: an epoch of training, on cached features, with the backbone in every step, by
         transformers' MaskFormer, and by segmentation_models_pytorch's FPN and U-Net, whose encoders
@@ -95,8 +95,10 @@ def hardware(device: torch.device) -> dict[str, Any]:
     return {"threads": torch.get_num_threads(), "device": name}
 
 
-def alternate(calls: Calls, rounds: int, device: torch.device) -> pd.DataFrame:
-    """Seconds of each call, a row per round, after one for warming up; each is first in turn."""
+def alternate(calls: Calls, rounds: int, device: torch.device, made: Path | None = None
+              ) -> pd.DataFrame:
+    """Seconds of each call, a row per round, after one for warming up; each is first in turn. The
+    folder `made` is deleted after each call, off the clock."""
     taken: dict[str, list[float]] = {what: [] for what in calls}
     for k in range(rounds + 1):
         for what in np.roll(list(calls), k):
@@ -105,6 +107,8 @@ def alternate(calls: Calls, rounds: int, device: torch.device) -> pd.DataFrame:
             if device.type == "cuda":
                 torch.cuda.synchronize()
             taken[what].append(time.perf_counter() - start)
+            if made:
+                shutil.rmtree(made, ignore_errors=True)
     return pd.DataFrame(taken).iloc[1:]
 
 
@@ -147,7 +151,7 @@ def epoch_on(features: Any, run: Run, targets: Targets, settings: Settings,
     model.to(memory_format=layout).train()
 
     def epoch() -> None:
-        for rows in batches(run, targets.ids):
+        for rows in torch.arange(len(targets.ids)).split(run.settings.training.batch_size):
             mirror = torch.zeros(len(rows), dtype=torch.bool)
             train_step(model, features, targets, rows, mirror, settings, *rest)
     return epoch
@@ -158,28 +162,21 @@ def _epoch(run: Run, samples: list[Sample]) -> Calls:
     calls = {name: epoch_on(features, run, targets, run.settings) for name, features in
              {OURS: run.features, "the backbone in every step": live}.items()}
     photos, classes = pictures(run, samples), len(run.pets.classes(run.settings.labels[0]))
+
+    def epoch(net: torch.nn.Module, loss: Callable, optimizer: torch.optim.Optimizer) -> None:
+        for rows in torch.arange(len(samples)).split(run.settings.training.batch_size):
+            classes, masks, _ = targets.batch(rows, torch.zeros(len(rows), dtype=torch.bool))
+            x = normalize(photos[rows].to(run.device).float() / 255, run.backbone.mean,
+                          run.backbone.std)
+            masks = F.interpolate(masks.to(run.device), x.shape[-2:])
+            optimizer.zero_grad(set_to_none=True)
+            loss(net, x, masks, classes.to(run.device)).backward()
+            optimizer.step()
+
     for name, (net, loss) in rivals(run.backbone, classes).items():
-        net = net.to(run.device).train()
-        optimizer = torch.optim.AdamW(net.parameters(), lr=run.settings.training.lr)
-        calls[name] = partial(_rival_epoch, run, samples, photos, targets, net, loss, optimizer)
+        optimizer = torch.optim.AdamW(net.to(run.device).parameters(), run.settings.training.lr)
+        calls[name] = partial(epoch, net.train(), loss, optimizer)
     return calls
-
-
-def batches(run: Run, samples: list) -> Iterator[Tensor]:
-    yield from torch.arange(len(samples)).split(run.settings.training.batch_size)
-
-
-def _rival_epoch(run: Run, samples: list[Sample], photos: Tensor, targets: Targets,
-                 net: torch.nn.Module, loss: Callable, optimizer: torch.optim.Optimizer) -> None:
-    for rows in batches(run, samples):
-        classes, masks, _ = targets.batch(rows, torch.zeros(len(rows), dtype=torch.bool))
-        x = normalize(photos[rows].to(run.device).float() / 255, run.backbone.mean,
-                      run.backbone.std)
-        masks = F.interpolate(masks.to(run.device), x.shape[-2:])
-        value = loss(net, x, masks, classes.to(run.device))
-        optimizer.zero_grad(set_to_none=True)
-        value.backward()
-        optimizer.step()
 
 
 def rivals(backbone: Backbone, classes: int) -> dict[str, tuple[torch.nn.Module, Callable]]:
@@ -261,7 +258,7 @@ def untrained(run: Run) -> Predictor:
                      run.settings.inference.predict_mirror)
 
 
-def _predict(run: Run, samples: list[Sample]) -> Calls:
+def predictions(run: Run, samples: list[Sample]) -> Calls:
     predictor, photos = untrained(run), [load_photo(s.photo) for s in samples]
 
     def one_by_one() -> list[np.ndarray]:
@@ -328,4 +325,4 @@ def _start(run: Run, samples: list[Sample]) -> Calls:
             "petweak predict, 16 photos": partial(predict, 16)}
 
 
-PARTS = {"epoch": _epoch, "cams": _cams, "predict": _predict, "stages": _stages, "start": _start}
+PARTS = {"epoch": _epoch, "cams": _cams, "predict": predictions, "stages": _stages, "start": _start}

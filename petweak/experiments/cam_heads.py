@@ -93,10 +93,9 @@ def summary(table: pd.DataFrame, metric: str, border: str = "foreground") -> pd.
 
 def two_by_two(table: pd.DataFrame, border: str = "foreground", labels: str = "breed"
                ) -> pd.DataFrame:
-    """Both heads beside each other, a row per method, threshold and explained score: mean IoU over
-    seeds of each head (of the finetuned one that of `labels`), their `difference` (finetuned minus
-    ImageNet) with its outer limits `difference low` to `difference high`, and the `verdict` on the
-    finetuned head."""
+    """Both heads side by side, a row per method, threshold and explained score: mean IoU over seeds
+    of each (of the finetuned one that of `labels`), `difference` (finetuned minus ImageNet), its
+    outer limits `difference low` to `difference high`, and the `verdict` on the finetuned head."""
     of = table[table["labels"].isin([NONE, labels])]
     return _beside(of, "head", "imagenet", border)[[*KEYS, *HEADS, *GAP]]
 

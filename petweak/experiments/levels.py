@@ -7,9 +7,8 @@ from petweak.study.run import Run
 
 
 def levels(run: Run, epochs: int = 24, border: str = "ignore") -> pd.DataFrame:
-    """Full supervision by models that see one level more each time, everything else equal (none has
-    channel dropout or looks at val). Returns `levels` and `iou`, the mean over test with `border`,
-    as the models are trained."""
+    """Full supervision by models that see one level more each time, all else equal (none has
+    channel dropout or looks at val). Returns `levels` and `iou`, the test mean with `border`."""
     scored(run, "test")
     rows, stored = [], run.features.levels
     flat = dict(border=border, epochs=epochs, val_fraction=0.0, channel_dropout=0.0)

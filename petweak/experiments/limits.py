@@ -6,6 +6,7 @@ is the least that the stage can take (the roofline, Williams et al. 2009).
 """
 
 import os
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -21,24 +22,24 @@ from torch.autograd import DeviceType
 from torch.autograd.profiler import profile
 from torchvision.transforms.functional import to_tensor
 
+from petweak.config import STRIDES
 from petweak.data.feature_cache import VIEWS, photo_tensor
 from petweak.data.oxford_pets import TRIMAP_FOREGROUND, Sample, load_photo, load_trimap
 from petweak.evaluation.scoring import against_ground_truth, score_model
-from petweak.experiments.alternatives import extract
-from petweak.experiments.benchmark import alternate, exact_targets, hardware, medians, untrained
+from petweak.experiments import benchmark
+from petweak.experiments.alternatives import PASSES, extract
+from petweak.experiments.benchmark import alternate, hardware, medians
 from petweak.experiments.trials import flops, scored
 from petweak.models import mask_rcnn_compact
 from petweak.models.maskformer import model_name
 from petweak.models.onnx import onnx_engine
 from petweak.pseudo_masks import cam as cams
 from petweak.pseudo_masks.gradcam import GradCAMFinetuned
-from petweak.pseudo_masks.refinement.base import photos_on_grid
-from petweak.pseudo_masks.refinement.crf import MeanFieldCRF
-from petweak.pseudo_masks.refinement.pamr import pamr
-from petweak.pseudo_masks.refinement.walk import Walk
+from petweak.pseudo_masks.refinement import STEPS, Pipeline
+from petweak.pseudo_masks.refinement.base import on_grid, photos_on_grid
 from petweak.study.run import Run
-from petweak.training.inference import predict_features, predict_photo
-from petweak.training.trainer import mixed_precision, prepare, train_step
+from petweak.training.inference import predict_features
+from petweak.training.trainer import mixed_precision, prepare
 
 CPU = torch.device("cpu")
 LARGEST = 3  # operators that are named
@@ -78,7 +79,7 @@ def limits(run: Run, photos: int = 16, of_pass: int = 128, rounds: int = 5, side
     tests = {f"{what} {device}": call for device in {CPU, run.device}
              for what, call in zip(work, _tests(device, side, copied), strict=True)}
     calls = {name: stage.call for name, stage in stages.items()} | tests
-    taken, rows = alternate(calls, rounds, run.device), []
+    taken, rows = alternate(calls, rounds, run.device, run.folder / PASSES), []
     for s in stages.values():
         peaks = {what: n / taken[f"{what} {s.device}"].min() for what, n in work.items()}
         flop, precision = flops(s.counted or s.call), "bfloat16" if s.half else "float32"
@@ -88,6 +89,7 @@ def limits(run: Run, photos: int = 16, of_pass: int = 128, rounds: int = 5, side
                      "rest": largest(s.call, s.device), "gflops_float32": peaks["float32"] / 1e9,
                      "gflops_bfloat16": peaks["bfloat16"] / 1e9, "gb_copied": peaks["copy"] / 1e9,
                      **hardware(s.device)})
+    shutil.rmtree(run.folder / PASSES, ignore_errors=True)  # of `largest`
     table = medians(taken[list(stages)]).rename(columns={"what": "stage"}).join(pd.DataFrame(rows))
     table = table.assign(share=table["least"] / table["seconds"], rounds=rounds,
                          n_images=[*n_images.values()])
@@ -162,24 +164,14 @@ def stages_of(run: Run, samples: list[Sample]) -> dict[str, Stage]:
     """Each stage after feature extraction, on these photos."""
     backbone, context, s, device = run.backbone, run.context, run.settings.backbone, run.device
     ids, decoded = [x.id for x in samples], [load_photo(x.photo) for x in samples]
-    pixels = [np.asarray(photo) for photo in decoded]
     maps, head = run.features.half("final", ids), context.classifier()
-    size, n = s.image_size // 2, len(samples)
-    soft = torch.rand(n, size, size)
-    walked = [run.features.half(k, ids) for k in run.settings.refinement.walk_levels]
-    grid = photos_on_grid(context.batch(ids), size)
     trimaps = [load_trimap(x.trimap, x.photo) for x in samples]
     masks = [trimap == TRIMAP_FOREGROUND for trimap in trimaps]
     run.masks("ground_truth")
-    folder, predictor = run.masks_folder("ground_truth"), untrained(run)
-    predictor.model.requires_grad_(False)  # for hooks of the counter, which expect a graph
+    folder, predictor = run.masks_folder("ground_truth"), benchmark.untrained(run)
 
     def cam() -> Tensor:
         return cams.grad_cam(run.features.batch("final", ids), head, cams.top1)
-
-    def predict() -> list[np.ndarray]:
-        return [predict_photo(predictor, photo, backbone).mask(photo.height, photo.width)
-                for photo in decoded]
 
     def evaluate() -> pd.DataFrame:  # of what has not learnt, more classes are enlarged
         predictions = (p for _, p in predict_features(predictor, run.features, ids))
@@ -190,13 +182,10 @@ def stages_of(run: Run, samples: list[Sample]) -> dict[str, Stage]:
     stages = {"CAMs from the cache": Stage(cam, moved(maps, head, cam()))}
     for levels in (("final",), s.stored_levels):
         stages[f"training step, {model_name(levels)}"] = _training(run, samples, levels)
-    stages["prediction"] = Stage(
-        predict, moved(*pixels, *backbone.stages, predictor.model, *masks), device)
-    stages["random walk"] = Stage(
-        lambda: Walk(context).refine(soft, context.batch(ids), None), moved(*walked, soft, soft))
-    stages["CRF"] = Stage(lambda: MeanFieldCRF(context).refine(soft, context.batch(ids), None),
-                          moved(soft, grid, soft))
-    stages["PAMR"] = Stage(partial(pamr, soft, grid), moved(soft, grid, soft))
+    one_by_one, _ = benchmark.predictions(run, samples).values()
+    stages["prediction"] = Stage(one_by_one, moved(
+        *map(np.asarray, decoded), *backbone.stages, predictor.model, *masks), device)
+    stages |= _refinement(run, ids)
     detector = mask_rcnn_compact.load().requires_grad_(False).to(device)
     photos = [to_tensor(photo).to(device) for photo in decoded]
     stages["Mask R-CNN, compact"] = Stage(  # a mask a photo at least
@@ -213,15 +202,33 @@ def stages_of(run: Run, samples: list[Sample]) -> dict[str, Stage]:
     return stages
 
 
+def _refinement(run: Run, ids: list[str]) -> dict[str, Stage]:
+    """Each step on maps of `imagenet_only`, and the masks of that source. What these and a vote
+    read at least are the maps of all scales, with which each of the voting pipelines begins."""
+    context, batch, of = run.context, run.context.batch(ids), run.settings.refinement
+    source = run.fitted_source("imagenet_only")
+    soft = on_grid(source.view(batch), run.settings).detach()
+
+    def both(level: str, scale: float = 1.0) -> list[Tensor]:
+        features = context.more_features(scale)
+        return [features.half(level, ids, mirror) for mirror in (False, True)]
+
+    scales = [m for scale in of.refinement_scales for m in both("final", scale)]
+    read = dict.fromkeys(STEPS, [photos_on_grid(batch, soft.shape[-1])]) | {
+        "multiscale": scales, "vote": scales,
+        "fusion": [m for level in of.fusion_maps if level in STRIDES for m in both(level)],
+        "walk": [run.features.half(level, ids) for level in of.walk_levels]}
+    steps = {f"refinement, {name}": (partial(Pipeline((name,), context, source), soft, batch),
+                                     moved(*maps, soft, soft)) for name, maps in read.items()}
+    steps["masks, imagenet_only"] = partial(source.refined, batch), moved(*scales, soft)
+    return {name: Stage(torch.no_grad()(call), n) for name, (call, n) in steps.items()}
+
+
 def _training(run: Run, samples: list[Sample], levels: tuple[str, ...]) -> Stage:
-    settings, labels = run.settings.replace(levels=levels), run.settings.labels[0]
-    targets = exact_targets(run, samples)
-    parts = prepare(run.features, len(run.pets.classes(labels)), settings, run.device)
-    rows, mirror = torch.arange(len(samples)), torch.zeros(len(samples), dtype=torch.bool)
-    parts[0].train()
-    maps = [run.features.half(level, targets.ids) for level in levels]
-    weights = moved(*(p for p in parts[0].parameters() for _ in range(6)))
-    half = mixed_precision(settings, run.device) is not None
-    return Stage(lambda: train_step(parts[0], run.features, targets, rows, mirror, settings,
-                                    *parts[1:]),
-                 moved(*maps) + sum(map(len, targets.packed)) + weights, run.device, half)
+    settings, targets = run.settings.replace(levels=levels), benchmark.exact_targets(run, samples)
+    model, *_ = prepare(run.features, len(run.pets.classes(settings.labels[0])), settings, CPU)
+    weights = moved(*(p for p in model.parameters() for _ in range(6)))
+    maps = moved(*(run.features.half(level, targets.ids) for level in levels))
+    return Stage(benchmark.epoch_on(run.features, run, targets, settings),
+                 maps + sum(map(len, targets.packed)) + weights, run.device,
+                 mixed_precision(settings, run.device) is not None)

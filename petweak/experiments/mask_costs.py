@@ -37,9 +37,8 @@ def mask_costs(run: Run, photos: int = 12, seed: int = 0) -> pd.DataFrame:
     on each photo, so that whatever else the machine does slows all of them. From a decoded photo
     to a mask; on the run's device. Nothing else should run beside.
 
-    Returns a row per pipeline: `what`, `parameters` (millions), `seconds` (median per photo) with
-    the quartiles `low` and `high`, `ratio` (median over photos of the time over that of BASE),
-    `n_images`, `threads`."""
+    Returns a row per pipeline: `what`, `parameters` (millions), `seconds` (median per photo), its
+    quartiles `low`, `high`, `ratio` (median over photos to BASE's time), `n_images`, `threads`."""
     pipelines, parameters = _pipelines(run)
     train = run.pets.split("train")
     order = np.random.default_rng(seed).permutation(len(train))[: photos + 1]

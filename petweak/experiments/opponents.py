@@ -40,8 +40,7 @@ class PerPixel(MaskFormer):
 
     @staticmethod
     def read(output: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """As of a MaskFormer: the photo's classes are summed over its pixels, and each class has a
-        mask of its own."""
+        """As of a MaskFormer: classes are summed over pixels, and each has a mask of its own."""
         probabilities = output["pixel_logits"].float().softmax(1)
         by_class = probabilities[:, :-1]
         total = by_class.sum((2, 3))

@@ -161,11 +161,10 @@ def _gaps(table: pd.DataFrame, photos: dict[tuple, pd.DataFrame], resamples: int
 
 
 def summary(table: pd.DataFrame, border: str, labels: str = "breed") -> pd.DataFrame:
-    """What `supervision` came to, a row per model and baseline: KEYS, `learnt_from`, `seeds`, IoU
-    of the source's masks on train (`masks`) and on test (`masks_test`), `iou` with `smallest` and
-    `largest` of a seed, `accuracy`, `semantic_miou`; from full supervision `difference`, the outer
-    limits `low` to `high` of its intervals, `p` and a `verdict`; and whether it `satisfies`. Means
-    over seeds.
+    """Means over seeds of `supervision`, a row per model and baseline: KEYS, `learnt_from`,
+    `seeds`, IoU of the source's masks on train (`masks`) and on test (`masks_test`), `iou` with
+    `smallest` and `largest` of a seed, `accuracy`, `semantic_miou`; from full supervision
+    `difference`, outer limits `low` to `high` of its intervals, `p`, a `verdict`; and `satisfies`.
 
     A verdict is `better` or `worse` where the interval of every seed, over photos, lies on one side
     of 0 and `p` is below 0.05, and `one seed` where there is no other: nothing is known of training

@@ -46,12 +46,10 @@ def time_to_quality(run: Run, networks: tuple[str, ...] = NETWORKS,
     steps; the trimap's `border` is treated so in both. Nothing else should run beside. petweak is
     the run's model; `rival_lr` is the others' largest learning rate. The learning rate falls over
     all epochs, so fewer `rival_epochs` bring the others sooner to an IoU that they reach at all.
-    What has been trained is kept in the run's folder and not trained again; the backbone's ONNX
-    graph is in the user's cache.
+    What is trained is kept in the run's folder, the backbone's ONNX graph in the user's cache.
 
-    Returns a row per scoring: `what`, `seed`, `epochs` in all, `step`, `seconds` on the clock, of
-    them `before` the first step, the mean `iou` of test; `threads`, `device`. ValueError for an
-    unknown network."""
+    Returns a row per scoring: `what`, `seed`, `epochs`, `step`, `seconds` on the clock, of them
+    `before` the first step, mean `iou`, `threads`, `device`. ValueError for an unknown network."""
     if unknown := ", ".join(sorted(set(networks) - set(NETWORKS))):
         raise ValueError(f"unknown {unknown}: there are {', '.join(NETWORKS)}")
     rows, train, test = [], scored(run, "train"), [s.id for s in scored(run, "test")]

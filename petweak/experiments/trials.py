@@ -141,8 +141,7 @@ def source_masks(run: Run, fitted: Source, ids: Iterable[str], threshold: float 
 
 def source_ious(run: Run, fitted: Source, ids: Iterable[str], threshold: float | str | None = None
                 ) -> pd.Series:
-    """IoU (border as foreground) of the masks of a fitted source, by id; at its threshold unless
-    one is given."""
+    """IoU (border as foreground) of the masks of a fitted source, by id; None: at its threshold."""
     cut = fitted.threshold() if threshold is None else threshold
     return ious(run, source_masks(run, fitted, ids, cut))
 
@@ -171,6 +170,7 @@ def flops(call: Callable[[], Any]) -> int:
     # It knows no fused attention on the CPU and no product with a vector.
     more = {torch.ops.aten.mv: lambda matrix, vector, **_: 2 * math.prod(matrix)}
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False, custom_mapping=more) as count:
+        count.mod_tracker.__exit__()  # of modules: its hooks fail where a module's input is a leaf
         call()
     return count.get_total_flops()
 
@@ -217,8 +217,7 @@ def train(run: Run, name: str, targets: Targets, labels: str, val: Targets | Non
           network: type[MaskFormer] = MaskFormer, shape: Mapping[str, Any] | None = None, **flat
           ) -> Predictor:
     """A model trained on these targets, with the run's settings but for `flat`; without `val`, the
-    last epoch is kept. `network` is built with the fields `shape` of MaskFormerConfig that are no
-    settings."""
+    last epoch is kept. `shape`: fields of MaskFormerConfig for `network` that are no settings."""
     s, folder, content = run.settings.replace(**flat), run.folder / TRIALS / name, hashlib.blake2b()
     for part in filter(None, (targets, val)):
         for tensor in (part.classes, part.masks, part.valid):

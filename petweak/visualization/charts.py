@@ -267,8 +267,7 @@ def ablation_points(table: pd.DataFrame, title: str) -> Figure:
 @styled
 def growth_lines(table: pd.DataFrame, fits: pd.DataFrame) -> Figure:
     """Seconds of each stage and peaks of memory by size, from `experiments.growth` and its
-    `exponents`: a row per axis, logarithmic but for memory, which begins at 0. The title names the
-    steepest axis, those of the panels have the exponents of `all` and of a process's own memory."""
+    `exponents`, which the titles name: a row per axis, logarithmic but for memory, from 0 on."""
     axes, stages = fits.index, table.loc[:, "features":"all"].columns
     fig = canvas(2.6 * len(axes) + 0.6)
     colours = palette(kinds := [*stages, "rss_mb", "own_mb"])
@@ -287,8 +286,9 @@ def growth_lines(table: pd.DataFrame, fits: pd.DataFrame) -> Figure:
                          loc="left", fontsize="medium")
         row[0].set_yscale("log")
         row[1].set_ylim(0)
-    fig.suptitle(f"The seconds of all stages grow most with {fits['all'].idxmax()}: as its power "
-                 f"{fits['all'].max():.2f}")
+    power = fits["all"].round(2)
+    most = " and ".join(power.index[power == power.max()])  # as far as the titles show
+    fig.suptitle(f"The seconds of all stages grow most with {most}: as power {power.max():.2f}")
     return fig
 
 

@@ -6,7 +6,6 @@ import io
 import shutil
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
 from types import SimpleNamespace
 
 import numpy as np
@@ -34,14 +33,17 @@ def smaller(monkeypatch):
 
 def test_every_stage_has_two_ways_or_more(run, monkeypatch):
     monkeypatch.setattr(module, "find_spec", lambda name: None)
-    table = alternatives(run, stages=("engine", "precision", "queries", "walk"), photos=4, rounds=1)
+    stages = ("engine", "precision", "queries", "views", "walk")
+    table = alternatives(run, stages, photos=4, rounds=1)
     ways = table.groupby("stage", sort=False)["what"].apply(list)
     assert ways["engine"] == ["ONNX Runtime", "PyTorch", "PyTorch, bfloat16"]
     assert ways["walk"][0] == "photo by photo"
+    assert ways["views"] == ["from the cache", "by a second pass"]
     assert len(ways["precision"]) == 8 and ways.map(len).min() >= 2
     assert ways["precision"][0] == "float32, channels first"
     assert (table.groupby("stage").first()["ratio"] == 1).all()
     assert (table["seconds"] > 0).all() and set(table["n_images"]) == {4}
+    assert not (run.folder / module.PASSES).exists()
 
 
 @pytest.mark.parametrize("stage", SAME)
@@ -71,22 +73,37 @@ def test_the_default_comes_first(run, stage, monkeypatch):
 def test_photos_decoded_by_threads_are_those_of_the_pass(run, monkeypatch):
     """The same cache, and the loader is not torch's."""
     kept, samples, passed = [], run.pets.split("train")[:5], module.extract
-    monkeypatch.setattr(module, "scratch", lambda folder: nullcontext(run.folder / "passes"))
     monkeypatch.setattr(module, "onnx_engine", lambda backbone: backbone)
 
     def extract(*args, **how):
         passed(*args, **how)
-        kept.append((run.folder / "passes" / "features" / "final.npy").read_bytes())
+        kept.append((run.folder / module.PASSES / "features" / "final.npy").read_bytes())
 
     monkeypatch.setattr(module, "extract", extract)
     first, _, threads = STAGES["decoding"](run, samples).values()
     first()
-    shutil.rmtree(run.folder / "passes")
     pools = []
     monkeypatch.setattr(module, "ThreadPoolExecutor",
                         lambda n: pools.append(n) or ThreadPoolExecutor(n))
     threads()
     assert kept[0] == kept[1] and pools == [2]
+    shutil.rmtree(run.folder / module.PASSES)
+
+
+def test_a_second_pass_gives_what_the_cache_has(run, monkeypatch):
+    """To the last bit, as the engine is the same; and it passes each photo and its mirror image."""
+    monkeypatch.setattr(module, "onnx_engine", lambda backbone: backbone)
+    samples, run.backbone.passes = run.pets.split("train")[:3], 0
+    cached, again = STAGES["views"](run, samples).values()
+    photos, mirrored = cached()
+    assert run.backbone.passes == 0
+    again()
+    assert run.backbone.passes == 2 * 3
+    made = np.load(run.folder / module.PASSES / "features" / "final.npy")
+    assert np.allclose(made[:, 0], photos, atol=0.02) and made.shape[1] == 2
+    assert np.allclose(made[:, 1], mirrored, atol=0.02)
+    assert not (run.folder / module.PASSES / "features" / "stride8.npy").exists()
+    shutil.rmtree(run.folder / module.PASSES)
 
 
 def test_openvino_reads_the_graph_of_the_cache(run, monkeypatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import torch
 from conftest import small
 
 from petweak.data.pictures import load_photo
+from petweak.experiments import benchmark as module
 from petweak.experiments.benchmark import InEveryStep, alternate, benchmark, rivals, untrained
 from petweak.pseudo_masks.refinement import STEPS
 from petweak.study.run import Run
@@ -31,6 +33,23 @@ def test_each_is_timed_in_every_round_and_begins_one_in_turn():
     assert taken.shape == (2, 3) and (taken > 0).all(axis=None)
     assert "".join(order[:3]) == "abc"
     assert [order[0], order[3], order[6]] == ["a", "c", "b"] and len(order) == 9
+
+
+def test_what_a_call_has_made_is_deleted_while_no_clock_runs(tmp_path, monkeypatch):
+    made, at = tmp_path / "made", [0.0]
+    monkeypatch.setattr(time, "perf_counter", lambda: at[0])
+
+    def make() -> None:
+        made.mkdir()  # it is not there: FileExistsError
+        at[0] += 3
+
+    def delete(folder, ignore_errors: bool) -> None:
+        folder.rmdir()
+        at[0] += 100
+
+    monkeypatch.setattr(module.shutil, "rmtree", delete)
+    taken = alternate({"a": make, "b": make}, 2, torch.device("cpu"), made)
+    assert (taken == 3).all(axis=None) and not made.exists()
 
 
 def test_the_backbone_in_every_step_gives_the_maps_of_the_cache(run):

@@ -19,7 +19,7 @@ SIDE, COPIED = 256, 4
 
 @pytest.fixture(scope="module")
 def run(eight_breeds, tmp_path_factory) -> Run:
-    flat = dict(sources="ground_truth", labels="species", walk_steps=4)
+    flat = dict(sources="ground_truth", labels="species", walk_steps=4, refinement_scales="0.5,1.0")
     return Run(tmp_path_factory.mktemp("limits"), eight_breeds, small(**flat))
 
 
@@ -56,7 +56,7 @@ def test_the_roofline_is_the_slower_of_the_two(run, monkeypatch):
     first, *others = calls.items()
     monkeypatch.setattr(module, "stages_of_pass", lambda run, samples: dict([first]))
     monkeypatch.setattr(module, "stages_of", lambda run, samples: dict(others))
-    monkeypatch.setattr(module, "alternate", lambda calls, rounds, device: taken[list(calls)])
+    monkeypatch.setattr(module, "alternate", lambda calls, *_: taken[list(calls)])
     measured = limits(run, side=1000, copied=1).set_index("stage")
     flop, peak, copied = 2 * 100 * 1000 * 50, 2e9 / 2, 2e6 / 4
     least = [max(flop / peak, 1e6 / copied), max(flop / 8 / peak, 1e6 / copied), 3e6 / copied,
@@ -81,9 +81,9 @@ def test_the_work_of_every_stage(run, table):
         2 * classifier + 2 * n * channels["final"] * h * w)
     places = (64 // 8) ** 2  # of the walk, at stride 8
     of = channels["stride16"] + channels["stride8"]
-    assert gflop["random walk"] == pytest.approx(n * 2 * places**2 * (of + 4))
+    assert gflop["refinement, walk"] == pytest.approx(n * 2 * places**2 * (of + 4))
     pairs = (64 // 2 // 2) ** 4  # of the CRF's positions
-    assert gflop["CRF"] >= n * 10 * 2 * pairs
+    assert gflop["refinement, crf"] >= n * 10 * 2 * pairs
     head = channels["final"] * len(run.pets.breeds)  # forward, and the gradient of its weights
     steps = run.settings.finetuning.finetune_epochs
     assert gflop["finetuning of the head"] == pytest.approx(steps * 2 * 2 * (2 * n) * head)
@@ -91,29 +91,41 @@ def test_the_work_of_every_stage(run, table):
     views = n / of_pass * gflop[at]
     assert gflop["prediction"] == pytest.approx(views + gflop["evaluation"], rel=0.01)
     assert gflop["evaluation"] > 0
-    assert (gflop[["decode and resize", "PAMR", "metrics"]] == 0).all()
+    none = ["decode and resize", "refinement, pamr", "refinement, grabcut", "metrics"]
+    assert (gflop[none] == 0).all()
     one, more = (gflop[f"training step, {name}"] for name in ("maskformer", "maskformer-ms"))
     assert more > one > 0
     maps = 2 * n * sum(c * (64 // s) ** 2 for c, s in zip(
         (channels["stride16"], channels["stride8"]), (16, 8), strict=True))
-    assert table.loc["random walk", "mb"] * 1e6 == maps + 2 * (4 * n * 32**2)
+    assert table.loc["refinement, walk", "mb"] * 1e6 == maps + 2 * (4 * n * 32**2)
     cache = sum(of_pass * run.features.map(level)[0].nbytes for level in (*levels, "pooled"))
     assert cache < table.loc["pass, with decoding and writing", "mb"] * 1e6 < 2e7 + cache
     assert not (run.folder / "experiments" / "alternatives").exists()
-    assert table.loc["PAMR", "mb"] * 1e6 == 4 * n * 32**2 * (1 + 3 + 1)
+    for step in ("pamr", "grabcut", "crf"):
+        assert table.loc[f"refinement, {step}", "mb"] * 1e6 == 4 * n * 32**2 * (1 + 3 + 1)
+    # Multi-scale: a CAM of photo and mirror image at 32 and 64 px, 1 and 4 positions.
+    maps = 2 * 2 * n * channels["final"] * (1 + 4)
+    assert gflop["refinement, multiscale"] == pytest.approx(2 * 2 * 2 * classifier + maps)
+    finals = 2 * 2 * n * channels["final"] * (1 + 4)
+    for what in ("refinement, multiscale", "refinement, vote"):
+        assert table.loc[what, "mb"] * 1e6 == finals + 2 * 4 * n * 32**2
+    assert table.loc["masks, imagenet_only", "mb"] * 1e6 == finals + 4 * n * 32**2
+    once = gflop["refinement, multiscale"] + gflop["refinement, walk"]
+    assert gflop["refinement, vote"] == pytest.approx(once)  # two of three begin with both
+    assert gflop["masks, imagenet_only"] > 0 < gflop["refinement, fusion"]
 
 
 def test_a_step_costs_between_two_and_three_passes(run, table):
     """Gradients of weights and of inputs take a pass each; the first layers need none of inputs."""
-    forward = module.untrained(run).model
+    forward = module.benchmark.untrained(run).model
     maps = [run.features.batch(level, list(run.ids[:2])) for level in ("final",)]
     once = flops(lambda: forward(maps))
     assert 2 < table.loc["training step, maskformer", "gflop"] * 1e9 / once < 3
 
 
 def test_every_row_says_what_it_was_measured_with(table):
-    assert len(table) == 15 and not table.isna().any(axis=None) and set(table["rounds"]) == {1}
-    assert table["n_images"].tolist() == [3] * 4 + [2] * 11
+    assert len(table) == 20 and not table.isna().any(axis=None) and set(table["rounds"]) == {1}
+    assert table["n_images"].tolist() == [3] * 4 + [2] * 16
     assert np.allclose(table["share"], table["least"] / table["seconds"])
     assert table["rest"].str.fullmatch(r"(\S[^,]* \d+%(, |$))+").all()
     assert table.loc["decode and resize", "rest"].startswith("outside of torch")
