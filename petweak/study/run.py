@@ -193,8 +193,7 @@ class Run:
             name = f"{backbone or s.backbone}@{scale}"
             settings = settings.replace(
                 image_size=feature_cache.scaled_size(s.image_size, scale),
-                # As many pixels at once as at the run's own size: memory would grow with them.
-                extraction_batch=max(1, round(s.extraction_batch / max(1, scale) ** 2)),
+                extraction_batch=max(1, round(s.extraction_batch / max(1, scale**2))),  # for memory
                 backbone=backbone or s.backbone, stored_levels=("final",), levels=("final",))
         key = Keys.of_features(settings, self.content, self.ids, self.made_on)
         others = files.read_json(self.folder / FEATURES_FROM, list) or []

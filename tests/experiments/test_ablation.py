@@ -70,7 +70,7 @@ def test_a_row_of_the_grid_names_settings_and_fields_of_a_network():
         assert row.pop("network", "MaskFormer") in NETWORKS, name
         assert set(row) <= {*SHAPE, *INPUT, *SECTION_OF}, name
         assert "=" in name or "," not in name  # as an option it stays one name
-    assert set(POST_HOC) <= set(rows) and len(POST_HOC) == 4 and not set(POST_HOC) & {*BASES}
+    assert set(POST_HOC) <= set(rows) and len(POST_HOC) == 3 and not set(POST_HOC) & {*BASES}
     values_of = {"layers": {0, 1, 6}, "queries": {1, 8, 20, 100}, "blocks": {0, 1, 2, 3}}
     for key, values in values_of.items():
         assert {r[key] for n, r in rows.items() if n.startswith(f"maskformer {key}=")} == values
