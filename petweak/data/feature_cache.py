@@ -213,9 +213,8 @@ def _pass(samples: tuple[Sample, ...], choose_engine: Callable, settings: Settin
                 if rows.start == 0:
                     _check_room(partial, len(samples), maps)
                 for level, m in maps.items():
-                    out = _array(partial / f"{level}.npy", len(samples), m)
-                    out[rows.start : rows.stop] = m
-                    out.flush()
+                    # Not flushed: rows that a power cut loses fail their checksum, and are mended.
+                    _array(partial / f"{level}.npy", len(samples), m)[rows.start : rows.stop] = m
                     sums[level] = "".join(map(_crc32, m))
             if not turn and not rank:
                 gathered(note["engine"])
@@ -263,7 +262,7 @@ def _publish(partial: Path, folder: Path) -> None:
 def _maps(network: Network, photos: Tensor, levels: tuple[str, ...]) -> dict[str, np.ndarray]:
     """(B, 3, S, S) -> (B, 2, C, h, w) float16 each, and `pooled`, (B, 2, C)."""
     maps = network(torch.cat([photos, photos.flip(-1)]))
-    out = {k: torch.stack(maps[k].chunk(VIEWS), dim=1).half().cpu().numpy() for k in levels}
+    out = {k: torch.stack(maps[k].half().chunk(VIEWS), dim=1).cpu().numpy() for k in levels}
     pooled = out["final"].astype(np.float32).mean(axis=(-2, -1), dtype=np.float32)
     return out | {"pooled": pooled}
 
