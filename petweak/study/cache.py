@@ -42,13 +42,14 @@ def key(settings: Settings | None = None, sections: Iterable[str] = (), **parts:
 
 def ensure(folder: Path, stage: Stage, read: Callable[[], T | None], make: Callable[[], Any],
            cost: Callable[[T], tuple[int, float]] | None = None) -> T:
-    """What `read` returns. Where that is None, `make` runs first, under the lock of the stage in
-    `folder`; complete results are read without a lock. With `cost`, the photos and seconds of what
-    was read, the stage has a row in timings.csv."""
+    """What `read` returns. Where that is None, `make` runs first, under the stage's lock in
+    `folder`. With `cost`, the photos and seconds of the value, it has a row in timings.csv."""
     if (value := read()) is None:
         with locked(folder, " ".join(part for part in stage if part != "-")):
             if (value := read()) is None:  # no other process has made it meanwhile
                 make()
+                if hasattr(psutil, "heap_trim"):  # not with musl; else the next stage begins with
+                    psutil.heap_trim()  # the memory that this one has freed
                 value = read()
                 if cost:
                     note_time(folder, stage, *cost(value), peak_rss_mb())

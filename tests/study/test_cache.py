@@ -89,6 +89,20 @@ def test_a_stage_is_made_once_and_timed(tmp_path):
     assert stage.made == 2 and len(timings(stage.folder)) == 1
 
 
+def test_what_a_stage_has_freed_goes_back_to_the_system(tmp_path, monkeypatch):
+    """Once, when it is made: the next stage would begin with it."""
+    done, file = [], tmp_path / "value.json"
+    monkeypatch.setattr(cache.psutil, "heap_trim", lambda: done.append("trim"), raising=False)
+
+    def make():
+        done.append("make")
+        write_json(file, {"n": 1})
+
+    for _ in range(2):
+        assert cache.ensure(tmp_path, STAGE, lambda: read_json(file), make) == {"n": 1}
+    assert done == ["make", "trim"]
+
+
 def test_what_fails_leaves_no_lock_and_no_time(tmp_path):
     def fail():
         raise ZeroDivisionError
