@@ -88,7 +88,7 @@ class Backbone(Section):
     stored_levels: tuple[str, ...] = _rule(LEVELS, f"final and any of {', '.join(LEVELS)}",
                                            lambda v: {"final"} <= set(v) <= set(LEVELS))
     engine: str = _one_of("auto", "eager", "onnxruntime")
-    extraction_batch: int = _number(4, 1)  # photos; each goes through with its mirror image
+    extraction_batch: int = _number(8, 1)  # photos; each goes through with its mirror image
 
 class GroundTruth(Section):
     # What it counts as in the targets of ground truth; weak sources have background_threshold.

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
 import pooch
 import torch
 from torch import Tensor
@@ -28,6 +29,7 @@ Engine = Callable[[Tensor], dict[str, Tensor]]
 
 # The maps are stored as float16, whose step is 2^-11 of a value; a few float32 steps are far below.
 TOLERANCE = dict(rtol=1e-3, atol=1e-3)
+AT_ONCE = 8 * 320**2  # pixels; more would take memory, and no less time
 EXPORTERS = ("torch", "timm", "onnx", "onnxscript")  # packages that a graph depends on
 
 
@@ -77,8 +79,7 @@ def export(backbone: Backbone) -> bytes:
 
 
 def onnx_engine(backbone: Backbone) -> Engine:
-    """The backbone as an ONNX Runtime session on the CPU. Its output stays there, where the cache
-    is written, whatever device the pictures are on."""
+    """The backbone in ONNX Runtime, on the CPU. Its output stays there, for the cache."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -89,8 +90,11 @@ def onnx_engine(backbone: Backbone) -> Engine:
 
     def run(photos: Tensor) -> dict[str, Tensor]:
         backbone.passes += len(photos)
-        maps = session.run(list(LEVELS), {"photos": photos.cpu().numpy()})
-        return {level: torch.from_numpy(m) for level, m in zip(LEVELS, maps, strict=True)}
+        photos = photos.cpu()
+        parts = [session.run(list(LEVELS), {"photos": part.numpy()})
+                 for part in photos.split(max(1, AT_ONCE // photos[0, 0].numel()))]
+        return {level: torch.from_numpy(np.concatenate([maps[i] for maps in parts]))
+                for i, level in enumerate(LEVELS)}
 
     return run
 

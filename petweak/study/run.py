@@ -193,7 +193,6 @@ class Run:
             name = f"{backbone or s.backbone}@{scale}"
             settings = settings.replace(
                 image_size=feature_cache.scaled_size(s.image_size, scale),
-                extraction_batch=max(1, round(s.extraction_batch / max(1, scale**2))),  # for memory
                 backbone=backbone or s.backbone, stored_levels=("final",), levels=("final",))
         key = Keys.of_features(settings, self.content, self.ids, self.made_on)
         others = files.read_json(self.folder / FEATURES_FROM, list) or []
@@ -386,8 +385,7 @@ class Run:
         return rounds
 
     def open_rounds(self, source: str, labels: str, epochs: bool = False) -> list[Round] | None:
-        """The rounds, if all of them are there and up to date (and their `epochs`); nothing is
-        made."""
+        """The rounds (and their `epochs`), if all are there and up to date; nothing is made."""
         note = files.read_json(self._rounds_file(source, labels))
         if note is None or note.get("key") != self.keys.rounds(source, labels):
             return None

@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import pytest
 import torch
+from onnxruntime import InferenceSession
 from torch import nn
 
 from petweak.models import onnx
@@ -53,6 +54,20 @@ def test_it_gives_pytorchs_maps_and_counts_its_passes(backbone, session, batch, 
         ours = backbone(photos)
     for level, m in ours.items():
         torch.testing.assert_close(theirs[level], m, rtol=1e-3, atol=1e-3)
+
+
+def test_many_or_large_pictures_pass_in_parts_with_the_same_maps(session, monkeypatch):
+    """So memory does not grow with them. The maps are equal bit by bit."""
+    sizes, run = [], InferenceSession.run
+    monkeypatch.setattr(InferenceSession, "run", lambda self, names, given: (
+        sizes.append(given["photos"].shape[::3]) or run(self, names, given)))
+    monkeypatch.setattr(onnx, "AT_ONCE", 8 * 64**2)
+    photos = torch.rand(5, 3, 96, 96)  # of 96 * 96 pixels three have room
+    parts = session(photos)
+    monkeypatch.undo()
+    assert sizes == [(3, 96), (2, 96)]
+    for level, whole in session(photos).items():
+        assert torch.equal(parts[level], whole)
 
 
 def test_the_graph_is_exported_once(backbone, session, tmp_path_factory, tmp_path, monkeypatch):

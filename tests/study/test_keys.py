@@ -56,7 +56,7 @@ WIDENED = ALL - {"ground_truth"}  # whose last round depends on background_thres
 OTHER = {
     "profile": "photos", "sources": ("external", "ground_truth"), "labels": ("species",),
     "seed": 1, "val_fraction": 0.5, "leave_out": "Abyssinian",
-    "backbone": "efficientnet_lite1", "image_size": 96, "engine": "auto", "extraction_batch": 8,
+    "backbone": "efficientnet_lite1", "image_size": 96, "engine": "auto", "extraction_batch": 4,
     "stored_levels": ("final", "penultimate", "stride16"),
     "border": "ignore", "detector": "v2", "score_threshold": 0.6, "mask_threshold": 0.6,
     "cam": "gradcam++", "cam_target": "top1", "cam_mirror": False, "threshold": "otsu",

@@ -290,19 +290,6 @@ def test_a_pass_is_taken_from_another_run(done, tmp_path):
     assert other.features.folder == tmp_path / "features"
 
 
-def test_larger_pictures_pass_in_smaller_batches(done, tmp_path, monkeypatch):
-    """So a scale takes no more memory than the run's own size: 1.5 * 1.5 = 2.25 times the pixels,
-    in batches of 9 / 2.25 = 4 photos. Smaller pictures have the run's batches."""
-    sizes, made = [], feature_cache.extract_features
-    monkeypatch.setattr("petweak.study.run.extract_features", lambda samples, engine, s, *rest: (
-        sizes.append((s.backbone.image_size, s.backbone.extraction_batch))
-        or made(samples, engine, s, *rest)))
-    run = Run(tmp_path, done.data_root, done.settings.replace(extraction_batch=9))
-    for scale in (1.5, 0.5):
-        run.more_features(scale)
-    assert sizes == [(64, 9), (96, 4), (32, 9)]
-
-
 def test_a_damaged_pass_of_another_run_is_not_written_to(done, tmp_path):
     """That run mends it, also for its variants."""
     owner = Run(tmp_path / "owner", done.data_root, done.settings)
