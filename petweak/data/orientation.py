@@ -95,8 +95,7 @@ def chosen(ids: Sequence[str]) -> list[str]:
 
 
 def _best(mask: np.ndarray, photo: Path) -> str:
-    """The one of BACK by which the photo's colours change most across the mask's outline, in the
-    mean over it."""
+    """The one of BACK by which the photo's colours change most, on average, across the outline."""
     across, down = _edges(photo, len(mask), file_hash(photo))
 
     def fit(mask: np.ndarray) -> float:

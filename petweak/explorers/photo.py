@@ -95,7 +95,7 @@ class OwnPhoto:
         self._network = functools.cache(lambda name: load_backbone(name).to(run.device))
 
     def answers(self, photo: Image.Image) -> list[Answer]:
-        """The mask of every source and of every model. The backbone runs once per view and scale."""
+        """The mask of every source and model. The backbone runs once per view and scale."""
         answers, shape = [], (photo.height, photo.width)
         features = functools.cache(functools.partial(self._pass, photo))
         with tempfile.TemporaryDirectory() as folder, torch.no_grad():
