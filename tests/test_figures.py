@@ -251,6 +251,20 @@ def test_the_second_question_is_answered_for_masks_as_the_table_has_it(of_37):
     assert "undecided for both borders" in alone
 
 
+def test_pages_say_which_sources_have_three_seeds_on_the_same_photos():
+    of = photos37("supervision_cpu").query("labels == 'breed' and photos == 'with_trimap'")
+    seeds = of[~of["of"].str.startswith("ground_truth")].groupby(["model", "of"])["seed"].nunique()
+    several = seeds[seeds > 1]
+    assert set(several) == {3} and several.index.tolist() == [("maskformer", source) for source in (
+        "external_deeplab", "gradcam_finetuned", "gradcam_pretrained")]
+    said = " ".join((TOP / "README.md").read_text().split())
+    assert ("`maskformer` of the best source and of both of Grad-CAM has three seeds, all others "
+            "one)") in said
+    said = " ".join(RESULTS.read_text().split())
+    assert ("Full supervision, the best source and the two of Grad-CAM have two more seeds as "
+            "`maskformer`") in said
+
+
 def test_what_would_change_the_answers_is_what_the_tables_have(of_37):
     said = block("supervision photos37").partition("What would change it: ")[2]
     border, architecture, photos, backbone, steps = said.split(" - ")[:5]

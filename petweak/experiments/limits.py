@@ -141,11 +141,12 @@ def stages_of_pass(run: Run, samples: list[Sample]) -> dict[str, Stage]:
     photos = torch.stack([photo_tensor(load_photo(x.photo), s.image_size) for x in samples])
     views = torch.cat([photos, photos.flip(-1)]).split(VIEWS * s.extraction_batch)
 
-    def passed(network: Callable) -> list[dict[str, Tensor]]:
-        return [network(part.to(device)) for part in views]
+    def passed(network: Callable) -> None:  # keeps no maps: new memory for them would take time
+        for part in views:
+            network(part.to(device))
 
     eager, session = partial(passed, backbone), onnx_engine(backbone)
-    out = [m for part in eager() for m in part.values()]
+    out = (m for part in views for m in backbone(part.to(device)).values())
     through = moved(*views, *backbone.stages, *out)
     written = [run.features.map(level)[: len(samples)] for level in (*s.stored_levels, "pooled")]
     files = [x.photo for x in samples]
