@@ -455,16 +455,15 @@ def of_alternatives(name: str, tables: Tables, note: dict[str, Any], photos: Pat
     of = {stage: ratio.iloc[1:] for stage, ratio in ratios}
     engines = tables.get("alternatives-engine", tables[name]).set_index("what")["ratio"]
     openvino = [of_openvino(engines.get("OpenVINO"), tables)] * ("engine" in of)
-    if set(of) == {"engine"}:
-        return openvino
+    views = [f"A second pass for views that the cache has (`views`) takes "
+             f"{number(of['views'].iloc[-1])} times as long as reading them: sources and "
+             "refinements share them."] if "views" in of else []
+    if len(of) == 1:
+        return views + openvino
     lines = ["The first way of each stage is petweak's default on a CPU; `ratio` is to it. The "
              "cache keeps its maps channels first; rows with channels last turn them round in each "
              "step, on the clock, but for those with maps in memory. Memory is in `growth`, and by "
-             "stage below."]
-    if "views" in of:
-        lines.append(f"A second pass for views that the cache has (`views`) takes "
-                     f"{number(of['views'].iloc[-1])} times as long as reading them: sources and "
-                     "refinements share them.")
+             "stage below.", *views]
     if "precision" in of:
         quicker = of["precision"][of["precision"] < 1]
         said = ", ".join(f"`{what}` ({number(ratio)})" for what, ratio in quicker.items())
@@ -749,8 +748,8 @@ def stored_as(name: str, backbone: str, table: pd.DataFrame) -> str:
         return f"{name}-bfloat16" if set(table["what"]) == {OURS} else f"{name}-unet"
     if name == "growth" and set(table["axis"]) == {"classes"}:
         return "growth-classes"
-    if name == "alternatives" and set(table["stage"]) == {"engine"}:
-        return "alternatives-engine"
+    if name == "alternatives" and table["stage"].nunique() == 1:  # measured on its own
+        return f"{name}-{table['stage'].iloc[0]}"
     if name == "benchmark" and not {"epoch", "cams"} & set(table["part"]):
         return "benchmark-stages"
     return f"{name}-{backbone}" if f"{name}-{backbone}" in measured.TABLES else name

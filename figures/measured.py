@@ -19,8 +19,8 @@ from petweak.experiments import experiment
 # of its own.
 TABLES = ("benchmark", "benchmark-resnet50", "benchmark-stages", "time_to_quality",
           "time_to_quality-unet", "time_to_quality-bfloat16", "growth", "growth-classes",
-          "growth-classes-before", "limits", "alternatives",
-          "alternatives-engine")
+          "growth-classes-before", "limits", "alternatives", "alternatives-engine",
+          "alternatives-views")
 Tables = dict[str, pd.DataFrame]
 
 

@@ -308,6 +308,7 @@ def test_a_second_backbone_has_a_table_of_its_own(out, tmp_path):
     ("benchmark", "part", ["epoch", "stages"], "benchmark"),
     ("limits", "stage", ["metrics"], "limits"),
     ("alternatives", "stage", ["engine", "engine"], "alternatives-engine"),
+    ("alternatives", "stage", ["views", "views"], "alternatives-views"),
     ("alternatives", "stage", ["engine", "decoding"], "alternatives"),
     ("time_to_quality", "what", ["petweak", "smp FPN"], "time_to_quality"),
     ("time_to_quality", "what", ["petweak", "smp U-Net"], "time_to_quality-unet"),
@@ -766,6 +767,8 @@ def test_what_is_quicker_is_read_off_the_table(light):
     assert "OpenVINO takes 0.500 times as long as ONNX Runtime: it wins. It is no default" in text
     text = said(ways("views", cache=1.0, again=40.0), ways("graph", kept=1.0, anew=2.0))
     assert "(`views`) takes 40.0 times as long as reading them" in text
+    alone = said(ways("views", cache=1.0, again=40.0))
+    assert "takes 40.0 times as long" in alone and "The first way of each stage" not in alone
     text = said(ways("graph", kept=1.0, **{"exported anew": 12.0}),
                 ways("engine", first=1.0, OpenVINO=1.5))
     assert "1.50 times as long as ONNX Runtime, so it is no default." in text
