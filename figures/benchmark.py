@@ -658,7 +658,8 @@ def of_gpu(gpu: Path, tables: Tables) -> list[str]:
     rows = read_frame(file)
     cards, versions = (", ".join(rows[of].unique()) for of in ("gpu", "torch"))
     inside = (~(rows["value"] < rows["at_least"]) & ~(rows["value"] > rows["at_most"])).sum()
-    pinned = re.search(r"^torch==(\S+)", project_path("requirements.txt").read_text(), re.M)[1]
+    needed = project_path("requirements.txt").read_text(encoding="utf-8")
+    pinned = re.search(r"^torch==(\S+)", needed, re.M)[1]
     lines = [
         "## What was run on a GPU?",
         f"The tests of `make test-gpu`, on {cards} with torch {versions}: {inside} of {len(rows)} "
