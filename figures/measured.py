@@ -81,7 +81,8 @@ def note_commits(data: Path) -> None:
     `package` (how many of these, merges apart, change the package). What git does not know is left
     out."""
     def git(*words: str) -> str:
-        return subprocess.run(["git", *words], cwd=data, capture_output=True, text=True).stdout
+        return subprocess.run(["git", *words], cwd=data, capture_output=True, text=True,
+                              encoding="utf-8").stdout
 
     notes = [*data.glob("*.json"), data.parent / "photos" / "cost.json"]
     commits = {"HEAD", *((read_json(file) or {}).get("commit") for file in notes)}
