@@ -265,15 +265,14 @@ def is_whole(path: Path) -> bool:
 
 
 def is_as_written(path: Path, wrote: str | Collection[str]) -> bool:
-    """Whether the file is whole and has the hash that its writer noted, or one of these; nothing is
-    noted by older versions. A line tells of another one."""
+    """Whether the file has the hash that its writer noted, or one of these; where none is noted, as
+    by older versions, whether it is whole. A line tells of another one."""
     known = [wrote] if isinstance(wrote, str) else wrote
-    if not is_whole(path):
-        return False
-    if not any(known) or file_hash(path) in known:
+    if path.is_file() and file_hash(path) in known:  # asked first: it is read once a process
         return True
-    warn_once(f"{path} has changed since it was written; it counts as missing")
-    return False
+    if (whole := is_whole(path)) and any(known):
+        warn_once(f"{path} has changed since it was written; it counts as missing")
+    return whole and not any(known)
 
 
 @cache
