@@ -1,6 +1,7 @@
 """What README.md and figures/results.md say of their tables, before them and after them."""
 
 import math
+from typing import Any
 
 import pandas as pd
 from result_tables import ALONE, TIMES
@@ -155,11 +156,19 @@ def noisy(grid: pd.DataFrame, wide: pd.DataFrame) -> str:
     known = several[several["gain_low"].notna()]
     held = known[known["gain_p"] < LEVEL]
     wins, losses = (held["gain_low"] > 0).sum(), (held["gain_high"] < 0).sum()
-    return (f"By what satisfies, in this grid {'yes' if weak['share'] < exact['share'] else 'no'}: "
-            f"with masks of `{weak['source']}` the simplest is `{weak['simplest']}` with "
-            f"{weak['share']:.1%} of the parameters, with `{exact['source']}` "
-            f"`{exact['simplest']}` with {exact['share']:.1%}; beside wider models the second is "
-            f"{beside}, and the first was not run beside them. That a simpler one is better than "
+    hint = "suggests" if weak["share"] < exact["share"] else "does not suggest"
+
+    def simplest(r: dict[str, Any]) -> str:
+        notes = ["itself the best on test"] * (r["simplest"] == r["best"])
+        notes += [f"after Holm's correction `{r['after_holm']}`"] * (
+            r["after_holm"] != r["simplest"])
+        return f"`{r['simplest']}` with {r['share']:.1%} of the parameters" + (
+            f" ({', '.join(notes)})" if notes else "")
+
+    return (f"What satisfies in this grid {hint} it, which is no verdict, as no test compares two "
+            f"such rows: with masks of `{weak['source']}` the simplest is {simplest(weak)}, with "
+            f"`{exact['source']}` {simplest(exact)}; beside wider models the second is {beside}, "
+            "and the first was not run beside them. That a simpler one is better than "
             "the larger one is "
             f"{'shown' if wins else 'not shown'}: of {len(several)} smaller architectures with "
             f"{SEEDS} seeds and masks of `{weak['source']}` {wins} are better, {losses} worse, "

@@ -258,11 +258,11 @@ def test_pages_say_which_sources_have_three_seeds_on_the_same_photos():
     assert set(several) == {3} and several.index.tolist() == [("maskformer", source) for source in (
         "external_deeplab", "gradcam_finetuned", "gradcam_pretrained")]
     said = " ".join((TOP / "README.md").read_text().split())
-    assert ("`maskformer` of the best source and of both of Grad-CAM has three seeds, all others "
-            "one)") in said
+    assert ("`maskformer` of `external_deeplab`, `gradcam_pretrained` and `gradcam_finetuned` has "
+            "three seeds, all others one)") in said
     said = " ".join(RESULTS.read_text().split())
-    assert ("Full supervision, the best source and the two of Grad-CAM have two more seeds as "
-            "`maskformer`") in said
+    assert ("`-o of=ground_truth,external_deeplab,gradcam_pretrained,gradcam_finetuned models="
+            "maskformer -o photos=all,with_trimap labels=breed seeds=1,2`") in said
 
 
 def test_what_would_change_the_answers_is_what_the_tables_have(of_37):
