@@ -453,8 +453,7 @@ def inner_bytes(net: torch.nn.Module, photo: torch.Tensor) -> int:
 def of_alternatives(name: str, tables: Tables, note: dict[str, Any], photos: Path) -> list[str]:
     ratios = tables[name].set_index("what")["ratio"].groupby(tables[name]["stage"].to_numpy())
     of = {stage: ratio.iloc[1:] for stage, ratio in ratios}
-    engines = tables.get("alternatives-engine", tables[name]).set_index("what")["ratio"]
-    openvino = [of_openvino(engines.get("OpenVINO"), tables)] * ("engine" in of)
+    openvino = [of_openvino(engines(tables).get("OpenVINO"), tables)] * ("engine" in of)
     views = [f"A second pass for views that the cache has (`views`) takes "
              f"{number(of['views'].iloc[-1])} times as long as reading them: sources and "
              "refinements share them."] if "views" in of else []

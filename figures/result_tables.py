@@ -387,11 +387,11 @@ def beside_best(table: pd.DataFrame) -> pd.DataFrame:
     best = pairs["border"].map(best)
     masks = table[table["metric"] == "pseudo_iou_gt"].pivot_table(
         "value", ["border", "of"], "split").round(3)
-    own, others = (masks.reindex(pd.MultiIndex.from_arrays([pairs["border"], of]))
+    ours, others = (masks.reindex(pd.MultiIndex.from_arrays([pairs["border"], of]))
                    .reset_index(drop=True) for of in (pairs["of"], best))
     return pd.DataFrame({
-        "border": pairs["border"], "model of": pairs["of"], "its masks (train)": own["train"],
-        "its masks (test)": own["test"], "IoU": pairs["iou"].round(3), "minus": best,
+        "border": pairs["border"], "model of": pairs["of"], "its masks (train)": ours["train"],
+        "its masks (test)": ours["test"], "IoU": pairs["iou"].round(3), "minus": best,
         "its masks (train) ": others["train"], "its masks (test) ": others["test"],
         "IoU ": pairs["other"].round(3), "difference": pairs.apply(with_limits, axis=1),
         "seeds": pairs["seeds"], "verdict": pairs["verdict"]})

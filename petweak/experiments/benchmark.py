@@ -95,10 +95,10 @@ def hardware(device: torch.device) -> dict[str, Any]:
     return {"threads": torch.get_num_threads(), "device": name}
 
 
-def alternate(calls: Calls, rounds: int, device: torch.device, made: Path | None = None
+def alternate(calls: Calls, rounds: int, device: torch.device, folder: Path | None = None
               ) -> pd.DataFrame:
     """Seconds of each call, a row per round, after one for warming up; each is first in turn. The
-    folder `made` is deleted after each call, off the clock."""
+    `folder` that they fill is deleted after each, off the clock."""
     taken: dict[str, list[float]] = {what: [] for what in calls}
     for k in range(rounds + 1):
         for what in np.roll(list(calls), k):
@@ -107,8 +107,8 @@ def alternate(calls: Calls, rounds: int, device: torch.device, made: Path | None
             if device.type == "cuda":
                 torch.cuda.synchronize()
             taken[what].append(time.perf_counter() - start)
-            if made:
-                shutil.rmtree(made, ignore_errors=True)
+            if folder:
+                shutil.rmtree(folder, ignore_errors=True)
     return pd.DataFrame(taken).iloc[1:]
 
 

@@ -15,7 +15,6 @@ from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
-import numpy as np
 import pooch
 import torch
 from torch import Tensor
@@ -93,7 +92,7 @@ def onnx_engine(backbone: Backbone) -> Engine:
         photos = photos.cpu()
         parts = [session.run(list(LEVELS), {"photos": part.numpy()})
                  for part in photos.split(max(1, AT_ONCE // photos[0, 0].numel()))]
-        return {level: torch.from_numpy(np.concatenate([maps[i] for maps in parts]))
+        return {level: torch.cat([torch.from_numpy(maps[i]) for maps in parts])
                 for i, level in enumerate(LEVELS)}
 
     return run

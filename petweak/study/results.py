@@ -57,7 +57,7 @@ def run_study(run: Run) -> pd.DataFrame:
 
 
 def _make(stages: list[Callable]) -> None:
-    """Those that another process makes come last: two on one run share the work, none waits."""
+    """Those that another process makes come last, so that two on one run share the work."""
     with tqdm(total=len(stages), desc="study", unit="stage") as bar:
         while stages:
             busy = []
